@@ -1,0 +1,45 @@
+"""Errors that a person can act on: one sentence (found, expected, what to do) and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Base of every expected failure; the command line prints its sentence without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """What was asked for cannot be understood or makes no sense."""
+
+    exit_code = 2
+
+
+class LockedError(HarnessError):
+    """Another run holds the results folder."""
+
+    exit_code = 3
+
+
+class StoreDamagedError(HarnessError):
+    """A committed part is missing, torn or altered."""
+
+    exit_code = 4
+
+
+class StorageFullError(HarnessError):
+    """The storage under the results folder is full or refuses writes for lack of space."""
+
+    exit_code = 5
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "x"?` for the nearest known name, or the list of names when none is near."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(choices)}" if choices else "; none is known"

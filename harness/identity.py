@@ -1,0 +1,55 @@
+"""What makes two things the same: canonical JSON, its SHA-256, and the names that may become folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_RESERVED = {"con", "prn", "aux", "nul"}  # device names on Windows
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, fixed separators, floats by repr, no NaN or infinity."""
+    _refuse_non_finite(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def identity(value: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_name(name: str, field: str) -> str:
+    """Return the name if it may stand in paths, tables and LaTeX; raise UsageError naming the field if not."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+        raise UsageError(
+            f"{field} is {str(name)[:80]!r}; expected 1 to 64 of a-z, 0-9, '_' and '-', "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+def _refuse_non_finite(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"found the number {value}; identities and tables hold finite numbers only")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UsageError(f"found the key {key!r}; expected text keys")
+            _refuse_non_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_non_finite(item)

@@ -1,0 +1,131 @@
+"""The tables a run leaves behind: every column with its type, unit and meaning. Written before the code that fills it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name (with its unit, where it has one), Arrow type, and one sentence."""
+
+    name: str
+    type: pa.DataType
+    sentence: str
+
+
+TRIALS = (
+    Column("trial_id", TEXT, "SHA-256 of everything that decides the result."),
+    Column("attempt", WHOLE, "Which attempt at the trial this row is, from 1."),
+    Column("suite", TEXT, "The suite that asked for the trial."),
+    Column("dataset", TEXT, "Name of the data set card."),
+    Column("network", TEXT, "Name of the network card."),
+    Column("method", TEXT, "Display name of the combination of the four parts."),
+    Column("denoiser", TEXT, "Which part decides how much of the network runs."),
+    Column("schedule", TEXT, "Which part decides the noise levels."),
+    Column("solver", TEXT, "Which part takes a step."),
+    Column("executor", TEXT, "Which part orders the steps and places them on devices."),
+    Column("params_json", TEXT, "Resolved parameters of the four parts, canonical JSON."),
+    Column("steps", WHOLE, "Steps of the solver."),
+    Column("nfe", REAL, "Network evaluations per image, counted at the network's boundary."),
+    Column("seed_set", WHOLE, "Which disjoint set of initial noises was used."),
+    Column("n_images", WHOLE, "Generated images that were scored."),
+    Column("fid", REAL, "Frechet distance of the named extractor's features to the reference set."),
+    Column("fid_low", REAL, "Lower end of the 95 % interval of fid (delete-a-group jackknife, t)."),
+    Column("fid_high", REAL, "Upper end of the 95 % interval of fid."),
+    Column("fid_floor", REAL, "Bias floor b/N of fid: what a perfect sampler would still show at this N and reference N."),
+    Column("fid_difference", REAL, "fid minus the suite baseline's at the same steps, paired by image."),
+    Column("fid_difference_low", REAL, "Lower end of the paired 95 % interval."),
+    Column("fid_difference_high", REAL, "Upper end of the paired 95 % interval."),
+    Column("kid", REAL, "Kernel distance over all pairs (cubic polynomial kernel), unbiased, may be negative."),
+    Column("kid_se", REAL, "Jackknife standard error of kid."),
+    Column("precision", REAL, "Share of generated images inside the reference manifold (k = 3)."),
+    Column("recall", REAL, "Share of reference images inside the generated manifold (k = 3)."),
+    Column("truncation_error", REAL, "Relative root-mean-square distance to the exact solution from the same noise, where known."),
+    Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
+    Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
+    Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),
+    Column("reference_n", WHOLE, "Images in the reference set."),
+    Column("latency_seconds", REAL, "Median seconds for one image alone (batch 1), noise in, uint8 out."),
+    Column("latency_low_seconds", REAL, "Lower end of the distribution-free 95 % interval of the median."),
+    Column("latency_high_seconds", REAL, "Upper end of the distribution-free 95 % interval of the median."),
+    Column("throughput_images_per_second", REAL, "Images a second at the stated batch, from the median repetition."),
+    Column("batch", WHOLE, "Sampling batch; also the batch of the throughput figure."),
+    Column("speedup", REAL, "Baseline's time over this trial's at the stated batch, median over interleaved pairs."),
+    Column("speedup_low", REAL, "Lower end of the 95 % bootstrap interval of speedup."),
+    Column("speedup_high", REAL, "Upper end of the 95 % bootstrap interval of speedup."),
+    Column("flops_per_image", REAL, "Floating-point operations (2 per multiply-add) per image, for what really ran."),
+    Column("flops_critical_path_per_image", REAL, "The same along the longest chain of dependent evaluations."),
+    Column("flop_coverage", REAL, "Share of matrix and convolution parameters whose layers the counter saw run."),
+    Column("parameters", WHOLE, "Parameters of the network."),
+    Column("peak_memory_bytes", WHOLE, "Peak memory of one batch: allocated on a GPU, resident set of the process on a CPU."),
+    Column("energy_joules_per_image", REAL, "Energy of the device per image, where the device tells."),
+    Column("network_time_share", REAL, "Share of the workers' sampling time spent inside the network."),
+    Column("prepare_seconds", REAL, "Device-seconds that training and preparing cost, as far as this trial needs them."),
+    Column("prepare_flops", REAL, "Floating-point operations that training and preparing cost."),
+    Column("devices", WHOLE, "Devices that one sample used at once."),
+    Column("device_name", TEXT, "Device that was timed."),
+    Column("timing_tier", TEXT, "Under which rule of repetitions the times were taken."),
+    Column("precision_dtype", TEXT, "Number format of the network."),
+    Column("images_sha256", TEXT, "SHA-256 over the generated uint8 images in index order."),
+    Column("torch_version", TEXT, "Version of torch."),
+    Column("harness_version", TEXT, "Version of this project."),
+    Column("git_sha", TEXT, "Commit of the source tree, where it is one."),
+    Column("git_dirty", FLAG, "Whether the source tree differed from that commit."),
+    Column("started_at", TEXT, "UTC time stamp, informative only."),
+    Column("duration_seconds", REAL, "Device-seconds of sampling, scoring and timing this trial."),
+    Column("status", TEXT, "finished or failed."),
+    Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
+    Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),
+)
+
+STEPS = (
+    Column("trial_id", TEXT, "The trial."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("step", WHOLE, "Step of the solver, from 0 at the highest noise."),
+    Column("sigma", REAL, "Noise level at the start of the step."),
+    Column("sigma_next", REAL, "Noise level at its end."),
+    Column("t", REAL, "VP diffusion time of sigma (linear beta, the data set's sigma range), 1 at sigma_max."),
+    Column("t_next", REAL, "VP diffusion time of sigma_next."),
+    Column("nfe", REAL, "Network evaluations per image in the step."),
+    Column("flops_per_image", REAL, "Floating-point operations per image in the step."),
+    Column("network_share", REAL, "Share of the full network's operations that ran, per evaluation."),
+    Column("units_json", TEXT, "How often each unit (exit layer, width, ...) ran, over all images, canonical JSON."),
+)
+
+TIMINGS = (
+    Column("trial_id", TEXT, "The trial whose timing block this repetition belongs to."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("kind", TEXT, "latency (batch 1) or throughput (the sampling batch)."),
+    Column("role", TEXT, "trial, or baseline: the suite's baseline in the same block on the same device."),
+    Column("round", WHOLE, "Which round of the block; trial and baseline of one round are a pair."),
+    Column("order", WHOLE, "Position within the block, from 0."),
+    Column("batch", WHOLE, "Images in the call."),
+    Column("seconds", REAL, "Wall-clock seconds of the call, device synchronised at both ends."),
+    Column("process_seconds", REAL, "CPU seconds of the process in the call."),
+    Column("device_seconds", REAL, "Seconds by the device's own events, where it has them."),
+    Column("sm_clock_mhz", REAL, "Clock of the device after the call, where it tells."),
+    Column("temperature_celsius", REAL, "Temperature of the device after the call, where it tells."),
+)
+
+QUALITY = (
+    Column("trial_id", TEXT, "The trial."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("group", WHOLE, "Jackknife group of image indices that was left out, from 0."),
+    Column("fid", REAL, "Frechet distance without that group."),
+    Column("kid", REAL, "Kernel distance without that group."),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {"trials": TRIALS, "steps": STEPS, "timings": TIMINGS, "quality": QUALITY}
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """Return the Arrow schema of a table; sentences travel as field metadata, the version as schema metadata."""
+    fields = [pa.field(c.name, c.type, metadata={"sentence": c.sentence}) for c in TABLES[table]]
+    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION), "table": table})

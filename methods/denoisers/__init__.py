@@ -1,0 +1,1 @@
+"""Denoisers: how much of the network runs."""

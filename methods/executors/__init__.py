@@ -1,0 +1,1 @@
+"""Executors: in which order, and on which devices."""

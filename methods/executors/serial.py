@@ -1,0 +1,22 @@
+"""The baseline executor: one step after another on one device."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from methods.parts import Evaluate, Executor, Solver, StepNoise
+
+
+class Serial(Executor):
+    name = "serial"
+    summary = "one step after another on one device (baseline)"
+
+    def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:
+        memory = solver.start()
+        for i in range(len(sigmas) - 1):
+            def denoise(state: Tensor, sigma: float, step: int = i) -> Tensor:
+                return evaluate(state, sigma, step)
+
+            x = solver.step(x, i, sigmas, denoise, memory, noise)
+        return x

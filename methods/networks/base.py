@@ -1,0 +1,52 @@
+"""What every network is: a module D(x; sigma) under a preconditioning, with a loss to train it by."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a network must know of a data set: channels, resolution (pixels a side), and synthetic facts if any."""
+
+    channels: int
+    resolution: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class NetworkParams(BaseModel):
+    """Parameters of an architecture: typed, validated and closed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(nn.Module):
+    """A denoiser network. Subclasses are found by the registry under their family name."""
+
+    family: ClassVar[str]
+    summary: ClassVar[str]
+    Params: ClassVar[type[NetworkParams]] = NetworkParams
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, params: NetworkParams, data: DataShape) -> None:
+        super().__init__()
+        self.params = params
+        self.data = data
+
+    @abstractmethod
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return the clean estimate D(x; sigma) [batch, channels, height, width] for sigma [batch]."""
+
+    def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the mean training loss of clean images [batch, channels, height, width] in [-1, 1]."""
+        raise TypeError(f'network family "{self.family}" is exact and is not trained')
+
+    def flow(self, x: Tensor, sigma_from: float, sigma_to: float) -> Tensor | None:
+        """Return the exact probability-flow solution at sigma_to where a closed form exists, else None."""
+        return None

@@ -1,0 +1,173 @@
+"""The four parts of a sampler, as interfaces, and the class that every method is.
+
+A sampler answers four questions: how much of the network runs (denoiser), which noise levels are visited
+(schedule), how one step is taken (solver), in which order and where (executor). A method is one class in one
+file that replaces one part. Coordinates are EDM's (Karras et al. 2022): a state x at noise level sigma is
+clean data plus sigma times unit Gaussian noise; grids are explicit, float64, strictly decreasing; the network
+answers D(x; sigma), an estimate of the clean data. No method knows about files, timing, seeds or Ray.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from methods.networks.base import Network
+
+PARTS = ("denoiser", "schedule", "solver", "executor")
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""D(x; sigma) as a solver sees it: state [batch, channels, height, width] and one noise level."""
+
+StepNoise = Callable[[int], Tensor]
+"""Unit Gaussian noise of a step, of the state's shape; the same per image whatever the batch."""
+
+Units = Mapping[str, "int | Tensor"]
+"""How often each separately counted unit of a network ran: one int for all images, or one per image [batch]."""
+
+
+class Params(BaseModel):
+    """Parameters of a method: typed, validated, and closed, so that a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `prepare` leaves behind: tensors by name and plain JSON facts. Stored as safetensors, never pickled."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PrepareContext(Protocol):
+    """What a method may use to train, tune or search. The engine supplies it, and counts time and FLOPs."""
+
+    network: Network
+    seed: int
+    sigma_min: float
+    sigma_max: float
+    steps: int
+
+    def images(self) -> Tensor:
+        """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
+
+    def noise(self, index: int) -> Tensor:
+        """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell how far the work has come."""
+
+
+class Method(ABC):
+    """One method: its name, its part, its parameters, what it fits and needs. Found by the registry by being there."""
+
+    part: ClassVar[str]
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for `ls methods`: what it is and whose (author year)."""
+    families: ClassVar[tuple[str, ...]] = ("*",)
+    """Network families it fits; `*` is any."""
+    prepares: ClassVar[bool] = False
+    """Whether `prepare` has work to do before the first image."""
+    Params: ClassVar[type[Params]] = Params
+
+    def __init__(self, **params: Any) -> None:
+        self.params: Any = self.Params(**params)
+
+    def device_group(self) -> int:
+        """Return how many devices one sample needs at once."""
+        return 1
+
+    def refusal(self, parts: Mapping[str, Method], steps: int) -> str | None:
+        """Return why this method cannot stand in the given combination, or None if it can."""
+        return None
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        """Train, tune or search what the method needs; called only where `prepares` is true."""
+        return Artifact()
+
+
+class Schedule(Method):
+    """Which noise levels are visited."""
+
+    part = "schedule"
+
+    @abstractmethod
+    def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
+        """Return float64 levels [steps + 1], strictly decreasing, first sigma_max and last sigma_min exactly."""
+
+
+class Solver(Method):
+    """How one step is taken along the grid, given denoised estimates."""
+
+    part = "solver"
+    order: ClassVar[int]
+    """Order of convergence in the largest step."""
+    stochastic: ClassVar[bool] = False
+    multistep: ClassVar[bool] = False
+    """Whether a step reads outputs of earlier steps."""
+
+    def start(self) -> Any:
+        """Return the memory of a new trajectory (past outputs of a multistep solver), or None."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise
+    ) -> Tensor:
+        """Return the state at sigmas[i + 1] from the state x at sigmas[i]; may read and update `memory`."""
+
+
+class Executor(Method):
+    """In which order, and on which devices, the steps run."""
+
+    part = "executor"
+
+    @abstractmethod
+    def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:
+        """Return the state at sigmas[-1] from x = sigmas[0] * unit noise [batch, channels, height, width]."""
+
+
+class Evaluate(Protocol):
+    """The network's boundary as an executor sees it; everything that passes is counted."""
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
+        """Return D(x; sigma) for the grid's step `step`; sigma is one level, or one per row [batch]."""
+
+
+class BuiltDenoiser(ABC):
+    """A denoiser ready to run: a network and the rule of how much of it runs."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        """Return D(x; sigma), sigma float64 [batch], and which units of the network ran for it."""
+
+    @abstractmethod
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        """Return, for each unit, a call on (x [1, ...], sigma [1]) that runs that unit once, to be counted."""
+
+
+class Denoiser(Method):
+    """How much of the network runs at a step, for an image."""
+
+    part = "denoiser"
+
+    @abstractmethod
+    def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
+        """Return the denoiser over a trained network (in eval mode) and what `prepare` left."""
+
+
+def unit_counts(units: Units, rows: int) -> dict[str, Tensor]:
+    """Return how often each unit ran for each row, int64 [rows], from the short form."""
+    return {
+        name: torch.full((rows,), count, dtype=torch.int64) if isinstance(count, int) else count.to("cpu", torch.int64)
+        for name, count in units.items()
+    }

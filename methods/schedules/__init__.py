@@ -1,0 +1,1 @@
+"""Schedules: which noise levels are visited."""

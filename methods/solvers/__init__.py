@@ -1,0 +1,1 @@
+"""Solvers: how one step is taken."""
