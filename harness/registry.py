@@ -1,0 +1,157 @@
+"""Finds methods and networks: every class in the `methods` package and in the entry-point group `harness.methods`.
+
+Adding a method is adding a file; nothing here names one. A plug-in that cannot be imported is remembered as broken
+and named when it is asked for, so that one bad package does not stop a run that does not need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+import methods
+from harness.errors import UsageError, did_you_mean
+from harness.identity import check_name
+from methods.networks.base import Network
+from methods.parts import PARTS, Method
+
+GROUP = "harness.methods"
+
+
+class Registry:
+    """All methods by part and name, and all network families by name."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, dict[str, type[Method]]] = {part: {} for part in PARTS}
+        self._networks: dict[str, type[Network]] = {}
+        self.broken: dict[str, str] = {}
+
+    def add(self, found: type) -> None:
+        """Take in one class; raise UsageError if its name is not allowed or is taken by another class."""
+        if issubclass(found, Network):
+            self._put(self._networks, check_name(found.family, "network family"), found, "network family")
+        elif issubclass(found, Method):
+            if found.part not in PARTS:
+                raise UsageError(f'method "{found.name}" says part "{found.part}"; expected one of {", ".join(PARTS)}')
+            self._put(self._methods[found.part], check_name(found.name, "method name"), found, found.part)
+
+    def methods(self, part: str | None = None) -> list[type[Method]]:
+        """Return the method classes of one part, or of all parts in the order of the four parts, sorted by name."""
+        parts = PARTS if part is None else (part,)
+        return [self._methods[p][name] for p in parts for name in sorted(self._methods[p])]
+
+    def networks(self) -> list[type[Network]]:
+        """Return the network classes, sorted by family."""
+        return [self._networks[name] for name in sorted(self._networks)]
+
+    def method(self, part: str, name: str) -> type[Method]:
+        """Return the class of a part by name; raise UsageError with the nearest name if there is none."""
+        return self._get(self._methods[part], name, part, "ls methods")
+
+    def network(self, family: str) -> type[Network]:
+        """Return the network class of a family; raise UsageError with the nearest name if there is none."""
+        return self._get(self._networks, family, "network family", "ls networks")
+
+    def make(self, part: str, name: str, params: dict[str, Any]) -> Method:
+        """Return a method with validated parameters; raise UsageError naming the parameter that is wrong."""
+        found = self.method(part, name)
+        try:
+            return found(**params)
+        except (ValidationError, ValueError) as error:
+            raise UsageError(parameter_sentence(f'{part} "{name}"', error, found.Params.model_fields)) from None
+
+    @staticmethod
+    def _put(table: dict[str, Any], name: str, found: type, what: str) -> None:
+        other = table.setdefault(name, found)
+        if other is not found:
+            raise UsageError(
+                f'{what} "{name}" is defined twice, by {other.__module__}.{other.__qualname__} and by '
+                f"{found.__module__}.{found.__qualname__}; rename or uninstall one of them"
+            )
+
+    def _get(self, table: dict[str, Any], name: str, what: str, verb: str) -> Any:
+        if name in table:
+            return table[name]
+        if name in self.broken:
+            raise UsageError(f'{what} "{name}" cannot be used: {self.broken[name]}')
+        raise UsageError(f'{what} "{name}" is unknown{did_you_mean(name, table)} (see `oneclock {verb}`)')
+
+
+def parameter_sentence(owner: str, error: Exception, known: Any) -> str:
+    """Return one sentence for a validation error: which key, what was found, what was expected."""
+    if not isinstance(error, ValidationError):
+        return f"{owner}: {error}"
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "value"
+    if first["type"] == "extra_forbidden":
+        return f'{owner} has no parameter "{key}"{did_you_mean(str(first["loc"][-1]), known)}'
+    found = repr(first.get("input"))
+    return f"{owner}: {key} is {found[:80]}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+@cache
+def registry() -> Registry:
+    """Return the registry of this process, filled once."""
+    found = Registry()
+    for module in _modules(methods):
+        for item in vars(module).values():
+            if _is_concrete(item, module):
+                found.add(item)
+    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+        try:
+            loaded = point.load()
+        except Exception as error:
+            found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
+            continue
+        items = vars(loaded).values() if isinstance(loaded, ModuleType) else [loaded]
+        for item in items:
+            if _is_concrete(item, loaded if isinstance(loaded, ModuleType) else None):
+                found.add(item)
+    return found
+
+
+def source_sha256(found: type) -> str:
+    """Return the SHA-256 over the source of a class's file and of every module of its package it draws on."""
+    digest = hashlib.sha256()
+    start = inspect.getmodule(found)
+    top = found.__module__.partition(".")[0]
+    for module in sorted(_closure(start, top), key=lambda m: m.__name__):
+        source = Path(str(module.__file__)).read_bytes()
+        digest.update(f"{module.__name__}:{len(source)}:".encode() + source)
+    return digest.hexdigest()
+
+
+def _modules(package: ModuleType) -> list[ModuleType]:
+    infos = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    return [importlib.import_module(info.name) for info in infos if not info.ispkg]
+
+
+def _is_concrete(item: Any, module: ModuleType | None) -> bool:
+    if not (isinstance(item, type) and issubclass(item, Method | Network)) or inspect.isabstract(item):
+        return False
+    own = module is None or item.__module__ == module.__name__
+    return own and (hasattr(item, "name") or hasattr(item, "family"))
+
+
+def _closure(module: ModuleType | None, top: str) -> set[ModuleType]:
+    seen: set[ModuleType] = set()
+    todo = [module]
+    while todo:
+        current = todo.pop()
+        if current is None or current in seen or not getattr(current, "__file__", None):
+            continue
+        if current.__name__.partition(".")[0] != top:
+            continue
+        seen.add(current)
+        for item in vars(current).values():
+            todo.append(item if isinstance(item, ModuleType) else inspect.getmodule(item) if callable(item) else None)
+    return seen

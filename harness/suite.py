@@ -1,0 +1,190 @@
+"""A suite: which configurations to run, read from TOML into typed, closed models.
+
+A part is a name, a table `{name = "...", parameter = value}`, or a list of those; steps are one number or a list.
+A `[[trials]]` entry stands for every combination of what it lists. `--set KEY=VALUE` changes any entry by its path.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from harness.errors import UsageError, did_you_mean
+from harness.identity import check_name
+from harness.registry import parameter_sentence
+
+SUITES = Path(__file__).parent / "suites"
+_LARGEST_FILE = 1 << 20
+
+
+class Closed(BaseModel):
+    """A table that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(BaseModel):
+    """One part of a sampler by name, with its parameters as further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return the parameters as written."""
+        return dict(self.model_extra or {})
+
+
+Parts = str | Part | list[str | Part]
+Steps = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
+Names = str | Annotated[list[str], Field(min_length=1)]
+
+
+class TrialEntry(Closed):
+    """One `[[trials]]` table: every combination of what it lists becomes a trial."""
+
+    dataset: Names | None = None
+    network: Names | None = None
+    denoiser: Parts = "full"
+    schedule: Parts = "edm"
+    solver: Parts = "ddim"
+    executor: Parts = "serial"
+    steps: Steps
+    label: str | None = None
+
+
+class Baseline(Closed):
+    """The one baseline over all: a combination, and the step count whose time is the clock of every speed-up."""
+
+    network: str | None = None
+    denoiser: str | Part = "full"
+    schedule: str | Part = "edm"
+    solver: str | Part = "ddim"
+    executor: str | Part = "serial"
+    clock_steps: PositiveInt
+
+
+class Timing(Closed):
+    """The rule of repetitions: a named tier; tiers never share a ranking."""
+
+    tier: Literal["smoke", "quick", "paper"] = "quick"
+    batch: PositiveInt | None = None
+
+
+class Expectation(Closed):
+    """A known answer: the column of the matching rows must be within the tolerance of the value, else the run fails."""
+
+    dataset: str
+    method: str
+    steps: PositiveInt
+    column: str
+    value: float
+    absolute: float = Field(default=0.0, ge=0)
+    relative: float = Field(default=0.0, ge=0)
+    source: str
+
+
+class Suite(Closed):
+    """A whole suite, validated."""
+
+    name: str
+    title: str
+    dataset: Names
+    network: Names
+    extractor: str
+    extractor_weights: str | None = None
+    n_images: PositiveInt
+    batch: PositiveInt = 50
+    seed_sets: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    workers: PositiveInt | None = None
+    deadline_seconds: PositiveFloat = 3600.0
+    baseline: Baseline
+    timing: Timing = Timing()
+    networks: dict[str, dict[str, Any]] = {}
+    trials: list[TrialEntry] = Field(min_length=1)
+    expect: list[Expectation] = []
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that ship with the project."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int | None = None) -> Suite:
+    """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError in one sentence if it is wrong."""
+    path = _find(name_or_path)
+    raw = _parse(path)
+    for setting in settings or []:
+        _apply(raw, setting)
+    if seeds is not None:
+        if seeds < 1:
+            raise UsageError(f"--seeds is {seeds}; expected 1 or more")
+        raw["seed_sets"] = list(range(seeds))
+    try:
+        suite = Suite(**raw)
+    except ValidationError as error:
+        raise UsageError(_sentence(path, error)) from None
+    except TypeError as error:
+        raise UsageError(f"suite {path.name}: {error}") from None
+    check_name(suite.name, "suite name")
+    for entry in suite.trials:
+        if entry.label is not None:
+            check_name(entry.label, "label")
+    return suite
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        if not path.is_file():
+            raise UsageError(f"suite file {name_or_path} does not exist; expected a TOML file or one of the known names")
+        return path
+    if name_or_path not in suite_names():
+        hint = did_you_mean(name_or_path, suite_names())
+        raise UsageError(f'suite "{name_or_path}" is unknown{hint} (see `oneclock ls suites`)')
+    return SUITES / f"{name_or_path}.toml"
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _LARGEST_FILE:
+        raise UsageError(f"suite file {path.name} has {path.stat().st_size} bytes; expected at most {_LARGEST_FILE}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"suite file {path.name} is not valid TOML: {error}") from None
+
+
+def _apply(raw: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UsageError(f'--set is "{setting}"; expected KEY=VALUE, for example --set n_images=200')
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *folders, last = key.split(".")
+    place: Any = raw
+    for folder in folders:
+        place = place[_index(place, folder, setting)] if isinstance(place, list) else place.setdefault(folder, {})
+        if not isinstance(place, dict | list):
+            raise UsageError(f'--set {setting}: "{folder}" is a single value and holds no "{last}"')
+    place[_index(place, last, setting) if isinstance(place, list) else last] = value
+
+
+def _index(place: list[Any], text: str, setting: str) -> int:
+    if not text.isdigit() or int(text) >= len(place):
+        raise UsageError(f'--set {setting}: "{text}" is not an index of a list of {len(place)}')
+    return int(text)
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    first = error.errors()[0]
+    model: Any = Suite
+    for key in first["loc"][:-1]:
+        inner = {"baseline": Baseline, "timing": Timing, "trials": TrialEntry, "expect": Expectation}
+        model = inner.get(str(key), model)
+    return parameter_sentence(f"suite {path.name}", error, model.model_fields)
