@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from harness.api import load, plan, run
+from harness.version import VERSION as __version__
+
+__all__ = ["__version__", "load", "plan", "run"]

@@ -121,10 +121,13 @@ def registry() -> Registry:
 
 def source_sha256(found: type) -> str:
     """Return the SHA-256 over the source of a class's file and of every module of its package it draws on."""
+    return _module_sha256(found.__module__)
+
+
+@cache
+def _module_sha256(name: str) -> str:
     digest = hashlib.sha256()
-    start = inspect.getmodule(found)
-    top = found.__module__.partition(".")[0]
-    for module in sorted(_closure(start, top), key=lambda m: m.__name__):
+    for module in sorted(_closure(importlib.import_module(name)), key=lambda m: m.__name__):
         source = Path(str(module.__file__)).read_bytes()
         digest.update(f"{module.__name__}:{len(source)}:".encode() + source)
     return digest.hexdigest()
@@ -142,16 +145,18 @@ def _is_concrete(item: Any, module: ModuleType | None) -> bool:
     return own and (hasattr(item, "name") or hasattr(item, "family"))
 
 
-def _closure(module: ModuleType | None, top: str) -> set[ModuleType]:
+def _closure(start: ModuleType) -> set[ModuleType]:
+    """Return a module and all modules of its top-level package that it reaches by what it has imported."""
+    top = start.__name__.partition(".")[0]
     seen: set[ModuleType] = set()
-    todo = [module]
+    todo: list[ModuleType | None] = [start]
     while todo:
-        current = todo.pop()
-        if current is None or current in seen or not getattr(current, "__file__", None):
+        module = todo.pop()
+        if module is None or module in seen or not getattr(module, "__file__", None):
             continue
-        if current.__name__.partition(".")[0] != top:
+        if module.__name__.partition(".")[0] != top:
             continue
-        seen.add(current)
-        for item in vars(current).values():
+        seen.add(module)
+        for item in vars(module).values():
             todo.append(item if isinstance(item, ModuleType) else inspect.getmodule(item) if callable(item) else None)
     return seen

@@ -10,14 +10,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
-from harness.registry import parameter_sentence
+from harness.toml_files import read_toml, validated
 
 SUITES = Path(__file__).parent / "suites"
-_LARGEST_FILE = 1 << 20
 
 
 class Closed(BaseModel):
@@ -65,6 +64,8 @@ class Baseline(Closed):
     solver: str | Part = "ddim"
     executor: str | Part = "serial"
     clock_steps: PositiveInt
+    fid_band: tuple[float, float] | None = None
+    """Where the clock trial's FID must lie, else no row of the run is valid (wrong weights, reference or resize)."""
 
 
 class Timing(Closed):
@@ -117,19 +118,13 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int | None = None) -> Suite:
     """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError in one sentence if it is wrong."""
     path = _find(name_or_path)
-    raw = _parse(path)
-    for setting in settings or []:
-        _apply(raw, setting)
+    raw = read_toml(path)
+    apply_settings(raw, settings or [])
     if seeds is not None:
         if seeds < 1:
             raise UsageError(f"--seeds is {seeds}; expected 1 or more")
         raw["seed_sets"] = list(range(seeds))
-    try:
-        suite = Suite(**raw)
-    except ValidationError as error:
-        raise UsageError(_sentence(path, error)) from None
-    except TypeError as error:
-        raise UsageError(f"suite {path.name}: {error}") from None
+    suite = validated(Suite, raw, f"suite {path.name}")
     check_name(suite.name, "suite name")
     for entry in suite.trials:
         if entry.label is not None:
@@ -149,13 +144,10 @@ def _find(name_or_path: str) -> Path:
     return SUITES / f"{name_or_path}.toml"
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST_FILE:
-        raise UsageError(f"suite file {path.name} has {path.stat().st_size} bytes; expected at most {_LARGEST_FILE}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"suite file {path.name} is not valid TOML: {error}") from None
+def apply_settings(raw: dict[str, Any], settings: list[str]) -> None:
+    """Change entries of nested tables by KEY=VALUE, the key a dotted path, the value TOML or plain text."""
+    for setting in settings:
+        _apply(raw, setting)
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
@@ -179,12 +171,3 @@ def _index(place: list[Any], text: str, setting: str) -> int:
     if not text.isdigit() or int(text) >= len(place):
         raise UsageError(f'--set {setting}: "{text}" is not an index of a list of {len(place)}')
     return int(text)
-
-
-def _sentence(path: Path, error: ValidationError) -> str:
-    first = error.errors()[0]
-    model: Any = Suite
-    for key in first["loc"][:-1]:
-        inner = {"baseline": Baseline, "timing": Timing, "trials": TrialEntry, "expect": Expectation}
-        model = inner.get(str(key), model)
-    return parameter_sentence(f"suite {path.name}", error, model.model_fields)

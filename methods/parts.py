@@ -112,6 +112,8 @@ class Solver(Method):
     order: ClassVar[int]
     """Order of convergence in the largest step."""
     stochastic: ClassVar[bool] = False
+    evaluations_per_step: ClassVar[int] = 1
+    """Network evaluations of one step; what really ran is counted all the same."""
     multistep: ClassVar[bool] = False
     """Whether a step reads outputs of earlier steps."""
 
@@ -130,6 +132,8 @@ class Executor(Method):
     """In which order, and on which devices, the steps run."""
 
     part = "executor"
+    parallel: ClassVar[bool] = False
+    """Whether evaluations of one sample overlap, so that its critical path is shorter than its total work."""
 
     @abstractmethod
     def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:

@@ -1,0 +1,60 @@
+# Every target sets itself up: a bare clone and Python 3.11 or later are enough.
+
+PYTHON  ?= python3
+SUITE   ?= quick
+ADDRESS ?=
+RESULTS ?= results
+BIN     := .venv/bin
+HARNESS := $(BIN)/python -m harness
+
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install benchmark plan report test test-all lint format submit doctor bench clean
+
+help:  ## these lines
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+.venv/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "found $$($(BIN)/python --version); expected Python 3.11 or later: rm -r .venv, then make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: .venv/.installed  ## set up .venv with the pinned dependencies; a second call does nothing
+
+benchmark: install  ## run what is missing of SUITE (quick) and rebuild its report; ADDRESS= names a Ray cluster
+	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS))
+
+plan: install  ## what SUITE would run, and what is already measured
+	$(HARNESS) plan $(SUITE) --results $(RESULTS)
+
+report: install  ## rebuild leaderboard, plots and report.html of SUITE from its tables alone
+	$(HARNESS) report $(RESULTS)/$(SUITE)
+
+submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back
+	$(HARNESS) submit $(SUITE) --address $(ADDRESS) --results $(RESULTS)
+
+test: install  ## the test suite (CPU, minutes)
+	$(BIN)/python -m pytest
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## let ruff arrange the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## speed and size figures of the harness itself, printed
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+doctor: install  ## is this machine, this cluster, this results folder sound?
+	$(HARNESS) doctor $(RESULTS)
+
+clean:  ## remove the environment; results stay
+	rm -rf .venv *.egg-info

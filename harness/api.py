@@ -1,0 +1,205 @@
+"""The Python face: run, plan and load a suite. The command line is thin over these."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreDamagedError, UsageError
+from harness.lock import RunLock
+from harness.schema import TABLES
+from harness.store import Store
+from harness.suite import Suite, load_suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.engine import Engine
+    from harness.planning import Plan
+    from harness.pools import Pool
+
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A results folder as pandas tables; `trials` holds the accepted row of every trial."""
+
+    folder: Path
+    trials: pd.DataFrame
+    steps: pd.DataFrame
+    timings: pd.DataFrame
+    quality: pd.DataFrame
+    damage: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    """Ids of the trials that the run which returned these tables had planned."""
+
+    @property
+    def all_valid(self) -> bool:
+        """Tell whether every planned trial has a VALID row."""
+        valid = set(self.trials.loc[self.trials["verdict"] == "VALID", "trial_id"])
+        return all(trial_id in valid for trial_id in self.planned)
+
+
+def load(folder: str | Path) -> Tables:
+    """Return the tables of a results folder; damaged parts are left out and named in `damage`."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
+    store = Store(path)
+    tables = {name: store.read(name) for name in TABLES}
+    damage = tuple(str(problem) for problem in store.damage)
+    trials = store.latest()
+    return Tables(path, trials, tables["steps"], tables["timings"], tables["quality"], damage)
+
+
+def plan(
+    suite: str | Suite,
+    *,
+    only: str | None = None,
+    settings: list[str] | None = None,
+    seeds: int | None = None,
+    address: str | None = None,
+) -> Plan:
+    """Return the plan of a suite for this machine, or for the cluster at an address; nothing is run or written."""
+    from harness.planning import make_plan
+
+    wanted = _suite(suite, settings, seeds)
+    if address or os.environ.get("RAY_ADDRESS"):
+        pool = make_pool(address, 1)
+        try:
+            return make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
+        finally:
+            pool.close()
+    device_class, name = _this_device()
+    return make_plan(wanted, device_class, name, only, data_may_be_absent=True)
+
+
+def run(
+    suite: str | Suite,
+    *,
+    only: str | None = None,
+    settings: list[str] | None = None,
+    seeds: int | None = None,
+    address: str | None = None,
+    results: str | Path = RESULTS,
+    pool: Callable[[], Pool] | None = None,
+    quiet: bool = True,
+) -> Tables:
+    """Run what is missing of a suite, rebuild its report and return its tables.
+
+    `results` is the folder that holds one folder per suite; `address` names a Ray cluster (else RAY_ADDRESS, else Ray
+    starts here). Raises UsageError before anything is written if the request makes no sense.
+    """
+    from harness.planning import make_plan
+    from harness.progress import Screen
+
+    wanted = _suite(suite, settings, seeds)
+    root = Path(results)
+    device_class, name = _this_device()
+    remote = pool is not None or bool(address or os.environ.get("RAY_ADDRESS"))
+    planned = None if remote else make_plan(wanted, device_class, name, only)
+    store = Store.create_or_open(root / wanted.name)
+    with RunLock(store.folder), Screen(quiet) as screen:
+        if planned is not None and all(p.id in store.finished() for p in planned.trials):
+            screen.begin(len(planned.trials), len(planned.trials), 0)
+        else:
+            with _workers(pool, address, wanted) as workers:
+                planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
+                _measure(planned, store, root, workers, screen)
+        _refresh_report(store.folder, screen.say)
+    tables = replace(load(store.folder), planned=tuple(p.id for p in planned.trials))
+    if tables.damage:
+        raise StoreDamagedError(f"{tables.damage[0]}; the report was built without it; see `oneclock doctor {root}`")
+    return tables
+
+
+def report(folder: str | Path) -> list[Path]:
+    """Rebuild leaderboard, plots and pages of a results folder from its tables alone; return what was written."""
+    from harness.report import build_report
+
+    tables = load(folder)
+    named = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
+    return build_report(tables.folder, named)
+
+
+def _suite(suite: str | Suite, settings: list[str] | None, seeds: int | None) -> Suite:
+    return suite if isinstance(suite, Suite) else load_suite(suite, settings, seeds)
+
+
+def _this_device() -> tuple[str, str]:
+    import torch
+
+    from harness.device import device_name
+
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    name = device_name(torch.device(kind))
+    return f"{kind}:{name}", name
+
+
+def make_pool(address: str | None, workers: int | None) -> Pool:
+    """Return the devices of the cluster at an address, or of this machine, at most `workers` of them."""
+    from harness.pools.ray import RayPool
+
+    return RayPool(address, workers)
+
+
+@contextmanager
+def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
+    made = pool() if pool is not None else make_pool(address, suite.workers)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any) -> None:
+    from harness.engine import Engine, check_pool
+
+    check_pool(plan, workers)
+    engine = Engine(plan, store, root, workers, screen)
+    with _stop_politely(engine, screen.say):
+        engine.run()
+    if engine.stopping:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_politely(engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
+    """First Ctrl-C: what is finished is committed, then the run stops. Second: stop now."""
+
+    def stop(number: int, frame: Any) -> None:
+        if engine.stopping:
+            raise KeyboardInterrupt
+        engine.stopping = True
+        say("stopping; what is finished is kept (once more to stop at once)")
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not the main thread: a notebook's or a test's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
+    """Rebuild the report unless it already stands for exactly the committed entries."""
+    from harness.identity import identity
+
+    source = Path(__file__).parent
+    templates = sorted(p for p in (*source.rglob("*.py"), *source.rglob("*.j2")))
+    state = identity([sorted(p.name for p in (folder / "log").glob("*.json")), [p.stat().st_mtime_ns for p in templates]])
+    mark = folder / ".report"
+    if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
+        return
+    report(folder)
+    mark.write_text(state)
+    say(f"report: {folder / 'report.html'}")

@@ -1,0 +1,226 @@
+"""From what the tasks of one trial returned to its rows in the tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.identity import canonical_json
+from harness.jackknife import paired_difference
+from harness.planning import Plan, PlannedTrial
+from harness.suite import Suite
+from harness.timing_rules import median_interval, ratio_interval
+from harness.trial import Trial
+from harness.verdict import verdict
+from methods.vp_time import t_of_sigma
+
+Facts = Mapping[str, Any]
+
+
+def finished_tables(
+    planned: PlannedTrial, plan: Plan, results: Mapping[str, Facts], digests: Mapping[int, str], provenance: Facts
+) -> dict[str, Any]:
+    """Return the rows of a finished trial, per table.
+
+    `results` maps ids of tasks to the facts of their results; `digests` maps indices of scored images that were timed
+    too to the SHA-256 of their scored pixels.
+    """
+    trial, suite = planned.trial, plan.suite
+    shards = [results[s] for s in planned.shards]
+    score, clock_score = _facts(results, planned.score), _clock_score(planned, plan, results)
+    timing = results[planned.time]
+    work = _work(trial, shards)
+    row = {
+        **_names(trial, suite),
+        **provenance,
+        **work["row"],
+        **_quality(score),
+        **_difference(planned, plan, results, score),
+        **_truncation(shards),
+        **_times(timing, suite),
+        **_price(planned, results),
+        "is_baseline": planned.is_baseline,
+        "baseline_trial_id": planned.baseline_trial_id,
+        "clock_trial_id": planned.clock_trial_id,
+        "devices": max(method.device_group() for method in trial.parts.values()),
+        "reference": f"{trial.dataset.name} {trial.dataset.reference} {trial.data_facts['pixels']}",
+        "duration_seconds": sum(results[t]["task_seconds"] for t in (*planned.shards, planned.score, planned.time)
+                                if t in results),
+        "status": "finished",
+    }
+    rules = {
+        "quality_reasons": score.get("reasons", []),
+        "counters_agree": _facts(results, planned.train).get("counters_agree") if planned.train else None,
+        "band": suite.baseline.fid_band,
+        "clock_fid": clock_score.get("fid"),
+        "expectations": suite.expect,
+    }
+    row["verdict"], row["reasons"] = verdict(row, shards, _audit(timing["audit"], digests), rules)
+    steps = _steps(trial, results[planned.shards[0]]["cost"], work["by_step"])
+    repetitions = timing["repetitions"]
+    return {"trials": [row], "steps": steps, "timings": repetitions, "quality": score.get("replicates", [])}
+
+
+def failed_tables(planned: PlannedTrial, plan: Plan, kind: str, sentence: str, provenance: Facts) -> dict[str, Any]:
+    """Return the one row of a trial that failed: what it was, and why it has no figures."""
+    row = {
+        **_names(planned.trial, plan.suite),
+        **provenance,
+        "is_baseline": planned.is_baseline,
+        "baseline_trial_id": planned.baseline_trial_id,
+        "clock_trial_id": planned.clock_trial_id,
+        "status": "failed",
+        "verdict": "INVALID",
+        "reasons": f"failed({kind}): {sentence}",
+    }
+    return {"trials": [row]}
+
+
+def _names(trial: Trial, suite: Suite) -> dict[str, Any]:
+    return {
+        "suite": suite.name,
+        "dataset": trial.dataset.name,
+        "network": trial.network.name,
+        "method": trial.method,
+        **{part: method.name for part, method in trial.parts.items()},
+        "params_json": trial.params_json(),
+        "steps": trial.steps,
+        "seed_set": trial.seed_set,
+        "n_images": trial.n_images,
+        "batch": trial.batch,
+        "extractor": f"{trial.extractor['name']}:{trial.extractor['layer']}",
+        "extractor_sha256": trial.extractor["sha256"],
+        "timing_tier": suite.timing.tier,
+        "precision_dtype": trial.precision,
+    }
+
+
+def _facts(results: Mapping[str, Facts], task_id: str) -> Facts:
+    return results.get(task_id, {})
+
+
+def _clock_score(planned: PlannedTrial, plan: Plan, results: Mapping[str, Facts]) -> Facts:
+    return next((_facts(results, p.score) for p in plan.trials if p.id == planned.clock_trial_id), {})
+
+
+def _work(trial: Trial, shards: Sequence[Facts]) -> dict[str, Any]:
+    """Return NFE and FLOPs per image, in all and by step: the log of what ran times the table of what a unit costs."""
+    cost = shards[0]["cost"]
+    by_step: dict[int, dict[str, Any]] = {}
+    for shard in shards:
+        for step, rows in shard["evaluations"].items():
+            entry = by_step.setdefault(int(step), {"evaluations": 0, "units": {}})
+            entry["evaluations"] += rows
+            for name, count in shard["units"][step].items():
+                entry["units"][name] = entry["units"].get(name, 0) + count
+    for entry in by_step.values():
+        entry["flops"] = sum(count * cost["units"][name] for name, count in entry["units"].items())
+    n = trial.n_images
+    flops = sum(entry["flops"] for entry in by_step.values()) / n
+    executor: Any = trial.parts["executor"]
+    seconds = sum(s["seconds"] for s in shards)
+    return {
+        "by_step": by_step,
+        "row": {
+            "nfe": sum(entry["evaluations"] for entry in by_step.values()) / n,
+            "flops_per_image": flops,
+            "flops_critical_path_per_image": None if executor.parallel else flops,
+            "flop_coverage": cost["coverage"],
+            "parameters": cost["parameters"],
+            "network_time_share": sum(s["network_seconds"] for s in shards) / seconds if seconds else None,
+        },
+    }
+
+
+def _steps(trial: Trial, cost: Facts, by_step: Mapping[int, Facts]) -> list[dict[str, Any]]:
+    card = trial.dataset
+    sigmas = cost["sigmas"]
+    times = [float(t_of_sigma(s, card.sigma_min, card.sigma_max)) for s in sigmas]
+    return [
+        {
+            "step": step,
+            "sigma": sigmas[step],
+            "sigma_next": sigmas[step + 1],
+            "t": times[step],
+            "t_next": times[step + 1],
+            "nfe": entry["evaluations"] / trial.n_images,
+            "flops_per_image": entry["flops"] / trial.n_images,
+            "network_share": entry["flops"] / (entry["evaluations"] * cost["network"]),
+            "units_json": canonical_json(entry["units"]),
+        }
+        for step, entry in sorted(by_step.items())
+    ]
+
+
+def _quality(score: Facts) -> dict[str, Any]:
+    names = ("fid", "fid_low", "fid_high", "fid_floor", "kid", "kid_se", "precision", "recall", "reference_n")
+    return {name: score.get(name) for name in (*names, "images_sha256")}
+
+
+def _difference(planned: PlannedTrial, plan: Plan, results: Mapping[str, Facts], score: Facts) -> dict[str, Any]:
+    """Return fid minus the baseline's at the same NFE with its paired interval; nothing for the baseline itself."""
+    other = next((p for p in plan.trials if p.id == planned.baseline_trial_id), None)
+    theirs = _facts(results, other.score) if other is not None and other.id != planned.id else {}
+    if score.get("fid") is None or theirs.get("fid") is None or not score.get("replicates"):
+        return {}
+    mine = [r["fid"] for r in score["replicates"]]
+    base = [r["fid"] for r in theirs["replicates"]]
+    if None in mine or None in base or len(mine) != len(base):
+        return {}
+    found = paired_difference(score["fid"], mine, theirs["fid"], base)
+    return {
+        "fid_difference": found.value,
+        "fid_difference_low": found.low,
+        "fid_difference_high": found.high,
+    }
+
+
+def _truncation(shards: Sequence[Facts]) -> dict[str, Any]:
+    if any(s["squared_norm"] is None for s in shards):
+        return {"truncation_error": None}
+    error, norm = sum(s["squared_error"] for s in shards), sum(s["squared_norm"] for s in shards)
+    return {"truncation_error": math.sqrt(error / norm)}
+
+
+def _times(timing: Facts, suite: Suite) -> dict[str, Any]:
+    """Return medians, their intervals and the paired speed-up from the repetitions of one block."""
+    seconds = {
+        (kind, role): np.array(
+            [r["seconds"] for r in timing["repetitions"] if (r["kind"], r["role"]) == (kind, role)], dtype=np.float64
+        )
+        for kind in ("latency", "throughput")
+        for role in ("trial", "baseline")
+    }
+    alone, full = seconds["latency", "trial"], seconds["throughput", "trial"]
+    interval = median_interval(alone)
+    speedup, low, high = ratio_interval(seconds["throughput", "baseline"] / full)
+    batch = next(r["batch"] for r in timing["repetitions"] if r["kind"] == "throughput")
+    return {
+        "latency_seconds": float(np.median(alone)),
+        "latency_low_seconds": interval[0] if interval else None,
+        "latency_high_seconds": interval[1] if interval else None,
+        "throughput_images_per_second": batch / float(np.median(full)),
+        "speedup": speedup,
+        "speedup_low": low,
+        "speedup_high": high,
+        "peak_memory_bytes": timing["peak_memory_bytes"],
+        "energy_joules_per_image": timing["energy_joules_per_image"],
+        "device_name": timing["device_name"],
+    }
+
+
+def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any]:
+    needed = [t for t in (planned.train, *planned.prepares) if t is not None]
+    prices = [results[t]["price"] for t in needed]
+    return {
+        "prepare_seconds": float(sum(p["seconds"] for p in prices)),
+        "prepare_flops": float(sum(p["flops"] for p in prices)),
+    }
+
+
+def _audit(timed: Mapping[str, str], scored: Mapping[int, str]) -> dict[str, bool]:
+    """Return, for each image seen in the timed calls, whether it is byte for byte the scored one."""
+    return {index: scored[int(index)] == digest for index, digest in timed.items() if int(index) in scored}

@@ -1,0 +1,36 @@
+"""The command line: a thin face over `harness.run`, `plan` and `load`. Results on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+from harness.errors import HarnessError
+
+
+def main() -> None:
+    """Run the command line and leave with the contract's exit code."""
+    from harness.cli.app import app
+
+    try:
+        app(standalone_mode=False)
+    except HarnessError as error:
+        leave(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        leave("interrupted; what was finished is kept, run again to continue", 130)
+    except Exception as error:
+        usage = _usage(error)
+        if usage is None:
+            raise
+        leave(usage, 2)
+
+
+def leave(sentence: str, code: int) -> None:
+    """Print one sentence to standard error and exit."""
+    print(f"oneclock: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _usage(error: Exception) -> str | None:
+    """Return the sentence of a command-line mistake, or None if the error is something else."""
+    formatted = getattr(error, "format_message", None)
+    return str(formatted()) if callable(formatted) else None

@@ -1,0 +1,144 @@
+"""The verbs. Each answers `--help` with examples."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+app = typer.Typer(
+    name="oneclock",
+    help="Measure methods that accelerate diffusion sampling under one clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+SuiteName = Annotated[str, typer.Argument(help="A suite's name (see `oneclock ls suites`) or the path of a TOML file.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster, for example auto or ray://head:10001; default RAY_ADDRESS, else here.")
+]
+Results = Annotated[Path, typer.Option(help="Folder that holds one folder per suite.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one entry of the suite: KEY=VALUE.")]
+Only = Annotated[str | None, typer.Option(help="Only trials whose method, part or network matches this pattern.")]
+Seeds = Annotated[int | None, typer.Option(help="Use the first K disjoint seed sets.")]
+RESULTS = Path("results")
+
+
+class Listed(StrEnum):
+    """What `ls` can list."""
+
+    methods = "methods"
+    datasets = "datasets"
+    suites = "suites"
+    networks = "networks"
+    extractors = "extractors"
+
+
+@app.command(epilog="Example: oneclock run quick --only 'dpmpp*' --set n_images=500")
+def run(
+    suite: SuiteName,
+    address: Address = None,
+    results: Results = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no sentences but errors.")] = False,
+) -> None:
+    """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
+    from harness import api
+
+    tables = api.run(suite, only=only, settings=settings, seeds=seeds, address=address, results=results, quiet=quiet)
+    typer.echo((tables.folder / "leaderboard.md").read_text(encoding="utf-8"))
+    if not tables.all_valid:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: oneclock plan cifar10 --set n_images=10000")
+def plan(
+    suite: SuiteName,
+    address: Address = None,
+    results: Results = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+) -> None:
+    """List a suite's trials: already measured or to do, with estimated device-seconds. Runs nothing."""
+    from harness.cli.listing import plan_lines
+
+    for line in plan_lines(suite, settings, seeds, only, address, results):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: oneclock report results/quick")
+def report(folder: Annotated[Path, typer.Argument(help="Results folder of one suite.")] = RESULTS / "quick") -> None:
+    """Rebuild leaderboard, plots, HTML and LaTeX from the Parquet tables alone."""
+    from harness import api
+
+    for path in api.report(folder):
+        typer.echo(path)
+
+
+@app.command(name="ls", epilog="Example: oneclock ls methods")
+def list_(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
+    """List what there is, one line each."""
+    from harness.cli.listing import lines
+
+    for line in lines(what.value):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: oneclock train digits unet-8 --set train.steps=500")
+def train(
+    dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
+    network: Annotated[str, typer.Argument(help="A network's name or card.")],
+    address: Address = None,
+    results: Results = RESULTS,
+    settings: Settings = None,
+) -> None:
+    """Train a network on a data set and keep its weights for every suite; prints where they are."""
+    from harness.training_run import train_network
+
+    typer.echo(train_network(dataset, network, settings or [], address, results))
+
+
+@app.command(epilog="Example: oneclock doctor results --fix")
+def doctor(
+    results: Annotated[Path, typer.Argument(help="Folder that holds one folder per suite.")] = RESULTS,
+    address: Address = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Move damaged and orphaned files to quarantine.")] = False,
+) -> None:
+    """Tell whether this machine, this cluster and these results are sound."""
+    from harness.doctor import examine
+
+    findings = examine(results, address, fix)
+    for finding in findings:
+        typer.echo(finding.line())
+    if any(f.damage for f in findings):
+        raise typer.Exit(4)
+    if any(f.bad for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: RAY_AUTH_MODE=token oneclock submit cifar10 --address http://head:8265")
+def submit(
+    suite: SuiteName,
+    address: Annotated[str, typer.Option(help="The cluster's dashboard, for example http://head:8265.")] = "",
+    results: Results = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+) -> None:
+    """Run a suite as a Ray job on a cluster, follow its log, and bring the results back."""
+    from harness.submit import submit_suite
+
+    if not address:
+        raise UsageError("no cluster is named; expected --address http://HOST:8265 (make submit ADDRESS=...)")
+    code = submit_suite(suite, address, results, settings or [], only, seeds)
+    if code:
+        raise typer.Exit(code)

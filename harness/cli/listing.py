@@ -1,0 +1,96 @@
+"""What `ls` and `plan` print: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import api
+from harness.cards import card_names, load_card
+from harness.estimate import Estimator
+from harness.extractors import describe
+from harness.network_cards import load_network_card, network_names
+from harness.planning import Plan
+from harness.registry import registry
+from harness.store import Store
+from harness.suite import load_suite, suite_names
+
+
+def lines(what: str) -> Iterator[str]:
+    """Yield one line for each thing of a kind."""
+    yield from {
+        "methods": _methods,
+        "datasets": _datasets,
+        "suites": _suites,
+        "networks": _networks,
+        "extractors": _extractors,
+    }[what]()
+
+
+def _methods() -> Iterator[str]:
+    for method in registry().methods():
+        origin = "" if method.__module__.startswith("methods.") else f"  [from {method.__module__}]"
+        yield f"{method.part:9} {method.name:14} {method.summary}{origin}"
+    for name, reason in sorted(registry().broken.items()):
+        yield f"broken    {name:14} {reason}"
+
+
+def _datasets() -> Iterator[str]:
+    for name in card_names():
+        card = load_card(name)
+        side = f"{card.resolution}x{card.resolution}x{card.channels}"
+        yield f"{name:16} {side:10} reference {card.reference} {card.splits[card.reference].n:>7,}  {card.title}"
+
+
+def _suites() -> Iterator[str]:
+    for name in suite_names():
+        yield f"{name:16} {load_suite(name).title}"
+
+
+def _networks() -> Iterator[str]:
+    for name in network_names():
+        card = load_network_card(name)
+        yield f"{name:16} family {card.family:12} {card.title}"
+    for network in registry().networks():
+        yield f"family {network.family:9} {network.summary}"
+
+
+def _extractors() -> Iterator[str]:
+    for name, sentence in describe():
+        yield f"{name:20} {sentence}"
+
+
+def plan_lines(
+    suite: str, settings: list[str] | None, seeds: int | None, only: str | None, address: str | None, results: Path
+) -> Iterator[str]:
+    """Yield one line for each trial of a suite: cached or to do, with estimated device-seconds, and a sum."""
+    plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
+    verdicts = _verdicts(results / plan.suite.name)
+    estimator = Estimator(plan)
+    total = 0.0
+    for planned in plan.trials:
+        if planned.id in verdicts:
+            state = f"cached  {verdicts[planned.id]}"
+        else:
+            seconds = estimator.seconds(planned)
+            total += seconds
+            state = f"to do   about {seconds:,.0f} device-seconds"
+        yield f"{planned.id[:12]}  {planned.trial.short:56} {state}"
+    todo = sum(p.id not in verdicts for p in plan.trials)
+    training = estimator.training_seconds([p for p in plan.trials if p.id not in verdicts], results)
+    yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training(training)}"
+    yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
+    yield from _absent(plan)
+
+
+def _training(seconds: float) -> str:
+    return f", and about {seconds:,.0f} for training" if seconds else ""
+
+
+def _verdicts(folder: Path) -> dict[str, str]:
+    return Store(folder).finished() if (folder / "log").is_dir() else {}
+
+
+def _absent(plan: Plan) -> Iterator[str]:
+    for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data_facts["pixels"] == "absent"}):
+        yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'

@@ -1,0 +1,149 @@
+"""What a device tells of itself: its name and class, a synchronised clock, peak memory, energy, clocks, temperature."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One timed call: seconds by the wall, by the process's CPU clock and, on a GPU, by the device's events."""
+
+    seconds: float
+    process_seconds: float
+    device_seconds: float | None
+
+
+def device_name(device: torch.device) -> str:
+    """Return the maker's name of the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name()
+
+
+@cache
+def cpu_name() -> str:
+    """Return the processor's model name, or its architecture where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
+
+
+def clocked(call: Callable[[], Any], device: torch.device) -> tuple[Any, Reading]:
+    """Return what the call returned and how long it took, the device synchronised before both readings."""
+    if device.type != "cuda":
+        cpu, wall = time.process_time(), time.perf_counter()
+        result = call()
+        return result, Reading(time.perf_counter() - wall, time.process_time() - cpu, None)
+    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize(device)
+    cpu, wall = time.process_time(), time.perf_counter()
+    first.record()
+    result = call()
+    last.record()
+    torch.cuda.synchronize(device)
+    seconds, busy = time.perf_counter() - wall, time.process_time() - cpu
+    return result, Reading(seconds, busy, first.elapsed_time(last) / 1e3)
+
+
+def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
+    """Return the peak memory in bytes while the call ran: allocated on a GPU, resident set of the process on a CPU.
+
+    On Linux the kernel's high-water mark is reset first; elsewhere on a CPU the answer is None, since the mark of a
+    process that has lived before never goes down.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device))
+    if not _reset_high_water_mark():
+        return None
+    call()
+    return _high_water_mark()
+
+
+def _reset_high_water_mark() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _high_water_mark() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class EnergyMeter:
+    """Cumulative energy of the device in joules: NVML's counter on a GPU, RAPL's package counter on a CPU, or nothing."""
+
+    def __init__(self, device: torch.device, rapl: Path = Path("/sys/class/powercap/intel-rapl:0")) -> None:
+        self._read = _nvml_energy(device) if device.type == "cuda" else _rapl_energy(rapl)
+
+    def joules(self) -> float | None:
+        """Return the counter, or None where the device does not tell."""
+        return None if self._read is None else self._read()
+
+
+def _nvml_energy(device: torch.device) -> Callable[[], float] | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except Exception:  # the library is optional, and old cards or containers refuse the counter
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+
+
+def _rapl_energy(folder: Path) -> Callable[[], float] | None:
+    counter = folder / "energy_uj"
+    try:
+        counter.read_text()
+        limit = int((folder / "max_energy_range_uj").read_text())
+    except (OSError, ValueError):
+        return None
+    state = {"last": int(counter.read_text()), "wraps": 0}
+
+    def read() -> float:
+        now = int(counter.read_text())
+        if now < state["last"]:
+            state["wraps"] += 1
+        state["last"] = now
+        return (now + state["wraps"] * limit) / 1e6
+
+    return read
+
+
+def gauges(device: torch.device) -> dict[str, float | None]:
+    """Return the clock (MHz) and temperature (Celsius) of a GPU, or None for each that it does not tell."""
+    if device.type != "cuda":
+        return {"sm_clock_mhz": None, "temperature_celsius": None}
+    return {
+        "sm_clock_mhz": _ask(lambda: float(torch.cuda.clock_rate(device))),
+        "temperature_celsius": _ask(lambda: float(torch.cuda.temperature(device))),
+    }
+
+
+def _ask(question: Callable[[], float]) -> float | None:
+    try:
+        return question()
+    except Exception:  # nvidia-ml-py is optional
+        return None

@@ -1,0 +1,146 @@
+"""Is this machine, this cluster, this results folder sound? One line each: what was looked at and what was found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.errors import HarnessError, LockedError
+from harness.lock import RunLock
+from harness.store import Store
+
+_WANTED = ("torch", "torchvision", "torch-fidelity", "ray", "deepspeed", "diffusers", "pandas", "pyarrow", "seaborn")
+_LEAST_FREE = 2 << 30  # bytes
+_SAFE_RAY = (2, 52)  # token authentication exists from here on (CVE-2025-62593)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `bad` wants a person's attention; `damage` is a committed result that is not intact."""
+
+    about: str
+    sentence: str
+    bad: bool = False
+    damage: bool = False
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        return f"{'PROBLEM' if self.bad or self.damage else 'ok':8} {self.about:10} {self.sentence}"
+
+
+def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
+    """Return everything found, without changing anything unless `fix` is set; works without network, GPU or data."""
+    findings = [*_python(), *_devices(), *_disk(results), *_network()]
+    if address or os.environ.get("RAY_ADDRESS"):
+        findings += _cluster(address)
+    for folder in sorted(p.parent for p in results.glob("*/store.json")) or ([results] if _is_store(results) else []):
+        findings += _store(folder, fix)
+    return findings
+
+
+def _python() -> Iterator[Finding]:
+    found = sys.version.split()[0]
+    yield Finding("python", f"{found}" + ("" if sys.version_info >= (3, 11) else "; expected 3.11 or later"),
+                  bad=sys.version_info < (3, 11))
+    missing = []
+    told = []
+    for name in _WANTED:
+        try:
+            told.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield Finding("libraries", ", ".join(told))
+    if missing:
+        yield Finding("libraries", f"{', '.join(missing)} not installed; run `make install`", bad=True)
+    if "ray" not in missing:
+        release = tuple(int(part) for part in version("ray").split(".")[:2])
+        if release < _SAFE_RAY:
+            yield Finding("ray", f"ray {version('ray')} has no token authentication; expected 2.52 or later", bad=True)
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    from harness.device import cpu_name
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("cpu", f"{cores} cores, {cpu_name()}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            name = torch.cuda.get_device_name(index)
+            yield Finding("gpu", f"{index}: {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    else:
+        yield Finding("gpu", "none; suites run on CPU cores")
+    load = os.getloadavg()[0]
+    if load > cores / 2:
+        yield Finding("load", f"{load:.1f} processes run on {cores} cores; timings want an idle machine", bad=True)
+
+
+def _disk(results: Path) -> Iterator[Finding]:
+    place = next(p for p in (results, *results.resolve().parents) if p.is_dir())
+    free = shutil.disk_usage(place).free
+    yield Finding("disk", f"{free / 2**30:.1f} GiB free under {results}", bad=free < _LEAST_FREE)
+    if not os.access(place, os.W_OK):
+        yield Finding("disk", f"{place} cannot be written; `plan` and `report` of other folders still work", bad=True)
+
+
+def _network() -> Iterator[Finding]:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError as error:
+            yield Finding("network", f"no loopback address ({error.strerror}); Ray cannot start", bad=True)
+            return
+    yield Finding("network", "loopback answers")
+
+
+def _cluster(address: str | None) -> Iterator[Finding]:
+    from harness import api
+
+    try:
+        pool = api.make_pool(address, 1)
+    except HarnessError as error:
+        yield Finding("cluster", str(error), bad=True)
+        return
+    import ray
+
+    resources = ray.cluster_resources()
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    pool.close()
+    told = f"{nodes} nodes, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+    yield Finding("cluster", f"{told}; a worker answers from {pool.device_name}")
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        yield Finding("cluster", "token authentication is off; set RAY_AUTH_MODE=token on every node", bad=True)
+
+
+def _is_store(folder: Path) -> bool:
+    return (folder / "store.json").is_file()
+
+
+def _store(folder: Path, fix: bool) -> Iterator[Finding]:
+    try:
+        store = Store(folder)
+        problems = store.check()
+        rows = len(store.finished())
+    except HarnessError as error:
+        yield Finding("results", f"{folder}: {error}", damage=True)
+        return
+    for problem in problems:
+        yield Finding("results", f"{folder}: {problem}", bad=True, damage=problem.is_damage)
+    if not problems:
+        yield Finding("results", f"{folder}: {rows} finished trials, all intact")
+    elif fix:
+        try:
+            with RunLock(folder):
+                moved = store.quarantine()
+        except LockedError as error:
+            yield Finding("results", f"{folder}: nothing was moved: {error}", bad=True)
+            return
+        yield Finding("results", f"{folder}: moved {len(moved)} to quarantine; their trials run again with the next run")

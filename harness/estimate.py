@@ -1,0 +1,66 @@
+"""How long a trial will take: one network evaluation timed here, times the evaluations that the trial asks for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from harness.blobs import Blobs
+from harness.device import device_name
+from harness.network_cards import build_network
+from harness.planning import Plan, PlannedTrial, trial_evaluations
+from harness.timing_rules import TIERS
+from harness.worker import fix_numerics
+
+_BACKWARD = 3.0  # a training step costs about three evaluations: forward, and twice that for the gradients
+
+
+class Estimator:
+    """Estimates device-seconds; times each (data set, network) once, on this machine."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        fix_numerics(self._device, 1)
+        self.device = device_name(self._device)
+        self.batch = min(plan.suite.batch, 8)
+        self._tier = TIERS[plan.suite.timing.tier]
+        self._timing_batch = plan.suite.timing.batch or plan.suite.batch
+        self._seconds: dict[tuple[str, str], float] = {}
+
+    def seconds(self, planned: PlannedTrial) -> float:
+        """Return the device-seconds of sampling and timing one trial, without training."""
+        trial = planned.trial
+        one = self._evaluation(planned) * trial.steps * trial_evaluations(trial)
+        rounds = 2 * self._tier.rounds * (self._timing_batch + 1) * one
+        return trial.n_images * one + max(rounds, self._tier.seconds)
+
+    def training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
+        """Return the device-seconds of the trainings that the trials need and that are not kept in the zoo."""
+        zoo = results / "zoo"
+        total = 0.0
+        for planned in {p.train: p for p in todo if p.train is not None}.values():
+            train = planned.trial.network.train
+            if train is None or (zoo.is_dir() and Blobs(zoo).has(str(planned.train))):
+                continue
+            total += train.steps * train.batch * _BACKWARD * self._evaluation(planned)
+        return total
+
+    @torch.inference_mode()
+    def _evaluation(self, planned: PlannedTrial) -> float:
+        """Return seconds per image of one network evaluation; weights do not matter for it, so none are loaded."""
+        card, net = planned.trial.dataset, planned.trial.network
+        key = (card.name, net.name)
+        if key not in self._seconds:
+            data = card.shape()
+            network = build_network(net, data).to(self._device).eval()
+            x = torch.zeros(self.batch, data.channels, data.resolution, data.resolution, device=self._device)
+            sigma = torch.ones(self.batch, dtype=torch.float64, device=self._device)
+            network(x, sigma)
+            began = time.perf_counter()
+            network(x, sigma)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
+            self._seconds[key] = (time.perf_counter() - began) / self.batch
+        return self._seconds[key]

@@ -1,0 +1,103 @@
+"""One sampler at work: four parts on a device, with everything that passes the network's boundary counted."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data import to_uint8
+from harness.seeds import ImageNoise
+from methods.parts import BuiltDenoiser, Executor, Solver
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions that leave weights in float32 and run the network under autocast."""
+
+
+@dataclass
+class Work:
+    """What ran, per step: image-evaluations, and how often each unit of the network ran, summed over the images."""
+
+    evaluations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    network_seconds: float = 0.0
+
+    def add(self, step: int, rows: int, units: Any) -> None:
+        """Count one call of `rows` images; per-image counts stay on the device until `facts`."""
+        self.evaluations[step] += rows
+        counts = self.units[step]
+        for name, count in units.items():
+            ran = rows * count if isinstance(count, int) else count.sum()
+            counts[name] = counts.get(name, 0) + ran
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain numbers: evaluations by step, and units by step and name."""
+        return {
+            "evaluations": {str(step): int(rows) for step, rows in sorted(self.evaluations.items())},
+            "units": {str(s): {n: int(c) for n, c in sorted(u.items())} for s, u in sorted(self.units.items())},
+        }
+
+
+class Evaluator:
+    """The network's boundary: calls the denoiser in its precision, counts what ran and clocks the call."""
+
+    def __init__(self, denoiser: BuiltDenoiser, work: Work, precision: str = "float32") -> None:
+        self.denoiser = denoiser
+        self.work = work
+        self.autocast = AUTOCAST.get(precision)
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
+        level = sigma if isinstance(sigma, Tensor) else x.new_full((x.shape[0],), sigma, dtype=torch.float64)
+        start = time.perf_counter()
+        if self.autocast is None:
+            denoised, units = self.denoiser(x, level, step)
+        else:
+            with torch.autocast(x.device.type, self.autocast):
+                denoised, units = self.denoiser(x, level, step)
+            denoised = denoised.to(x.dtype)
+        self.work.network_seconds += time.perf_counter() - start
+        self.work.add(step, x.shape[0], units)
+        return denoised
+
+
+@dataclass
+class Sampler:
+    """Four built parts and the images they make. States are float64 in precision float64, else float32."""
+
+    denoiser: BuiltDenoiser
+    sigmas: np.ndarray
+    solver: Solver
+    executor: Executor
+    noise: ImageNoise
+    device: torch.device
+    precision: str = "float32"
+
+    @property
+    def state(self) -> torch.dtype:
+        """Return the number format of the trajectory."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def start(self, indices: Sequence[int]) -> Tensor:
+        """Return the starting states sigma_max * noise [len(indices), channels, height, width] on the device."""
+        return self.noise.initial(indices).to(self.device, self.state) * float(self.sigmas[0])
+
+    @torch.inference_mode()
+    def run(self, indices: Sequence[int], work: Work | None = None, start: Tensor | None = None) -> Tensor:
+        """Return final states [len(indices), channels, height, width] of the images with these global indices."""
+        x = self.start(indices) if start is None else start
+
+        def step_noise(step: int) -> Tensor:
+            return self.noise.of_step(indices, step).to(self.device, self.state)
+
+        evaluate = Evaluator(self.denoiser, Work() if work is None else work, self.precision)
+        return self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Return finished uint8 images [len(indices), channels, height, width] on the CPU: noise in, picture out."""
+        return to_uint8(self.run(indices)).cpu()

@@ -1,0 +1,130 @@
+"""Sample shard: make the images of a range of global indices, and keep of them what the metrics need.
+
+Shards are cut at multiples of the sampling batch, so an image meets the same batch and neighbours on any worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data import to_uint8
+from harness.flops import count_flops, coverage
+from harness.sampling import Sampler, Work
+from harness.tasks import Event, Progress, Result
+from methods.networks.base import Network
+
+if TYPE_CHECKING:
+    from harness.worker import Worker
+
+GRID_IMAGES = 32
+
+
+def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+    """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran."""
+    sampler = worker.sampler(spec["sampler"], inputs)
+    extractor = worker.extractor(spec["extractor"], inputs)
+    network = worker.network(spec["sampler"], inputs)
+    start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
+    work, kept, audit = Work(), _Kept(), _Audit()
+    seconds = 0.0
+    for first in range(start, stop, batch):
+        indices = range(first, min(first + batch, stop))
+        began = time.perf_counter()
+        starts = sampler.start(indices)
+        states = sampler.run(indices, work, starts)
+        images = to_uint8(states).cpu()
+        seconds += time.perf_counter() - began
+        audit.look(indices, states, images, starts, sampler, network.flow)
+        if audit.sound:
+            kept.take(extractor(images), images, first)
+        yield Progress(indices.stop - start, stop - start, "images")
+    facts = {"seconds": seconds, "network_seconds": work.network_seconds, **work.facts(), **audit.facts()}
+    if start == 0:
+        facts["cost"] = _cost(sampler, network)
+    yield Result(kept.tensors(), facts)
+
+
+def _cost(sampler: Sampler, network: Network) -> dict[str, Any]:
+    """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters."""
+    x = sampler.start([0])
+    sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
+    return {
+        "units": {name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
+        "network": count_flops(network, x, sigma),
+        "coverage": coverage(network, x, sigma),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "sigmas": [float(s) for s in sampler.sigmas],
+    }
+
+
+class _Kept:
+    """Features and digests of every image, and the pictures of the first few."""
+
+    def __init__(self) -> None:
+        self.features: list[np.ndarray] = []
+        self.digests: list[np.ndarray] = []
+        self.pictures: list[np.ndarray] = []
+
+    def take(self, features: Tensor, images: Tensor, first: int) -> None:
+        self.features.append(features.cpu().numpy())
+        self.digests.append(image_digests(images))
+        if first < GRID_IMAGES:
+            self.pictures.append(images[: GRID_IMAGES - first].numpy())
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        named = {"features": self.features, "digests": self.digests, "pictures": self.pictures}
+        return {name: np.concatenate(parts) for name, parts in named.items() if parts}
+
+
+class _Audit:
+    """Whether the images are images: shape, finiteness, variety; and, where a closed form exists, how exact."""
+
+    def __init__(self) -> None:
+        self.not_finite = 0
+        self.first_not_finite: int | None = None
+        self.constant = 0
+        self.wrong_shape: list[int] | None = None
+        self.error = self.norm = 0.0
+
+    @property
+    def sound(self) -> bool:
+        return self.not_finite == 0 and self.wrong_shape is None
+
+    def look(self, indices: range, states: Tensor, images: Tensor, starts: Tensor, sampler: Sampler, flow: Any) -> None:
+        if states.shape != starts.shape:
+            self.wrong_shape = list(states.shape)
+            return
+        bad = ~torch.isfinite(states).flatten(1).all(1).cpu()
+        if bad.any():
+            self.not_finite += int(bad.sum())
+            if self.first_not_finite is None:
+                self.first_not_finite = indices[int(bad.nonzero()[0])]
+        flat = images.flatten(1)
+        self.constant += int((flat == flat[:, :1]).all(1).sum())
+        exact = flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
+        if exact is not None:
+            self.error += float((states - exact).double().square().sum())
+            self.norm += float(exact.double().square().sum())
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "not_finite": self.not_finite,
+            "first_not_finite": self.first_not_finite,
+            "constant": self.constant,
+            "wrong_shape": self.wrong_shape,
+            "squared_error": self.error if self.norm else None,
+            "squared_norm": self.norm if self.norm else None,
+        }
+
+
+def image_digests(images: Tensor) -> np.ndarray:
+    """Return the SHA-256 of each uint8 image [n, ...] as bytes [n, 32]."""
+    rows = images.contiguous().numpy()
+    return np.stack([np.frombuffer(hashlib.sha256(row.tobytes()).digest(), np.uint8) for row in rows])

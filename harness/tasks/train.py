@@ -1,0 +1,87 @@
+"""Train: one rank of the training of a network, in chunks, so that a kill costs at most one chunk.
+
+Every rank yields the same sequence of events; the driver listens to rank 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.cards import DatasetCard
+from harness.flops import cross_check, training_flops
+from harness.network_cards import NetworkCard, build_network
+from harness.tasks import Checkpoint, Event, Progress, Result
+from harness.train_spec import TrainSpec
+from harness.training import Trainer
+
+if TYPE_CHECKING:
+    from harness.worker import Worker
+
+_SECONDS_BETWEEN_PROGRESS = 1.0
+
+
+def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+    """Yield progress and checkpoints, then the EMA weights with the price of the training."""
+    from harness.worker import resolve
+
+    card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
+    train = TrainSpec(**spec["train"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(train.seed)  # initial weights are drawn from torch's global generator, restored afterwards
+        network = build_network(card, data)
+    images = torch.from_numpy(resolve(inputs["images"]).copy())
+    checkpoint = resolve(inputs["checkpoint"]) if "checkpoint" in inputs else None
+    group = spec["group"]
+    trainer = Trainer(
+        network,
+        images,
+        train,
+        rank=group["rank"],
+        world_size=group["size"],
+        address=group["address"],
+        port=group["port"],
+        device=worker.device,
+        state=None if checkpoint is None else (dict(checkpoint.tensors), dict(checkpoint.facts)),
+    )
+    spent = 0.0 if checkpoint is None else float(checkpoint.facts["seconds"])
+    try:
+        yield from _advance(trainer, train, spent)
+        weights, loss = trainer.weights(), trainer.loss
+        seconds = trainer.seconds + spent
+    finally:
+        trainer.close()
+    yield Result(weights, _price(card, data, images, train, seconds, loss))
+
+
+def _advance(trainer: Trainer, train: TrainSpec, spent: float) -> Iterator[Event]:
+    chunk, saved = 1, trainer.step
+    while trainer.step < train.steps:
+        began = time.perf_counter()
+        upto = min(trainer.step + chunk, train.steps, saved + train.checkpoint_every)
+        done = trainer.advance(upto - trainer.step)
+        yield Progress(done.step, train.steps, f"loss {done.loss:.4f}")
+        if time.perf_counter() - began < _SECONDS_BETWEEN_PROGRESS:
+            chunk *= 2
+        if done.step == saved + train.checkpoint_every and done.step < train.steps:
+            saved = done.step
+            tensors, facts = trainer.state()
+            yield Checkpoint(tensors, {**facts, "seconds": trainer.seconds + spent})
+
+
+def _price(card: NetworkCard, data: Any, images: torch.Tensor, train: TrainSpec, seconds: float, loss: float) -> Any:
+    """Return what the training cost, and the two counters' agreement on the network, counted on a fresh copy."""
+    fresh = build_network(card, data)
+    probe = images[:1].float() / 127.5 - 1 if images.dtype == torch.uint8 else images[:1]
+    flops = training_flops(fresh, probe, torch.Generator().manual_seed(0)) * train.batch * train.steps
+    check = cross_check(fresh, data)
+    return {
+        "price": {"seconds": seconds * train.workers, "flops": flops},
+        "loss": loss,
+        "counter_flops": check.flops,
+        "deepspeed_macs": check.macs,
+        "counters_agree": check.agree,
+    }

@@ -1,0 +1,45 @@
+"""The verb `train`: one network on one data set, kept in the zoo under the identity that every suite looks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import api
+from harness.engine import Engine
+from harness.errors import UsageError
+from harness.lock import RunLock
+from harness.planning import make_plan
+from harness.progress import Screen
+from harness.store import Store
+from harness.suite import Baseline, Suite, TrialEntry, apply_settings
+
+
+def train_network(dataset: str, network: str, settings: list[str], address: str | None, results: Path) -> Path:
+    """Train unless it is done already; return the path of the weights."""
+    changes: dict[str, object] = {}
+    apply_settings(changes, settings)
+    suite = Suite(
+        name="train",
+        title=f"{network} on {dataset}",
+        dataset=dataset,
+        network=network,
+        extractor="pixels",
+        n_images=1,
+        batch=1,
+        networks={network: changes},
+        baseline=Baseline(clock_steps=1),
+        trials=[TrialEntry(steps=1)],
+    )
+    store = Store.create_or_open(results / "train")
+    with RunLock(store.folder), Screen() as screen:
+        pool = api.make_pool(address, None)
+        try:
+            plan = make_plan(suite, pool.device_class, pool.device_name)
+            task = plan.trials[0].train
+            if task is None:
+                raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
+            engine = Engine(plan, store, results, pool, screen)
+            engine.finish([task])
+        finally:
+            pool.close()
+    return results / "zoo" / f"{task}.safetensors"

@@ -1,0 +1,116 @@
+"""What holds a device: builds samplers from facts, keeps models between tasks, runs one task at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.cards import DatasetCard
+from harness.extractors import Extractor, load_extractor
+from harness.network_cards import NetworkCard, build_network
+from harness.registry import registry
+from harness.sampling import Sampler
+from harness.seeds import ImageNoise
+from harness.tasks import Event, runner
+from methods.networks.base import Network
+from methods.parts import Artifact, Denoiser, Executor, Schedule, Solver
+
+_KEPT_MODELS = 4
+
+
+class Worker:
+    """One device and the models on it. Threads are fixed at one per CPU worker; float32 means IEEE float32."""
+
+    def __init__(self, device: str = "cpu", threads: int = 1) -> None:
+        self.device = torch.device(device)
+        self._models: OrderedDict[str, Network] = OrderedDict()
+        self._extractors: dict[str, Extractor] = {}
+        fix_numerics(self.device, threads)
+
+    def run(self, kind: str, spec: dict[str, Any], inputs: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of one task."""
+        yield from runner(kind)(spec, inputs, self)
+
+    def network(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> Network:
+        """Return the network of a sampler's facts with its trained weights, in eval mode, kept between tasks."""
+        key = f"{spec['weights_id']}/{spec['precision']}"
+        if key not in self._models:
+            card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
+            model = build_network(card, data)
+            if model.trainable:
+                weights = resolve(inputs[spec["weights_id"]]).tensors
+                model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+            dtype = torch.float64 if spec["precision"] == "float64" else torch.float32
+            self._models[key] = model.to(self.device, dtype).eval().requires_grad_(False)
+            while len(self._models) > _KEPT_MODELS:
+                self._models.popitem(last=False)
+        self._models.move_to_end(key)
+        return self._models[key]
+
+    def extractor(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> Extractor:
+        """Return the feature network of an extractor's facts, kept between tasks."""
+        key = f"{spec['name']}/{spec['sha256']}"
+        if key not in self._extractors:
+            self._extractors[key] = load_for(spec, inputs, self.device)
+        return self._extractors[key]
+
+    def sampler(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> Sampler:
+        """Return the sampler that the facts of a trial describe."""
+        card = DatasetCard(**spec["dataset"])
+        data = card.shape()
+        parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
+        artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
+        schedule, solver, executor, denoiser = (parts[p] for p in ("schedule", "solver", "executor", "denoiser"))
+        assert isinstance(schedule, Schedule) and isinstance(solver, Solver)
+        assert isinstance(executor, Executor) and isinstance(denoiser, Denoiser)
+        return Sampler(
+            denoiser=denoiser.build(self.network(spec, inputs), artifacts["denoiser"]),
+            sigmas=schedule.levels(spec["steps"], card.sigma_min, card.sigma_max, artifacts["schedule"]),
+            solver=solver,
+            executor=executor,
+            noise=ImageNoise(card.name, spec["seed_set"], (data.channels, data.resolution, data.resolution)),
+            device=self.device,
+            precision=spec["precision"],
+        )
+
+
+def load_for(spec: Mapping[str, Any], inputs: Mapping[str, Any], device: torch.device) -> Extractor:
+    """Return the feature network of an extractor's facts; weights given by the user travel as bytes."""
+    if "extractor_weights" not in inputs:
+        return load_extractor(spec["name"], device=device.type)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / spec["file"]
+        path.write_bytes(resolve(inputs["extractor_weights"]).tobytes())
+        return load_extractor(spec["name"], path, device.type)
+
+
+def resolve(handle: Any) -> Any:
+    """Return the value behind a handle: an object of Ray's store is fetched, anything else is itself."""
+    if type(handle).__name__ == "ObjectRef":
+        import ray
+
+        return ray.get(handle)
+    return handle
+
+
+def artifact_of(inputs: Mapping[str, Any], artifact_id: str | None) -> Artifact | None:
+    """Return what preparing left under an id, or None if the part needed no preparation."""
+    if artifact_id is None:
+        return None
+    result = resolve(inputs[artifact_id])
+    return Artifact({n: torch.from_numpy(v.copy()) for n, v in result.tensors.items()}, result.facts["artifact"])
+
+
+def fix_numerics(device: torch.device, threads: int) -> None:
+    """Fix threads and, on a GPU, IEEE float32 and deterministic kernels, so that a repeated run is the same run."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True

@@ -1,0 +1,110 @@
+"""Family "unet": diffusers' convolutional U-Net (Ho et al. 2020) under EDM preconditioning (Karras et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from diffusers import UNet2DModel
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from methods.networks.base import DataShape, Network, NetworkParams
+from methods.networks.preconditioning import Draws, Edm
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class UNetParams(NetworkParams):
+    """Size of the U-Net, one entry of `channels` per resolution, and EDM's constants."""
+
+    channels: tuple[Positive, ...] = Field(min_length=1)
+    layers_per_block: Positive = 1
+    patch: Positive = 1
+    """Pixels a side that are folded into channels, so that level 0 has resolution / patch (Luhman & Luhman 2022)."""
+    attention_levels: tuple[int, ...] = ()
+    """Levels (0 is the full resolution) whose blocks attend."""
+    middle: bool = True
+    """Whether the lowest resolution has a block of its own between the two ways."""
+    middle_attention: bool = False
+    head_channels: Positive = 32
+    norm_groups: Positive = 8
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    time_scale: float = Field(default=1000.0, gt=0)
+    """Factor on c_noise before the sinusoidal embedding, whose shortest period is 2 pi."""
+    sigma_data: float = Field(gt=0)
+    p_mean: float = -1.2
+    p_std: float = Field(default=1.2, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> UNetParams:
+        wrong = [c for c in self.channels if c % self.norm_groups]
+        if wrong:
+            raise ValueError(f"channels {wrong} are no multiples of norm_groups = {self.norm_groups}")
+        levels = [level for level in self.attention_levels if not 0 <= level < len(self.channels)]
+        if levels:
+            raise ValueError(f"attention_levels {levels} do not exist; there are levels 0 to {len(self.channels) - 1}")
+        return self
+
+
+class UNet(Network):
+    """D(x; sigma) of a U-Net; the noise label is c_noise = ln(sigma) / 4, as a float."""
+
+    family: ClassVar[str] = "unet"
+    summary: ClassVar[str] = "convolutional U-Net with optional attention (Ho 2020), EDM preconditioning"
+    Params: ClassVar[type[NetworkParams]] = UNetParams
+    params: UNetParams
+
+    def __init__(self, params: UNetParams, data: DataShape) -> None:
+        super().__init__(params, data)
+        factor = params.patch * 2 ** (len(params.channels) - 1)
+        if data.resolution % factor:
+            raise ValueError(f"resolution {data.resolution} is not divisible by {factor}, which this U-Net needs")
+        self.edm = Edm(params.sigma_data, params.p_mean, params.p_std)
+        self.inner = UNet2DModel(**_diffusers_config(params, data))
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return D(x; sigma) [batch, channels, height, width] in the dtype of x, for sigma [batch]."""
+        return self.edm.denoise(self._raw, x, sigma, self._dtype())
+
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+        """Return what chance decides in a training step on images of this shape."""
+        return self.edm.draws(shape, generator)
+
+    def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
+        """Return the training loss for given draws, a mean over batch and pixels."""
+        return self.edm.loss(self._raw, images, Draws(*draws), self._dtype())
+
+    def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the mean EDM loss of clean images [batch, channels, height, width] in [-1, 1]."""
+        drawn = self.draws(tuple(images.shape), generator)
+        return self.loss_of(images, [draw.to(images.device, images.dtype) for draw in drawn])
+
+    def _raw(self, scaled: Tensor, label: Tensor) -> Tensor:
+        folded = pixel_unshuffle(scaled, self.params.patch)
+        raw = self.inner(folded.contiguous(memory_format=torch.channels_last), self.params.time_scale * label)
+        return pixel_shuffle(raw.sample, self.params.patch)
+
+    def _dtype(self) -> torch.dtype:
+        return self.inner.conv_in.weight.dtype
+
+
+def _diffusers_config(params: UNetParams, data: DataShape) -> dict[str, Any]:
+    """Return the arguments of diffusers' UNet2DModel; the up path mirrors the down path."""
+    kinds = ["Attn" if level in params.attention_levels else "" for level in range(len(params.channels))]
+    return {
+        "sample_size": data.resolution // params.patch,
+        "in_channels": data.channels * params.patch**2,
+        "out_channels": data.channels * params.patch**2,
+        "block_out_channels": params.channels,
+        "layers_per_block": params.layers_per_block,
+        "down_block_types": tuple(f"{kind}DownBlock2D" for kind in kinds),
+        "up_block_types": tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+        "mid_block_type": "UNetMidBlock2D" if params.middle else None,
+        "add_attention": params.middle_attention,
+        "attention_head_dim": params.head_channels,
+        "norm_num_groups": params.norm_groups,
+        "dropout": params.dropout,
+    }

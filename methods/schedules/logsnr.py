@@ -1,0 +1,20 @@
+"""Levels uniform in the logarithm of the signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from methods.grids import pinned, ramp
+from methods.parts import Artifact, Schedule
+
+
+class LogSNR(Schedule):
+    """log sigma_i linear in i, since log SNR = -2 log sigma (Lu et al. 2022, DPM-Solver)."""
+
+    name = "logsnr"
+    summary = "uniform in log SNR (Lu et al. 2022)"
+
+    def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
+        u = ramp(steps, sigma_min, sigma_max)
+        first, last = np.log(sigma_max), np.log(sigma_min)
+        return pinned(np.exp(first + u * (last - first)), sigma_min, sigma_max)
