@@ -60,7 +60,7 @@ class Edm:
         return _rows(c.skip, x) * x + _rows(c.out, x) * raw.to(x.dtype)
 
     def weight(self, sigma: Tensor) -> Tensor:
-        """Return lambda(sigma) = 1 / c_out² (table 1), which makes the loss of an untrained network 1 at every level."""
+        """Return lambda(sigma) = 1 / c_out² (table 1), so that F = 0 has loss 1 at every level."""
         return (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:

@@ -1,0 +1,215 @@
+"""Publish files so that a crash at any moment leaves the whole file or nothing under its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import StorageFullError, StoreDamagedError, UsageError
+
+TEMP_PREFIX = ".tmp-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What now lies on the disk: its length and the SHA-256 of its bytes."""
+
+    bytes: int
+    sha256: str
+
+
+class Disk:
+    """The write steps, one method each, so that a test can fail or kill a writer between any two."""
+
+    def create(self, temp: Path) -> int:
+        """Create a new file and return its descriptor; never opens what is already there."""
+        return os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        """Write as many of the bytes as the system takes at once and return how many."""
+        return os.write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        """Force a file's bytes to the device."""
+        os.fsync(descriptor)
+
+    def read_back(self, temp: Path) -> str:
+        """Return the SHA-256 of what the file now holds."""
+        with temp.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def link(self, temp: Path, final: Path) -> None:
+        """Give the file its final name; fails if that name is taken."""
+        os.link(temp, final, follow_symlinks=False)
+
+    def rename(self, temp: Path, final: Path) -> None:
+        """Give the file its final name in place of what had it before."""
+        temp.rename(final)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Force a folder's names to the device."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def unlink(self, temp: Path) -> None:
+        """Remove the temporary name."""
+        temp.unlink(missing_ok=True)
+
+
+DISK = Disk()
+
+
+def publish(final: Path, data: bytes, disk: Disk = DISK) -> Published:
+    """Give new bytes a name that must still be free: the first writer wins, a later one gets FileExistsError."""
+    return _place(final, data, disk, lambda temp: _link(temp, final, disk))
+
+
+def replace(final: Path, data: bytes, disk: Disk = DISK) -> Published:
+    """Give new bytes a name, in place of what may have had it: readers see the old file or the new one, whole."""
+    return _place(final, data, disk, lambda temp: disk.rename(temp, final))
+
+
+@contextlib.contextmanager
+def swapped_folder(final: Path, disk: Disk = DISK) -> Iterator[Path]:
+    """Yield a new folder to fill; when the block ends well it takes the place of `final`, otherwise it vanishes."""
+    fresh, old = temp_name(final), temp_name(final)
+    try:
+        with storage_errors(final.parent, None):
+            fresh.mkdir()
+            yield fresh
+            _sync_tree(fresh, disk)
+            _swap(fresh, final, old, disk)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        _remove(old)
+
+
+def temp_name(final: Path) -> Path:
+    """Return an unused name beside the final one that any later look recognises as a left-over."""
+    return final.with_name(f"{TEMP_PREFIX}{final.name[:120]}-{secrets.token_hex(8)}")
+
+
+def is_temp(name: str) -> bool:
+    """Tell whether a file name is one of ours that never became final."""
+    return name.startswith(TEMP_PREFIX)
+
+
+def read_regular(path: Path) -> bytes:
+    """Return a regular file's bytes; symbolic links, pipes and devices are refused with an OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path, needed: int | None) -> Iterator[None]:
+    """Turn a full, read-only or forbidden folder into one sentence that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            wanted = "more space was" if needed is None else f"{needed} bytes were"
+            raise StorageFullError(
+                f"the storage under {folder} is full: {wanted} needed and {_free(folder)} are free; "
+                "free some space and run again, nothing that was committed is lost"
+            ) from error
+        if error.errno in _REFUSED:
+            raise UsageError(
+                f"cannot write in {folder} ({os.strerror(error.errno or 0)}); expected a folder this user may write"
+            ) from error
+        raise
+
+
+def _place(final: Path, data: bytes, disk: Disk, name_it: Callable[[Path], None]) -> Published:
+    temp, expected = temp_name(final), hashlib.sha256(data).hexdigest()
+    with storage_errors(final.parent, len(data)):
+        try:
+            _write_whole(temp, data, disk)
+            if disk.read_back(temp) != expected:
+                raise StoreDamagedError(f"{temp.parent} gave back other bytes than were written; check its device")
+            name_it(temp)
+            disk.sync_folder(final.parent)
+        finally:
+            disk.unlink(temp)
+    return Published(len(data), expected)
+
+
+def _swap(fresh: Path, final: Path, old: Path, disk: Disk) -> None:
+    had_one = final.is_symlink() or final.exists()
+    if had_one:
+        disk.rename(final, old)
+    try:
+        disk.rename(fresh, final)
+    except BaseException:
+        if had_one:
+            old.rename(final)
+        raise
+    disk.sync_folder(final.parent)
+
+
+def _link(temp: Path, final: Path, disk: Disk) -> None:
+    try:
+        disk.link(temp, final)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise UsageError(
+                f"the file system of {final.parent} has no hard links; choose a folder on another"
+            ) from error
+        raise
+
+
+def _write_whole(temp: Path, data: bytes, disk: Disk) -> None:
+    descriptor = disk.create(temp)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[disk.write(descriptor, rest) :]
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path, disk: Disk) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+        elif path.is_dir() and not path.is_symlink():
+            disk.sync_folder(path)
+    disk.sync_folder(folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free} bytes"
+    except OSError:
+        return "unknown many"

@@ -1,0 +1,29 @@
+"""The columns that the analysis adds to those of harness.schema.TRIALS, each with its sentence."""
+
+from __future__ import annotations
+
+DERIVED = {
+    "seed_sets": "Seed sets averaged into the row.",
+    "fid_by_seed_set": "FID of each of these seed sets.",
+    "relative_time": "Time of the trial over that of the clock trial: 1 / speedup.",
+    "relative_time_low": "Lower end of its 95 % interval.",
+    "relative_time_high": "Upper end of its 95 % interval.",
+    "equal_quality_speedup": "Time in which the baseline reaches the row's FID, over the row's time. The baseline's "
+    "curve is its running best, log time linear in log FID, never extrapolated.",
+    "equal_quality_speedup_low": "Lower end of its 95 % interval: jackknife of both FIDs and timing intervals, "
+    "combined in log space.",
+    "equal_quality_speedup_high": "Upper end of its 95 % interval.",
+    "equal_quality_speedup_at_least": "Lower bound, where the row's FID is better than any of the baseline's.",
+    "equal_quality_speedup_at_most": "Upper bound, where the row's FID is worse than any of the baseline's.",
+    "equal_quality_speedup_note": "Why the ratio or its interval is empty or bounded.",
+    "tie_group": "Rows whose FID cannot be told from that of the group's best (paired 95 % interval); 1 is best.",
+    "pareto_time": "Whether no row of the class has both a lower FID and a lower time.",
+    "pareto_flops": "Whether no row of the class has both a lower FID and fewer FLOPs.",
+    "clock_tie": "Whether the speed-up lies inside the A/A floor, the clock's interval against itself.",
+    "flops_to_time_yield": "Share of the saved arithmetic that became saved time: (1 - time ratio) / (1 - FLOPs "
+    "ratio), both relative to the clock trial; above 1 where time fell more than arithmetic.",
+    "flops_to_time_yield_note": "Why it is empty.",
+    "break_even_images": "Images after which preparation beyond the baseline's has paid for itself: its device-seconds "
+    "over those saved per image against the baseline at equal quality.",
+    "break_even_images_note": "Why it is empty.",
+}

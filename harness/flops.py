@@ -1,0 +1,140 @@
+"""Work: FLOPs of one call, 2 per multiply-add of matrix products, convolutions and attention; nothing else counts.
+
+The counter is torch's FlopCounterMode on the eager network. DeepSpeed's profiler counts MACs independently, by patching
+functions instead of watching operators; `cross_check` demands FLOPs = 2 MACs. Count outside timed regions, once per
+network and shape: FLOPs are exactly linear in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.deepspeed_start import load_deepspeed
+from methods.networks.base import DataShape, Network
+
+_PATCHED_IN_TORCH = ("matmul", "mm", "bmm", "addmm", "mul", "add", "einsum", "baddbmm")
+_PATCHED_IN_TENSOR = ("matmul", "__matmul__", "mm", "bmm", "addmm", "mul", "add")
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """Two independent counts of one call at batch 1."""
+
+    flops: int
+    macs: int
+
+    @property
+    def agree(self) -> bool:
+        """Return whether FLOPs are twice the MACs, to the last integer."""
+        return self.flops == 2 * self.macs
+
+
+def count_flops(call: Callable[..., Any], *args: Any) -> int:
+    """Return the FLOPs of `call(*args)` without gradients; a compiled module is counted as its eager twin."""
+    call = getattr(call, "_orig_mod", call)
+    with _no_fused_attention_layers(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        call(*args)
+    return int(counter.get_total_flops())
+
+
+def count_by_module(module: nn.Module, *args: Any) -> dict[str, int]:
+    """Return the FLOPs inside every submodule that ran, by its dotted name ("" is the whole), children included."""
+    with _no_fused_attention_layers(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*args)
+    root = type(module).__name__
+    found = {"": int(counter.get_total_flops())}
+    for name, operators in counter.get_flop_counts().items():
+        if name.startswith(f"{root}."):
+            found[name.removeprefix(f"{root}.")] = int(sum(operators.values()))
+    return found
+
+
+def coverage(network: nn.Module, *args: Any) -> float:
+    """Return the share (0 to 1) of matrix and convolution weights in modules whose work the counter saw in one call."""
+    flops = count_by_module(network, *args)
+    seen = total = 0
+    attention: dict[int, str] = {}  # an attention layer reads its children's weights itself, without calling them
+    for name, module in network.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            attention.update({id(child): name for child in module.modules()})
+        counted_as = attention.get(id(module), name)
+        size = sum(p.numel() for p in module.parameters(recurse=False) if p.ndim >= 2)
+        total += size
+        seen += size if flops.get(counted_as, 0) > 0 else 0
+    return seen / total if total else 1.0
+
+
+def deepspeed_macs(network: nn.Module, *args: Any) -> int:
+    """Return the multiply-adds of one call by DeepSpeed's profiler; every function it patches is put back."""
+    load_deepspeed()
+    from deepspeed.profiling.flops_profiler import profiler as module
+
+    with _restored_functions(), _no_fused_attention_layers(), torch.no_grad():
+        profiler = module.FlopsProfiler(network)
+        try:
+            profiler.start_profile()
+            network(*args)
+            return int(profiler.get_total_macs())
+        finally:
+            profiler.end_profile()
+            module.module_flop_count.clear()
+            module.module_mac_count.clear()
+
+
+def cross_check(network: Network, data: DataShape) -> CrossCheck:
+    """Return both counts of D(x; sigma = 1) for one image; the network's mode is kept."""
+    weight = next(iter(network.parameters()), torch.zeros(()))
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, data.channels, data.resolution, data.resolution)
+    x = torch.randn(shape, generator=generator).to(weight.device, weight.dtype)
+    sigma = torch.ones(1, device=weight.device, dtype=weight.dtype)
+    return CrossCheck(count_flops(network, x, sigma), deepspeed_macs(network, x, sigma))
+
+
+def training_flops(network: Network, images: Tensor, generator: torch.Generator) -> int:
+    """Return the FLOPs of one training step on a batch in [-1, 1]: loss and its gradient. Gradients are discarded."""
+    with FlopCounterMode(display=False) as counter:
+        network.loss(images, generator).backward()
+    network.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _no_fused_attention_layers() -> Iterator[None]:
+    """Switch off torch's fused encoder and attention layers, whose work no counter sees."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _restored_functions() -> Iterator[None]:
+    """Put back every function that DeepSpeed's profiler patches, which it forgets when a forward pass raises."""
+    import einops
+
+    functional = {name: value for name, value in vars(nn.functional).items() if callable(value)}
+    places: list[tuple[Any, dict[str, Any]]] = [
+        (nn.functional, functional),
+        (torch, {name: vars(torch)[name] for name in _PATCHED_IN_TORCH}),
+        (Tensor, {name: vars(Tensor).get(name) for name in _PATCHED_IN_TENSOR}),
+        (einops, {"einsum": einops.einsum}),
+    ]
+    try:
+        yield
+    finally:
+        for place, names in places:
+            for name, value in names.items():
+                if value is not None:
+                    setattr(place, name, value)
+                elif name in vars(place):  # Tensor inherits it
+                    delattr(place, name)

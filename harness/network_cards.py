@@ -1,0 +1,80 @@
+"""Network cards: one TOML file per network with its family, its size and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from harness.errors import UsageError, did_you_mean
+from harness.identity import check_name
+from harness.registry import parameter_sentence, registry
+from harness.toml_files import read_toml, validated
+from harness.train_spec import TrainSpec
+from methods.networks.base import DataShape, Network
+
+CARDS = Path(__file__).resolve().parents[1] / "methods" / "networks" / "cards"
+
+
+class NetworkCard(BaseModel):
+    """The facts of one network; `params` are the family's, `train` is absent for networks that are not trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    family: str
+    params: dict[str, Any] = {}
+    train: TrainSpec | None = None
+    weights: str | None = None
+    """A safetensors file with trained weights; with it nothing is trained."""
+
+    @field_validator("name")
+    @classmethod
+    def _may_be_a_folder(cls, value: str) -> str:
+        try:
+            return check_name(value, "name")
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+
+def network_names() -> list[str]:
+    """Return the names of the shipped cards, sorted."""
+    return sorted(path.stem for path in CARDS.glob("*.toml"))
+
+
+def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> NetworkCard:
+    """Return a shipped card by name, or a card by its path (it ends in .toml), with some entries changed.
+
+    The file's name must be the card's; `changes` are nested tables like the card's own.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        if str(name_or_path) not in network_names():
+            raise UsageError(f'network "{name_or_path}" is unknown{did_you_mean(str(name_or_path), network_names())}')
+        path = CARDS / f"{name_or_path}.toml"
+    card = validated(NetworkCard, _changed(read_toml(path), changes or {}), str(path))
+    if card.name != path.stem:
+        raise UsageError(f'{path}: name is "{card.name}"; expected "{path.stem}", as the file is called')
+    return card
+
+
+def _changed(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables with the changes laid over them, table by table."""
+    both = dict(tables)
+    for key, value in changes.items():
+        inner = both.get(key)
+        both[key] = _changed(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return both
+
+
+def build_network(card: NetworkCard, data: DataShape, family: Callable[[str], type[Network]] | None = None) -> Network:
+    """Return the card's network with fresh weights (drawn from torch's global generator) for images of a shape."""
+    found = (family or registry().network)(card.family)
+    owner = f'network "{card.name}"'
+    try:
+        return found(found.Params(**card.params), data)
+    except (ValidationError, ValueError) as error:
+        raise UsageError(parameter_sentence(owner, error, found.Params.model_fields)) from None

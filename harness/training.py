@@ -1,0 +1,197 @@
+"""One rank of data-parallel training through DeepSpeed, resumable to the bit, with an average of the weights.
+
+Every rank makes a Trainer, calls the same methods in the same order, and closes it. The loss is a mean over the
+global batch: DeepSpeed averages the gradients of equal shares. The network given belongs to the trainer from then on
+(under ZeRO 3 its weights are scattered).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
+from harness.errors import HarnessError
+from harness.train_spec import TrainSpec
+from harness.training_batches import Batches
+from harness.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
+from methods.networks.base import Network
+from methods.networks.drawn_loss import DrawnLoss
+
+BETAS = (0.9, 0.99)
+"""Adam's; the shorter second memory suits short trainings."""
+State = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come: steps done, mean loss over the latest chunk, seconds spent stepping."""
+
+    step: int
+    loss: float
+    seconds: float
+
+
+class Trainer:
+    """One rank of `world_size`; rank 0 hands out state and weights, the others hand out empty tables."""
+
+    def __init__(
+        self,
+        network: Network,
+        images: Tensor,
+        spec: TrainSpec,
+        rank: int = 0,
+        world_size: int = 1,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        device: torch.device | str = "cpu",
+        state: State | None = None,
+    ) -> None:
+        if spec.batch % world_size:
+            raise HarnessError(f"batch is {spec.batch}; expected a multiple of the {world_size} processes")
+        self.spec, self.rank, self.device = spec, rank, torch.device(device)
+        self.step, self.loss, self.seconds = 0, math.nan, 0.0
+        network = network.to(self.device).train()
+        self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        if state is not None:
+            _load_weights(self._trained, state[0])
+        self._fixed = {k: v.cpu().clone() for k, v in network.state_dict().items() if k not in self._trained}
+        self._batches = Batches(images, spec, network, rank, world_size, self.device)
+        deepspeed = load_deepspeed(self.device.type)
+        self._group = ProcessGroup(rank, world_size, address, port, self.device)
+        try:
+            self._engine = _engine(deepspeed, _Loss(network, spec), list(self._trained.values()), spec, world_size)
+            self._pieces = pieces(self._engine, list(self._trained.values()), spec.zero_stage)
+            self._masters = flats(self._pieces)
+            self._ema = [flat.detach().clone() for flat in self._masters]
+            if state is not None:
+                self._resume(*state)
+        except BaseException:
+            self._group.leave()
+            raise
+
+    def advance(self, steps: int) -> Progress:
+        """Take some steps; raise HarnessError if the loss is no longer finite."""
+        began, losses = time.perf_counter(), []
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            for _ in range(steps):
+                losses.append(self._one_step())
+        mean = torch.stack(losses).mean() if losses else torch.tensor(self.loss, device=self.device)
+        if torch.distributed.get_world_size() > 1:
+            torch.distributed.all_reduce(mean)
+            mean /= torch.distributed.get_world_size()
+        self.loss = float(mean)
+        self.seconds += time.perf_counter() - began
+        if losses and not math.isfinite(self.loss):
+            raise HarnessError(
+                f"the training loss became {self.loss} before step {self.step}; "
+                "lower lr, lengthen warmup_steps or set grad_clip"
+            )
+        return Progress(self.step, self.loss, self.seconds)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return all that `state=` needs to go on bit by bit, on rank 0; every rank must call."""
+        found: dict[str, np.ndarray] = {}
+        optimizer = torch_optimizer(self._engine)
+        for kind in ("weights", "ema", *MOMENTS):
+            for name, piece in zip(self._trained, self._pieces, strict=True):
+                if kind in MOMENTS and piece.flat not in optimizer.state:
+                    continue  # no step was taken yet
+                self._keep(found, f"{kind}/{name}", piece.read(self._stored(kind, piece)))
+        return found, {"step": self.step}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return the averaged weights with the network's fixed tensors, on rank 0; every rank must call."""
+        found: dict[str, np.ndarray] = {}
+        for name, piece in zip(self._trained, self._pieces, strict=True):
+            self._keep(found, name, piece.read(self._stored("ema", piece)))
+        for name, value in self._fixed.items():
+            self._keep(found, name, value)
+        return found
+
+    def close(self) -> None:
+        """Release the engine and leave the process group."""
+        try:
+            with talk_to_stderr():
+                self._engine.destroy()
+        finally:
+            self._group.leave()
+
+    def _one_step(self) -> Tensor:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = self.spec.learning_rate(self.step)
+        images, draws, generator = self._batches.of(self.step)
+        torch.manual_seed(self.spec.stream(self.step) * 997 + self.rank)  # for dropout; forked by the caller
+        loss = self._engine(images, draws, generator)
+        self._engine.backward(loss)
+        self._engine.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self._ema, self._masters, 1 - self.spec.ema_decay(self.step))
+        self.step += 1
+        return loss.detach()
+
+    def _stored(self, kind: str, piece: Piece) -> Tensor:
+        """Return the local tensor of a kind, laid out as the piece's `flat`."""
+        if kind == "weights":
+            return piece.flat
+        if kind == "ema":
+            return next(e for flat, e in zip(self._masters, self._ema, strict=True) if flat is piece.flat)
+        return torch_optimizer(self._engine).state[piece.flat][kind]
+
+    def _keep(self, found: dict[str, np.ndarray], name: str, value: Tensor) -> None:
+        if self.rank == 0:
+            found[name] = value.cpu().numpy()
+
+    def _resume(self, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+        self.step = int(facts["step"])
+        kinds = ["ema", *(moment for moment in MOMENTS if self.step)]
+        if self.step:
+            create_moments(self._engine, self._pieces, self.step)
+        for kind in kinds:
+            for name, piece in zip(self._trained, self._pieces, strict=True):
+                piece.write(self._stored(kind, piece), torch.from_numpy(tensors[f"{kind}/{name}"].copy()))
+
+
+class _Loss(nn.Module):
+    """The loss as a module, since DeepSpeed's engine drives a module's forward pass."""
+
+    def __init__(self, network: Network, spec: TrainSpec) -> None:
+        super().__init__()
+        self.network, self.spec = network, spec
+
+    def forward(self, images: Tensor, draws: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+        low = self.spec.precision == "bfloat16"
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=low):
+            if draws and isinstance(self.network, DrawnLoss):
+                return self.network.loss_of(images, draws)
+            return self.network.loss(images, generator)
+
+
+def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: TrainSpec, world_size: int) -> Any:
+    optimizer = torch.optim.AdamW(trained, lr=spec.lr, betas=BETAS, weight_decay=spec.weight_decay, foreach=True)
+    config = {
+        "train_micro_batch_size_per_gpu": spec.batch // world_size,
+        "zero_optimization": {"stage": spec.zero_stage},
+        "gradient_clipping": spec.grad_clip,
+        "steps_per_print": None,
+        "zero_allow_untested_optimizer": True,
+    }
+    with talk_to_stderr():
+        engine, *_ = deepspeed.initialize(model=loss, optimizer=optimizer, config=config)
+    return engine
+
+
+def _load_weights(trained: Mapping[str, nn.Parameter], tensors: Mapping[str, np.ndarray]) -> None:
+    missing = [name for name in trained if f"weights/{name}" not in tensors]
+    if missing:
+        raise HarnessError(f'the checkpoint lacks "{missing[0]}"; expected one of the same network, so start anew')
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(torch.from_numpy(tensors[f"weights/{name}"].copy()))
