@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError
-from harness.lock import RunLock
 from harness.schema import TABLES
-from harness.store import Store
+from harness.storage.lock import RunLock
+from harness.storage.store import Store
 from harness.suite import Suite, load_suite
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def run(
 
 def report(folder: str | Path) -> list[Path]:
     """Rebuild leaderboard, plots and pages of a results folder from its tables alone; return what was written."""
-    from harness.report import build_report
+    from harness.report.build import build_report
 
     tables = load(folder)
     named = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
@@ -196,7 +196,9 @@ def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
 
     source = Path(__file__).parent
     templates = sorted(p for p in (*source.rglob("*.py"), *source.rglob("*.j2")))
-    state = identity([sorted(p.name for p in (folder / "log").glob("*.json")), [p.stat().st_mtime_ns for p in templates]])
+    state = identity(
+        [sorted(p.name for p in (folder / "log").glob("*.json")), [p.stat().st_mtime_ns for p in templates]]
+    )
     mark = folder / ".report"
     if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
         return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.identity import canonical_json
-from harness.jackknife import paired_difference
+from harness.metrics.jackknife import paired_difference
 from harness.planning import Plan, PlannedTrial
 from harness.suite import Suite
 from harness.timing_rules import median_interval, ratio_interval
@@ -47,8 +47,9 @@ def finished_tables(
         "clock_trial_id": planned.clock_trial_id,
         "devices": max(method.device_group() for method in trial.parts.values()),
         "reference": f"{trial.dataset.name} {trial.dataset.reference} {trial.data_facts['pixels']}",
-        "duration_seconds": sum(results[t]["task_seconds"] for t in (*planned.shards, planned.score, planned.time)
-                                if t in results),
+        "duration_seconds": sum(
+            results[t]["task_seconds"] for t in (*planned.shards, planned.score, planned.time) if t in results
+        ),
         "status": "finished",
     }
     rules = {

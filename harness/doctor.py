@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.errors import HarnessError, LockedError
-from harness.lock import RunLock
-from harness.store import Store
+from harness.storage.lock import RunLock
+from harness.storage.store import Store
 
 _WANTED = ("torch", "torchvision", "torch-fidelity", "ray", "deepspeed", "diffusers", "pandas", "pyarrow", "seaborn")
 _LEAST_FREE = 2 << 30  # bytes
@@ -46,8 +46,11 @@ def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
 
 def _python() -> Iterator[Finding]:
     found = sys.version.split()[0]
-    yield Finding("python", f"{found}" + ("" if sys.version_info >= (3, 11) else "; expected 3.11 or later"),
-                  bad=sys.version_info < (3, 11))
+    yield Finding(
+        "python",
+        f"{found}" + ("" if sys.version_info >= (3, 11) else "; expected 3.11 or later"),
+        bad=sys.version_info < (3, 11),
+    )
     missing = []
     told = []
     for name in _WANTED:
@@ -143,4 +146,6 @@ def _store(folder: Path, fix: bool) -> Iterator[Finding]:
         except LockedError as error:
             yield Finding("results", f"{folder}: nothing was moved: {error}", bad=True)
             return
-        yield Finding("results", f"{folder}: moved {len(moved)} to quarantine; their trials run again with the next run")
+        yield Finding(
+            "results", f"{folder}: moved {len(moved)} to quarantine; their trials run again with the next run"
+        )

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.assemble import failed_tables, finished_tables
-from harness.blobs import Blobs
-from harness.cards import DatasetCard
-from harness.data import load_split
+from harness.data.cards import DatasetCard
+from harness.data.pixels import load_split
 from harness.errors import HarnessError, UsageError
 from harness.planning import Plan, PlannedTrial
 from harness.pools import Failure, Happening, Pool
 from harness.provenance import provenance
 from harness.samples import write_grid
-from harness.store import Store
+from harness.storage.blobs import Blobs
+from harness.storage.store import Store
 from harness.tasks import Checkpoint, Progress, Result, Task
 
 RETRIES = 2
@@ -191,7 +191,9 @@ class Engine:
         if task_id not in self.handles:
             blob = self.blobs[self.plan.tasks[task_id].kind in _SHARED].get(task_id)
             if blob is None:
-                raise HarnessError(f"the kept result of {self.plan.tasks[task_id].label} vanished while the run needed it")
+                raise HarnessError(
+                    f"the kept result of {self.plan.tasks[task_id].label} vanished while the run needed it"
+                )
             self.handles[task_id] = self.pool.put(Result(*blob))
         return self.handles[task_id]
 

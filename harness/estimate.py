@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from harness.blobs import Blobs
 from harness.device import device_name
 from harness.network_cards import build_network
 from harness.planning import Plan, PlannedTrial, trial_evaluations
+from harness.storage.blobs import Blobs
 from harness.timing_rules import TIERS
 from harness.worker import fix_numerics
 

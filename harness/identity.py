@@ -36,8 +36,7 @@ def check_name(name: str, field: str) -> str:
     """Return the name if it may stand in paths, tables and LaTeX; raise UsageError naming the field if not."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
         raise UsageError(
-            f"{field} is {str(name)[:80]!r}; expected 1 to 64 of a-z, 0-9, '_' and '-', "
-            "starting with a letter or digit"
+            f"{field} is {str(name)[:80]!r}; expected 1 to 64 of a-z, 0-9, '_' and '-', starting with a letter or digit"
         )
     return name
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.cards import DatasetCard, load_card
-from harness.data import load_split
+from harness.data.cards import DatasetCard, load_card
+from harness.data.pixels import load_split
 from harness.errors import UsageError
-from harness.extractors import extractor_facts
+from harness.metrics.extractors import extractor_facts
 from harness.identity import file_sha256, identity
 from harness.network_cards import NetworkCard, load_network_card
 from harness.registry import registry, source_sha256
@@ -230,8 +230,14 @@ class _Planner:
             "libraries": library_versions(),
         }
         return self._add(
-            Task(identity(facts), "train", f"train {net.name} on {card.name}", spec, ranks=net.train.workers,
-                 deadline_seconds=self.suite.deadline_seconds)
+            Task(
+                identity(facts),
+                "train",
+                f"train {net.name} on {card.name}",
+                spec,
+                ranks=net.train.workers,
+                deadline_seconds=self.suite.deadline_seconds,
+            )
         )
 
     def _given_weights(self, card: DatasetCard, net: NetworkCard, path: Path) -> Task:
@@ -256,17 +262,28 @@ class _Planner:
             "method": {"name": method.name, "params": method.params.model_dump(mode="json")},
             "seed": 0,
         }
-        facts = {"kind": "prepare", "sampler": spec["sampler"], "method": spec["method"],
-                 "source": source_sha256(type(method)), "libraries": library_versions()}
+        facts = {
+            "kind": "prepare",
+            "sampler": spec["sampler"],
+            "method": spec["method"],
+            "source": source_sha256(type(method)),
+            "libraries": library_versions(),
+        }
         train = self._train(trial.dataset, trial.network)
         needs = (train.id,) if train else ()
         label = f"prepare {method.name} for {trial.short}"
-        return self._add(Task(identity(facts), "prepare", label, spec, needs,
-                              deadline_seconds=self.suite.deadline_seconds))
+        return self._add(
+            Task(identity(facts), "prepare", label, spec, needs, deadline_seconds=self.suite.deadline_seconds)
+        )
 
     def _reference(self, card: DatasetCard) -> Task:
-        facts = {"kind": "reference", "dataset": self.data_facts[card.name], "split": card.reference,
-                 "extractor": self.extractor["sha256"], "name": self.extractor["name"]}
+        facts = {
+            "kind": "reference",
+            "dataset": self.data_facts[card.name],
+            "split": card.reference,
+            "extractor": self.extractor["sha256"],
+            "name": self.extractor["name"],
+        }
         spec = {"dataset": card.model_dump(mode="json"), "extractor": self.extractor}
         return self._add(Task(identity(facts), "reference", f"reference of {card.name}", spec))
 
@@ -279,22 +296,52 @@ class _Planner:
         shards = []
         for start in range(0, trial.n_images, size):
             stop = min(start + size, trial.n_images)
-            facts = {"kind": "sample", "images": images, "start": start, "stop": stop,
-                     "extractor": self.extractor["sha256"], "name": self.extractor["name"]}
+            facts = {
+                "kind": "sample",
+                "images": images,
+                "start": start,
+                "stop": stop,
+                "extractor": self.extractor["sha256"],
+                "name": self.extractor["name"],
+            }
             spec = {"sampler": trial.sampler_facts(), "extractor": self.extractor, "start": start, "stop": stop}
             label = f"sample {trial.short} [{start}, {stop})"
-            shards.append(self._add(Task(identity(facts), "sample", label, spec, tuple(needs),
-                                         deadline_seconds=self.suite.deadline_seconds)))
+            shards.append(
+                self._add(
+                    Task(
+                        identity(facts),
+                        "sample",
+                        label,
+                        spec,
+                        tuple(needs),
+                        deadline_seconds=self.suite.deadline_seconds,
+                    )
+                )
+            )
         return shards
 
     def _score_id(self, trial: Trial) -> str:
-        return identity({"kind": "score", "images": trial.images_id(), "n": trial.n_images, "groups": _GROUPS,
-                         "reference": self._reference(trial.dataset).id})
+        return identity(
+            {
+                "kind": "score",
+                "images": trial.images_id(),
+                "n": trial.n_images,
+                "groups": _GROUPS,
+                "reference": self._reference(trial.dataset).id,
+            }
+        )
 
     def _time_id(self, trial: Trial, clock: Trial) -> str:
-        return identity({"kind": "time", "images": trial.images_id(), "clock": clock.images_id(),
-                         "timing": self.suite.timing.model_dump(mode="json"), "device": self.device_name,
-                         "n": trial.n_images})
+        return identity(
+            {
+                "kind": "time",
+                "images": trial.images_id(),
+                "clock": clock.images_id(),
+                "timing": self.suite.timing.model_dump(mode="json"),
+                "device": self.device_name,
+                "n": trial.n_images,
+            }
+        )
 
     def _time(self, trial: Trial, clock: Trial) -> Task:
         needs = {self._score_id(trial), *trial.artifacts.values(), *clock.artifacts.values()}
@@ -303,10 +350,25 @@ class _Planner:
             needs |= {train.id} if train else set()
         task_id = self._time_id(trial, clock)
         batch = min(self.suite.timing.batch or trial.batch, trial.n_images)
-        spec = {"sampler": trial.sampler_facts(), "clock": clock.sampler_facts(), "tier": self.suite.timing.tier,
-                "batch": batch, "n_images": trial.n_images, "order_seed": int(task_id[:8], 16)}
-        return self._add(Task(task_id, "time", f"time {trial.short}", spec, tuple(sorted(needs)), exclusive=True,
-                              deadline_seconds=self.suite.deadline_seconds))
+        spec = {
+            "sampler": trial.sampler_facts(),
+            "clock": clock.sampler_facts(),
+            "tier": self.suite.timing.tier,
+            "batch": batch,
+            "n_images": trial.n_images,
+            "order_seed": int(task_id[:8], 16),
+        }
+        return self._add(
+            Task(
+                task_id,
+                "time",
+                f"time {trial.short}",
+                spec,
+                tuple(sorted(needs)),
+                exclusive=True,
+                deadline_seconds=self.suite.deadline_seconds,
+            )
+        )
 
     def _add(self, task: Task) -> Task:
         return self.tasks.setdefault(task.id, task)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data import to_uint8
+from harness.data.pixels import to_uint8
 from harness.seeds import ImageNoise
 from methods.parts import BuiltDenoiser, Executor, Solver
 

@@ -25,10 +25,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness import api
 from harness.errors import HarnessError, UsageError
-from harness.lock import RunLock
 from harness.pools.ray import EXCLUDES
 from harness.schema import TABLES
-from harness.store import Store
+from harness.storage.lock import RunLock
+from harness.storage.store import Store
 
 FRAME = "ONECLOCK-RESULTS"
 _LINE = 8000  # characters of a framed line
@@ -71,7 +71,9 @@ def _client(address: str) -> Any:
         return JobSubmissionClient(address)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"no Ray dashboard answers at {address} ({reason}); start one with `ray start --head`") from None
+        raise UsageError(
+            f"no Ray dashboard answers at {address} ({reason}); start one with `ray start --head`"
+        ) from None
 
 
 def _is_loopback(address: str) -> bool:
@@ -122,7 +124,9 @@ def unpack(framed: list[str]) -> Path:
     data = base64.b64decode("".join(w[2] for w in words if w[1] == "data"))
     told = next(w[2] for w in words if w[1] == "sha256")
     if hashlib.sha256(data).hexdigest() != told:
-        raise HarnessError("the results arrived damaged (checksum differs); they are whole on the cluster, submit again")
+        raise HarnessError(
+            "the results arrived damaged (checksum differs); they are whole on the cluster, submit again"
+        )
     folder = Path(tempfile.mkdtemp(prefix="oneclock-"))
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
         archive.extractall(folder, filter="data")

@@ -136,7 +136,9 @@ def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
-            raise UsageError(f"suite file {name_or_path} does not exist; expected a TOML file or one of the known names")
+            raise UsageError(
+                f"suite file {name_or_path} does not exist; expected a TOML file or one of the known names"
+            )
         return path
     if name_or_path not in suite_names():
         hint = did_you_mean(name_or_path, suite_names())

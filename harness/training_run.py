@@ -7,10 +7,10 @@ from pathlib import Path
 from harness import api
 from harness.engine import Engine
 from harness.errors import UsageError
-from harness.lock import RunLock
 from harness.planning import make_plan
 from harness.progress import Screen
-from harness.store import Store
+from harness.storage.lock import RunLock
+from harness.storage.store import Store
 from harness.suite import Baseline, Suite, TrialEntry, apply_settings
 
 

@@ -9,14 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.cards import DatasetCard
+from harness.data.cards import DatasetCard
 from harness.identity import canonical_json, identity
 from harness.network_cards import NetworkCard
 from harness.registry import registry, source_sha256
 from methods.parts import PARTS, Method
 
 _LIBRARIES = ("torch", "numpy", "diffusers", "torch-fidelity")
-_ENGINE = ("sampling.py", "seeds.py", "data.py", "tasks/sample.py")  # the harness's own code that decides the images
+_ENGINE = (
+    "sampling.py",
+    "seeds.py",
+    "data/pixels.py",
+    "tasks/sample.py",
+)  # the harness's own code that decides the images
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from harness.cards import DatasetCard
-from harness.extractors import Extractor, load_extractor
+from harness.data.cards import DatasetCard
+from harness.metrics.extractors import Extractor, load_extractor
 from harness.network_cards import NetworkCard, build_network
 from harness.registry import registry
 from harness.sampling import Sampler

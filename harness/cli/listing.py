@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import api
-from harness.cards import card_names, load_card
+from harness.data.cards import card_names, load_card
 from harness.estimate import Estimator
-from harness.extractors import describe
+from harness.metrics.extractors import describe
 from harness.network_cards import load_network_card, network_names
 from harness.planning import Plan
 from harness.registry import registry
-from harness.store import Store
+from harness.storage.store import Store
 from harness.suite import load_suite, suite_names
 
 

@@ -262,4 +262,3 @@ def _stack(facts: Mapping[str, Any]) -> str | None:
         return None
     frames = [line.strip() for line in dump.stdout.splitlines() if line.startswith("    ")]
     return " < ".join(frames[:3]) or None
-

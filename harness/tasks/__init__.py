@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from harness.worker import Worker
 
+
 @dataclass(frozen=True)
 class Progress:
     """How far a task has come: `done` of `total` of its own units, and a word on them."""

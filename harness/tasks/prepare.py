@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.cards import DatasetCard
-from harness.data import to_unit
+from harness.data.cards import DatasetCard
+from harness.data.pixels import to_unit
 from harness.registry import registry
 from harness.seeds import ImageNoise
 from harness.tasks import Event, Progress, Result

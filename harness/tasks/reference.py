@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from harness.reference import reference_of
+from harness.metrics.reference import reference_of
 from harness.tasks import Event, Progress, Result
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data import to_uint8
+from harness.data.pixels import to_uint8
 from harness.flops import count_flops, coverage
 from harness.sampling import Sampler, Work
 from harness.tasks import Event, Progress, Result

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.quality import score
-from harness.reference import ReferenceFeatures
+from harness.metrics.quality import score
+from harness.metrics.reference import ReferenceFeatures
 from harness.tasks import Event, Result
 
 if TYPE_CHECKING:

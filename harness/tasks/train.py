@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.cards import DatasetCard
+from harness.data.cards import DatasetCard
 from harness.flops import cross_check, training_flops
 from harness.network_cards import NetworkCard, build_network
 from harness.tasks import Checkpoint, Event, Progress, Result

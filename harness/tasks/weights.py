@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from harness.cards import DatasetCard
+from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.flops import cross_check
 from harness.network_cards import NetworkCard, build_network

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from harness.feature_stream import blocks
-from harness.frechet import ReferenceMoments, frechet_distance
-from harness.moments import Moments, merge_all
+from harness.metrics.feature_stream import blocks
+from harness.metrics.frechet import ReferenceMoments, frechet_distance
+from harness.metrics.moments import Moments, merge_all
 
 Value = TypeVar("Value")
 SHARD, GROUPS = 500, 20
@@ -44,7 +44,7 @@ def shards(n: int, d: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def group_moments(stream: Iterator[tuple[int, np.ndarray]], n: int) -> list[Moments]:
-    """Return the statistics of the groups of a stream, as `harness.quality` keeps them."""
+    """Return the statistics of the groups of a stream, as `harness.metrics.quality` keeps them."""
     found: dict[int, Moments] = {}
     for group, _, features in blocks(stream, n, GROUPS):
         part = Moments.of(features)

@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import harness.store
-from harness.atomic import Disk
+import harness.storage.store
 from harness.errors import LockedError
 from harness.identity import identity
-from harness.lock import RunLock
-from harness.store import Store
+from harness.storage.atomic import Disk
+from harness.storage.lock import RunLock
+from harness.storage.store import Store
 
 STEPS = ("create", "write", "sync", "read_back", "link", "rename", "sync_folder", "unlink")
 PLAN = [identity(number) for number in range(8)]
@@ -147,7 +147,7 @@ def race(base: Path, rounds: int, locked: bool) -> list[list[int]]:
 
 def main() -> None:
     """Run the scenario named on the command line: steps, kills, locked or unlocked."""
-    harness.store.encode = remembering(harness.store.encode)
+    harness.storage.store.encode = remembering(harness.storage.store.encode)
     with tempfile.TemporaryDirectory() as warm:  # every child inherits what is imported and encoded here
         commit_missing(Path(warm), Disk(), PLAN)
     scenario, base, rounds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_children import PLAN, Counting, remembering, tables
 
-from harness.atomic import Disk
-from harness.commit_log import Entry, Part, encode_entry, entry_name, part_name
 from harness.errors import StorageFullError, StoreDamagedError
-from harness.parts import encode
 from harness.schema import arrow_schema
-from harness.store import Store
+from harness.storage.atomic import Disk
+from harness.storage.commit_log import Entry, Part, encode_entry, entry_name, part_name
+from harness.storage.parquet_parts import encode
+from harness.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 LITTER = {"orphan", "temp"}
@@ -51,7 +51,7 @@ def text(store: Store) -> str:
 def encode_once():
     """Encode equal rows once: it is the slow part of a commit and these tests are about what follows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.store.encode", remembering(encode))
+        patch.setattr("harness.storage.store.encode", remembering(encode))
         yield
 
 
@@ -208,7 +208,7 @@ def test_quarantine_never_overwrites(pair):
 
 def test_an_entry_of_another_version_is_refused_by_version_and_stays(pair, monkeypatch):
     store, _ = pair
-    monkeypatch.setattr("harness.commit_log.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("harness.storage.commit_log.SCHEMA_VERSION", 2)
     store.commit(PLAN[2], tables(PLAN[2]))
     monkeypatch.undo()
     assert len(store.read("trials")) == 2

@@ -23,8 +23,8 @@ import hashlib, json, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
 import tables
-from harness import figures
-from harness.report import build_report
+from harness.report import figures
+from harness.report.build import build_report
 figures._DRAWERS = {{name: figures._DRAWERS[name] for name in ("headline", "schedules")}}  # every kind of mark
 few = lambda table: table[table["method"].isin(["ddim", "unipc", "ddim karras"])]
 written = build_report(Path({folder!r}), tables.shuffled(tables.tables(few), {seed}))
@@ -38,9 +38,9 @@ def leaderboards(seed: int) -> dict[str, str]:
     sys.path[:0] = [str(TESTS)]
     import tables
 
-    from harness.analysis import derive
-    from harness.leaderboard import build
-    from harness.leaderboard_text import to_csv, to_latex, to_markdown
+    from harness.report.analysis import derive
+    from harness.report.leaderboard import build
+    from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 
     def some(table: DataFrame) -> DataFrame:
         return table[table["method"].isin(["ddim", "unipc", "early-exit + dpmpp-2m", "missing-u", "srds(4) over ddim"])]

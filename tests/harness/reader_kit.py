@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.data.readers import READERS
+from harness.data.readers.base import Pixels, Target
 from harness.errors import UsageError
-from harness.readers import READERS
-from harness.readers.base import Pixels, Target
 
 
 def target(n: int = 4, **changes: Any) -> Target:

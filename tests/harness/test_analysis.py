@@ -12,9 +12,9 @@ import tables
 from pandas import DataFrame
 
 from harness import equal_quality as eq
-from harness.analysis import NO_SAVING, THE_CLOCK, derive
-from harness.pareto import pareto_front
-from harness.rows import last_attempts, typed
+from harness.report.analysis import NO_SAVING, THE_CLOCK, derive
+from harness.report.pareto import pareto_front
+from harness.report.rows import last_attempts, typed
 
 
 def hyperbola(method_fid: float, method_time: float, spread: float = 0.0) -> dict[str, DataFrame]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic import Disk, is_temp, publish, read_regular, replace, swapped_folder, temp_name
 from harness.errors import StorageFullError, StoreDamagedError, UsageError
+from harness.storage.atomic import Disk, is_temp, publish, read_regular, replace, swapped_folder, temp_name
 
 STEPS = ["create", "write", "sync", "read_back", "link", "sync_folder", "unlink"]
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.blobs import Blobs
 from harness.errors import UsageError
 from harness.identity import identity
+from harness.storage.blobs import Blobs
 
 ID = identity("weights")
 TYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "uint32", "float16", "float32", "float64")

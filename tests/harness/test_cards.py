@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards import DatasetCard, card_names, card_template, load_card
+from harness.data.cards import DatasetCard, card_names, card_template, load_card
 from harness.errors import UsageError
 from harness.identity import canonical_json, identity
 

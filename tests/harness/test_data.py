@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import data
-from harness.cards import load_card
-from harness.data import Split, load_split, pixel_fingerprint, to_uint8, to_unit
+from harness.data import pixels as data
+from harness.data.cards import load_card
+from harness.data.pixels import Split, load_split, pixel_fingerprint, to_uint8, to_unit
 from harness.errors import UsageError
 
 EIGHT_LINES = """\

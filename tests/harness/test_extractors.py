@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-import harness.extractors as extractors
-from harness.cards import load_card
-from harness.data import load_split
+import harness.metrics.extractors as extractors
+from harness.data.cards import load_card
+from harness.data.pixels import load_split
 from harness.errors import StoreDamagedError, UsageError
-from harness.extractors import describe, extractor_facts, extractor_names, load_extractor
+from harness.metrics.extractors import describe, extractor_facts, extractor_names, load_extractor
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 import tables
 from pandas import DataFrame
 
-from harness import figures
-from harness.analysis import derive
-from harness.plot_style import COLORS, looks, style
+from harness.report import figures
+from harness.report.analysis import derive
+from harness.report.plot_style import COLORS, looks, style
 
 
 def few(table: DataFrame) -> DataFrame:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from harness.frechet import ReferenceMoments, bias_floor, frechet_distance
-from harness.moments import Moments
+from harness.metrics.frechet import ReferenceMoments, bias_floor, frechet_distance
+from harness.metrics.moments import Moments
 
 D = 24
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from harness.frechet import ReferenceMoments, frechet_distance
-from harness.jackknife import group_bounds, group_of, interval, paired_difference, standard_error
-from harness.moments import Moments, merge_all
+from harness.metrics.frechet import ReferenceMoments, frechet_distance
+from harness.metrics.jackknife import group_bounds, group_of, interval, paired_difference, standard_error
+from harness.metrics.moments import Moments, merge_all
 
 D, N, K = 4, 400, 20
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-import harness.kernel_distance as kernel_distance
-from harness.jackknife import group_bounds
-from harness.kernel_distance import kernel_sums, pair_mean
+import harness.metrics.kernel_distance as kernel_distance
+from harness.metrics.jackknife import group_bounds
+from harness.metrics.kernel_distance import kernel_sums, pair_mean
 
 D = 12
 

@@ -13,12 +13,12 @@ import pytest
 import tables
 from pandas import DataFrame
 
-from harness import figures
-from harness.analysis import derive
-from harness.formats import csv_text, latex, markdown, number
-from harness.leaderboard import Leaderboard, build
-from harness.leaderboard_text import to_csv, to_latex, to_markdown
-from harness.report import build_report, render_page
+from harness.report import figures
+from harness.report.analysis import derive
+from harness.report.build import build_report, render_page
+from harness.report.formats import csv_text, latex, markdown, number
+from harness.report.leaderboard import Leaderboard, build
+from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 
 NASTY = [
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '=cmd|"/c calc"!A1', "+1+1", "-2", "@SUM(A1)",
@@ -205,7 +205,7 @@ def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypat
     def fail(_: object) -> str:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("harness.report.to_latex", fail)
+    monkeypatch.setattr("harness.report.build.to_latex", fail)
     with pytest.raises(RuntimeError):
         build_report(tmp_path, tables.tables(_one_row))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LockedError, UsageError
-from harness.lock import RunLock
+from harness.storage.lock import RunLock
 
 ROOT = Path(__file__).parents[2]
 HOLD = "with RunLock(folder): print('held', flush=True); time.sleep(30)"
@@ -25,7 +25,7 @@ def names(folder):
 
 def start(folder: Path, body: str = HOLD) -> subprocess.Popen:
     """Start a process that takes the lock and wait until it holds it."""
-    code = "import os, sys, time\nfrom pathlib import Path\nfrom harness.lock import RunLock\n"
+    code = "import os, sys, time\nfrom pathlib import Path\nfrom harness.storage.lock import RunLock\n"
     code += f"folder = Path({str(folder)!r})\n"
     process = subprocess.Popen([sys.executable, "-c", code + body], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

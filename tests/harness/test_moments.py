@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from harness.moments import Moments, merge_all
+from harness.metrics.moments import Moments, merge_all
 
 
 def _shards(offset: float = 0.0, n: int = 5000, d: int = 16, count: int = 37) -> list[np.ndarray]:

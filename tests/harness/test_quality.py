@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch_fidelity
 
-import harness.feature_stream as feature_stream
-from harness.cards import load_card
-from harness.data import load_split
-from harness.digits_network import blur
-from harness.extractors import load_extractor
-from harness.quality import Quality, ReferenceFeatures, reference_of, score
-from harness.reference import reference_of_shards
+import harness.metrics.feature_stream as feature_stream
+from harness.data.cards import load_card
+from harness.data.pixels import load_split
+from harness.metrics.digits_network import blur
+from harness.metrics.extractors import load_extractor
+from harness.metrics.quality import Quality, ReferenceFeatures, reference_of, score
+from harness.metrics.reference import reference_of_shards
 
 Features = np.ndarray
 

@@ -11,7 +11,7 @@ import sklearn.datasets
 from PIL import Image
 from reader_kit import encoded, first_pixels, read, refusal, target
 
-from harness.readers.mixture import MixtureReader
+from harness.data.readers.mixture import MixtureReader
 
 
 def folder_of_four(folder: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.atomic import Disk
 from harness.errors import StorageFullError, UsageError
 from harness.identity import identity
-from harness.parts import decode, encode
 from harness.schema import TABLES
-from harness.store import Store
+from harness.storage.atomic import Disk
+from harness.storage.parquet_parts import decode, encode
+from harness.storage.store import Store
 
 ONE, TWO = identity("one"), identity("two")
 
@@ -177,8 +177,8 @@ def test_the_order_of_commits_does_not_show(tmp_path, monkeypatch):
             known[key] = encode(table, row)
         return known[key]
 
-    monkeypatch.setattr("harness.store.encode", remembered)
-    monkeypatch.setattr("harness.store.decode", functools.cache(decode))
+    monkeypatch.setattr("harness.storage.store.encode", remembered)
+    monkeypatch.setattr("harness.storage.store.decode", functools.cache(decode))
     plan = [(identity(n), {"fid": n / 7, "n_images": n if n % 3 else None}) for n in range(500)]
     tables = []
     for seed in (None, 1):

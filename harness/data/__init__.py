@@ -1,0 +1,1 @@
+"""Data set cards, the readers that they name, and the pixels."""

@@ -1,0 +1,213 @@
+"""Dataset cards: one TOML file of facts per data set, found by name and checked before anything is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from harness.data.readers import READERS
+from harness.data.readers.base import Reader, Target
+from harness.errors import UsageError, did_you_mean
+from harness.identity import check_name
+from harness.toml_files import read_toml, validated
+from methods.networks.base import DataShape
+
+CARDS_SETTING = "ONECLOCK_DATASETS"
+_SHIPPED = Path(__file__).resolve().parents[2] / "datasets"
+_OWN_VARIANTS = {"original", "unpinned"}  # what data.py calls the pinned pixels, and pixels no card names
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitCard(_Closed):
+    """One split: how many images, where the reader finds them, and the SHA-256 of the pixels if it is pinned."""
+
+    n: int = Field(gt=0)
+    source: str | None = None
+    sha256: Sha256 | None = None
+
+
+class VariantCard(_Closed):
+    """A known copy of the data with other pixels: what to know about it, and its SHA-256 per split."""
+
+    note: str
+    sha256: dict[str, Sha256] = Field(min_length=1)
+
+
+class DatasetCard(_Closed):
+    """The facts of one data set."""
+
+    name: str
+    title: str
+    reader: str
+    arguments: SerializeAsAny[Reader]
+    resolution: int = Field(gt=0, le=4096)
+    channels: Literal[1, 3]
+    labels: int = Field(default=0, ge=0)
+    sigma_data: float = Field(default=0.5, gt=0)
+    sigma_min: float = Field(default=0.002, gt=0)
+    sigma_max: float = Field(default=80.0, gt=0)
+    splits: dict[str, SplitCard] = Field(min_length=1)
+    reference: str = "train"
+    variants: dict[str, VariantCard] = {}
+    licence: str
+    citation: str = ""
+    obtain: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arguments_are_the_readers(cls, tables: Any) -> Any:
+        """Read plain arguments, as `model_dump` leaves them, back into the reader that the card names."""
+        if isinstance(tables, dict) and isinstance(tables.get("arguments"), dict) and tables.get("reader") in READERS:
+            return {**tables, "arguments": READERS[tables["reader"]].model_validate(tables["arguments"])}
+        return tables
+
+    @field_validator("name")
+    @classmethod
+    def _name_may_be_a_folder(cls, value: str) -> str:
+        return _checked_name(value, "name")
+
+    @model_validator(mode="after")
+    def _facts_agree(self) -> DatasetCard:
+        for split in self.splits:
+            _checked_name(split, "split name")
+        if self.reference not in self.splits:
+            raise ValueError(f'reference is "{self.reference}"; expected one of the splits {", ".join(self.splits)}')
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min is {self.sigma_min:g}; expected less than sigma_max = {self.sigma_max:g}")
+        sources = [split.source or name for name, split in self.splits.items()]
+        if len(set(sources)) < len(sources):
+            raise ValueError("two splits have the same source; expected different images in each")
+        self._check_variants()
+        self.arguments.check(self.channels * self.resolution**2)
+        return self
+
+    def _check_variants(self) -> None:
+        for name, variant in self.variants.items():
+            if _checked_name(name, "variant name") in _OWN_VARIANTS:
+                raise ValueError(f'a variant is called "{name}"; expected another name, because this one has a meaning')
+            for split in variant.sha256:
+                if split not in self.splits:
+                    raise ValueError(f'variant "{name}" names the split "{split}"{did_you_mean(split, self.splits)}')
+
+    def shape(self) -> DataShape:
+        """Return what a network must know: channels, resolution, and the distribution where it is synthetic."""
+        return DataShape(self.channels, self.resolution, self.arguments.facts())
+
+    def target(self, split: str) -> Target:
+        """Return the wanted split in the words of a reader; raise UsageError if the card has no such split."""
+        if split not in self.splits:
+            raise UsageError(f'data set "{self.name}" has no split "{split}"{did_you_mean(split, self.splits)}')
+        card = self.splits[split]
+        return Target(self.name, split, card.source, card.n, self.channels, self.resolution, self.labels, self.obtain)
+
+    def fingerprint_facts(self) -> dict[str, Any]:
+        """Return the facts that decide a result, as plain JSON.
+
+        Where the pixels come from is left out: the fingerprint of the split that `load_split` found stands for them and
+        belongs beside these facts in every identity.
+        """
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "channels": self.channels,
+            "labels": self.labels,
+            "sigma_data": self.sigma_data,
+            "sigma_min": self.sigma_min,
+            "sigma_max": self.sigma_max,
+            "reference": self.reference,
+            "splits": {name: split.n for name, split in self.splits.items()},
+            "distribution": self.arguments.facts(),
+        }
+
+
+def card_names() -> list[str]:
+    """Return the names of all cards in the folders that are searched."""
+    found = {path.stem for folder in _folders() for path in folder.glob("*.toml") if path.is_file()}
+    return sorted(name for name in found if _is_name(name))
+
+
+def load_card(name_or_path: str) -> DatasetCard:
+    """Return a card by its name, or by the path of its file if that ends in ".toml"."""
+    path = _find(name_or_path)
+    tables = read_toml(path)
+    where = f"card {path}"
+    name = tables.get("reader")
+    if not isinstance(name, str) or name not in READERS:
+        raise UsageError(f"{where}: reader is {name!r}{did_you_mean(str(name), READERS)}")
+    arguments = tables.get("arguments", {})
+    reader = validated(READERS[name], _located(arguments, READERS[name], path), f"{where}, [arguments]")
+    card = validated(DatasetCard, {**tables, "arguments": reader}, where)
+    if card.name != path.stem:
+        raise UsageError(f'{where}: name is "{card.name}"; expected "{path.stem}" like the file, so rename one of them')
+    return card
+
+
+def card_template(name: str) -> str:
+    """Return the text of a card for a folder of the user's own images, ready to edit."""
+    check_name(name, "data set name")
+    return (
+        f'name = "{name}"\n'
+        f'title = "{name}: what the images show, in a few words"\n'
+        'reader = "image-folder"  # all png, jpg, jpeg and webp files of the folder and its sub-folders\n'
+        f'arguments = {{ path = "{name}", resize = "none" }}  # relative to this file; resize: or "center-crop-box"\n'
+        "resolution = 32  # pixels a side\n"
+        "channels = 3  # 1 for grey\n"
+        'splits.train = { n = 1000, source = "." }  # how many images there are\n'
+        'licence = "the terms under which the images may be used"\n'
+    )
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path.endswith(".toml") and "\0" not in name_or_path:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise UsageError(f"found no card file {name_or_path}; expected a TOML file, so check the path")
+        return path.resolve()
+    name = check_name(name_or_path, "data set name")
+    for folder in _folders():
+        path = folder / f"{name}.toml"
+        if path.is_file():
+            return path.resolve()
+    raise UsageError(f'found no card of the data set "{name}"{did_you_mean(name, card_names())}')
+
+
+def _folders() -> list[Path]:
+    """Return where cards are looked for, first match first."""
+    folders = [Path("datasets"), _SHIPPED]
+    own = os.environ.get(CARDS_SETTING)
+    if own:
+        folder = Path(own).expanduser()
+        if not folder.is_dir():
+            raise UsageError(f"{CARDS_SETTING} is {own!r}; expected a folder of cards, so correct or unset it")
+        folders.insert(0, folder)
+    return folders
+
+
+def _located(arguments: Any, reader: type[Reader], card: Path) -> Any:
+    """Return the arguments with the folder they name made absolute; a relative one starts at the card's own folder."""
+    if not isinstance(arguments, dict) or not isinstance(arguments.get(reader.location), str):
+        return arguments
+    place = Path(arguments[str(reader.location)]).expanduser()
+    return {**arguments, str(reader.location): str(card.parent / place)}
+
+
+def _checked_name(name: str, field: str) -> str:
+    """Return a name that may stand in paths; a ValueError, as pydantic wants it, if it may not."""
+    try:
+        return check_name(name, field)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(check_name(name, "data set name"))
+    except UsageError:
+        return False

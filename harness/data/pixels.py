@@ -1,0 +1,115 @@
+"""A split in memory: read once per process, counted, fingerprinted, and refused when it is not what was pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data.cards import DatasetCard
+from harness.data.readers.base import DATA_SETTING, Pixels
+from harness.errors import UsageError
+from harness.identity import identity
+
+ORIGINAL = "original"
+UNPINNED = "unpinned"
+_UNPINNED_NOTE = "the card pins no fingerprint of these pixels; results hold for exactly this copy"
+_loaded: dict[str, Split] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images uint8 [n, channels, height, width] (read-only), labels int64 [n] or None, and what they were found to be.
+
+    `fingerprint` is the SHA-256 of the pixels and belongs in every identity. `variant` is "original" (as pinned), the
+    name of a known copy, or "unpinned"; `note` says what to know about it, and is empty for the original.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    fingerprint: str
+    variant: str
+    note: str
+
+
+def load_split(card: DatasetCard, split: str) -> Split:
+    """Return a split of a data set, verified against its card; later calls in this process return the same object."""
+    key = identity([card.model_dump(mode="json"), os.environ.get(DATA_SETTING, ""), split])
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = _read(card, split)
+        return _loaded[key]
+
+
+def pixel_fingerprint(images: np.ndarray) -> str:
+    """Return the SHA-256 of "uint8[n,c,h,w]", a line feed, and the pixels' bytes in C order."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise TypeError(f"found {images.dtype}{list(images.shape)}; expected uint8 [n, channels, height, width]")
+    header = f"uint8[{','.join(map(str, images.shape))}]\n"
+    digest = hashlib.sha256(header.encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def to_unit(images: np.ndarray) -> Tensor:
+    """Return uint8 images as float32 of the same shape in [-1, 1]: x / 127.5 - 1."""
+    return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - np.float32(1))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8 of the same shape: clamped, then (x + 1) * 127.5 rounded to nearest.
+
+    NaN has no pixel value: callers count non-finite values before.
+    """
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def _read(card: DatasetCard, split: str) -> Split:
+    pixels = card.arguments.read(card.target(split))
+    labels = _labels(card, split, pixels)
+    fingerprint = pixel_fingerprint(pixels.images)
+    variant, note = _variant(card, split, fingerprint)
+    pixels.images.flags.writeable = False
+    return Split(pixels.images, labels, fingerprint, variant, note)
+
+
+def _labels(card: DatasetCard, split: str, pixels: Pixels) -> np.ndarray | None:
+    """Return the labels if the card counts classes; each must be one of them."""
+    if card.labels == 0:
+        return None
+    target = card.target(split)
+    if pixels.labels is None:
+        raise target.refuse(
+            "the reader gave no labels",
+            f"labels 0 to {card.labels - 1}",
+            "name the `label` column under [arguments] of the card, or state labels = 0",
+        )
+    low, high = int(pixels.labels.min()), int(pixels.labels.max())
+    if low < 0 or high >= card.labels:
+        raise target.refuse(
+            f"labels run from {low} to {high}", f"0 to {card.labels - 1}", "correct `labels` in the card"
+        )
+    pixels.labels.flags.writeable = False
+    return pixels.labels
+
+
+def _variant(card: DatasetCard, split: str, fingerprint: str) -> tuple[str, str]:
+    """Return which copy of the data these pixels are, and what to know about it."""
+    pinned = card.splits[split].sha256
+    if fingerprint == pinned:
+        return ORIGINAL, ""
+    for name, variant in card.variants.items():
+        if variant.sha256.get(split) == fingerprint:
+            return name, variant.note
+    if pinned is None:
+        return UNPINNED, _UNPINNED_NOTE
+    raise UsageError(
+        f'data set "{card.name}", split "{split}": the pixels have the SHA-256 {fingerprint}; expected {pinned}; '
+        "the data differ from those of the card, so fetch them again, or write a card of another name for them"
+    )

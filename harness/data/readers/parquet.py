@@ -1,0 +1,110 @@
+"""Reader `parquet`: the Hugging Face layout, one row per image, encoded pictures in a column of {bytes, path}."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.data.readers.base import Pixels, Reader, Target, data_folder, inside
+from harness.data.readers.pictures import decode
+from harness.errors import UsageError
+
+_ROWS_PER_BATCH = 1000
+_ENDS = ("-*.parquet", ".parquet")
+
+
+class ParquetReader(Reader):
+    """`path` is the folder, `image` and `label` are the columns; a split's `source` is a pattern of file names.
+
+    Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder.
+    """
+
+    location: ClassVar[str | None] = "path"
+    path: str | None = None
+    image: str = "image"
+    label: str | None = None
+
+    def read(self, target: Target) -> Pixels:
+        """Return the images of all matching files, the files in sorted order, the rows in theirs."""
+        files = self._files(target)
+        images = target.allocate(sum(self._count(file, target) for file in files))
+        labels = np.empty(target.n, dtype=np.int64) if self.label else None
+        start = 0
+        for file in files:
+            for first, batch in self._batches(file, target):
+                stop = start + batch.num_rows
+                self._decode(batch, first, images[start:stop], target, file)
+                if labels is not None:
+                    labels[start:stop] = self._labels(batch, target, file)
+                start = stop
+        return Pixels(images, labels)
+
+    def _files(self, target: Target) -> list[Path]:
+        folder = data_folder(target, self.path, "path")
+        patterns = [inside(target, target.source)] if target.source else [f"**/{target.split}{end}" for end in _ENDS]
+        found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+        if not found:
+            raise target.missing(f"no file matches {' or '.join(patterns)} in {folder}", "path")
+        return sorted(found, key=lambda file: file.relative_to(folder).parts)
+
+    def _count(self, file: Path, target: Target) -> int:
+        try:
+            with pq.ParquetFile(file) as table:
+                return int(table.metadata.num_rows)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(file, error, target) from None
+
+    def _batches(self, file: Path, target: Target) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (first row, batch) of one file, the wanted columns only."""
+        columns = [self.image] + ([self.label] if self.label else [])
+        first = 0
+        try:
+            with pq.ParquetFile(file) as table:
+                absent = [name for name in columns if name not in table.schema_arrow.names]
+                if absent:
+                    raise target.refuse(
+                        f"{file} has the columns {', '.join(table.schema_arrow.names)}",
+                        f"a column {absent[0]!r}",
+                        "correct `image` and `label` under [arguments] of the card",
+                    )
+                for batch in table.iter_batches(_ROWS_PER_BATCH, columns=columns):
+                    yield first, batch
+                    first += batch.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(file, error, target) from None
+
+    def _decode(self, batch: pa.RecordBatch, first: int, room: np.ndarray, target: Target, file: Path) -> None:
+        column = batch.column(self.image)
+        if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+            column = column.field("bytes")
+        if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+            raise target.refuse(
+                f"column {self.image!r} of {file} has the type {column.type}",
+                "encoded pictures, as binary or {bytes, path}",
+                "correct `image` under [arguments] of the card",
+            )
+        for row, encoded in enumerate(column.to_pylist()):
+            where = f"row {first + row} of {file}"
+            if encoded is None:
+                raise target.refuse(f"{where} is empty", "an encoded picture", "fetch the file again")
+            room[row] = decode(encoded, target, where)
+
+    def _labels(self, batch: pa.RecordBatch, target: Target, file: Path) -> np.ndarray:
+        column = batch.column(self.label)
+        if not pa.types.is_integer(column.type) or column.null_count:
+            raise target.refuse(
+                f"column {self.label!r} of {file} has the type {column.type} and {column.null_count} empty cells",
+                "a whole number in every row",
+                "correct `label` under [arguments] of the card",
+            )
+        return column.to_numpy(zero_copy_only=False)
+
+
+def _damaged(file: Path, error: Exception, target: Target) -> UsageError:
+    reason = str(error).splitlines()[0][:200]
+    return target.refuse(f"{file} is damaged ({reason})", "a whole Parquet file", "fetch the file again")

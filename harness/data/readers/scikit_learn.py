@@ -1,0 +1,58 @@
+"""Reader `sklearn`: the image sets of scikit-learn, such as its handwritten digits (no download)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from harness.data.readers.base import Pixels, Reader, Target
+from harness.errors import did_you_mean
+
+
+class SklearnReader(Reader):
+    """`loader` is a function of sklearn.datasets that gives `.images`; `maximum` is the value that means white."""
+
+    loader: str
+    maximum: float = Field(gt=0)
+
+    def read(self, target: Target) -> Pixels:
+        """Return the rows start:stop of the set, scaled to uint8 = round(value / maximum * 255)."""
+        bunch = self._load(target)
+        start, stop = target.rows()
+        values = np.asarray(bunch.images, dtype=np.float64)[start:stop]
+        values = values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
+        if values.shape[1:] != target.pixel_shape:
+            raise target.refuse(
+                f"{self.loader} gives images of shape {list(values.shape[1:])}",
+                str(list(target.pixel_shape)),
+                "correct `channels` and `resolution` in the card",
+            )
+        if values.size and not 0 <= values.min() <= values.max() <= self.maximum:
+            raise target.refuse(
+                f"values from {values.min():g} to {values.max():g}", f"0 to {self.maximum:g}", "correct `maximum`"
+            )
+        images = target.allocate(len(values))
+        images[:] = np.round(values / self.maximum * 255)
+        return Pixels(images, np.asarray(bunch.target, dtype=np.int64)[start:stop])
+
+    def _load(self, target: Target) -> Any:
+        import sklearn.datasets  # here, because it takes seconds and most data sets do not need it
+
+        known = [name for name in dir(sklearn.datasets) if name.startswith(("load_", "fetch_"))]
+        if self.loader not in known:
+            raise target.refuse(
+                f"loader is {self.loader!r}",
+                "a load_ or fetch_ function of sklearn.datasets",
+                f"correct it in the card{did_you_mean(self.loader, known)}",
+            )
+        try:
+            bunch = getattr(sklearn.datasets, self.loader)()
+        except Exception as error:  # the loader may download: whatever it reports is the reason
+            raise target.refuse(
+                f"{self.loader} failed ({error})", "the images", "see to its cause and try again"
+            ) from None
+        if not hasattr(bunch, "images"):
+            raise target.refuse(f"{self.loader} gives no images", "a set of images", "choose another loader")
+        return bunch

@@ -1,0 +1,86 @@
+"""Reader `torchvision`: a data set class of torchvision, read from its own archive."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from harness.data.readers.base import Pixels, Reader, Target, data_folder
+from harness.data.readers.pictures import to_pixels
+from harness.errors import did_you_mean
+
+
+class TorchvisionReader(Reader):
+    """`dataset` names the class, `root` the folder of its archive; `download` fetches the archive if it is not there.
+
+    A split's `source` (else its name) becomes the class's own choice: train = True/False, or split = "...".
+    """
+
+    location: ClassVar[str | None] = "root"
+    dataset: str
+    root: str | None = None
+    download: bool = False
+
+    def read(self, target: Target) -> Pixels:
+        """Return the images of one split in the class's own order."""
+        rows = self._open(target)
+        images = target.allocate(len(rows))
+        labels = np.zeros(target.n, dtype=np.int64) if target.labels else None
+        for index in range(target.n):
+            picture, label = rows[index]
+            where = f"image {index} of torchvision's {self.dataset}"
+            if not isinstance(picture, Image.Image):
+                raise target.refuse(f"{where} is a {type(picture).__name__}", "a picture", "choose another data set")
+            images[index] = to_pixels(picture, target, where)
+            if labels is not None:
+                labels[index] = int(label)
+        return Pixels(images, labels)
+
+    def _open(self, target: Target) -> Any:
+        import torchvision.datasets  # here, because it takes seconds and most data sets do not need it
+
+        kind = getattr(torchvision.datasets, self.dataset, None)
+        if self.dataset not in torchvision.datasets.__all__ or not isinstance(kind, type):
+            raise target.refuse(
+                f"dataset is {self.dataset!r}",
+                "a data set class of torchvision",
+                f"correct it in the card{did_you_mean(self.dataset, torchvision.datasets.__all__)}",
+            )
+        options = self._options(inspect.signature(kind).parameters, target)
+        try:
+            return kind(**options)
+        except Exception as error:  # each class reports a missing or damaged archive in its own way
+            raise target.missing(
+                f"torchvision's {self.dataset} cannot be opened ({_first_line(error)})", "root"
+            ) from None
+
+    def _options(self, accepted: Any, target: Target) -> dict[str, Any]:
+        """Return the arguments for the class: which split, which folder, and whether to download."""
+        wanted = target.source or target.split
+        options: dict[str, Any] = {}
+        if "train" in accepted:
+            if wanted not in ("train", "test"):
+                raise target.refuse(
+                    f"source is {wanted!r}",
+                    '"train" or "test"',
+                    f"correct it in the card, as {self.dataset} has no other",
+                )
+            options["train"] = wanted == "train"
+        elif "split" in accepted:
+            options["split"] = wanted
+        elif wanted != "all":
+            raise target.refuse(f"source is {wanted!r}", '"all"', f"correct it, as {self.dataset} has no splits")
+        if "root" in accepted:
+            options["root"] = str(data_folder(target, self.root, "root", must_exist=not self.download))
+        if self.download:
+            if "download" not in accepted:
+                raise target.refuse("download is true", "false", f"correct it, as {self.dataset} cannot be downloaded")
+            options["download"] = True
+        return options
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""Quality metrics: feature networks, streaming statistics, distances and their intervals."""

@@ -1,0 +1,188 @@
+"""Feature networks by name: what they are, the SHA-256 of what they compute with, and a call that returns features.
+
+TF32 is off during extraction and the batch is fixed: either would move features in the fourth digit or the seventh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreDamagedError, UsageError, did_you_mean
+from harness.identity import file_sha256
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_WEIGHTS = Path(__file__).resolve().parent / "weights"
+_NAME_DIGITS = re.compile(r"-([0-9a-f]{8})\.pth?$")
+_PIXELS_RULE = "pixels: x / 127.5 - 1, flattened in the order C, H, W"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of a feature network before it is loaded."""
+
+    layer: str
+    dim: int | None  # None: as many as the image has values
+    batch: int  # images per call of the network, part of the figure
+    sentence: str
+    user_weights: bool = False
+    repeat_grey: bool = True
+
+
+_KINDS = {
+    "digits-cnn": _Kind("hidden", 64, 512, "64 features of a small CNN for 8x8 digits; ships with the project"),
+    "inception-v3-compat": _Kind(
+        "2048", 2048, 64, "2048 features of the literature's Inception (torch-fidelity); needs its weights file", True
+    ),
+    "pixels": _Kind("pixels", None, 4096, "the pixels themselves, x / 127.5 - 1; known answers", repeat_grey=False),
+}
+
+
+class Extractor:
+    """A loaded feature network: call it with uint8 images [n, C, H, W], get float32 features [n, dim]."""
+
+    def __init__(self, name: str, sha256: str, network: Any, device: str) -> None:
+        kind = _KINDS[name]
+        self.name, self.layer, self.dim, self.batch = name, kind.layer, kind.dim, kind.batch
+        self.sha256, self.device = sha256, device
+        self._network, self._repeat_grey = network, kind.repeat_grey
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the features on the extractor's device; grey images are repeated to three channels."""
+        import torch
+
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise ValueError(f"found images {images.dtype} of shape {tuple(images.shape)}; expected uint8 [n, C, H, W]")
+        if self._repeat_grey and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False), _no_tf32():
+            parts = [self._layer_of(part.to(self.device)) for part in images.split(self.batch)]
+        return torch.cat(parts)
+
+    def _layer_of(self, images: Tensor) -> Tensor:
+        """Return the layer by its name: the order of the network's tuple is not to be relied on."""
+        features: Tensor = self._network.convert_features_tuple_to_dict(self._network(images))[self.layer]
+        return features.float()
+
+
+def extractor_names() -> tuple[str, ...]:
+    """Return the names, sorted."""
+    return tuple(sorted(_KINDS))
+
+
+def describe() -> list[tuple[str, str]]:
+    """Return (name, one line) of every feature network, sorted by name."""
+    return [(name, _KINDS[name].sentence) for name in extractor_names()]
+
+
+def extractor_facts(name: str, weights: Path | None = None) -> dict[str, Any]:
+    """Return name, layer, dim, batch, sha256 and weights file name, without loading the network.
+
+    UsageError for an unknown name or a weights file that is missing, unwanted or not the one its name promises;
+    StoreDamagedError if the shipped weights were altered.
+    """
+    kind = _known(name)
+    sha256, file = _weights_sha256(name, kind, weights)
+    return {"name": name, "layer": kind.layer, "dim": kind.dim, "batch": kind.batch, "sha256": sha256, "file": file}
+
+
+def load_extractor(name: str, weights: Path | None = None, device: str | torch.device = "cpu") -> Extractor:
+    """Return the feature network of a name on a device, its weights verified; errors as `extractor_facts`."""
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+    import harness.metrics.feature_networks  # noqa: F401  (registers ours)
+
+    facts = extractor_facts(name, weights)
+    told = {}
+    if weights is not None:
+        _refuse_code(weights)
+        told["feature_extractor_weights_path"] = str(weights)
+    try:
+        network = FEATURE_EXTRACTORS_REGISTRY[name](name, [facts["layer"]], **told)
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(
+            f"{weights}: these are not the weights of {name} ({first}); give the file it is published in"
+        ) from None
+    network.requires_grad_(False).eval().to(device)
+    return Extractor(name, facts["sha256"], network, str(device))
+
+
+def _known(name: str) -> _Kind:
+    if name not in _KINDS:
+        raise UsageError(f'found the extractor "{name}", which is not known{did_you_mean(name, _KINDS)}')
+    return _KINDS[name]
+
+
+def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, str | None]:
+    """Return the SHA-256 of what the network computes with, and the weights' file name where there is one."""
+    if not kind.user_weights and weights is not None:
+        raise UsageError(f"found a weights file for the extractor {name}, which takes none; leave it out")
+    if name == "pixels":
+        return hashlib.sha256(_PIXELS_RULE.encode()).hexdigest(), None
+    if not kind.user_weights:
+        return _shipped_sha256(name)
+    if weights is None:
+        raise UsageError(
+            f"the extractor {name} needs its weights file, weights-inception-2015-12-05-6726825d.pth from "
+            "torch-fidelity's releases; give its path as extractor_weights"
+        )
+    if not weights.is_file():
+        raise UsageError(f"{weights}: no such file; expected the weights of {name}")
+    sha256 = file_sha256(weights)
+    promised = _NAME_DIGITS.search(weights.name)
+    if promised and not sha256.startswith(promised[1]):
+        raise UsageError(
+            f"{weights}: found SHA-256 {sha256}; its name promises one starting with {promised[1]}, download it again"
+        )
+    return sha256, weights.name
+
+
+def _shipped_sha256(name: str) -> tuple[str, str]:
+    facts = tomllib.loads((_WEIGHTS / f"{name.replace('-', '_')}.toml").read_text(encoding="utf-8"))
+    path = _WEIGHTS / facts["file"]
+    found = file_sha256(path) if path.is_file() else "none, the file is missing"
+    if found != facts["sha256"]:
+        raise StoreDamagedError(
+            f"{path}: found SHA-256 {found}; expected {facts['sha256']}, restore the file from the repository"
+        )
+    return found, facts["file"]
+
+
+def _refuse_code(weights: Path) -> None:
+    """Raise UsageError unless the file holds tensors only: torch-fidelity would run whatever is pickled in it."""
+    import torch
+
+    try:
+        torch.load(weights, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"{weights}: not a plain file of tensors ({first[:120]}); give the published weights"
+        ) from None
+
+
+@contextmanager
+def _no_tf32() -> Iterator[None]:
+    """Compute float32 as float32 on GPUs; convolutions default to TF32 there. The former settings come back."""
+    import torch
+
+    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    former = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, value in zip(settings, former, strict=True):
+            setting.fp32_precision = value

@@ -1,0 +1,60 @@
+"""Frechet distance of two sets of features, each taken as a Gaussian (Heusel et al. 2017), and its bias floor.
+
+|m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2). With S1 = L LT kept from the reference, the eigenvalues of S1 S2 are
+those of the symmetric LT S2 L: one `eigvalsh`, no matrix root, no complex numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.metrics.moments import Array, Moments
+
+
+@dataclass(frozen=True)
+class ReferenceMoments:
+    """Statistics of the reference set with all that scoring against it needs again and again."""
+
+    moments: Moments
+    factor: Array  # L with L LT = covariance, [d, r]; r = d unless the covariance is singular
+    eigenvalues: Array  # of the covariance, ascending, none below 0, [d]
+
+    @classmethod
+    def of(cls, moments: Moments) -> ReferenceMoments:
+        """Factor the covariance: Cholesky, or eigenvectors where it is singular (dead features, n <= d)."""
+        covariance = moments.covariance()
+        try:
+            factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+            return cls(moments, factor, np.linalg.eigvalsh(covariance).clip(min=0))
+        except np.linalg.LinAlgError:
+            values, vectors = np.linalg.eigh(covariance)
+            values = values.clip(min=0)
+            kept = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
+            scaled = np.asarray(vectors[:, kept] * np.sqrt(values[kept]), dtype=np.float64)
+            return cls(moments, scaled, values)
+
+
+def frechet_distance(reference: ReferenceMoments, moments: Moments) -> float:
+    """Return the squared Frechet distance (units of the features, squared) of a set to the reference."""
+    difference = reference.moments.mean - moments.mean
+    inner = reference.factor.T @ (moments.m2 @ reference.factor)
+    eigenvalues = np.linalg.eigvalsh(inner) / (moments.n - 1)
+    trace_of_root = np.sqrt(eigenvalues.clip(min=0)).sum()  # rounding leaves tiny negatives
+    traces = reference.eigenvalues.sum() + np.trace(moments.m2) / (moments.n - 1)
+    return float(difference @ difference + traces - 2 * trace_of_root)
+
+
+def bias_floor(reference: ReferenceMoments, n_generated: int, n_reference: int) -> float:
+    """Return the distance that a perfect sampler still shows: b/n_generated + b/n_reference.
+
+    b = tr S + 1/2 sum_ij s_i s_j (1 + [i = j]) / (s_i + s_j), s the reference's eigenvalues: second-order delta method
+    for Gaussian features (the idea of Chong & Forsyth 2020, here in closed form). Both sets' finite size is included,
+    the mean's part (tr S) and the covariance's (the sum); a generator that copies the reference goes below it.
+    """
+    s = reference.eigenvalues
+    totals = s[:, None] + s[None, :]
+    pairs = np.divide(np.outer(s, s), totals, out=np.zeros_like(totals), where=totals > 0)
+    b = s.sum() + 0.5 * (pairs.sum() + np.trace(pairs))
+    return float(b * (1 / n_generated + 1 / n_reference))

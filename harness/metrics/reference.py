@@ -1,0 +1,78 @@
+"""The reference set of a quality figure: its statistics, and features of an even selection of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.metrics.feature_stream import Features, Shard, blocks, spread
+from harness.metrics.frechet import ReferenceMoments
+from harness.metrics.kernel_distance import pair_mean
+from harness.metrics.moments import Moments
+
+KERNEL_LIMIT = 10_000  # images of either side that enter KID, precision and recall
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """All that scoring needs of the reference set; built once, then cached as tensors."""
+
+    frechet: ReferenceMoments
+    kernel_features: Features  # of min(n, limit) evenly spaced images, [m, d]
+    kernel_pair_mean: float  # mean kernel value over their pairs
+
+    @property
+    def n(self) -> int:
+        """Images in the reference set."""
+        return self.frechet.moments.n
+
+    @property
+    def dim(self) -> int:
+        """Features per image."""
+        return len(self.frechet.moments.mean)
+
+    def to_tensors(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return everything as named arrays, for safetensors."""
+        moments = self.frechet.moments
+        return {
+            "n": np.array([moments.n], dtype=np.int64),
+            "mean": moments.mean,
+            "m2": moments.m2,
+            "factor": np.ascontiguousarray(self.frechet.factor),
+            "eigenvalues": self.frechet.eigenvalues,
+            "kernel_features": np.ascontiguousarray(self.kernel_features),
+            "kernel_pair_mean": np.array([self.kernel_pair_mean], dtype=np.float64),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, npt.NDArray[np.generic]]) -> ReferenceFeatures:
+        """Return the reference set that `to_tensors` wrote."""
+        real = {name: np.asarray(array, dtype=np.float64) for name, array in tensors.items() if "features" not in name}
+        moments = Moments(int(real["n"][0]), real["mean"], real["m2"])
+        frechet = ReferenceMoments(moments, real["factor"], real["eigenvalues"])
+        features = np.asarray(tensors["kernel_features"], dtype=np.float32)
+        return cls(frechet, features, float(real["kernel_pair_mean"][0]))
+
+
+def reference_of(features: Features, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
+    """Return the reference set of features [n, d], float32, n >= 2."""
+    return reference_of_shards([(0, features)], len(features), kernel_limit)
+
+
+def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
+    """Return the reference set of n images whose features arrive as (start index, [m, d]) in index order."""
+    if n < 2:
+        raise ValueError(f"found {n} reference images; expected at least 2")
+    moments: Moments | None = None
+    kept: list[Features] = []
+    chosen = spread(n, kernel_limit)
+    for _, start, features in blocks(shards, n, groups=1):
+        part = Moments.of(features)
+        moments = part if moments is None else moments.merge(part)
+        kept.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
+    assert moments is not None  # n >= 2, so there was a block
+    selection = np.concatenate(kept)
+    return ReferenceFeatures(ReferenceMoments.of(moments), selection, pair_mean(selection))

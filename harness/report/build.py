@@ -1,0 +1,118 @@
+"""Rebuild everything a person reads of a results folder, from its tables alone: leaderboard, plots, one offline page.
+
+The bytes depend on the rows only, not on their order, the machine, the time or the process. Everything is rendered
+before the first file is replaced, so a crash while rendering leaves the old report; the page itself comes last.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pandas import DataFrame
+
+from harness.report.analysis import Analysis, derive
+from harness.report.derived import DERIVED
+from harness.report.figures import CAPTIONS, draw_all
+from harness.report.leaderboard import Leaderboard, build
+from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
+from harness.report.sections import price, provenance, sample_rows, step_summary, timing_summary, verdicts
+from harness.schema import TRIALS
+from harness.storage.atomic import read_regular, replace, swapped_folder
+
+TEMPLATES = Path(__file__).parent / "templates"
+_TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
+_LARGEST_SAMPLE = 8 << 20
+
+
+def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
+    """Write leaderboard.md .csv .tex .html, plots/*.png and .svg and report.html into folder; return their paths."""
+    analysis = derive(tables)
+    board = build(analysis)
+    plots = draw_all(analysis)
+    samples = _samples(folder / "samples", analysis)
+    texts = {
+        "leaderboard.md": to_markdown(board),
+        "leaderboard.csv": to_csv(board),
+        "leaderboard.tex": to_latex(board),
+        "leaderboard.html": render_page("leaderboard.html.j2", board=board),
+        "report.html": _report(analysis, board, plots, samples),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with swapped_folder(folder / "plots") as fresh:
+        for name, data in plots.items():
+            (fresh / name).write_bytes(data)
+    for name, text in texts.items():
+        replace(folder / name, text.encode())
+    return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
+
+
+def render_page(template: str, **values: object) -> str:
+    """Return a page that asks the network for nothing: everything inline, and a policy that forbids the rest.
+
+    Values are escaped by jinja2; only our own style sheet and script are trusted, the script by its SHA-256.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    trusted = {
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+    }
+    return environment.get_template(template).render(**trusted, **values)
+
+
+def _report(analysis: Analysis, board: Leaderboard, plots: dict[str, bytes], samples: dict[str, str]) -> str:
+    figures = [
+        (_caption(name), _data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
+    ]
+    return render_page(
+        "report.html.j2",
+        board=board,
+        verdicts=verdicts(analysis),
+        figures=figures,
+        samples=sample_rows(analysis, samples),
+        steps=step_summary(analysis),
+        timings=timing_summary(analysis),
+        prices=price(analysis),
+        provenance=provenance(analysis),
+        definitions=[*((column.name, column.sentence) for column in TRIALS), *DERIVED.items()],
+    )
+
+
+def _caption(name: str) -> str:
+    """Return the caption of a figure; those of later resource classes end in the class's number."""
+    stem = name.removesuffix(".svg")
+    if stem in CAPTIONS:
+        return CAPTIONS[stem]
+    stem, _, place = stem.rpartition("-")
+    return f"{CAPTIONS[stem]} (Resource class {place} of the leaderboard.)"
+
+
+def _samples(folder: Path, analysis: Analysis) -> dict[str, str]:
+    """Return trial_id -> data URL of the sample grids that exist as regular PNG files of a sensible size."""
+    found = {}
+    for trial_id in analysis.trials["trial_id"]:
+        path = folder / f"{trial_id}.png"
+        if not _TRIAL_ID.fullmatch(trial_id) or not path.is_file() or path.is_symlink():
+            continue
+        data = read_regular(path)
+        if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) <= _LARGEST_SAMPLE:
+            found[trial_id] = _data_url("image/png", data)
+    return found
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

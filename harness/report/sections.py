@@ -1,0 +1,140 @@
+"""The report's smaller tables: (headings, rows of text) from the stored rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from pandas import DataFrame
+
+from harness.report.analysis import Analysis
+from harness.report.formats import DASH, count, number
+from harness.report.leaderboard import name_count
+from harness.report.rows import is_valid
+
+# MLPerf's early stopping (99 % confidence, one observation above): a 90th percentile needs 64 calls.
+CALLS_FOR_P90 = 64
+PROVENANCE = (
+    "suite", "dataset", "network", "device_name", "devices", "precision_dtype", "timing_tier", "torch_version",
+    "harness_version", "git_sha", "git_dirty",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """A plain table: headings and rows of text, the first column left-aligned."""
+
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def verdicts(analysis: Analysis) -> Section:
+    """Return how many trials of each data set are VALID, INVALID and failed."""
+    trials = analysis.trials
+    valid, failed = is_valid(trials), trials["status"] == "failed"
+    rows = []
+    for dataset in sorted(trials["dataset"].unique()):
+        here = trials["dataset"] == dataset
+        counts = (here.sum(), (here & valid).sum(), (here & ~valid & ~failed).sum(), (here & failed).sum())
+        rows.append((dataset or "unnamed", *(str(int(value)) for value in counts)))
+    return Section(("Data set", "Trials", "VALID", "INVALID", "Failed"), rows)
+
+
+def step_summary(analysis: Analysis) -> Section:
+    """Return per trial: steps, noise range, evaluations and FLOPs per step, share of the network that ran."""
+    rows = []
+    for name, steps in _per_trial(analysis, analysis.steps):
+        share = steps["network_share"]
+        rows.append((
+            name, str(len(steps)), f"{_text(steps['sigma'].iloc[0])} to {_text(steps['sigma_next'].iloc[-1])}",
+            _range(steps["nfe"]), _range(steps["flops_per_image"] / 1e9),
+            f"{_text(share.iloc[0])} → {_text(share.iloc[-1])}", _text(share.mean()),
+        ))  # fmt: skip
+    headings = ("Trial", "Steps", "σ from and to", "NFE per step", "GFLOPs/image per step",
+                "Network share, first → last", "Mean share")  # fmt: skip
+    return Section(headings, rows)
+
+
+def timing_summary(analysis: Analysis) -> Section:
+    """Return per trial and kind: calls, fastest, median, 90th percentile where there are calls enough, slowest."""
+    rows = []
+    own = analysis.timings[analysis.timings["role"] == "trial"]
+    for name, timings in _per_trial(analysis, own):
+        for kind, calls in timings.groupby("kind", sort=True):
+            ms = calls["seconds"].dropna() * 1e3
+            p90 = number(float(ms.quantile(0.9))) if len(ms) >= CALLS_FOR_P90 else DASH
+            cpu = (calls["process_seconds"] / calls["seconds"]).median()
+            batch = _text(calls["batch"].iloc[0])
+            spread = (number(ms.min()), number(ms.median()), p90, number(ms.max())) if len(ms) else (DASH,) * 4
+            rows.append((name, str(kind), batch, str(len(ms)), *spread, _text(cpu)))
+    headings = ("Trial", "Kind", "Batch", "Calls", "Fastest (ms)", "Median (ms)", "p90 (ms)", "Slowest (ms)",
+                "CPU seconds per second")  # fmt: skip
+    return Section(headings, rows)
+
+
+def price(analysis: Analysis) -> Section:
+    """Return per ranked row what preparation cost and the figures that the leaderboard has no room for."""
+    rows = []
+    for one in analysis.classes:
+        for _, row in one.rows.iterrows():
+            kid = f"{_text(row['kid'])} ± {_text(row['kid_se'])}" if not math.isnan(row["kid"]) else DASH
+            rows.append((
+                f"{row['method']}, {name_count(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
+                _text(row["recall"]), _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
+                _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
+                _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9),
+            ))  # fmt: skip
+    headings = ("Trial", "KID ± SE", "Precision", "Recall", "Peak memory (MiB)", "Energy (J/image)",
+                "Network time share", "Critical path (GFLOPs/image)", "Preparation (device-s)",
+                "Preparation (GFLOPs)")  # fmt: skip
+    return Section(headings, rows)
+
+
+def provenance(analysis: Analysis) -> Section:
+    """Return which software, device and source the rows come from, and what sampling, scoring and timing cost."""
+    trials = analysis.trials
+    rows: list[tuple[str, ...]] = []
+    for column in PROVENANCE:
+        values = sorted({_plain(value) for value in trials[column]} - {""})
+        rows.append((column, ", ".join(values) or DASH))
+    stamps = sorted(stamp for stamp in trials["started_at"] if stamp)
+    rows.append(("started_at", f"{stamps[0]} to {stamps[-1]}" if stamps else DASH))
+    rows.append(("duration_seconds, all trials", _text(trials["duration_seconds"].sum())))
+    return Section(("What", "Found in the rows"), rows)
+
+
+def sample_rows(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
+    """Return (name, data URL) of the sample grids, ranked rows in order of the leaderboard, then the others."""
+    ranked = [row for one in analysis.classes for _, row in one.rows.iterrows()]
+    shown = [(_name(row), samples[row["trial_id"]]) for row in ranked if row["trial_id"] in samples]
+    others = [row for _, row in analysis.invalid.iterrows() if row["trial_id"] in samples]
+    return shown + [(f"{_name(row)}: {row['verdict'] or 'no verdict'}", samples[row["trial_id"]]) for row in others]
+
+
+def _per_trial(analysis: Analysis, table: DataFrame) -> list[tuple[str, DataFrame]]:
+    """Return (name, rows) per trial that has rows, by name."""
+    trials = analysis.trials.sort_values(["dataset", "method", "nfe", "seed_set", "trial_id"])
+    groups = dict(list(table.groupby("trial_id")))
+    return [(_name(row), groups[row["trial_id"]]) for _, row in trials.iterrows() if row["trial_id"] in groups]
+
+
+def _name(row: pd.Series) -> str:
+    seed = f", seed set {row['seed_set']:.0f}" if row["seed_set"] > 0 else ""
+    return f"{row['method']}, {name_count(row['nfe'], row['steps'])}{seed}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else count(value)
+    return str(value)
+
+
+def _text(value: float) -> str:
+    return DASH if math.isnan(value) else count(value) if abs(value) < 1e7 else number(value)
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return _text(low) if low == high or math.isnan(low) else f"{_text(low)} to {_text(high)}"

@@ -1,0 +1,226 @@
+"""One driver per results folder: a lock file with its holder's name and heartbeat, taken over only from the dead."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from harness.errors import LockedError, UsageError
+from harness.identity import canonical_json
+from harness.storage.atomic import publish, read_regular, storage_errors, temp_name
+
+LOCK_NAME = "run.lock"
+MISSED_BEATS = 10  # a heartbeat older than this many intervals means that the holder is gone
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_LOG = logging.getLogger(__name__)
+
+
+class RunLock:
+    """Context manager that holds a folder for this process; raises LockedError, naming the holder, if it is taken."""
+
+    def __init__(self, folder: Path, interval_seconds: float = 5.0) -> None:
+        """Prepare a lock on the folder; `interval_seconds` is how often its heartbeat is renewed."""
+        self.folder = folder.resolve()
+        self.path = self.folder / LOCK_NAME
+        self.taken_over: str | None = None  # who held the stale lock that this one replaced
+        self._interval = interval_seconds
+        self._facts: dict[str, Any] = {}
+        self._descriptor = -1
+        self._stop = threading.Event()
+        self._beat: threading.Thread | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> RunLock:
+        if self._beat is not None:
+            raise UsageError(f"this process already holds {self.folder}; a lock is entered once")
+        with storage_errors(self.folder, None):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._facts = _own_facts(self._interval)
+        self._acquire()
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+        self._stop.clear()
+        self._beat = threading.Thread(target=self._renew, name="run-lock heartbeat", daemon=True)
+        self._beat.start()
+        self._catch_signals()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._facts["pid"]:
+            return  # a forked child leaves its parent's lock alone
+        self._restore_signals()
+        self._stop.set()
+        if self._beat is not None:
+            self._beat.join()
+            self._beat = None
+        os.close(self._descriptor)
+        with contextlib.suppress(FileNotFoundError), _takeover_turn(self.folder):
+            if self.is_held:
+                self.path.unlink()
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether the lock file is still this one: false after a long suspend in which another run took over."""
+        return _read_facts(self.path).get("token") == self._facts.get("token")
+
+    def _acquire(self) -> None:
+        for _ in range(3):
+            try:
+                publish(self.path, canonical_json(self._facts).encode())
+                return
+            except FileExistsError:
+                self._clear_if_stale()
+        raise LockedError(_refusal(self.folder, _read_facts(self.path)))
+
+    def _clear_if_stale(self) -> None:
+        with _takeover_turn(self.folder):
+            facts = _read_facts(self.path)
+            try:
+                beat = self.path.lstat().st_mtime
+            except FileNotFoundError:
+                return  # released in the meantime
+            reason = _why_stale(facts, _folder_now(self.folder) - beat)
+            if reason is None:
+                raise LockedError(_refusal(self.folder, facts))
+            self.path.rename(self.path.with_name(f"{LOCK_NAME}.stale"))
+            self.taken_over = f"took over the lock on {self.folder} of {_name(facts)}: {reason}"
+            _LOG.warning(self.taken_over)
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self._interval):
+            os.utime(self._descriptor)
+
+    def _catch_signals(self) -> None:
+        """Turn a signal that would end the process silently into SystemExit, so that the lock is released."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                self._handlers[number] = signal.signal(number, _leave)
+
+    def _restore_signals(self) -> None:
+        while self._handlers:
+            number, before = self._handlers.popitem()
+            if signal.getsignal(number) is _leave:
+                signal.signal(number, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _own_facts(interval: float) -> dict[str, Any]:
+    return {
+        "boot_id": _boot_id(),
+        "host": socket.gethostname(),
+        "interval_seconds": interval,
+        "pid": os.getpid(),
+        "pid_space": _pid_space(),
+        "process_started": _process_started(os.getpid()),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "token": secrets.token_hex(16),
+    }
+
+
+def _why_stale(facts: dict[str, Any], age: float) -> str | None:
+    """Return why a lock's holder is gone, or None while it may be alive."""
+    here = facts.get("boot_id") and all(facts.get(k) == v for k, v in _this_machine().items())
+    if here and not _is_alive(facts):
+        return "that process is dead"
+    limit = MISSED_BEATS * float(facts.get("interval_seconds", 5.0))
+    return f"its last heartbeat is {age:.0f} seconds old" if age > limit else None
+
+
+def _is_alive(facts: dict[str, Any]) -> bool:
+    """Tell whether the very process that wrote the lock still runs; a later one with its number does not count."""
+    pid = facts.get("pid")
+    if not isinstance(pid, int) or pid < 1:
+        return True  # cannot be judged: leave it to the heartbeat
+    try:
+        os.kill(pid, 0)  # signal 0 only asks whether the process is there
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _process_started(pid) in (None, facts.get("process_started"))
+
+
+def _process_started(pid: int) -> str | None:
+    """Return when a process started, in ticks since boot ("dead" for a zombie), or None where that is hidden."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return "dead" if state in "ZX" else fields[18]
+
+
+def _this_machine() -> dict[str, str]:
+    return {"host": socket.gethostname(), "boot_id": _boot_id(), "pid_space": _pid_space()}
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _pid_space() -> str:
+    """Return which numbering of processes this one lives in: containers on one machine each have their own."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
+
+
+def _folder_now(folder: Path) -> float:
+    """Return the time by the clock that stamps the folder's files, which may be a file server's."""
+    probe = temp_name(folder / "clock")
+    with storage_errors(folder, 0):
+        probe.touch(exist_ok=False)
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        facts = json.loads(read_regular(path))
+        if isinstance(facts, dict):
+            return facts
+    return {}
+
+
+@contextlib.contextmanager
+def _takeover_turn(folder: Path) -> Iterator[None]:
+    """Let one process at a time judge and move a lock; the kernel ends the turn even of one that is killed."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems know no such turn; the commit log is safe anyway
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _name(facts: dict[str, Any]) -> str:
+    return f"process {facts.get('pid', 'unknown')} on {facts.get('host', 'an unknown host')}"
+
+
+def _refusal(folder: Path, facts: dict[str, Any]) -> str:
+    return (
+        f"{folder} is in use by {_name(facts)} since {facts.get('since', 'an unknown time')}; "
+        "wait for it to end, or name another results folder"
+    )

@@ -1,0 +1,263 @@
+"""The results folder: immutable Parquet parts and a commit log. What is not in the log does not exist."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from harness.errors import StoreDamagedError, UsageError, did_you_mean
+from harness.identity import canonical_json
+from harness.schema import SCHEMA_VERSION, TABLES, arrow_schema
+from harness.storage.atomic import DISK, Disk, Published, is_temp, publish, read_regular, storage_errors
+from harness.storage.commit_log import (
+    STATUSES,
+    VERDICTS,
+    Entry,
+    OtherVersionError,
+    Part,
+    check_trial_id,
+    decode_entry,
+    encode_entry,
+    entry_key,
+    entry_name,
+    log_files,
+    part_name,
+)
+from harness.storage.lock import LOCK_NAME
+from harness.storage.parquet_parts import decode, encode
+from harness.storage.problems import Problem, inspect, move_aside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKER = "store.json"
+LOG = "log"
+QUARANTINE = "quarantine"
+_FORMAT = "oneclock results"
+
+
+class Store:
+    """Committed attempts of one results folder; open it with `create_or_open`."""
+
+    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
+        """Open a folder that is a store; raises UsageError for any other folder or schema version."""
+        self.folder = folder.resolve()
+        self.damage: list[Problem] = []  # what the latest look at the log had to leave out
+        self._disk = disk
+        self._attempts: dict[str, int] | None = None  # the log's last attempts when this process first committed
+        _check_marker(self.folder)
+        for name in (*TABLES, LOG, QUARANTINE):
+            if (self.folder / name).is_symlink():
+                raise UsageError(f"{self.folder / name} is a symbolic link; expected a folder, remove the link")
+
+    @classmethod
+    def create_or_open(cls, folder: Path, disk: Disk = DISK) -> Store:
+        """Open the store in a folder, making it in a new or empty one."""
+        folder = folder.resolve()
+        with storage_errors(folder, None):
+            _make_folder(folder)
+            if not (folder / MARKER).exists():
+                _claim(folder, disk)
+            _check_marker(folder)
+            for name in (*TABLES, LOG):
+                if not (folder / name).is_symlink():
+                    _make_folder(folder / name)
+        return cls(folder, disk)
+
+    def commit(self, trial_id: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
+        """Store one attempt's rows and return its number; after a crash at any moment either all of it counts or none.
+
+        If another writer takes the same number first, its attempt stands and this one is numbered anew.
+        """
+        check_trial_id(trial_id)
+        status, verdict = _outcome(tables)
+        while True:
+            attempt = self._next_attempt(trial_id)
+            encoded = {name: encode(name, _own(trial_id, attempt, rows)) for name, rows in tables.items() if rows}
+            parts = tuple(
+                self._put_part(trial_id, attempt, name, data, len(tables[name]))
+                for name, data in sorted(encoded.items())
+            )
+            entry = Entry(trial_id, attempt, status, verdict, parts)
+            try:
+                publish(self.folder / LOG / entry_name(trial_id, attempt), encode_entry(entry), self._disk)
+            except FileExistsError:
+                continue
+            return attempt
+
+    def entries(self) -> list[Entry]:
+        """Return the readable log entries, by trial and attempt; unreadable ones are named in `damage`."""
+        self.damage = []
+        return sorted(self._entries())
+
+    def read(self, table: str) -> pd.DataFrame:
+        """Return a table's committed rows; attempts with a damaged part are left out whole and named in `damage`."""
+        if table not in TABLES:
+            raise UsageError(f'found the table "{table}"{did_you_mean(table, TABLES)}')
+        import pandas as pd
+
+        parts = [arrow_schema(table).empty_table()]
+        for entry, contents in self._intact():
+            for part in entry.parts:
+                if part.table == table:
+                    parts += self._decoded(part, contents[part])
+        types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+        return pa.concat_tables(parts).to_pandas(types_mapper=types.get)
+
+    def latest(self) -> pd.DataFrame:
+        """Return the row of the last intact attempt of every trial: the accepted rows, one per trial."""
+        return self.read("trials").drop_duplicates("trial_id", keep="last", ignore_index=True)
+
+    def finished(self) -> dict[str, str]:
+        """Return the verdict of every trial whose last intact attempt finished: what a resumed run need not repeat."""
+        last = {entry.trial_id: entry for entry, _ in self._intact()}
+        return {trial_id: entry.verdict for trial_id, entry in last.items() if entry.status == "finished"}
+
+    def check(self) -> list[Problem]:
+        """Return everything in the folder that is not an intact committed attempt, sorted by path."""
+        for entry, contents in self._intact():
+            for part in entry.parts:
+                self._decoded(part, contents[part])
+        return inspect(self.folder, self.damage)
+
+    def quarantine(self) -> list[Problem]:
+        """Move what `check` finds to quarantine/, whole attempts with their log entry; delete nothing.
+
+        Entries of another schema version stay: another version of this program may read them. Hold the run lock.
+        """
+        problems = [problem for problem in self.check() if problem.kind != "version"]
+        move_aside(self.folder, self.folder / QUARANTINE, problems)
+        self._attempts = None
+        return problems
+
+    def _next_attempt(self, trial_id: str) -> int:
+        if self._attempts is None:
+            keys = [key for path in log_files(self.folder) if (key := entry_key(path.name))]
+            self._attempts = dict(sorted(keys))  # of equal trials the last, highest attempt stays
+        attempt = self._attempts.get(trial_id, 0) + 1
+        while os.path.lexists(self.folder / LOG / entry_name(trial_id, attempt)):
+            attempt += 1
+        return attempt
+
+    def _put_part(self, trial_id: str, attempt: int, table: str, data: bytes, rows: int) -> Part:
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self.folder / table / part_name(trial_id, attempt, sha256)
+        try:
+            done = publish(path, data, self._disk)
+        except FileExistsError:  # left by a run that was killed before its log entry
+            if _bytes_or_none(path) != data:
+                raise StoreDamagedError(f"{path} was altered; move it away with `oneclock doctor --fix`") from None
+            done = Published(len(data), sha256)
+        return Part(table, path.name, done.bytes, done.sha256, rows)
+
+    def _entries(self) -> Iterator[Entry]:
+        for path in log_files(self.folder):
+            try:
+                yield decode_entry(path.name, read_regular(path))
+            except OtherVersionError as error:
+                self._damaged("version", path, str(error))
+            except (StoreDamagedError, OSError) as error:
+                self._damaged("entry", path, str(error))
+
+    def _intact(self) -> Iterator[tuple[Entry, dict[Part, bytes]]]:
+        for entry in self.entries():
+            contents = {part: data for part in entry.parts if (data := self._verified(part)) is not None}
+            if len(contents) == len(entry.parts):
+                yield entry, contents
+
+    def _verified(self, part: Part) -> bytes | None:
+        path = self.folder / part.table / part.name
+        try:
+            data = read_regular(path)
+        except FileNotFoundError:
+            self._damaged("missing", path, "the log names it, it is not there")
+            return None
+        except OSError as error:
+            self._damaged("altered", path, f"cannot be read as a regular file ({error.strerror})")
+            return None
+        if len(data) != part.bytes:
+            self._damaged("altered", path, f"{len(data)} bytes long; the log says {part.bytes}")
+            return None
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            self._damaged("altered", path, "its SHA-256 is not the one in the log")
+            return None
+        return data
+
+    def _decoded(self, part: Part, data: bytes) -> list[pa.Table]:
+        try:
+            return [decode(part.table, data)]
+        except StoreDamagedError as error:
+            self._damaged("altered", self.folder / part.table / part.name, str(error))
+            return []
+
+    def _damaged(self, kind: str, path: Path, reason: str) -> None:
+        self.damage.append(Problem(kind, str(path.relative_to(self.folder)), reason))
+
+
+def _outcome(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, str]:
+    for name in tables:
+        if name not in TABLES:
+            raise UsageError(f'found the table "{name}"{did_you_mean(name, TABLES)}')
+    rows = tables.get("trials", ())
+    if len(rows) != 1:
+        raise UsageError(f'found {len(rows)} rows for table "trials"; an attempt has exactly one')
+    status, verdict = rows[0].get("status"), rows[0].get("verdict")
+    if status not in STATUSES or verdict not in VERDICTS or (status, verdict) == ("failed", "VALID"):
+        raise UsageError(
+            f"found status {status!r} with verdict {verdict!r}; "
+            "expected finished with VALID or INVALID, or failed with INVALID"
+        )
+    return status, verdict
+
+
+def _own(trial_id: str, attempt: int, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    for row in rows:
+        if row.get("trial_id", trial_id) != trial_id or "attempt" in row:
+            raise UsageError("a row names another trial or an attempt; the store fills both columns itself")
+    return [{**row, "trial_id": trial_id, "attempt": attempt} for row in rows]
+
+
+def _claim(folder: Path, disk: Disk) -> None:
+    strangers = sorted(p.name for p in folder.iterdir() if not is_temp(p.name) and not p.name.startswith(LOCK_NAME))
+    if strangers:
+        raise UsageError(
+            f"{folder} holds {strangers[0]!r} and is no results folder of this program; name a new or empty folder"
+        )
+    text = canonical_json({"format": _FORMAT, "schema_version": SCHEMA_VERSION}) + "\n"
+    try:
+        publish(folder / MARKER, text.encode(), disk)
+    except FileExistsError:
+        return  # another driver made the same store at the same moment
+
+
+def _check_marker(folder: Path) -> None:
+    try:
+        marker = json.loads(read_regular(folder / MARKER))
+        form, version = marker["format"], marker["schema_version"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{folder} is no results folder of this program ({MARKER}: {error})") from error
+    if form != _FORMAT or version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder} holds {form!r} of schema version {version}; this program reads version {SCHEMA_VERSION}: "
+            "use the version of the program that wrote it, or name another folder"
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder} cannot be a folder: a file is in the way ({error.strerror})") from error
+
+
+def _bytes_or_none(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except OSError:
+        return None
