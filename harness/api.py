@@ -195,10 +195,9 @@ def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
     from harness.identity import identity
 
     source = Path(__file__).parent
-    templates = sorted(p for p in (*source.rglob("*.py"), *source.rglob("*.j2")))
-    state = identity(
-        [sorted(p.name for p in (folder / "log").glob("*.json")), [p.stat().st_mtime_ns for p in templates]]
-    )
+    writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
+    entries = sorted(p.name for p in (folder / "log").glob("*.json"))
+    state = identity([entries, [p.stat().st_mtime_ns for p in writers]])
     mark = folder / ".report"
     if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,15 +82,15 @@ def _reset_high_water_mark() -> bool:
     return True
 
 
-def _high_water_mark() -> int:
+def _high_water_mark() -> int | None:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return None
 
 
 class EnergyMeter:
-    """Cumulative energy of the device in joules: NVML's counter on a GPU, RAPL's package counter on a CPU, or nothing."""
+    """Cumulative energy of a device in joules: NVML's counter on a GPU, RAPL's package counter on a CPU, or none."""
 
     def __init__(self, device: torch.device, rapl: Path = Path("/sys/class/powercap/intel-rapl:0")) -> None:
         self._read = _nvml_energy(device) if device.type == "cuda" else _rapl_energy(rapl)

@@ -12,8 +12,8 @@ from typing import Any
 from harness.data.cards import DatasetCard, load_card
 from harness.data.pixels import load_split
 from harness.errors import UsageError
-from harness.metrics.extractors import extractor_facts
 from harness.identity import file_sha256, identity
+from harness.metrics.extractors import extractor_facts
 from harness.network_cards import NetworkCard, load_network_card
 from harness.registry import registry, source_sha256
 from harness.suite import Part, Suite, TrialEntry
@@ -155,8 +155,8 @@ class _Planner:
         if missing:
             dataset = sorted(missing)[0][0]
             raise UsageError(
-                f'suite "{self.suite.name}" names a baseline with clock_steps = {steps} that is not among its trials on '
-                f'"{dataset}"; add that trial or change [baseline]'
+                f'suite "{self.suite.name}" names a baseline with clock_steps = {steps} that is not among its trials '
+                f'on "{dataset}"; add that trial or change [baseline]'
             )
         return clocks
 

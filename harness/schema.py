@@ -1,4 +1,4 @@
-"""The tables a run leaves behind: every column with its type, unit and meaning. Written before the code that fills it."""
+"""The tables a run leaves behind: every column with its type, unit and meaning."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ TRIALS = (
     Column("fid", REAL, "Frechet distance of the named extractor's features to the reference set."),
     Column("fid_low", REAL, "Lower end of the 95 % interval of fid (delete-a-group jackknife, t)."),
     Column("fid_high", REAL, "Upper end of the 95 % interval of fid."),
-    Column(
-        "fid_floor", REAL, "Bias floor b/N of fid: what a perfect sampler would still show at this N and reference N."
-    ),
+    Column("fid_floor", REAL, "Bias floor b/N of fid: what a perfect sampler would still show at these N."),
     Column("fid_difference", REAL, "fid minus that of the trial named in baseline_trial_id, paired by image."),
     Column("fid_difference_low", REAL, "Lower end of the paired 95 % interval."),
     Column("fid_difference_high", REAL, "Upper end of the paired 95 % interval."),
@@ -52,7 +50,7 @@ TRIALS = (
     Column(
         "truncation_error",
         REAL,
-        "Relative root-mean-square distance to the exact solution from the same noise, where known.",
+        "Relative RMS distance to the exact solution from the same noise, where known.",
     ),
     Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
     Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
@@ -63,9 +61,7 @@ TRIALS = (
     Column("latency_high_seconds", REAL, "Upper end of the distribution-free 95 % interval of the median."),
     Column("throughput_images_per_second", REAL, "Images a second at the stated batch, from the median repetition."),
     Column("batch", WHOLE, "Sampling batch; also the batch of the throughput figure."),
-    Column(
-        "speedup", REAL, "Time of the trial named in clock_trial_id over this one's, median over interleaved pairs."
-    ),
+    Column("speedup", REAL, "Time of clock_trial_id's trial over this one's, median over interleaved pairs."),
     Column("speedup_low", REAL, "Lower end of the 95 % bootstrap interval of speedup."),
     Column("speedup_high", REAL, "Upper end of the 95 % bootstrap interval of speedup."),
     Column("flops_per_image", REAL, "Floating-point operations (2 per multiply-add) per image, for what really ran."),
@@ -75,13 +71,11 @@ TRIALS = (
     Column(
         "peak_memory_bytes",
         WHOLE,
-        "Peak memory of one batch: allocated on a GPU, resident set of the process on a CPU.",
+        "Peak memory in one batch: allocated on a GPU, resident set on a CPU.",
     ),
     Column("energy_joules_per_image", REAL, "Energy of the device per image, where the device tells."),
     Column("network_time_share", REAL, "Share of the workers' sampling time spent inside the network."),
-    Column(
-        "prepare_seconds", REAL, "Device-seconds that training and preparing cost, as far as this trial needs them."
-    ),
+    Column("prepare_seconds", REAL, "Device-seconds that the training and preparing which the trial needs cost."),
     Column("prepare_flops", REAL, "Floating-point operations that training and preparing cost."),
     Column("devices", WHOLE, "Devices that one sample used at once."),
     Column("device_name", TEXT, "Device that was timed."),
@@ -99,7 +93,7 @@ TRIALS = (
     Column(
         "clock_trial_id",
         TEXT,
-        "The one trial of the suite whose time every speedup is relative to; its own row is the A/A row.",
+        "The trial whose time every speedup is relative to; its own row is the A/A row.",
     ),
     Column("status", TEXT, "finished or failed."),
     Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),

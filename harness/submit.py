@@ -39,7 +39,7 @@ _POLL_SECONDS = 1.0
 def submit_suite(
     suite: str, address: str, results: Path, settings: list[str], only: str | None, seeds: int | None
 ) -> int:
-    """Run a suite on the cluster behind a dashboard address; return the job's exit code after its results are merged."""
+    """Run a suite on the cluster behind a dashboard; return the job's exit code after its results are merged."""
     name = api.load_suite(suite, settings, seeds).name
     client = _client(address)
     words = ["python", "-m", "harness.submit", suite, *_options(settings, only, seeds)]
@@ -134,7 +134,7 @@ def unpack(framed: list[str]) -> Path:
 
 
 def merge(arrived: Path, folder: Path) -> None:
-    """Commit every finished trial of an arrived folder that the local one lacks, copy its pictures, rebuild the report."""
+    """Commit every trial of an arrived folder that the local one lacks, copy its pictures, rebuild the report."""
     store = Store.create_or_open(folder)
     tables = api.load(arrived)
     frames = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}

@@ -116,7 +116,7 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int | None = None) -> Suite:
-    """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError in one sentence if it is wrong."""
+    """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError if it is wrong."""
     path = _find(name_or_path)
     raw = read_toml(path)
     apply_settings(raw, settings or [])
@@ -136,9 +136,7 @@ def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
-            raise UsageError(
-                f"suite file {name_or_path} does not exist; expected a TOML file or one of the known names"
-            )
+            raise UsageError(f"suite file {name_or_path} does not exist; expected a TOML file or a known name")
         return path
     if name_or_path not in suite_names():
         hint = did_you_mean(name_or_path, suite_names())

@@ -21,7 +21,7 @@ _ENGINE = (
     "seeds.py",
     "data/pixels.py",
     "tasks/sample.py",
-)  # the harness's own code that decides the images
+)  # our own code that decides images
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 

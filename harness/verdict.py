@@ -44,7 +44,7 @@ def _quality(row: Row, reasons: Sequence[str]) -> Iterator[str]:
 def _timed_images(audit: Mapping[str, bool]) -> Iterator[str]:
     wrong = sorted(int(index) for index, same in audit.items() if not same)
     if wrong:
-        yield f"timed-images-differ: {len(wrong)} of {len(audit)} timed images are not the scored ones, first {wrong[0]}"
+        yield f"timed-images-differ: {len(wrong)} of {len(audit)} timed images are not the scored ones: {wrong[0]}"
 
 
 def _counters(row: Row, agree: bool | None) -> Iterator[str]:
@@ -66,4 +66,5 @@ def _known_answers(row: Row, expectations: Sequence[Expectation]) -> Iterator[st
         found = row.get(known.column)
         slack = known.absolute + known.relative * abs(known.value)
         if found is None or not abs(found - known.value) <= slack:
-            yield f"known-answer: {known.column} is {found}, expected {known.value:g} within {slack:.3g} ({known.source})"
+            told = f"expected {known.value:g} within {slack:.3g} ({known.source})"
+            yield f"known-answer: {known.column} is {found}, {told}"

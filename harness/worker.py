@@ -66,8 +66,10 @@ class Worker:
         parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
         artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
         schedule, solver, executor, denoiser = (parts[p] for p in ("schedule", "solver", "executor", "denoiser"))
-        assert isinstance(schedule, Schedule) and isinstance(solver, Solver)
-        assert isinstance(executor, Executor) and isinstance(denoiser, Denoiser)
+        assert isinstance(schedule, Schedule)
+        assert isinstance(solver, Solver)
+        assert isinstance(executor, Executor)
+        assert isinstance(denoiser, Denoiser)
         return Sampler(
             denoiser=denoiser.build(self.network(spec, inputs), artifacts["denoiser"]),
             sigmas=schedule.levels(spec["steps"], card.sigma_min, card.sigma_max, artifacts["schedule"]),

@@ -122,9 +122,7 @@ class Solver(Method):
         return None
 
     @abstractmethod
-    def step(
-        self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise
-    ) -> Tensor:
+    def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
         """Return the state at sigmas[i + 1] from the state x at sigmas[i]; may read and update `memory`."""
 
 

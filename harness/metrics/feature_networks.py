@@ -15,8 +15,8 @@ from torch import Tensor
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from harness.metrics.digits_network import SIZE, DigitsNetwork
 from harness.errors import UsageError
+from harness.metrics.digits_network import SIZE, DigitsNetwork
 
 DIGITS_WEIGHTS = Path(__file__).resolve().parent / "weights" / "digits_cnn.safetensors"
 

@@ -1,4 +1,4 @@
-"""Time: latency and throughput of a trial, interleaved with the suite's clock trial on the same, otherwise idle, device.
+"""Time: latency and throughput of a trial, interleaved with the suite's clock trial on one, otherwise idle, device.
 
 One block = warm-up, then rounds. A round calls trial and clock once per kind, in random order, so each round gives one
 paired ratio per kind. The clock trial timed against itself is the A/A row: the noise floor of all the others.

@@ -15,6 +15,7 @@ class Serial(Executor):
     def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:
         memory = solver.start()
         for i in range(len(sigmas) - 1):
+
             def denoise(state: Tensor, sigma: float, step: int = i) -> Tensor:
                 return evaluate(state, sigma, step)
 

@@ -173,6 +173,7 @@ def test_batches_do_not_depend_on_the_number_of_processes() -> None:
     assert not torch.equal(images, again)
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     """ZeRO 2, interrupted and resumed on the way: the moments are scattered and gathered again."""
     few = {"steps": 6, "grad_clip": 1.0}

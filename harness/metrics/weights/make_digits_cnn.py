@@ -18,8 +18,8 @@ from torch import Tensor
 
 from harness.data.cards import load_card
 from harness.data.pixels import load_split
-from harness.metrics.digits_network import FEATURES, DigitsNetwork, blur
 from harness.identity import file_sha256
+from harness.metrics.digits_network import FEATURES, DigitsNetwork, blur
 
 HERE = Path(__file__).resolve().parent
 SEED, EPOCHS, BATCH, RATE = 0, 100, 100, 2e-3
