@@ -77,6 +77,8 @@ class Method(ABC):
     """Network families it fits; `*` is any."""
     prepares: ClassVar[bool] = False
     """Whether `prepare` has work to do before the first image."""
+    prepares_for: ClassVar[tuple[str, ...]] = ()
+    """What of a trial the preparation depends on, of `steps`, `schedule` and `solver`; trials equal in it share it."""
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, **params: Any) -> None:

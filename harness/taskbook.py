@@ -1,0 +1,222 @@
+"""The tasks of a suite, each once, under the identity of everything that decides its result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.data.cards import DatasetCard
+from harness.errors import UsageError
+from harness.identity import file_sha256, identity
+from harness.network_cards import NetworkCard
+from harness.registry import registry, source_sha256
+from harness.suite import Suite
+from harness.tasks import Task
+from harness.train_spec import TrainSpec
+from harness.trial import Trial, library_versions
+from methods.parts import Method
+
+_SHARD_BATCHES = 5
+_GROUPS = 20
+
+
+class TaskBook:
+    """Makes tasks and keeps each one once, by id. Tasks that two trials share are the same task."""
+
+    def __init__(self, suite: Suite, device_class: str, device_name: str, extractor: dict[str, Any]) -> None:
+        self.suite = suite
+        self.device_class = device_class
+        self.device_name = device_name
+        self.extractor = extractor
+        self.data_facts: dict[str, dict[str, Any]] = {}
+        self.tasks: dict[str, Task] = {}
+
+    def train(self, card: DatasetCard, net: NetworkCard) -> Task | None:
+        """Return the task that makes a network's weights, or None for a network that needs none."""
+        family = registry().network(net.family)
+        if not family.trainable:
+            return None
+        if net.weights is not None:
+            return self._given_weights(card, net, Path(net.weights))
+        if net.train is None:
+            raise UsageError(f'network "{net.name}" has neither [train] nor weights; give it one of them')
+        spec = {
+            "dataset": card.model_dump(mode="json"),
+            "network": net.model_dump(mode="json"),
+            "train": net.train.model_dump(mode="json"),
+        }
+        facts: dict[str, Any] = {
+            "kind": "train",
+            "dataset": self.data_facts[card.name],
+            "family": net.family,
+            "params": net.params,
+            "train": decisive(net.train),
+            "source": source_sha256(family),
+            "device": self.device_class.partition(":")[0],
+            "libraries": library_versions(),
+        }
+        return self._add(
+            Task(
+                identity(facts),
+                "train",
+                f"train {net.name} on {card.name}",
+                spec,
+                ranks=net.train.workers,
+                deadline_seconds=self.suite.deadline_seconds,
+            )
+        )
+
+    def _given_weights(self, card: DatasetCard, net: NetworkCard, path: Path) -> Task:
+        if not path.is_file():
+            raise UsageError(f'network "{net.name}": weights {path} do not exist; expected a safetensors file')
+        spec = {
+            "path": str(path),
+            "dataset": card.model_dump(mode="json"),
+            "network": net.model_dump(mode="json"),
+        }
+        facts = {"weights": file_sha256(path), "family": net.family, "params": net.params}
+        return self._add(Task(identity(facts), "weights", f"check the weights of {net.name}", spec))
+
+    def exact_id(self, card: DatasetCard, net: NetworkCard) -> str:
+        """Return what stands for the weights of an exact network."""
+        return identity({"exact": net.family, "params": net.params, "dataset": self.data_facts[card.name]})
+
+    def prepare(self, trial: Trial, part: str) -> Task:
+        """Return the task that prepares the method of one part; shared by all trials it does not depend on."""
+        method: Method = trial.parts[part]
+        spec = {
+            "sampler": replace(trial, artifacts={}).sampler_facts(),
+            "part": part,
+            "method": {"name": method.name, "params": method.params.model_dump(mode="json")},
+            "seed": 0,
+        }
+        depends = {"steps": trial.steps, **{p: trial.parts_facts()[p] for p in ("schedule", "solver")}}
+        facts = {
+            "kind": "prepare",
+            "dataset": trial.data_facts,
+            "weights": trial.weights_id,
+            "method": spec["method"],
+            "on": {key: depends[key] for key in method.prepares_for},
+            "source": source_sha256(type(method)),
+            "libraries": library_versions(),
+        }
+        train = self.train(trial.dataset, trial.network)
+        needs = (train.id,) if train else ()
+        label = f"prepare {method.name} for {trial.short}"
+        return self._add(
+            Task(identity(facts), "prepare", label, spec, needs, deadline_seconds=self.suite.deadline_seconds)
+        )
+
+    def reference(self, card: DatasetCard) -> Task:
+        """Return the task that takes the reference set's statistics."""
+        facts = {
+            "kind": "reference",
+            "dataset": self.data_facts[card.name],
+            "split": card.reference,
+            "extractor": self.extractor["sha256"],
+            "name": self.extractor["name"],
+        }
+        spec = {"dataset": card.model_dump(mode="json"), "extractor": self.extractor}
+        return self._add(Task(identity(facts), "reference", f"reference of {card.name}", spec))
+
+    def shards(self, trial: Trial) -> list[Task]:
+        """Return the tasks that make a trial's images, cut at multiples of the sampling batch."""
+        images, size = trial.images_id(), _SHARD_BATCHES * trial.batch
+        needs = [*trial.artifacts.values()]
+        train = self.train(trial.dataset, trial.network)
+        if train:
+            needs.append(train.id)
+        shards = []
+        for start in range(0, trial.n_images, size):
+            stop = min(start + size, trial.n_images)
+            facts = {
+                "kind": "sample",
+                "images": images,
+                "start": start,
+                "stop": stop,
+                "extractor": self.extractor["sha256"],
+                "name": self.extractor["name"],
+            }
+            spec = {"sampler": trial.sampler_facts(), "extractor": self.extractor, "start": start, "stop": stop}
+            label = f"sample {trial.short} [{start}, {stop})"
+            shards.append(
+                self._add(
+                    Task(
+                        identity(facts),
+                        "sample",
+                        label,
+                        spec,
+                        tuple(needs),
+                        deadline_seconds=self.suite.deadline_seconds,
+                    )
+                )
+            )
+        return shards
+
+    def score(self, trial: Trial) -> Task:
+        """Return the task that scores a trial's images."""
+        needs = (*(shard.id for shard in self.shards(trial)), self.reference(trial.dataset).id)
+        spec = {"n_images": trial.n_images, "groups": _GROUPS}
+        return self._add(Task(self.score_id(trial), "score", f"score {trial.short}", spec, needs))
+
+    def score_id(self, trial: Trial) -> str:
+        """Return the identity of a trial's quality figures."""
+        return identity(
+            {
+                "kind": "score",
+                "images": trial.images_id(),
+                "n": trial.n_images,
+                "groups": _GROUPS,
+                "reference": self.reference(trial.dataset).id,
+            }
+        )
+
+    def time_id(self, trial: Trial, clock: Trial) -> str:
+        """Return the identity of a trial's timing block against the clock trial on this device."""
+        return identity(
+            {
+                "kind": "time",
+                "images": trial.images_id(),
+                "clock": clock.images_id(),
+                "timing": self.suite.timing.model_dump(mode="json"),
+                "device": self.device_name,
+                "n": trial.n_images,
+            }
+        )
+
+    def time(self, trial: Trial, clock: Trial) -> Task:
+        """Return the task that times a trial, interleaved with the clock trial."""
+        needs = {self.score_id(trial), *trial.artifacts.values(), *clock.artifacts.values()}
+        for t in (trial, clock):
+            train = self.train(t.dataset, t.network)
+            needs |= {train.id} if train else set()
+        task_id = self.time_id(trial, clock)
+        batch = min(self.suite.timing.batch or trial.batch, trial.n_images)
+        spec = {
+            "sampler": trial.sampler_facts(),
+            "clock": clock.sampler_facts(),
+            "tier": self.suite.timing.tier,
+            "batch": batch,
+            "n_images": trial.n_images,
+            "order_seed": int(task_id[:8], 16),
+        }
+        return self._add(
+            Task(
+                task_id,
+                "time",
+                f"time {trial.short}",
+                spec,
+                tuple(sorted(needs)),
+                exclusive=True,
+                deadline_seconds=self.suite.deadline_seconds,
+            )
+        )
+
+    def _add(self, task: Task) -> Task:
+        return self.tasks.setdefault(task.id, task)
+
+
+def decisive(train: TrainSpec) -> dict[str, Any]:
+    """Return the training settings that decide the weights: all but how often a checkpoint is kept."""
+    return {k: v for k, v in train.model_dump(mode="json").items() if k != "checkpoint_every"}
