@@ -9,19 +9,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tier:
-    """Least rounds and least seconds of one timing block (both kinds, trial and clock together), and of its warm-up."""
+    """Least rounds and seconds of one timing block (both kinds, trial and clock together); bounds of its warm-up.
+
+    Each kind of call is warmed up for at least `warm_up_calls` and `warm_up_seconds`, then until two windows of three
+    calls agree within 2 % or `warm_up_most` calls are made.
+    """
 
     rounds: int
     seconds: float
     warm_up_calls: int
     warm_up_seconds: float
-    cap_seconds: float
+    warm_up_most: int
 
 
 TIERS = {
-    "smoke": Tier(rounds=6, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, cap_seconds=1.0),
-    "quick": Tier(rounds=11, seconds=3.0, warm_up_calls=3, warm_up_seconds=0.2, cap_seconds=10.0),
-    "paper": Tier(rounds=64, seconds=60.0, warm_up_calls=3, warm_up_seconds=5.0, cap_seconds=60.0),
+    "smoke": Tier(rounds=6, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1),
+    "quick": Tier(rounds=11, seconds=3.0, warm_up_calls=3, warm_up_seconds=0.0, warm_up_most=3),
+    "paper": Tier(rounds=64, seconds=60.0, warm_up_calls=3, warm_up_seconds=5.0, warm_up_most=1000),
 }
 
 

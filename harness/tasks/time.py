@@ -34,6 +34,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         samplers={"trial": worker.sampler(spec["sampler"], inputs), "baseline": worker.sampler(spec["clock"], inputs)},
         batch=spec["batch"],
         n_images=spec["n_images"],
+        comparable=spec["batch"] == min(spec["sampler"]["batch"], spec["n_images"]),
         rng=random.Random(spec["order_seed"]),
     )
     block.warm_up()
@@ -56,6 +57,8 @@ class _Block:
     samplers: dict[str, Sampler]
     batch: int
     n_images: int
+    comparable: bool
+    """Whether timed and scored images meet the same batch; bytes are not promised across batch sizes."""
     rng: random.Random
     repetitions: list[dict[str, Any]] = field(default_factory=list)
     audit: dict[str, str] = field(default_factory=dict)
@@ -76,10 +79,8 @@ class _Block:
                     seconds.append(clocked(self.call(role, kind, _WARM_UP_INDEX), sampler.device)[1].seconds)
 
     def _warm(self, seconds: list[float]) -> bool:
-        if sum(seconds) >= self.tier.cap_seconds:
-            return True
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
-        return enough and (self.tier.warm_up_seconds == 0 or steady(seconds) or len(seconds) >= 12)
+        return enough and (steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
     def rounds(self) -> Iterator[Event]:
         """Run rounds until the tier has its count and its seconds."""
@@ -97,7 +98,7 @@ class _Block:
         size = self.sizes[kind]
         first = (number * size) % max(self.n_images - size + 1, 1) // size * size
         images, reading = clocked(self.call(role, kind, first), device)
-        if role == "trial" and kind == "throughput" and len(images) == size:
+        if self.comparable and role == "trial" and kind == "throughput" and len(images) == size:
             digests = image_digests(images)
             self.audit.update({str(first + row): digests[row].tobytes().hex() for row in (0, size - 1)})
         self.repetitions.append(
