@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from harness.tasks import Progress, Task
 
 
 class Screen:
-    """A `Watcher` for people: one bar over all tasks with the time left, one for each task that is running."""
+    """A `Watcher` for people: bars over all trials and tasks with the time left, one for each task that is running."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
@@ -34,7 +33,6 @@ class Screen:
             transient=True,
         )
         self.shown: dict[str, Any] = {}
-        self.began = time.monotonic()
 
     def __enter__(self) -> Screen:
         self.bars.start()
@@ -47,6 +45,7 @@ class Screen:
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
         self.say(f"{total} trials: {cached} already measured, {total - cached} to do in {tasks} tasks")
+        self.trials = self.bars.add_task("trials", total=total, completed=cached, note="")
         self.overall = self.bars.add_task("all tasks", total=max(tasks, 1), note="")
 
     def task(self, task: Task, progress: Progress | None) -> None:
@@ -61,6 +60,7 @@ class Screen:
         self.bars.update(self.shown[task.id], completed=progress.done, total=progress.total, note=progress.note)
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        self.bars.advance(self.trials)
         if row["verdict"] != "VALID":
             self.say(f"{planned.trial.short}: {row['verdict']}: {row['reasons']}")
         elif self.live:

@@ -30,9 +30,10 @@ class UniPC(Solver):
 
     One evaluation a step, at the predicted state; the corrected state is what the next prediction starts from. The
     state after a step is therefore the predicted one, and the last state is never corrected. `order` is p, by default
-    2 as in diffusers (3 swings widely below some 15 steps of the rho = 7 grid); the first steps have p = 1, 2, ... With `lower_order_final` the last ones have ..., 2, 1, at any number of steps, as in the
-    authors' code and diffusers. `variant` is B(h): h for "bh1", e^h - 1 for "bh2". A step to the level 0 is of first
-    order. As in the authors' code the weight is 1/2 where only one difference is known.
+    2 as in diffusers (3 swings widely below some 15 steps of the rho = 7 grid); the first steps have p = 1, 2, ...
+    With `lower_order_final` the last ones have ..., 2, 1, at any number of steps, as in the authors' code and
+    diffusers. `variant` is B(h): h for "bh1", e^h - 1 for "bh2". A step to the level 0 is of first order. As in the
+    authors' code the weight is 1/2 where only one difference is known.
 
     The order of convergence is 3 without `lower_order_final` (for p = 3 the first step of order 1 decides) and 2
     with it, because of the one first-order step at the end, whose share is small.

@@ -10,8 +10,10 @@ network. Both use the same weights, the same noise and one thread; rounds altern
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
+from typing import Any
 
 import torch
 
@@ -36,12 +38,12 @@ def main() -> None:
     fix_numerics(device, 1)
     card = load_card("digits")
     network = build_network(load_network_card("unet-8"), card.shape()).eval().requires_grad_(False)
-    make = registry().make
+    make: Any = registry().make
     sampler = Sampler(
-        denoiser=make("denoiser", "full", {}).build(network),  # type: ignore[attr-defined]
-        sigmas=make("schedule", "edm", {}).levels(options.steps, card.sigma_min, card.sigma_max),  # type: ignore[attr-defined]
-        solver=make("solver", "ddim", {}),  # type: ignore[arg-type]
-        executor=make("executor", "serial", {}),  # type: ignore[arg-type]
+        denoiser=make("denoiser", "full", {}).build(network),
+        sigmas=make("schedule", "edm", {}).levels(options.steps, card.sigma_min, card.sigma_max),
+        solver=make("solver", "ddim", {}),
+        executor=make("executor", "serial", {}),
         noise=ImageNoise(card.name, 0, (1, 8, 8)),
         device=device,
     )
@@ -65,7 +67,7 @@ def bare(sampler: Sampler, images: int) -> None:
     with torch.inference_mode():
         for first in range(0, images, 50):
             x = sampler.noise.initial(range(first, first + 50)) * float(sigmas[0])
-            for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+            for sigma, following in itertools.pairwise(sigmas):
                 level = torch.full((50,), float(sigma), dtype=torch.float64)
                 ratio = float(following / sigma)
                 x = ratio * x + (1 - ratio) * network(x, level)
