@@ -57,8 +57,9 @@ def main() -> None:
             seconds[name] = time.process_time() - began
         if number:  # the first round warms up
             ratios.append(seconds["harness"] / seconds["bare"])
-    print(f"sampling through the harness / bare, CPU seconds, {options.images} images x {options.steps} steps, batch 50:")
-    print(f"  median {statistics.median(ratios):.4f}, min {min(ratios):.4f}, max {max(ratios):.4f} of {len(ratios)} rounds")
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+    print(f"CPU seconds through the harness / bare, {options.images} images x {options.steps} steps at batch 50:")
+    print(f"  median {middle:.4f}, min {low:.4f}, max {high:.4f} of {len(ratios)} rounds")
 
 
 def bare(sampler: Sampler, images: int) -> None:
