@@ -76,7 +76,7 @@ def plan(
             return make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
         finally:
             pool.close()
-    device_class, name = _this_device()
+    device_class, name = this_device()
     return make_plan(wanted, device_class, name, only, data_may_be_absent=True)
 
 
@@ -101,9 +101,10 @@ def run(
 
     wanted = _suite(suite, settings, seeds)
     root = Path(results)
-    device_class, name = _this_device()
+    device_class, name = this_device()
     remote = pool is not None or bool(address or os.environ.get("RAY_ADDRESS"))
-    planned = None if remote else make_plan(wanted, device_class, name, only)
+    local = make_plan(wanted, device_class, name, only)  # refuses here, before a folder is made
+    planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
     with RunLock(store.folder), Screen(quiet) as screen:
         if planned is not None and all(p.id in store.finished() for p in planned.trials):
@@ -114,25 +115,39 @@ def run(
                 _measure(planned, store, root, workers, screen)
         _refresh_report(store.folder, screen.say)
     tables = replace(load(store.folder), planned=tuple(p.id for p in planned.trials))
-    if tables.damage:
-        raise StoreDamagedError(f"{tables.damage[0]}; the report was built without it; see `oneclock doctor {root}`")
+    _refuse_damage(tables, root)
     return tables
 
 
 def report(folder: str | Path) -> list[Path]:
-    """Rebuild leaderboard, plots and pages of a results folder from its tables alone; return what was written."""
+    """Rebuild leaderboard, plots and pages of a results folder from its tables alone; return what was written.
+
+    Raises StoreDamagedError, after the report was built without it, if a committed part is damaged.
+    """
+    tables = load(folder)
+    written = _build(tables)
+    _refuse_damage(tables, folder)
+    return written
+
+
+def _build(tables: Tables) -> list[Path]:
     from harness.report.build import build_report
 
-    tables = load(folder)
     named = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
     return build_report(tables.folder, named)
+
+
+def _refuse_damage(tables: Tables, folder: str | Path) -> None:
+    if tables.damage:
+        raise StoreDamagedError(f"{tables.damage[0]}; the report was built without it; see `oneclock doctor {folder}`")
 
 
 def _suite(suite: str | Suite, settings: list[str] | None, seeds: int | None) -> Suite:
     return suite if isinstance(suite, Suite) else load_suite(suite, settings, seeds)
 
 
-def _this_device() -> tuple[str, str]:
+def this_device() -> tuple[str, str]:
+    """Return class and name of the device that this machine would use."""
     import torch
 
     from harness.device import device_name
@@ -201,6 +216,6 @@ def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
     mark = folder / ".report"
     if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
         return
-    report(folder)
+    _build(load(folder))
     mark.write_text(state)
     say(f"report: {folder / 'report.html'}")

@@ -115,11 +115,10 @@ def _nvml_energy(device: torch.device) -> Callable[[], float] | None:
 def _rapl_energy(folder: Path) -> Callable[[], float] | None:
     counter = folder / "energy_uj"
     try:
-        counter.read_text()
+        state = {"last": int(counter.read_text()), "wraps": 0}
         limit = int((folder / "max_energy_range_uj").read_text())
     except (OSError, ValueError):
         return None
-    state = {"last": int(counter.read_text()), "wraps": 0}
 
     def read() -> float:
         now = int(counter.read_text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from harness.assemble import failed_tables, finished_tables
 from harness.data.cards import DatasetCard
 from harness.data.pixels import load_split
 from harness.errors import HarnessError, UsageError
+from harness.identity import canonical_json
 from harness.planning import Plan, PlannedTrial
 from harness.pools import Failure, Happening, Pool
 from harness.provenance import provenance
@@ -23,7 +25,8 @@ from harness.storage.blobs import Blobs
 from harness.storage.store import Store
 from harness.tasks import Checkpoint, Progress, Result, Task
 
-RETRIES = 2
+RETRIES = {"worker-died": 2, "inputs-lost": 2, "out-of-memory": 1}
+"""How often a task is tried again after a failure that may not be its own; never with a smaller batch."""
 _WAIT_SECONDS = 0.5
 _SHARED = ("train", "prepare", "reference", "weights")  # kinds kept for all suites
 
@@ -86,11 +89,11 @@ class Engine:
         while (todo or pending or self.running) and not self.stopping:
             todo = self._commit_ready(todo, rows)
             self._feed(pending)
-            if self.running:
+            if self.running or pending:
                 happening = self.pool.wait(_WAIT_SECONDS)
                 if happening is not None:
                     self._take(happening, pending)
-            elif todo and not pending and not self._commit_possible(todo):
+            elif todo and not self._commit_possible(todo):
                 raise HarnessError(f"{todo[0].trial.short} waits for a task that nobody runs; this is a bug")
         return rows
 
@@ -107,6 +110,21 @@ class Engine:
             for warning in blobs.warnings:
                 self.watcher.say(warning)
             blobs.warnings.clear()
+        self._forget_spent_shards()
+
+    def _forget_spent_shards(self) -> None:
+        """Forget shards whose features are gone but are needed again, as for a score over more images."""
+        for task in self.plan.tasks.values():
+            if task.kind != "score" or task.id in self.facts:
+                continue
+            for shard in (need for need in task.needs if self.plan.tasks[need].kind == "sample"):
+                facts = self.facts.get(shard)
+                if facts is None or facts["not_finite"] or facts["wrong_shape"] is not None:
+                    continue
+                blob = self.blobs[False].get(shard)
+                if blob is None or "features" not in blob[0]:
+                    self.blobs[False].drop(shard)
+                    del self.facts[shard]
 
     def _needed(self, todo: list[PlannedTrial]) -> dict[str, Task]:
         """Return the unfinished tasks of the trials in the order in which they should start, timing last.
@@ -134,11 +152,12 @@ class Engine:
 
     def _feed(self, pending: dict[str, Task]) -> None:
         """Start every task that may start; exclusive ones only when no other task is left or running."""
+        alone = not self._others_active(pending)
         for task in list(pending.values()):
             if self._lost_cause(task):
                 del pending[task.id]
                 continue
-            if task.exclusive and self._others_active(pending):
+            if task.exclusive and not alone:
                 continue
             if not all(need in self.facts for need in task.needs):
                 continue
@@ -226,6 +245,11 @@ class Engine:
         elif isinstance(event, Result):
             seconds = time.monotonic() - self.running.pop(task.id)
             facts = {**event.facts, "task_seconds": seconds, "node": happening.node}
+            try:
+                canonical_json(facts)
+            except UsageError as error:  # such as the loss of a training that diverged
+                self._fail(task, Failure("bad-result", f"the result of {task.label}: {error}"), pending)
+                return
             self.blobs[task.kind in _SHARED].put(task.id, event.tensors, facts)
             self.facts[task.id] = facts
             self.handles[task.id] = happening.handle
@@ -249,13 +273,19 @@ class Engine:
         """Try a task again whose worker was lost, a bounded number of times; any other failure is the task's own."""
         self.watcher.task(task, None)
         self.attempts[task.id] = self.attempts.get(task.id, 0) + 1
-        if failure.kind == "worker-died" and self.attempts[task.id] <= RETRIES:
-            self.watcher.say(f"{failure.sentence}; trying again ({self.attempts[task.id]} of {RETRIES})")
+        if failure.kind == "inputs-lost":
+            for need in task.needs:
+                self.handles.pop(need, None)  # the kept file takes its place
+        retries = RETRIES.get(failure.kind, 0)
+        if self.attempts[task.id] <= retries:
+            self.watcher.say(f"{failure.sentence}; trying again ({self.attempts[task.id]} of {retries})")
             rest = dict(pending)
             pending.clear()
             pending.update({task.id: task, **rest})
             return
         pending.pop(task.id, None)
+        if self.attempts[task.id] > 1:
+            failure = replace(failure, sentence=f"{failure.sentence} (attempt {self.attempts[task.id]})")
         self.failed[task.id] = failure
         self.watcher.say(failure.sentence)
 

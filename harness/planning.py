@@ -11,12 +11,13 @@ from typing import Any
 
 from harness.data.cards import DatasetCard, load_card
 from harness.data.pixels import load_split
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts
 from harness.network_cards import NetworkCard, load_network_card
 from harness.registry import registry
-from harness.suite import Part, Suite, TrialEntry
+from harness.schema import REAL, TRIALS, WHOLE
+from harness.suite import Expectation, Part, Suite, TrialEntry
 from harness.taskbook import TaskBook
 from harness.tasks import Task
 from harness.trial import Trial
@@ -72,6 +73,7 @@ class _Planner:
         trials = [t for entry in self.suite.trials for t in self._expand(entry)]
         if len({t.images_id() + t.method for t in trials}) < len(trials):
             raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {_repeated(trials)}; remove one of them')
+        self._check_names(trials)
         clocks = self._clocks(trials)
         ids = {id(t): self._trial_id(t, clocks[_cell(t)]) for t in trials}
         curve = {(_cell(t), t.steps): ids[id(t)] for t in trials if self._on_curve(t)}
@@ -139,6 +141,24 @@ class _Planner:
             self.networks[name] = load_network_card(name, self.suite.networks.get(name, {}))
         return self.networks[name]
 
+    def _check_names(self, trials: list[Trial]) -> None:
+        """Raise UsageError for changes of a network and expectations that nothing in the suite answers to."""
+        for name in self.suite.networks:
+            if name not in self.networks:
+                raise UsageError(
+                    f'suite "{self.suite.name}" changes the network "{name}", which none of its trials uses'
+                    f"{did_you_mean(name, self.networks)}"
+                )
+        known = {column.name for column in TRIALS if column.type in (REAL, WHOLE)}
+        for number, expected in enumerate(self.suite.expect):
+            if expected.column not in known:
+                hint = did_you_mean(expected.column, known)
+                raise UsageError(f'expect.{number}: "{expected.column}" is no column of numbers{hint}')
+            if not any(_is_of(expected, trial) for trial in trials):
+                names = {f"{t.dataset.name} {t.method} {t.steps}" for t in trials}
+                wanted = f"{expected.dataset} {expected.method} {expected.steps}"
+                raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
+
     def _clocks(self, trials: list[Trial]) -> dict[tuple[str, int], Trial]:
         """Return, per data set and seed set, the baseline at the clock's step count; it must be among the trials."""
         clocks: dict[tuple[str, int], Trial] = {}
@@ -171,6 +191,8 @@ class _Planner:
                 "time": self.book.time_id(trial, clock),
                 "suite": self.suite.name,
                 "method": trial.method,
+                "band": self.suite.baseline.fid_band,
+                "expect": [e.model_dump(mode="json") for e in self.suite.expect if _is_of(e, trial)],
             }
         )
 
@@ -202,6 +224,10 @@ def trial_evaluations(trial: Trial) -> int:
 
 def _cell(trial: Trial) -> tuple[str, int]:
     return trial.dataset.name, trial.seed_set
+
+
+def _is_of(expected: Expectation, trial: Trial) -> bool:
+    return (expected.dataset, expected.method, expected.steps) == (trial.dataset.name, trial.method, trial.steps)
 
 
 def _matches(trial: Trial, pattern: str) -> bool:

@@ -67,4 +67,4 @@ class Screen:
             self.say(f"{planned.trial.short}: FID {row['fid']:.3g}, {1e3 * row['latency_seconds']:.3g} ms an image")
 
     def say(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False)
+        self.console.print(sentence, markup=False, soft_wrap=True)

@@ -6,10 +6,14 @@ and named when it is asked for, so that one bad package does not stop a run that
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -109,7 +113,7 @@ def registry() -> Registry:
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
             loaded = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
             continue
         items = vars(loaded).values() if isinstance(loaded, ModuleType) else [loaded]
@@ -120,7 +124,7 @@ def registry() -> Registry:
 
 
 def source_sha256(found: type) -> str:
-    """Return the SHA-256 over the source of a class's file and of every module of its package it draws on."""
+    """Return the SHA-256 over a class's file and all modules it imports from its own package or from `methods`."""
     return _module_sha256(found.__module__)
 
 
@@ -146,17 +150,26 @@ def _is_concrete(item: Any, module: ModuleType | None) -> bool:
 
 
 def _closure(start: ModuleType) -> set[ModuleType]:
-    """Return a module and all modules of its top-level package that it reaches by what it has imported."""
-    top = start.__name__.partition(".")[0]
+    """Return a module and all modules of its top-level package and of `methods` that its import statements reach."""
+    tops = {start.__name__.partition(".")[0], methods.__name__}
     seen: set[ModuleType] = set()
-    todo: list[ModuleType | None] = [start]
+    todo = [start]
     while todo:
         module = todo.pop()
-        if module is None or module in seen or not getattr(module, "__file__", None):
-            continue
-        if module.__name__.partition(".")[0] != top:
+        if module in seen or not getattr(module, "__file__", None):
             continue
         seen.add(module)
-        for item in vars(module).values():
-            todo.append(item if isinstance(item, ModuleType) else inspect.getmodule(item) if callable(item) else None)
+        todo += [sys.modules[n] for n in _imported(module) if n in sys.modules and n.partition(".")[0] in tops]
     return seen
+
+
+def _imported(module: ModuleType) -> Iterator[str]:
+    """Yield the names that the import statements of a module may mean, wherever in the file they stand."""
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            dots = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(dots, module.__package__) if node.level else dots
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

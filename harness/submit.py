@@ -3,13 +3,21 @@
 Results return through the job's own log, framed and checksummed, so that no file system need be shared and no port but
 the dashboard's be open. On the cluster they also stay in ONECLOCK_HOME (default ~/.oneclock), so that a job that was
 lost goes on where it was.
+
+What travels: this source tree with its cards, and the suite's file. What does not: images and weights. A card's folder,
+ONECLOCK_DATASETS, `weights` and `extractor_weights` mean paths on the cluster's head, where the job's driver runs; it
+reads the data there once and Ray carries it to the workers. Cards beside the suite's file do not travel: put them into
+datasets/ of the source tree. The cluster's `python` must be the one whose environment runs Ray there.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import io
+import logging
+import lzma
 import os
 import shlex
 import shutil
@@ -24,16 +32,20 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness import api
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.pools.ray import EXCLUDES
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
+from harness.suite import suite_names
 
 FRAME = "ONECLOCK-RESULTS"
 _LINE = 8000  # characters of a framed line
 _RETURNED = (*TABLES, "log", "samples")
 _POLL_SECONDS = 1.0
+_SUITE = "ONECLOCK_SUITE"  # the text of a suite that is a file, for the job
+_READY_SECONDS = 60.0
+_LOST_LOOKS = 10  # questions in a row without an answer until contact counts as lost
 
 
 def submit_suite(
@@ -42,27 +54,67 @@ def submit_suite(
     """Run a suite on the cluster behind a dashboard; return the job's exit code after its results are merged."""
     name = api.load_suite(suite, settings, seeds).name
     client = _client(address)
-    words = ["python", "-m", "harness.submit", suite, *_options(settings, only, seeds)]
+    variables = {"PYTHONUNBUFFERED": "1"}
+    if suite not in suite_names():
+        variables[_SUITE] = base64.b64encode(Path(suite).read_bytes()).decode()
+    words = ["python", "-m", "harness.submit", Path(suite).name, *_options(settings, only, seeds)]
     root = Path(__file__).resolve().parents[1]
-    env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": {"PYTHONUNBUFFERED": "1"}}
-    job = client.submit_job(entrypoint=shlex.join(words), runtime_env=env)
+    env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": variables}
+    job = _submitted(client, address, shlex.join(words), env)
     print(f"job {job} on {address}", file=sys.stderr)
+    try:
+        return _finish(client, job, results / name)
+    except KeyboardInterrupt:
+        print(f"job {job} goes on; to end it: ray job stop {job} --address {address}", file=sys.stderr)
+        raise
+
+
+def _submitted(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
+    """Hand the job in; a cluster that has just started says "try again later" for a while."""
+    until = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=env))
+        except Exception as error:
+            if "try again later" not in str(error) or time.monotonic() > until:
+                raise HarnessError(f"{address} did not take the job: {_one_line(error)}") from None
+        time.sleep(_POLL_SECONDS)
+
+
+def _finish(client: Any, job: str, folder: Path) -> int:
+    """Follow a job to its end, merge what it sends back, and return its exit code."""
     framed = list(_follow(client, job))
-    status = str(client.get_job_status(job))
-    if framed:
-        merge(unpack(framed), results / name)
-        print((results / name / "leaderboard.md").read_text(encoding="utf-8"))
-    if status.endswith("SUCCEEDED"):
-        return 0
     info = client.get_job_info(job)
-    if not framed:
-        raise HarnessError(f"job {job} ended as {status} without results: {' '.join(str(info.message).split())[:300]}")
-    return int(info.driver_exit_code or 1)
+    if framed:
+        merge(unpack(framed), folder)
+        print((folder / "leaderboard.md").read_text(encoding="utf-8"))
+    if _ended(info.status) == "SUCCEEDED":
+        return 0
+    if info.driver_exit_code in (None, 0) or not framed:
+        raise _ending(info)(f"job {job} ended as {_ended(info.status)}: {_one_line(info.message, 600)}")
+    return int(info.driver_exit_code)
+
+
+def _ending(info: Any) -> type[HarnessError]:
+    """Return the error whose exit code is the job's own."""
+    kinds = {kind.exit_code: kind for kind in (UsageError, LockedError, StoreDamagedError, StorageFullError)}
+    return kinds.get(info.driver_exit_code, HarnessError)
+
+
+def _ended(status: Any) -> str | None:
+    """Return how a job ended, or None while it has not."""
+    word = str(status).rpartition(".")[2]
+    return word if word in ("SUCCEEDED", "FAILED", "STOPPED") else None
+
+
+def _one_line(error: Any, most: int = 300) -> str:
+    return " ".join(str(error).split())[:most]
 
 
 def _client(address: str) -> Any:
     from ray.job_submission import JobSubmissionClient
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it lists every file that it does not upload
     if not address.startswith(("http://", "https://")):
         raise UsageError(f'the cluster\'s address is "{address}"; expected its dashboard, like http://head:8265')
     if os.environ.get("RAY_AUTH_MODE") != "token" and not _is_loopback(address):
@@ -70,9 +122,13 @@ def _client(address: str) -> Any:
     try:
         return JobSubmissionClient(address)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = _one_line(error)
+        if "token" in reason.lower() or "401" in reason or "403" in reason:
+            raise UsageError(
+                f"{address} refuses us; expected RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN ({reason})"
+            ) from None
         raise UsageError(
-            f"no Ray dashboard answers at {address} ({reason}); start one with `ray start --head`"
+            f"no Ray dashboard answers at {address}; start one with `ray start --head` ({reason})"
         ) from None
 
 
@@ -88,10 +144,21 @@ def _options(settings: list[str], only: str | None, seeds: int | None) -> list[s
 
 def _follow(client: Any, job: str) -> Iterator[str]:
     """Print the job's log as it grows; yield the framed lines instead of printing them."""
-    seen = 0
+    seen = missed = 0
     while True:
-        ended = str(client.get_job_status(job)).rpartition(".")[2] in ("SUCCEEDED", "FAILED", "STOPPED")
-        text = client.get_job_logs(job)
+        try:
+            ended = _ended(client.get_job_status(job)) is not None
+            text = client.get_job_logs(job)
+            missed = 0
+        except Exception as error:
+            missed += 1
+            if missed >= _LOST_LOOKS:
+                raise HarnessError(
+                    f"lost contact with job {job} ({_one_line(error)}); what it has done stays on the cluster, "
+                    "submit again to go on"
+                ) from None
+            time.sleep(_POLL_SECONDS)
+            continue
         upto = len(text) if ended else text.rfind("\n") + 1
         for line in text[seen:upto].splitlines():
             if line.startswith(FRAME):
@@ -120,38 +187,62 @@ def pack(folder: Path) -> Iterator[str]:
 
 def unpack(framed: list[str]) -> Path:
     """Return a temporary folder with what `pack` framed; raise HarnessError if a line was lost or changed."""
-    words = [line.split(" ") for line in framed]
-    data = base64.b64decode("".join(w[2] for w in words if w[1] == "data"))
-    told = next(w[2] for w in words if w[1] == "sha256")
-    if hashlib.sha256(data).hexdigest() != told:
-        raise HarnessError(
-            "the results arrived damaged (checksum differs); they are whole on the cluster, submit again"
-        )
+    data = _joined(framed)
     folder = Path(tempfile.mkdtemp(prefix="oneclock-"))
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
-        archive.extractall(folder, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
+            for member in archive.getmembers():
+                if not (member.isfile() or member.isdir()):
+                    raise HarnessError(f'the arrived results hold "{member.name}", which is no file and no folder')
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        shutil.rmtree(folder)
+        raise HarnessError(f"the arrived results cannot be unpacked: {_one_line(error)}") from None
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     return folder
+
+
+def _joined(framed: list[str]) -> bytes:
+    """Return the bytes that framed lines carry; raise HarnessError unless the checksum is theirs."""
+    words = [line.split(" ") for line in framed]
+    told = [w[2] for w in words if len(w) == 3 and w[1] == "sha256"]
+    try:
+        data = base64.b64decode("".join(w[2] for w in words if len(w) == 3 and w[1] == "data"), validate=True)
+    except binascii.Error:
+        data = b""
+    if told != [hashlib.sha256(data).hexdigest()]:
+        raise HarnessError("the results arrived damaged (checksum differs); they stay whole there, submit again")
+    return data
 
 
 def merge(arrived: Path, folder: Path) -> None:
     """Commit every trial of an arrived folder that the local one lacks, copy its pictures, rebuild the report."""
-    store = Store.create_or_open(folder)
-    tables = api.load(arrived)
-    frames = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
-    with RunLock(store.folder):
-        present = store.finished()
-        for trial_id, attempt in zip(tables.trials["trial_id"], tables.trials["attempt"], strict=True):
-            if trial_id in present:
-                continue
-            rows = {
-                name: _rows(frame[(frame["trial_id"] == trial_id) & (frame["attempt"] == attempt)])
-                for name, frame in frames.items()
-            }
-            store.commit(trial_id, rows)
-        if (arrived / "samples").is_dir():
-            shutil.copytree(arrived / "samples", folder / "samples", dirs_exist_ok=True)
-    shutil.rmtree(arrived)
+    try:
+        store = Store.create_or_open(folder)
+        with RunLock(store.folder):
+            _commit_missing(api.load(arrived), store)
+            for picture in sorted((arrived / "samples").glob("*.png")):
+                if not (folder / "samples" / picture.name).exists():
+                    (folder / "samples").mkdir(exist_ok=True)
+                    shutil.copyfile(picture, folder / "samples" / picture.name)
+    finally:
+        shutil.rmtree(arrived)
     api.report(folder)
+
+
+def _commit_missing(tables: api.Tables, store: Store) -> None:
+    present = store.finished()
+    frames = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
+    for trial_id, attempt in zip(tables.trials["trial_id"], tables.trials["attempt"], strict=True):
+        if trial_id in present:
+            continue
+        rows = {
+            name: _rows(frame[(frame["trial_id"] == trial_id) & (frame["attempt"] == attempt)])
+            for name, frame in frames.items()
+        }
+        store.commit(trial_id, rows)
 
 
 def _rows(frame: Any) -> list[dict[str, Any]]:
@@ -167,17 +258,28 @@ def main(words: list[str]) -> int:
     from harness.cli.app import app
 
     home = Path(os.environ.get("ONECLOCK_HOME", Path.home() / ".oneclock")) / "results"
-    try:
-        code = app(["run", *words, "--results", str(home)], standalone_mode=False) or 0
-    except HarnessError as error:
-        print(f"oneclock: {error}", file=sys.stderr)
-        code = error.exit_code
-    options = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    folder = home / api.load_suite(words[0], options).name
-    if (folder / "log").is_dir():
+    with tempfile.TemporaryDirectory() as folder:
+        if _SUITE in os.environ:
+            path = Path(folder) / words[0]
+            path.write_bytes(base64.b64decode(os.environ.pop(_SUITE)))
+            words = [str(path), *words[1:]]
+        kept = None
+        try:
+            settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+            kept = home / api.load_suite(words[0], settings).name
+            code = app(["run", *words, "--results", str(home)], standalone_mode=False) or 0
+        except HarnessError as error:
+            print(f"oneclock: {error}", file=sys.stderr)
+            code = error.exit_code
+    return _send(kept, int(code))
+
+
+def _send(folder: Path | None, code: int) -> int:
+    """Print the results, if there are any, as framed lines; return the exit code."""
+    if folder is not None and (folder / "log").is_dir():
         for line in pack(folder):
             print(line)
-    return int(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ SUITES = Path(__file__).parent / "suites"
 class Closed(BaseModel):
     """A table that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Part(BaseModel):
@@ -152,12 +152,13 @@ def apply_settings(raw: dict[str, Any], settings: list[str]) -> None:
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
+    key = key.strip()
     if not equals or not key:
         raise UsageError(f'--set is "{setting}"; expected KEY=VALUE, for example --set n_images=200')
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
+        value = text.strip()
     *folders, last = key.split(".")
     place: Any = raw
     for folder in folders:
@@ -168,6 +169,6 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
 
 
 def _index(place: list[Any], text: str, setting: str) -> int:
-    if not text.isdigit() or int(text) >= len(place):
+    if not text.isdecimal() or int(text) >= len(place):
         raise UsageError(f'--set {setting}: "{text}" is not an index of a list of {len(place)}')
     return int(text)

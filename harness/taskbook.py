@@ -98,6 +98,8 @@ class TaskBook:
             "weights": trial.weights_id,
             "method": spec["method"],
             "on": {key: depends[key] for key in method.prepares_for},
+            "precision": trial.precision,
+            "device": self.device_class.partition(":")[0],
             "source": source_sha256(type(method)),
             "libraries": library_versions(),
         }

@@ -38,12 +38,13 @@ def validated(model: type[Model], tables: Any, where: str) -> Model:
         return model.model_validate(tables)
     except ValidationError as error:
         fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise UsageError(f"{where}: {_sentence(model, fault)}") from None
+        raise UsageError(f"{where}: {_sentence(model, fault, tables)}") from None
 
 
-def _sentence(model: type[BaseModel], fault: Any) -> str:
+def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
     place = tuple(fault["loc"])
-    field = ".".join(map(str, place))
+    kept = _written(place[:-1], tables) + [place[-1]] if fault["type"] == "missing" else _written(place, tables)
+    field = ".".join(map(str, kept))
     if fault["type"] == "extra_forbidden":
         return f'unknown key "{field[:80]}"{did_you_mean(str(place[-1]), _known_keys(model, place[:-1]))}'
     if fault["type"] == "missing":
@@ -53,6 +54,16 @@ def _sentence(model: type[BaseModel], fault: Any) -> str:
         return prefix + fault["msg"].removeprefix("Value error, ")
     expected = fault["msg"][:1].lower() + fault["msg"][1:]
     return f'"{field[:80]}" is {repr(fault["input"])[:80]}; {expected}'
+
+
+def _written(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
+    """Return the steps of a place that lead into the tables; pydantic adds the names of a union's choices."""
+    steps: list[int | str] = []
+    for part in place:
+        if part in tables if isinstance(tables, dict) else isinstance(tables, list) and isinstance(part, int):
+            tables = tables[part]
+            steps.append(part)
+    return steps
 
 
 def _known_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

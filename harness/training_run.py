@@ -30,14 +30,14 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
+    if make_plan(suite, *api.this_device()).trials[0].train is None:  # refuses here, before a folder is made
+        raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
     store = Store.create_or_open(results / "train")
     with RunLock(store.folder), Screen() as screen:
         pool = api.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name)
-            task = plan.trials[0].train
-            if task is None:
-                raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
+            task = str(plan.trials[0].train)
             engine = Engine(plan, store, results, pool, screen)
             engine.finish([task])
         finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,16 @@ class Worker:
 
     def __init__(self, device: str = "cpu", threads: int = 1) -> None:
         self.device = torch.device(device)
+        self._threads = threads
         self._models: OrderedDict[str, Network] = OrderedDict()
         self._extractors: dict[str, Extractor] = {}
         fix_numerics(self.device, threads)
 
     def run(self, kind: str, spec: dict[str, Any], inputs: Mapping[str, Any]) -> Iterator[Event]:
-        """Yield the events of one task."""
-        yield from runner(kind)(spec, inputs, self)
+        """Yield the events of one task; what it changes of the process is put back for the next one."""
+        fix_numerics(self.device, self._threads)
+        with _process_put_back():
+            yield from runner(kind)(spec, inputs, self)
 
     def network(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> Network:
         """Return the network of a sampler's facts with its trained weights, in eval mode, kept between tasks."""
@@ -116,3 +121,20 @@ def fix_numerics(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def _process_put_back() -> Iterator[None]:
+    """Put back folder, variables and torch's global settings: methods are other people's code."""
+    folder, variables = Path.cwd(), dict(os.environ)
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for name in set(os.environ) - set(variables):
+            del os.environ[name]
+        os.environ.update(variables)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        torch.use_deterministic_algorithms(False)

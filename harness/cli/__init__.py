@@ -12,16 +12,18 @@ def main() -> None:
     from harness.cli.app import app
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer returns the code of typer.Exit, and 130 after Ctrl-C
     except HarnessError as error:
         leave(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        leave("interrupted; what was finished is kept, run again to continue", 130)
     except Exception as error:
         usage = _usage(error)
         if usage is None:
             raise
         leave(usage, 2)
+    if code == 130:
+        leave("interrupted; what was finished is kept, run again to continue", 130)
+    if code:
+        sys.exit(code)
 
 
 def leave(sentence: str, code: int) -> None:

@@ -21,7 +21,7 @@ app = typer.Typer(
 
 SuiteName = Annotated[str, typer.Argument(help="A suite's name (see `oneclock ls suites`) or the path of a TOML file.")]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster, for example auto or ray://head:10001; default RAY_ADDRESS, else here.")
+    str | None, typer.Option(help="Ray cluster, for example auto or head:6379; default RAY_ADDRESS, else here.")
 ]
 Results = Annotated[Path, typer.Option(help="Folder that holds one folder per suite.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one entry of the suite: KEY=VALUE.")]

@@ -40,6 +40,13 @@ class _Kind:
 
 
 _KINDS = {
+    "cifar10-cnn": _Kind(
+        "hidden",
+        128,
+        256,
+        "128 features of a small CNN for 32x32 photographs, trained on a JPEG quality 75 copy of CIFAR-10; ships with the "
+        "project; its distance is not the literature's FID",
+    ),
     "digits-cnn": _Kind("hidden", 64, 512, "64 features of a small CNN for 8x8 digits; ships with the project"),
     "inception-v3-compat": _Kind(
         "2048", 2048, 64, "2048 features of the literature's Inception (torch-fidelity); needs its weights file", True

@@ -1,7 +1,7 @@
 """The feature networks that this project adds to torch-fidelity, as its `FeatureExtractorBase` subclasses.
 
 torch-fidelity asks for layers in an order that changes with the string hash of the process, so `forward` answers in the
-order asked for. Importing this file registers both networks, once per process.
+order asked for. Importing this file registers them, once per process.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from harness.errors import UsageError
-from harness.metrics.digits_network import SIZE, DigitsNetwork
+from harness.metrics.cifar10_network import Cifar10Network
+from harness.metrics.digits_network import DigitsNetwork
+from harness.metrics.small_cnn import SmallCnn
 
-DIGITS_WEIGHTS = Path(__file__).resolve().parent / "weights" / "digits_cnn.safetensors"
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 
 class OneLayer(FeatureExtractorBase):
@@ -66,27 +68,54 @@ class PixelFeatures(OneLayer):
         return images.flatten(1).float() / 127.5 - 1
 
 
-class DigitsFeatures(OneLayer):
-    """`harness.metrics.digits_network` with the shipped weights; 8x8 images only, colours averaged to grey."""
+class CnnFeatures(OneLayer):
+    """A `SmallCnn` with its shipped weights; subclasses say which `kind`, and how to give it its colours."""
 
     layer = "hidden"
+    kind: type[SmallCnn]
 
     def __init__(self, name: str, features_list: list[str], **told: Any) -> None:
         super().__init__(name, features_list, **told)
-        self.network = DigitsNetwork()
-        self.network.load_state_dict(load_file(DIGITS_WEIGHTS))
+        self.network = self.kind()
+        self.network.load_state_dict(load_file(WEIGHTS / f"{name.replace('-', '_')}.safetensors"))
         self.eval().requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return float32 features [n, 64]."""
-        if tuple(images.shape[2:]) != (SIZE, SIZE):
+        """Return float32 features [n, dim]; UsageError for images of another size than the network's."""
+        size = self.kind.size
+        if tuple(images.shape[2:]) != (size, size):
             found = "x".join(map(str, images.shape[2:]))
-            raise UsageError(f"found {found} images; the extractor digits-cnn takes {SIZE}x{SIZE} only, choose another")
-        grey = images.float().sum(1, keepdim=True) / images.shape[1]  # exact for three equal channels
-        features: Tensor = self.network.features(grey)
-        return features
+            raise UsageError(
+                f"found {found} images; the extractor {self.name} takes {size}x{size} only, choose another"
+            )
+        return self.network.features(self.coloured(images))
+
+    def coloured(self, images: Tensor) -> Tensor:
+        """Return float32 images with the channels that the network takes."""
+        raise NotImplementedError(f"{type(self).__name__} must define coloured()")
 
 
-for _name, _class in (("pixels", PixelFeatures), ("digits-cnn", DigitsFeatures)):
+class DigitsFeatures(CnnFeatures):
+    """`harness.metrics.digits_network`: 8x8 images only, colours averaged to grey."""
+
+    kind = DigitsNetwork
+
+    def coloured(self, images: Tensor) -> Tensor:
+        """Return the mean of the channels, exact for three equal ones."""
+        return images.float().sum(1, keepdim=True) / images.shape[1]
+
+
+class Cifar10Features(CnnFeatures):
+    """`harness.metrics.cifar10_network`: 32x32 images only, grey repeated to three channels."""
+
+    kind = Cifar10Network
+
+    def coloured(self, images: Tensor) -> Tensor:
+        """Return the image itself, a grey one three times."""
+        return images.float().expand(-1, 3, -1, -1)
+
+
+_OURS = {"pixels": PixelFeatures, "digits-cnn": DigitsFeatures, "cifar10-cnn": Cifar10Features}
+for _name, _class in _OURS.items():
     if _name not in FEATURE_EXTRACTORS_REGISTRY:  # a second registration raises
         register_feature_extractor(_name, _class)

@@ -38,7 +38,7 @@ class Pool(Protocol):
         """Return a handle that stands for a value in the inputs of tasks."""
 
     def idle(self, exclusive: bool = False) -> int:
-        """Return how many more tasks can start now; exclusive ones want a node on which nothing else runs."""
+        """Return how many workers are free now; exclusive tasks want them on nodes where nothing else runs."""
 
     def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
         """Start a task on as many idle workers as it has ranks."""

@@ -45,7 +45,7 @@ class LocalPool:
         except StopIteration:
             self._running = None
             return Happening(task, Failure("no-result", f"{task.label} ended without a result"))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its task, not the run
             self._running = None
             return Happening(task, failure_of(error))
         if isinstance(event, Result):

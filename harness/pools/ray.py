@@ -1,13 +1,19 @@
 """The pool on Ray: one actor per device, whole devices only, on a cluster or on this machine.
 
 Tasks are streaming generators of the actor, so progress and checkpoints reach the driver as they come. An actor that
-dies is replaced; what it ran is reported as lost and is the driver's to retry. A task past its deadline is killed.
+dies is replaced in the background; what it ran is reported as lost and is the driver's to retry. A task past its
+deadline is killed. A cluster that is gone ends the run: nothing of it is needed to go on elsewhere.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +33,9 @@ from harness.pools.local import failure_of
 from harness.tasks import Result, Task
 
 _START_SECONDS = 120.0
+_FATE_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
+_LOOK_SECONDS = 2.0  # how often to look whether the cluster is there
+_GONE_AFTER = 3  # looks in a row that found nothing
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
 
 
@@ -70,6 +79,12 @@ class _Member:
     running: _Running | None = None
 
 
+@dataclass(frozen=True)
+class _Recruit:
+    actor: Any
+    deadline: float
+
+
 @dataclass
 class _Running:
     task: Task
@@ -84,13 +99,22 @@ class RayPool:
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         self._own = connect(address)
         self._members: list[_Member] = []
+        self._coming: dict[Any, _Recruit] = {}
         self._happened: list[Happening] = []
-        self._gpus = int(ray.cluster_resources().get("GPU", 0))
-        count = self._gpus or int(ray.cluster_resources().get("CPU", 1))
-        self._hire(min(count, workers) if workers else count)
-        if not self._members:
+        self._cluster = _Cluster()
+        self._limit = workers
+        self._trouble = "the cluster offers no free device; expected at least one whole CPU or GPU"
+        try:
+            self._gpus = bool(ray.cluster_resources().get("GPU", 0))
+            self._hire()
+            until = time.monotonic() + _START_SECONDS
+            while self._coming and time.monotonic() < until:
+                self._welcome(1.0)
+            if not self._members:
+                raise HarnessError(f"no worker started: {self._trouble}")
+        except BaseException:
             self.close()
-            raise HarnessError("the Ray cluster offers no free device; expected at least one whole CPU or GPU")
+            raise
         first = self._members[0].facts
         self.device_name = first["device_name"]
         self.device_class = f"{first['device_type']}:{self.device_name}"
@@ -99,64 +123,94 @@ class RayPool:
         return ray.put(value)
 
     def size(self) -> int:
-        return len(self._members)
+        return len(self._members) + len(self._coming)
 
     def idle(self, exclusive: bool = False) -> int:
-        if not exclusive:
-            return sum(m.running is None for m in self._members)
-        busy = {m.facts["node"] for m in self._members if m.running is not None}
-        return len({m.facts["node"] for m in self._members} - busy)
+        return len(self._idle_members(exclusive))
 
     def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
         members = self._free_members(task)
-        port = ray.get(members[0].actor.free_port.remote(), timeout=_START_SECONDS) if task.ranks > 1 else 0
         running = _Running(task, members, deadline=time.monotonic() + task.deadline_seconds)
+        for member in members:
+            member.running = running
+        try:
+            port = ray.get(members[0].actor.free_port.remote(), timeout=_START_SECONDS) if task.ranks > 1 else 0
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            self._end(running, Failure("worker-died", _death(task, error), lost=True))
+            return
         for rank, member in enumerate(members):
             group = {"rank": rank, "size": task.ranks, "address": members[0].facts["address"], "port": port}
             run = member.actor.run.options(num_returns="streaming")
             running.streams.append(run.remote(task.kind, {**task.spec, "group": group}, dict(inputs)))
-            member.running = running
 
     def wait(self, seconds: float) -> Happening | None:
         until = time.monotonic() + seconds
         while not self._happened:
+            self._welcome(0)
             self._expire()
-            streams = {s: r for r in self._all_running() for s in r.streams}
+            self._cluster.look()
             left = until - time.monotonic()
-            if self._happened or not streams or left <= 0:
+            if self._happened or left <= 0:
                 break
-            ready, _ = ray.wait(list(streams), num_returns=1, timeout=min(left, 1.0), fetch_local=False)
+            if not self._members and not self._coming:
+                raise HarnessError(f"no worker is left: {self._trouble}")
+            streams = {s: r for r in self._all_running() for s in r.streams}
+            awaited = [*streams, *self._coming]
+            if not awaited:
+                break
+            ready, _ = ray.wait(awaited, num_returns=1, timeout=min(left, 1.0), fetch_local=False)
             for stream in ready:
-                self._listen(streams[stream], stream)
+                if stream in streams:
+                    self._listen(streams[stream], stream)
         return self._happened.pop(0) if self._happened else None
 
     def close(self) -> None:
-        for member in self._members:
-            ray.kill(member.actor)
-        self._members = []
+        actors = [m.actor for m in self._members] + [r.actor for r in self._coming.values()]
+        self._members, self._coming = [], {}
+        if self._cluster.gone:
+            return  # to take leave of a cluster that is gone can take a minute
+        for actor in actors:
+            ray.kill(actor)
         if self._own:
             ray.shutdown()
 
-    def _hire(self, count: int) -> None:
+    def _hire(self) -> None:
+        """Ask for as many workers as the cluster has devices now and are not there yet."""
+        there = ray.cluster_resources()
+        wanted = int(there.get("GPU" if self._gpus else "CPU", 0))
+        wanted = min(wanted, self._limit) if self._limit else wanted
         options: dict[str, Any] = {"num_gpus": 1, "num_cpus": 1} if self._gpus else {"num_cpus": 1}
         actor: Any = WorkerActor
-        actors = [actor.options(**options).remote() for _ in range(count)]
-        told = {actor.facts.remote(): actor for actor in actors}
-        ready, late = ray.wait(list(told), num_returns=len(told), timeout=_START_SECONDS)
+        for _ in range(wanted - self.size()):
+            recruit = actor.options(**options).remote()
+            self._coming[recruit.facts.remote()] = _Recruit(recruit, time.monotonic() + _START_SECONDS)
+
+    def _welcome(self, seconds: float) -> None:
+        """Take in the workers that have started; give up those that did not in time."""
+        if not self._coming:
+            return
+        ready, _ = ray.wait(list(self._coming), num_returns=1, timeout=seconds)
         for ref in ready:
+            recruit = self._coming.pop(ref)
             try:
-                self._members.append(_Member(told[ref], ray.get(ref)))
+                self._members.append(_Member(recruit.actor, ray.get(ref)))
             except ray.exceptions.RayError as error:
-                if not self._members and ref == ready[-1]:
-                    raise HarnessError(f"a worker could not start: {' '.join(str(error).split())[-400:]}") from None
-        for ref in late:
-            ray.kill(told[ref])
+                self._trouble = " ".join(str(error).split())[-400:]
+        for ref, recruit in list(self._coming.items()):
+            if time.monotonic() > recruit.deadline:
+                del self._coming[ref]
+                ray.kill(recruit.actor)
+
+    def _idle_members(self, exclusive: bool) -> list[_Member]:
+        """Return the members that are free, or free on nodes where nothing runs."""
+        free = [m for m in self._members if m.running is None]
+        if not exclusive:
+            return free
+        busy = {m.facts["node"] for m in self._members if m.running is not None}
+        return [m for m in free if m.facts["node"] not in busy]
 
     def _free_members(self, task: Task) -> list[_Member]:
-        free = [m for m in self._members if m.running is None]
-        if task.exclusive:
-            busy = {m.facts["node"] for m in self._members if m.running is not None}
-            free = [m for m in free if m.facts["node"] not in busy]
+        free = self._idle_members(task.exclusive)
         if len(free) < task.ranks:
             raise UsageError(f"{task.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
         nodes = [m.facts["node"] for m in free]
@@ -180,7 +234,7 @@ class RayPool:
                 self._end(running, Failure("no-result", f"{running.task.label} ended without a result"))
             return
         except ray.exceptions.RayTaskError as error:
-            self._end(running, failure_of(error.cause if error.cause is not None else error))
+            self._end(running, self._judged(running, stream, error))
             return
         except ray.exceptions.RayError as error:
             self._end(running, Failure("worker-died", _death(running.task, error), lost=True))
@@ -191,12 +245,33 @@ class RayPool:
             self._release(running)
         self._happened.append(Happening(running.task, event, handle=ref, node=node))
 
+    def _judged(self, running: _Running, stream: Any, error: Any) -> Failure:
+        """Return what a rank's exception means: its own failure, lost inputs, or the death of another rank."""
+        cause = error.cause if error.cause is not None else error
+        if isinstance(cause, ray.exceptions.ObjectLostError):
+            return Failure("inputs-lost", f"what {running.task.label} needs was lost with the node that held it")
+        until = time.monotonic() + _FATE_SECONDS
+        others = [s for s in running.streams if s is not stream]
+        while others and time.monotonic() < until:
+            ready, _ = ray.wait(others, num_returns=1, timeout=max(until - time.monotonic(), 0.0))
+            for other in ready:
+                try:
+                    ray.get(next(other))
+                except ray.exceptions.RayTaskError:
+                    others.remove(other)
+                except StopIteration:
+                    others.remove(other)
+                except ray.exceptions.RayError as death:
+                    return Failure("worker-died", _death(running.task, death), lost=True)
+        return failure_of(cause)
+
     def _end(self, running: _Running, failure: Failure) -> None:
         """Report a failure; ranks share fate, so a group, or a worker that is gone, is replaced as a whole."""
         self._release(running)
-        if failure.lost or running.task.ranks > 1:
+        node = running.members[0].facts["node"]
+        if failure.lost or failure.kind == "out-of-memory" or running.task.ranks > 1:
             self._replace(running.members)
-        self._happened.append(Happening(running.task, failure, node=running.members[0].facts["node"]))
+        self._happened.append(Happening(running.task, failure, node=node))
 
     def _expire(self) -> None:
         for running in self._all_running():
@@ -213,11 +288,57 @@ class RayPool:
                 member.running = None
 
     def _replace(self, members: list[_Member]) -> None:
-        for member in members:
+        """Dismiss these members and all who were lost with their node; hire anew for what devices are left."""
+        self._cluster.insist()
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        lost = [m for m in self._members if m.running is None and m.facts["node"] not in alive]
+        for member in (*members, *lost):
             ray.kill(member.actor)
             if member in self._members:
                 self._members.remove(member)
-        self._hire(len(members))
+        self._hire()
+
+
+class _Cluster:
+    """Whether the cluster that this process has joined is still there. Ray itself would end the process."""
+
+    def __init__(self) -> None:
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self.place = host.strip("[]"), int(port)
+        self.gone = False
+        self._missed = 0
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look now and then; raise HarnessError after several looks that found nothing."""
+        if time.monotonic() - self._looked < (0.5 if self._missed else _LOOK_SECONDS):
+            return
+        self._missed = 0 if self._answers() else self._missed + 1
+        self._looked = time.monotonic()
+        if self._missed >= _GONE_AFTER:
+            self._give_up()
+
+    def insist(self) -> None:
+        """Look until the cluster answers; raise HarnessError if it does not."""
+        for _ in range(_GONE_AFTER):
+            if self._answers():
+                return
+            time.sleep(0.5)
+        self._give_up()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(self.place, timeout=_LOOK_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    def _give_up(self) -> None:
+        self.gone = True
+        raise HarnessError(
+            f"the Ray cluster at {self.place[0]}:{self.place[1]} is gone; what was finished is kept, "
+            "run again to continue, on this cluster or another"
+        )
 
 
 def connect(address: str | None) -> bool:
@@ -227,20 +348,42 @@ def connect(address: str | None) -> bool:
     """
     if ray.is_initialized():
         return False
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # local clusters have a token by default
     address = address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    if not address:
+    if address in (None, "", "local"):
         cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-        ray.init(num_cpus=cores, include_dashboard=False, **common)
+        _have_token()
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
         return True
+    if str(address).startswith("ray://"):
+        raise UsageError(
+            f"address is {address}; Ray's client protocol cannot stream what workers tell: run on a machine of the "
+            "cluster with --address HOST:6379, or use `oneclock submit --address http://HOST:8265`"
+        )
     root = Path(__file__).resolve().parents[2]
     env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
     try:
         ray.init(address=address, runtime_env=env, **common)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        ray.shutdown()
         reason = " ".join(str(error).split())[:200]
+        if "token" in reason.lower() or "auth" in reason.lower():
+            raise UsageError(
+                f"the Ray cluster at {address} refuses us ({reason}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            ) from None
         raise UsageError(f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`") from None
     return True
+
+
+def _have_token() -> None:
+    """Make a token for this process alone where Ray, which keeps a new one in ~/.ray, cannot write it."""
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    folder = Path.home() / ".ray"
+    if given or (folder / "auth_token").is_file():
+        return
+    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _death(task: Task, error: BaseException) -> str:
@@ -251,10 +394,8 @@ def _death(task: Task, error: BaseException) -> str:
 
 def _stack(facts: Mapping[str, Any]) -> str | None:
     """Return the innermost frames of a worker on this machine, by py-spy, which Ray brings along; None elsewhere."""
-    import shutil
-    import subprocess
-    import sys
-
+    if facts["node"] != ray.get_runtime_context().get_node_id():
+        return None
     spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")
     try:
         dump = subprocess.run([spy, "dump", "--pid", str(facts["pid"])], capture_output=True, text=True, timeout=10)

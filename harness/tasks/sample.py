@@ -109,7 +109,7 @@ class _Audit:
         flat = images.flatten(1)
         self.constant += int((flat == flat[:, :1]).all(1).sum())
         exact = flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
-        if exact is not None:
+        if exact is not None and self.sound:
             self.error += float((states - exact).double().square().sum())
             self.norm += float(exact.double().square().sum())
 
@@ -119,8 +119,8 @@ class _Audit:
             "first_not_finite": self.first_not_finite,
             "constant": self.constant,
             "wrong_shape": self.wrong_shape,
-            "squared_error": self.error if self.norm else None,
-            "squared_norm": self.norm if self.norm else None,
+            "squared_error": self.error if self.norm and self.sound else None,
+            "squared_norm": self.norm if self.norm and self.sound else None,
         }
 
 

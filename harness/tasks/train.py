@@ -64,12 +64,21 @@ def _advance(trainer: Trainer, train: TrainSpec, spent: float) -> Iterator[Event
         upto = min(trainer.step + chunk, train.steps, saved + train.checkpoint_every)
         done = trainer.advance(upto - trainer.step)
         yield Progress(done.step, train.steps, f"loss {done.loss:.4f}")
-        if time.perf_counter() - began < _SECONDS_BETWEEN_PROGRESS:
+        if _by_rank_0(time.perf_counter() - began, trainer.device) < _SECONDS_BETWEEN_PROGRESS:
             chunk *= 2
         if done.step == saved + train.checkpoint_every and done.step < train.steps:
             saved = done.step
             tensors, facts = trainer.state()
             yield Checkpoint(tensors, {**facts, "seconds": trainer.seconds + spent})
+
+
+def _by_rank_0(seconds: float, device: torch.device) -> float:
+    """Return rank 0's measurement on every rank: chunks of different lengths would deadlock the group."""
+    if torch.distributed.get_world_size() == 1:
+        return seconds
+    told = torch.tensor([seconds], dtype=torch.float64, device=device)
+    torch.distributed.broadcast(told, src=0)
+    return float(told)
 
 
 def _price(card: NetworkCard, data: Any, images: torch.Tensor, train: TrainSpec, seconds: float, loss: float) -> Any:

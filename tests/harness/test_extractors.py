@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -14,8 +18,16 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 import harness.metrics.extractors as extractors
 from harness.data.cards import load_card
 from harness.data.pixels import load_split
+from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.errors import StoreDamagedError, UsageError
-from harness.metrics.extractors import describe, extractor_facts, extractor_names, load_extractor
+from harness.identity import file_sha256
+from harness.metrics.extractors import Extractor, describe, extractor_facts, extractor_names, load_extractor
+from harness.metrics.frechet import ReferenceMoments, frechet_distance
+from harness.metrics.moments import Moments
+from harness.metrics.small_cnn import blur
+
+SHIPPED = {"digits-cnn": (8, 64), "cifar10-cnn": (32, 128)}  # pixels a side, features
+PICTURES = 4000
 
 
 @pytest.fixture(scope="module")
@@ -23,27 +35,69 @@ def digits() -> torch.Tensor:
     return torch.from_numpy(load_split(load_card("digits"), "test").images.copy())
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pixels:
+    """The first pictures of CIFAR-10's test split: decoding all of them would take a normal test too long."""
+    folder = Path(os.environ.get(DATA_SETTING, "absent")) / "cifar10"
+    files = sorted(folder.glob("**/test-*.parquet"))
+    if not files:
+        pytest.skip(f"no Parquet files of CIFAR-10 at hand: {DATA_SETTING} does not hold cifar10/test-*.parquet")
+    card, few = load_card("cifar10"), tmp_path_factory.mktemp("few")
+    with pq.ParquetFile(files[0]) as table:
+        pq.write_table(pa.Table.from_batches([next(table.iter_batches(PICTURES))]), few / "few.parquet")
+    reader = card.arguments.model_copy(update={"path": str(few)})
+    return reader.read(replace(card.target("test"), source="few.parquet", n=PICTURES))
+
+
+def blocks(side: int, n: int = 100) -> torch.Tensor:
+    """Return made-up colour images [n, 3, side, side] of two by two random blocks."""
+    colours = torch.randint(0, 256, (n, 3, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return colours.repeat_interleave(side // 2, 2).repeat_interleave(side // 2, 3)
+
+
 def test_every_name_is_described_in_one_line() -> None:
-    assert extractor_names() == ("digits-cnn", "inception-v3-compat", "pixels")
+    assert extractor_names() == ("cifar10-cnn", "digits-cnn", "inception-v3-compat", "pixels")
     assert [name for name, _ in describe()] == list(extractor_names())
     assert all("\n" not in line for _, line in describe())
 
 
-def test_the_facts_are_those_of_the_loaded_network(digits: torch.Tensor) -> None:
-    extractor, facts = load_extractor("digits-cnn"), extractor_facts("digits-cnn")
-    features = extractor(digits)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_facts_are_those_of_the_loaded_network(name: str) -> None:
+    extractor, facts = load_extractor(name), extractor_facts(name)
+    size, dim = SHIPPED[name]
+    features = extractor(blocks(size))
     assert (facts["layer"], facts["dim"], facts["sha256"]) == (extractor.layer, extractor.dim, extractor.sha256)
-    assert features.shape == (len(digits), 64)
+    assert features.shape == (100, dim) == (100, extractor.dim)
     assert features.dtype == torch.float32
+    assert (features.std(0) > 0).all()
 
 
-def test_digits_features_do_not_depend_on_the_batch(digits: torch.Tensor) -> None:
-    extractor = load_extractor("digits-cnn")
-    whole = extractor(digits)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_facts_file_pins_the_weights(name: str) -> None:
+    stem = extractors._WEIGHTS / name.replace("-", "_")
+    facts = tomllib.loads(stem.with_suffix(".toml").read_text(encoding="utf-8"))
+    weights = stem.with_suffix(".safetensors")
+    assert (facts["name"], facts["file"], facts["sha256"]) == (name, weights.name, file_sha256(weights))
+    assert weights.stat().st_size < 1.9e6
+
+
+def test_the_facts_of_cifar10_name_the_copy_of_the_data_and_the_floor() -> None:
+    facts = tomllib.loads((extractors._WEIGHTS / "cifar10_cnn.toml").read_text(encoding="utf-8"))
+    variant = load_card("cifar10").variants[facts["training"]["variant"]]
+    for split in ("train", "test"):
+        assert facts["training"][f"{split}_pixels_sha256"] == variant.sha256[split]
+    assert facts["training"]["test_accuracy"] > 0.6
+    assert facts["floor"]["test_to_train"] > 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_features_do_not_depend_on_the_batch(name: str) -> None:
+    extractor, images = load_extractor(name), blocks(SHIPPED[name][0], 300)
+    whole = extractor(images)
     for size in (1, 7, 64):
-        parts = torch.cat([extractor(part) for part in digits.split(size)])
+        parts = torch.cat([extractor(part) for part in images.split(size)])
         assert (parts - whole).abs().max() < 1e-6 * whole.abs().max()
-    assert torch.equal(extractor(digits), whole)
+    assert torch.equal(extractor(images), whole)
 
 
 def test_digits_features_name_the_digit() -> None:
@@ -55,9 +109,36 @@ def test_digits_features_name_the_digit() -> None:
     assert (logits.argmax(1).numpy() == split.labels).mean() > 0.95
 
 
-def test_grey_and_its_three_channel_copy_have_equal_features(digits: torch.Tensor) -> None:
-    extractor = load_extractor("digits-cnn")
-    assert torch.equal(extractor(digits), extractor(digits.repeat(1, 3, 1, 1)))
+def test_cifar10_features_name_the_class(pictures: Pixels) -> None:
+    network = load_extractor("cifar10-cnn")._network.network
+    logits = network(torch.from_numpy(pictures.images[:1000]).float())[0]
+    assert pictures.labels is not None
+    assert (logits.argmax(1).numpy() == pictures.labels[:1000]).mean() > 0.6
+
+
+def test_cifar10_features_react_to_the_faults_of_samplers(pictures: Pixels) -> None:
+    extractor = load_extractor("cifar10-cnn")
+    reference, rest = (torch.from_numpy(half) for half in np.split(pictures.images, 2))
+    to = ReferenceMoments.of(_moments(extractor, reference))
+    floor = frechet_distance(to, _moments(extractor, rest))
+    noise = 10 * torch.randn(rest.shape, generator=torch.Generator().manual_seed(0))
+    noisy = (rest + noise).clamp(0, 255).round().byte()
+    soft = blur(rest.float(), torch.full((len(rest), 1, 1, 1), 0.3), "replicate").round().byte()
+    assert pictures.labels is not None
+    of_nine = rest[torch.from_numpy(pictures.labels[len(reference) :] != 3)]
+    print(floor, [frechet_distance(to, _moments(extractor, x)) for x in (noisy, soft, of_nine)])
+    for spoilt in (noisy, soft, of_nine):
+        assert frechet_distance(to, _moments(extractor, spoilt)) > 2 * floor
+
+
+def _moments(extractor: Extractor, images: torch.Tensor) -> Moments:
+    return Moments.of(extractor(images).numpy())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_grey_and_its_three_channel_copy_have_equal_features(name: str) -> None:
+    extractor, grey = load_extractor(name), blocks(SHIPPED[name][0])[:, :1]
+    assert torch.equal(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
 
 
 def test_pixels_are_flattened_by_the_stated_rule(digits: torch.Tensor) -> None:
@@ -79,12 +160,13 @@ def test_autocast_of_the_caller_does_not_reach_the_features(digits: torch.Tensor
     assert torch.equal(inside, extractor(digits))
 
 
-def test_other_sizes_and_number_formats_are_refused(digits: torch.Tensor) -> None:
-    extractor = load_extractor("digits-cnn")
-    with pytest.raises(UsageError, match=r"found 9x8 images.*8x8 only"):
-        extractor(torch.zeros(1, 1, 9, 8, dtype=torch.uint8))
+@pytest.mark.parametrize("name", SHIPPED)
+def test_other_sizes_and_number_formats_are_refused(name: str) -> None:
+    extractor, size = load_extractor(name), SHIPPED[name][0]
+    with pytest.raises(UsageError, match=rf"found 9x{size} images.*{name} takes {size}x{size} only"):
+        extractor(torch.zeros(1, 1, 9, size, dtype=torch.uint8))
     with pytest.raises(ValueError, match="expected uint8"):
-        extractor(digits.float())
+        extractor(blocks(size).float())
 
 
 def test_unknown_names_and_unwanted_weights_are_refused(tmp_path: Path) -> None:
@@ -94,20 +176,21 @@ def test_unknown_names_and_unwanted_weights_are_refused(tmp_path: Path) -> None:
         extractor_facts("pixels", tmp_path / "weights.pth")
 
 
-def test_altered_shipped_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = extractor_facts("digits-cnn")["sha256"]
-    for name in ("digits_cnn.toml", "digits_cnn.safetensors"):
-        shutil.copy(extractors._WEIGHTS / name, tmp_path)
-    weights = tmp_path / "digits_cnn.safetensors"
+@pytest.mark.parametrize("name", SHIPPED)
+def test_altered_shipped_weights_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, stem = extractor_facts(name)["sha256"], name.replace("-", "_")
+    for file in (f"{stem}.toml", f"{stem}.safetensors"):
+        shutil.copy(extractors._WEIGHTS / file, tmp_path)
+    weights = tmp_path / f"{stem}.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     monkeypatch.setattr(extractors, "_WEIGHTS", tmp_path)
     with pytest.raises(StoreDamagedError, match=f"found SHA-256 [0-9a-f]{{64}}; expected {expected}"):
-        load_extractor("digits-cnn")
+        load_extractor(name)
     weights.unlink()
     with pytest.raises(StoreDamagedError, match="missing"):
-        load_extractor("digits-cnn")
+        load_extractor(name)
 
 
 def test_inception_asks_for_its_weights_and_checks_them(tmp_path: Path) -> None:
@@ -154,6 +237,8 @@ def test_inception_returns_the_pool_features_by_name(tmp_path: Path, monkeypatch
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_features_on_a_gpu_are_those_of_the_cpu(digits: torch.Tensor) -> None:
-    there, here = load_extractor("digits-cnn", device="cuda")(digits).cpu(), load_extractor("digits-cnn")(digits)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_features_on_a_gpu_are_those_of_the_cpu(name: str) -> None:
+    images = blocks(SHIPPED[name][0])
+    there, here = load_extractor(name, device="cuda")(images).cpu(), load_extractor(name)(images)
     assert (there - here).abs().max() < 1e-5 * here.abs().max()

@@ -1,0 +1,136 @@
+"""The pool on Ray gives what the pool in this process gives, whatever the number of workers, and replaces the dead."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from faulty import Counting, Ears, faulty, measure, only, suite
+
+from harness.engine import Engine, check_pool
+from harness.errors import UsageError
+from harness.planning import make_plan
+from harness.pools import Failure
+from harness.pools.ray import connect
+from harness.storage.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
+UNET = {
+    "dataset": "digits",
+    "network": "unet-tiny",
+    "precision": "float32",
+    "n_images": 80,
+    "networks": {"unet-tiny": {"train": {"steps": 5}}},
+}
+NET = {"steps": 60, "batch": 16, "checkpoint_every": 10}
+
+
+def hashes(found):
+    assert {row["reasons"] for row in found.values()} == {""}
+    return {name: row["images_sha256"] for name, row in found.items()}
+
+
+@pytest.fixture
+def narrowed(ray_pool):
+    """A function that leaves the shared pool a number of its workers for one test."""
+    everyone = list(ray_pool._members)
+
+    def narrow(count):
+        ray_pool._members[:] = everyone[:count]
+        return Counting(ray_pool)
+
+    yield narrow
+    ray_pool._members[:] = everyone
+
+
+def test_the_images_are_the_same_for_any_number_of_workers_and_in_this_process(tmp_path, narrowed):
+    trials = [{"solver": "heun", "steps": 2}]
+    here = hashes(measure(suite(trials, name="here", **UNET), tmp_path))
+    assert len(here) == 2
+    for count in (1, 2, 4):
+        pool = narrowed(count)
+        found = measure(suite(trials, name=f"workers-{count}", **UNET), tmp_path, pool)
+        assert hashes(found) == here, count
+        assert pool.most <= count
+    assert pool.most > 1
+
+
+def train(pool, folder, workers, ears=None, **spec):
+    """Train the tiny network on a pool; return its weights."""
+    wanted = suite([], **{**UNET, "networks": {"unet-tiny": {"train": {**NET, "workers": workers, **spec}}}})
+    plan = make_plan(wanted, pool.device_class, pool.device_name)
+    store = Store.create_or_open(folder / "tiny")
+    engine = Engine(plan, store, folder, pool, ears or Ears())
+    engine.finish([plan.trials[0].train])
+    return engine.blobs[True].get(plan.trials[0].train)[0]
+
+
+def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
+    one = train(ray_pool, tmp_path / "one", 1)
+    killed = []
+
+    def kill_rank_1(task, progress):
+        if progress.done >= 30 and not killed:
+            killed.append(progress.done)
+            ranks = next(m.running for m in ray_pool._members if m.running is not None)
+            os.kill(ranks.members[1].facts["pid"], signal.SIGKILL)
+
+    ears = Ears(kill_rank_1)
+    two = train(ray_pool, tmp_path / "two", 2, ears)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=0, atol=2e-3, err_msg=name)
+    assert any("the worker died" in s and "trying again (1 of 2)" in s for s in ears.said), ears.said
+    steps = [done for kind, done in ears.progress if kind == "train"]
+    again = steps[next(i for i in range(1, len(steps)) if steps[i] <= steps[i - 1]) :]
+    assert again[0] > 10, steps
+    assert again[-1] == 60, steps
+
+
+def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
+    with pytest.raises(Exception, match=r"train unet-tiny on digits needs 8 devices at once; the cluster offers 4"):
+        train(ray_pool, tmp_path, 8)
+    plan = make_plan(suite([]), ray_pool.device_class, ray_pool.device_name)
+    plan.trials[0].trial.parts["executor"].device_group = lambda: 5
+    with pytest.raises(UsageError, match="needs 5 devices at once; the cluster offers 4"):
+        check_pool(plan, ray_pool)
+
+
+def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
+    wanted = suite([faulty("kill", batch=1, marker=str(tmp_path / "struck"))])
+    pool, ears = Counting(ray_pool), Ears()
+    row = only(measure(wanted, tmp_path, pool, ears), "kill")
+    assert (row["verdict"], row["attempt"]) == ("VALID", 1)
+    assert sum("the worker died during sample" in s and "(1 of 2)" in s for s in ears.said) == 1
+    assert ray_pool.size() == 4
+    until = time.monotonic() + 60
+    while ray_pool.idle() < 4 and time.monotonic() < until:
+        ray_pool.wait(1)
+    assert ray_pool.idle() == 4
+
+
+def test_a_group_that_cannot_start_is_a_failure_of_its_task(ray_pool, tmp_path):
+    """The worker that is asked for a port dies before it answers."""
+    plan = make_plan(suite([], **UNET), ray_pool.device_class, ray_pool.device_name)
+    task = plan.tasks[plan.trials[0].train]
+    object.__setattr__(task, "ranks", 2)
+    for member in ray_pool._members:
+        os.kill(member.facts["pid"], signal.SIGKILL)
+    time.sleep(0.5)
+    ray_pool.start(task, {})
+    event = ray_pool.wait(1).event
+    assert isinstance(event, Failure)
+    assert (event.kind, event.lost) == ("worker-died", True)
+
+
+def test_a_joined_ray_is_not_ours_to_end(ray_pool):
+    assert connect(None) is False
+
+
+def test_addresses_that_cannot_work(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(UsageError, match="cannot stream"):
+        connect("ray://127.0.0.1:10001")

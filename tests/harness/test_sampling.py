@@ -1,0 +1,160 @@
+"""A sampler at work: everything that passes the network's boundary is counted, and images do not depend on company."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness.data.pixels import to_uint8
+from harness.network_cards import build_network, load_network_card
+from harness.sampling import Sampler, Work
+from harness.seeds import ImageNoise
+from methods.denoisers.full import Full
+from methods.executors.serial import Serial
+from methods.networks.base import DataShape, Network
+from methods.parts import BuiltDenoiser, Solver, Units
+from methods.schedules.edm import EDM
+from methods.solvers.ddim import DDIM
+from methods.solvers.ddpm import DDPM
+from methods.solvers.heun import Heun
+
+CPU = torch.device("cpu")
+
+
+def tiny(seed: int = 0) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(load_network_card("unet-tiny"), DataShape(1, 8))
+        for parameter in network.parameters():  # a fresh U-Net ends in zeros; here every weight must matter
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+    return network.eval()
+
+
+def sampler(
+    network: Network, solver: Solver | None = None, steps: int = 4, precision: str = "float32", **parts: Any
+) -> Sampler:
+    built = parts.pop("denoiser", None) or Full().build(network)
+    noise = ImageNoise("digits", 0, (1, 8, 8))
+    return Sampler(built, EDM().levels(steps, 0.002, 80.0), solver or DDIM(), Serial(), noise, CPU, precision)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return tiny()
+
+
+@pytest.mark.parametrize(("solver", "evaluations"), [(DDIM(), 1), (Heun(), 2), (DDPM(), 1)], ids=lambda v: str(v)[:9])
+def test_evaluations_are_counted_by_step_over_all_images(network: Network, solver: Solver, evaluations: int) -> None:
+    work = Work()
+    one = sampler(network, solver, steps=3)
+    one.run(range(5), work)
+    one.run(range(5, 7), work)
+    expected = {str(step): 7 * evaluations for step in range(3)}
+    assert work.facts()["evaluations"] == expected
+    assert work.facts()["units"] == {step: {"network": count} for step, count in expected.items()}
+    assert work.network_seconds > 0
+
+
+class Alternating(BuiltDenoiser):
+    """Counts a first unit for every row and a second one for odd rows."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        return self.network(x, sigma), {"first": 1, "second": torch.arange(len(x)) % 2}
+
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        return {}
+
+
+def test_units_are_counted_image_by_image(network: Network) -> None:
+    work = Work()
+    sampler(network, steps=2, denoiser=Alternating(network)).run(range(5), work)
+    assert work.facts()["units"] == {str(step): {"first": 5, "second": 2} for step in range(2)}
+
+
+def test_a_level_reaches_the_denoiser_as_float64_per_row(network: Network) -> None:
+    seen = []
+
+    class Looks(Alternating):
+        def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+            seen.append((step, sigma))
+            return super().__call__(x, sigma, step)
+
+    one = sampler(network, steps=3, denoiser=Looks(network))
+    one.run(range(2))
+    assert [step for step, _ in seen] == [0, 1, 2]
+    for step, sigma in seen:
+        assert sigma.dtype == torch.float64
+        assert sigma.tolist() == [one.sigmas[step]] * 2
+
+
+def test_a_start_is_the_noise_times_the_first_level(network: Network) -> None:
+    one = sampler(network)
+    torch.testing.assert_close(one.start([3, 1]), 80.0 * one.noise.initial([3, 1]), rtol=0, atol=0)
+
+
+def test_an_image_is_black_at_minus_one_white_at_one_and_rounded_between() -> None:
+    values = torch.tensor([-9.0, -1.0, -1 + 0.49 / 127.5, -1 + 0.51 / 127.5, 0.0, 1 - 0.51 / 127.5, 1.0, 9.0])
+    assert to_uint8(values).tolist() == [0, 0, 0, 1, 128, 254, 255, 255]
+
+
+def test_images_are_the_rounded_states(network: Network) -> None:
+    one = sampler(network)
+    images = one.images(range(3))
+    assert images.dtype == torch.uint8
+    assert images.shape == (3, 1, 8, 8)
+    assert torch.equal(images, to_uint8(one.run(range(3))))
+
+
+def test_double_precision_runs_in_float64_and_agrees_with_float32(network: Network) -> None:
+    double = sampler(tiny().double(), precision="float64").run(range(4))
+    assert double.dtype == torch.float64
+    single = sampler(network).run(range(4))
+    assert single.dtype == torch.float32
+    error = float((single.double() - double).abs().max())
+    assert 0 < error < 1e-3
+
+
+def test_bfloat16_rounds_the_network_and_not_the_state(network: Network) -> None:
+    rounded = sampler(network, precision="bfloat16").run(range(4))
+    assert rounded.dtype == torch.float32
+    error = float((rounded - sampler(network).run(range(4))).abs().max())
+    assert 1e-4 < error < 1.0
+
+
+def test_an_image_is_the_same_bytes_in_every_batch_of_one_size(network: Network) -> None:
+    one = sampler(network, DDPM(), steps=6)
+    first = one.images(range(10, 18))
+    assert torch.equal(one.images(range(10, 18)), first)
+    assert torch.equal(one.images([17, 40, 41, 42, 43, 44, 45, 10])[[7, 0]], first[[0, 7]])
+
+
+def test_an_image_differs_by_one_level_in_few_pixels_across_batch_sizes(network: Network) -> None:
+    one = sampler(network, steps=10)
+    together = one.images(range(48)).int()
+    alone = torch.cat([one.images([index]) for index in range(48)]).int()
+    difference = (together - alone).abs()
+    assert int(difference.max()) <= 1
+    assert float((difference > 0).float().mean()) <= 0.02
+    assert float(together.float().std()) > 10  # the images are not all alike, so the comparison means something
+
+
+def test_a_stochastic_solver_adds_the_noise_of_its_image_and_step(network: Network) -> None:
+    one = sampler(network, DDPM(), steps=5)
+    assert torch.equal(one.images([4, 9, 2]), one.images([4, 9, 2]))
+    np.testing.assert_allclose(one.run([9, 2, 4])[0], one.run([4, 9, 2])[1], atol=1e-4)
+
+
+def test_sampling_leaves_the_global_generator_and_no_gradients(network: Network) -> None:
+    state = torch.get_rng_state()
+    final = sampler(network, DDPM()).run(range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not final.requires_grad

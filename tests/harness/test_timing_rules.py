@@ -1,0 +1,67 @@
+"""Intervals of repetitions: order statistics as in the textbook, paired ratios, and when a clock is steady."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from harness.timing_rules import TIERS, median_interval, ratio_interval, steady
+
+
+@pytest.mark.parametrize(("n", "low", "high"), [(6, 1, 6), (10, 2, 9), (20, 6, 15), (30, 10, 21)])
+def test_interval_of_the_median_is_the_textbooks_pair_of_order_statistics(n: int, low: int, high: int) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    assert median_interval(values) == (low, high)
+
+
+@pytest.mark.parametrize("n", range(6, 80))
+def test_interval_of_the_median_covers_95_percent_and_no_narrower_one_does(n: int) -> None:
+    found = median_interval(np.arange(1.0, n + 1))
+    assert found is not None
+    rank = int(found[0])
+    assert found[1] == n + 1 - rank
+    assert 1 - 2 * binom.cdf(rank - 1, n, 0.5) >= 0.95
+    assert 1 - 2 * binom.cdf(rank, n, 0.5) < 0.95
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_fewer_than_six_values_have_no_interval(n: int) -> None:
+    assert median_interval(np.ones(n)) is None
+
+
+def test_ratio_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:
+    rng, hits = np.random.default_rng(3), 0
+    for _ in range(200):
+        _, low, high = ratio_interval(np.exp(rng.normal(np.log(1.7), 0.1, size=25)), draws=400)
+        hits += low <= 1.7 <= high
+    assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_ratio_interval_is_the_median_of_pairs_and_the_same_every_time() -> None:
+    ratios = np.array([2.0, 1.0, 4.0, 2.5, 1.5, 3.0, 2.0])
+    assert ratio_interval(ratios) == ratio_interval(ratios)
+    middle, low, high = ratio_interval(ratios)
+    assert middle == 2.0
+    assert low <= middle <= high
+
+
+def test_equal_pairs_have_an_interval_of_no_width() -> None:
+    assert ratio_interval(np.full(6, 1.25)) == (1.25, 1.25, 1.25)
+
+
+def test_steady_wants_two_windows_of_three_within_two_percent() -> None:
+    assert not steady([1.0] * 5)
+    assert steady([1.0] * 6)
+    assert steady([9.0, 5.0, 1.0, 1.0, 1.0, 1.015, 1.015, 1.015])
+    assert not steady([1.0, 1.0, 1.0, 1.03, 1.03, 1.03])
+    assert not steady([1.03, 1.03, 1.03, 1.0, 1.0, 1.0])
+    assert steady([1.0, 1.0, 7.0, 1.0, 7.0, 1.0])  # one outlier in a window moves no median
+
+
+def test_every_tier_reads_often_enough_for_an_interval() -> None:
+    for tier in TIERS.values():
+        assert median_interval(np.arange(float(tier.rounds))) is not None
+    assert TIERS["paper"].rounds >= 64
+    assert TIERS["paper"].seconds >= 60
+    assert TIERS["quick"].rounds >= 11
