@@ -43,7 +43,7 @@ def validated(model: type[Model], tables: Any, where: str) -> Model:
 
 def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
     place = tuple(fault["loc"])
-    kept = _written(place[:-1], tables) + [place[-1]] if fault["type"] == "missing" else _written(place, tables)
+    kept = [*_written(place[:-1], tables), place[-1]] if fault["type"] == "missing" else _written(place, tables)
     field = ".".join(map(str, kept))
     if fault["type"] == "extra_forbidden":
         return f'unknown key "{field[:80]}"{did_you_mean(str(place[-1]), _known_keys(model, place[:-1]))}'

@@ -1,6 +1,6 @@
-"""Its presence puts this folder on the import path, so that tests share `tables`, the synthetic rows.
+"""What all tests share: one Ray of four cores for those marked `ray`, and how they are dealt to two processes.
 
-All tests marked `ray` share one Ray of four cores and one pool on it.
+`make test` runs two pytest processes. The tests of a file stay together, those marked `ray` all in one process.
 """
 
 import os
@@ -9,6 +9,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """Group tests for `--dist loadgroup`."""
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

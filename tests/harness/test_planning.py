@@ -1,4 +1,4 @@
-"""Identities: equal for equal results, different for each thing that decides one; and what a plan shares and refuses."""
+"""Identities: equal for equal results, different for each thing that decides one; what a plan shares and refuses."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_tolerances_are_tight_enough_to_tell_the_schedules_apart() -> None:
             for slack in [k["absolute"] + k["relative"] * k["value"]]
         )
         assert len(bands) == 3
-        assert all(below[1] < above[0] for below, above in zip(bands, bands[1:], strict=False))
+        assert all(below[1] < above[0] for below, above in pairwise(bands))
 
 
 def test_the_floor_is_near_the_second_order_bias_of_two_unequal_gaussians() -> None:
