@@ -30,7 +30,7 @@ def finished_tables(
     """
     trial, suite = planned.trial, plan.suite
     shards = [results[s] for s in planned.shards]
-    score, clock_score = _facts(results, planned.score), _clock_score(planned, plan, results)
+    score, clock_score = _facts(results, planned.score), _facts(results, planned.clock_score)
     timing = results[planned.time]
     work = _work(trial, shards)
     row = {
@@ -38,7 +38,7 @@ def finished_tables(
         **provenance,
         **work["row"],
         **_quality(score),
-        **_difference(planned, plan, results, score),
+        **_difference(planned, results, score),
         **_truncation(shards),
         **_times(timing, suite),
         **_price(planned, results),
@@ -103,10 +103,6 @@ def _facts(results: Mapping[str, Facts], task_id: str) -> Facts:
     return results.get(task_id, {})
 
 
-def _clock_score(planned: PlannedTrial, plan: Plan, results: Mapping[str, Facts]) -> Facts:
-    return next((_facts(results, p.score) for p in plan.trials if p.id == planned.clock_trial_id), {})
-
-
 def _work(trial: Trial, shards: Sequence[Facts]) -> dict[str, Any]:
     """Return NFE and FLOPs per image, in all and by step: the log of what ran times the table of what a unit costs."""
     cost = shards[0]["cost"]
@@ -161,10 +157,10 @@ def _quality(score: Facts) -> dict[str, Any]:
     return {name: score.get(name) for name in (*names, "images_sha256")}
 
 
-def _difference(planned: PlannedTrial, plan: Plan, results: Mapping[str, Facts], score: Facts) -> dict[str, Any]:
+def _difference(planned: PlannedTrial, results: Mapping[str, Facts], score: Facts) -> dict[str, Any]:
     """Return fid minus the baseline's at the same NFE with its paired interval; nothing for the baseline itself."""
-    other = next((p for p in plan.trials if p.id == planned.baseline_trial_id), None)
-    theirs = _facts(results, other.score) if other is not None and other.id != planned.id else {}
+    apart = planned.baseline_score is not None and planned.baseline_score != planned.score
+    theirs = _facts(results, planned.baseline_score) if apart and planned.baseline_score else {}
     if score.get("fid") is None or theirs.get("fid") is None or not score.get("replicates"):
         return {}
     mine = [r["fid"] for r in score["replicates"]]

@@ -98,7 +98,7 @@ class Engine:
         return rows
 
     def _commit_possible(self, todo: list[PlannedTrial]) -> bool:
-        return any(all(t in self.facts or t in self.failed for t in (p.score, p.time, *p.shards)) for p in todo)
+        return any(all(t in self.facts or t in self.failed for t in p.needs) for p in todo)
 
     def _recall(self) -> None:
         """Remember the facts of every finished task of the plan."""
@@ -131,8 +131,8 @@ class Engine:
 
         The shards are named too: the row needs their facts even where the score is already there.
         """
-        scores = [task_id for planned in todo for task_id in (planned.score, *planned.shards)]
-        return self._wanted([*scores, *(planned.time for planned in todo)])
+        first = [task_id for planned in todo for task_id in planned.needs if task_id != planned.time]
+        return self._wanted([*first, *(planned.time for planned in todo)])
 
     def _wanted(self, task_ids: list[str]) -> dict[str, Task]:
         """Return the unfinished tasks among these and all that they need, needs first."""
@@ -292,11 +292,11 @@ class Engine:
     def _commit_ready(self, todo: list[PlannedTrial], rows: list[Mapping[str, Any]]) -> list[PlannedTrial]:
         left = []
         for planned in todo:
-            needs = [planned.score, planned.time, *planned.shards]
-            failure = next((self.failed[t] for t in needs if t in self.failed), None)
+            own = (planned.score, planned.time, *planned.shards)
+            failure = next((self.failed[t] for t in own if t in self.failed), None)
             if failure is not None:
                 self._commit_failed(planned, failure, rows)
-            elif all(t in self.facts for t in needs):
+            elif all(t in self.facts or t in self.failed for t in planned.needs):
                 self._commit(planned, rows)
             else:
                 left.append(planned)

@@ -37,8 +37,16 @@ class PlannedTrial:
     score: str
     time: str
     clock_trial_id: str
+    clock_score: str
     baseline_trial_id: str | None
+    baseline_score: str | None
     is_baseline: bool
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the tasks whose facts the row is made of, those of the trials it is compared with included."""
+        compared = (self.clock_score, *((self.baseline_score,) if self.baseline_score else ()))
+        return (self.score, *self.shards, *compared, self.time)
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,16 @@ class _Planner:
             raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {_repeated(trials)}; remove one of them')
         self._check_names(trials)
         clocks = self._clocks(trials)
-        ids = {id(t): self._trial_id(t, clocks[_cell(t)]) for t in trials}
-        curve = {(_cell(t), t.steps): ids[id(t)] for t in trials if self._on_curve(t)}
+        ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}
+        curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
         chosen = [t for t in trials if only is None or _matches(t, only)]
         if not chosen:
             names = ", ".join(sorted({t.method for t in trials}))
             raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials; methods here: {names}')
         planned = []
         for trial in chosen:
-            clock = clocks[_cell(trial)]
-            at_same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
-            planned.append(self._planned(trial, ids[id(trial)], clock, ids[id(clock)], at_same_nfe))
+            same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
+            planned.append(self._planned(trial, clocks[trial.dataset.name], same_nfe, ids))
         return Plan(self.suite, tuple(planned), self.book.tasks, self.device_class)
 
     def _expand(self, entry: TrialEntry) -> Iterable[Trial]:
@@ -159,16 +166,16 @@ class _Planner:
                 wanted = f"{expected.dataset} {expected.method} {expected.steps}"
                 raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
 
-    def _clocks(self, trials: list[Trial]) -> dict[tuple[str, int], Trial]:
-        """Return, per data set and seed set, the baseline at the clock's step count; it must be among the trials."""
-        clocks: dict[tuple[str, int], Trial] = {}
+    def _clocks(self, trials: list[Trial]) -> dict[str, Trial]:
+        """Return, per data set, the baseline at the clock's step count, of the first seed set; it must be a trial."""
+        clocks: dict[str, Trial] = {}
         steps = self.suite.baseline.clock_steps
-        for trial in trials:
+        for trial in sorted(trials, key=lambda t: t.seed_set):
             if self._on_curve(trial) and trial.steps == steps:
-                clocks[_cell(trial)] = trial
-        missing = {_cell(t) for t in trials} - clocks.keys()
+                clocks.setdefault(trial.dataset.name, trial)
+        missing = {t.dataset.name for t in trials} - clocks.keys()
         if missing:
-            dataset = sorted(missing)[0][0]
+            dataset = min(missing)
             raise UsageError(
                 f'suite "{self.suite.name}" names a baseline with clock_steps = {steps} that is not among its trials '
                 f'on "{dataset}"; add that trial or change [baseline]'
@@ -196,22 +203,24 @@ class _Planner:
             }
         )
 
-    def _planned(self, trial: Trial, trial_id: str, clock: Trial, clock_id: str, same_nfe: str | None) -> PlannedTrial:
+    def _planned(self, trial: Trial, clock: Trial, same_nfe: Trial | None, ids: Mapping[int, str]) -> PlannedTrial:
         shards = self.book.shards(trial)
         reference = self.book.reference(trial.dataset)
         score = self.book.score(trial)
         train = self.book.train(trial.dataset, trial.network)
         return PlannedTrial(
             trial=trial,
-            id=trial_id,
+            id=ids[id(trial)],
             train=train.id if train else None,
             prepares=tuple(trial.artifacts.values()),
             reference=reference.id,
             shards=tuple(s.id for s in shards),
             score=score.id,
             time=self.book.time(trial, clock).id,
-            clock_trial_id=clock_id,
-            baseline_trial_id=same_nfe,
+            clock_trial_id=ids[id(clock)],
+            clock_score=self.book.score(clock).id,
+            baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
+            baseline_score=self.book.score(same_nfe).id if same_nfe else None,
             is_baseline=self._on_curve(trial),
         )
 

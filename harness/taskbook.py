@@ -14,11 +14,15 @@ from harness.registry import registry, source_sha256
 from harness.suite import Suite
 from harness.tasks import Task
 from harness.train_spec import TrainSpec
-from harness.trial import Trial, library_versions
+from harness.trial import Trial, library_versions, own_sha256
 from methods.parts import Method
 
 _SHARD_BATCHES = 5
 _GROUPS = 20
+_SCORING = tuple(
+    f"metrics/{name}.py" for name in ("quality", "frechet", "moments", "jackknife", "kernel_distance", "feature_stream")
+)
+_TIMING = ("tasks/time.py", "device.py", "timing_rules.py")
 
 
 class TaskBook:
@@ -75,7 +79,7 @@ class TaskBook:
             "dataset": card.model_dump(mode="json"),
             "network": net.model_dump(mode="json"),
         }
-        facts = {"weights": file_sha256(path), "family": net.family, "params": net.params}
+        facts = {"weights": file_sha256(path), "family": net.family, "params": net.params, "dataset": card.name}
         return self._add(Task(identity(facts), "weights", f"check the weights of {net.name}", spec))
 
     def exact_id(self, card: DatasetCard, net: NetworkCard) -> str:
@@ -170,6 +174,7 @@ class TaskBook:
                 "images": trial.images_id(),
                 "n": trial.n_images,
                 "groups": _GROUPS,
+                "source": own_sha256(_SCORING),
                 "reference": self.reference(trial.dataset).id,
             }
         )
@@ -181,6 +186,7 @@ class TaskBook:
                 "kind": "time",
                 "images": trial.images_id(),
                 "clock": clock.images_id(),
+                "source": own_sha256(_TIMING),
                 "timing": self.suite.timing.model_dump(mode="json"),
                 "device": self.device_name,
                 "n": trial.n_images,

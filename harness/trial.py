@@ -97,7 +97,7 @@ class Trial:
                 "network_source": source_sha256(registry().network(self.network.family)),
                 "parts": self.parts_facts(),
                 "sources": sources,
-                "engine": engine_sha256(),
+                "engine": own_sha256(_ENGINE),
                 "steps": self.steps,
                 "precision": self.precision,
                 "batch": self.batch,
@@ -130,10 +130,10 @@ def library_versions() -> dict[str, str]:
 
 
 @cache
-def engine_sha256() -> str:
-    """Return the SHA-256 over the harness's own files that decide the images."""
+def own_sha256(names: tuple[str, ...]) -> str:
+    """Return the SHA-256 over files of the harness itself, named relative to it."""
     digest = hashlib.sha256()
-    for name in _ENGINE:
+    for name in names:
         source = (Path(__file__).parent / name).read_bytes()
         digest.update(f"{name}:{len(source)}:".encode() + source)
     return digest.hexdigest()

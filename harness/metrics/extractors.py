@@ -44,8 +44,8 @@ _KINDS = {
         "hidden",
         128,
         256,
-        "128 features of a small CNN for 32x32 photographs, trained on a JPEG quality 75 copy of CIFAR-10; ships with the "
-        "project; its distance is not the literature's FID",
+        "128 features of a small CNN for 32x32 photographs, trained on a JPEG quality 75 copy of CIFAR-10; ships with "
+        "the project; its distance is not the literature's FID",
     ),
     "digits-cnn": _Kind("hidden", 64, 512, "64 features of a small CNN for 8x8 digits; ships with the project"),
     "inception-v3-compat": _Kind(

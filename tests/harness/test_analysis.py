@@ -11,7 +11,7 @@ import pytest
 import tables
 from pandas import DataFrame
 
-from harness import equal_quality as eq
+from harness.report import equal_quality as eq
 from harness.report.analysis import NO_SAVING, THE_CLOCK, derive
 from harness.report.pareto import pareto_front
 from harness.report.rows import last_attempts, typed
