@@ -36,6 +36,10 @@ class StorageFullError(HarnessError):
     exit_code = 5
 
 
+class Terminated(SystemExit):
+    """A signal ends this process; unlike the exit() of a plug-in, it is nobody's to catch."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "x"?` for the nearest known name, or the list of names when none is near."""
     choices = sorted(known)

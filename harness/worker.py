@@ -127,7 +127,7 @@ def fix_numerics(device: torch.device, threads: int) -> None:
 def _process_put_back() -> Iterator[None]:
     """Put back folder, variables and torch's global settings: methods are other people's code."""
     folder, variables = Path.cwd(), dict(os.environ)
-    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         yield
     finally:
@@ -135,6 +135,7 @@ def _process_put_back() -> Iterator[None]:
         for name in set(os.environ) - set(variables):
             del os.environ[name]
         os.environ.update(variables)
+        torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
         torch.use_deterministic_algorithms(False)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from harness.device import device_name
+from harness.errors import Terminated
 from harness.pools import Failure, Happening
 from harness.tasks import Event, Result, Task
 from harness.worker import Worker
@@ -45,6 +46,8 @@ class LocalPool:
         except StopIteration:
             self._running = None
             return Happening(task, Failure("no-result", f"{task.label} ended without a result"))
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its task, not the run
             self._running = None
             return Happening(task, failure_of(error))

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from harness.errors import LockedError, UsageError
+from harness.errors import LockedError, Terminated, UsageError
 from harness.identity import canonical_json
 from harness.storage.atomic import publish, read_regular, storage_errors, temp_name
 
@@ -119,7 +119,7 @@ class RunLock:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _own_facts(interval: float) -> dict[str, Any]:

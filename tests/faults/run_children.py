@@ -19,10 +19,11 @@ from faulty import faulty, suite
 
 from harness.api import run
 from harness.cli import main as command_line
+from harness.deepspeed_start import load_deepspeed
 from harness.pools.local import LocalPool
 
 WANTED = [{"solver": "heun", "steps": 2}, {"solver": "ddim", "steps": [3, 4]}]
-NET = {"train": {"steps": 400, "batch": 16, "checkpoint_every": 20}}
+NET = {"train": {"steps": 120, "batch": 16, "checkpoint_every": 20}}
 
 
 def driver(folder: Path, wanted: Any) -> int:
@@ -114,6 +115,7 @@ def training(folder: Path, rounds: int) -> Any:
     wanted = suite(
         [], dataset="digits", network="unet-tiny", precision="float32", networks={"unet-tiny": NET}, n_images=80
     )
+    load_deepspeed("cpu")  # once, for both drivers
     pid = driver(folder, wanted)
     kept = appears(folder / "zoo", "*-partial.safetensors", 60)
     os.kill(pid, signal.SIGKILL)
@@ -130,7 +132,7 @@ def remote(folder: Path, rounds: int) -> Any:
     (folder.parent / "connected").touch()
     assert appears(folder.parent, "go", 60)
     for name in ("loses-a-node", "loses-all"):
-        wanted = suite([faulty("slow", batch=-1)], name=name, n_images=200, batch=10)
+        wanted = suite([faulty("slow", batch=-1)], name=name, n_images=400, batch=10)
         app.app = lambda standalone_mode, wanted=wanted: _run(folder, wanted, RayPool)
         command_line()
         print(name, "ended", file=sys.stderr, flush=True)

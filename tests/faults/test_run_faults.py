@@ -74,11 +74,10 @@ def test_a_worker_that_always_dies_costs_its_own_trial_alone(tmp_path, ray_pool,
 @pytest.mark.ray
 def test_a_hang_ends_at_its_deadline_and_the_device_serves_on(tmp_path, ray_pool, baseline):
     began = time.monotonic()
-    wanted = suite([faulty("hang")], deadline_seconds=8.0)
-    found = measure(wanted, tmp_path, Counting(ray_pool))
+    found = measure(suite([faulty("hang")]), tmp_path, Counting(ray_pool), patience=3.0)
     reasons = only(found, "hang")["reasons"]
     assert reasons.startswith("failed(timeout): sample gaussian analytic faulty")
-    assert "deadline of 8 s" in reasons
+    assert "deadline of 3 s" in reasons
     assert unharmed(found, baseline)
     assert time.monotonic() - began < 60
     assert no_children()
@@ -119,7 +118,6 @@ def test_what_a_plug_in_changes_of_the_process_is_put_back(tmp_path, monkeypatch
         ("nan", "finished", "nan-samples: 10 of 40 images hold NaN or infinity, the first is 10"),
         ("raise", "failed", "failed(RuntimeError): the plug-in's own mistake"),
         ("memory", "failed", "failed(out-of-memory): needed 8 bytes, 4 free (attempt 2)"),
-        ("exit", "failed", "failed(worker-died): the worker died during sample"),
     ],
 )
 def test_a_failure_is_a_row_with_its_reason(tmp_path, ray_pool, baseline, fault, status, reason):
@@ -190,8 +188,8 @@ def test_a_cluster_that_loses_a_node_then_all_nodes(tmp_path, plugin_path):
     assert log.count("oneclock: the Ray cluster at") == 1, log[-3000:]
     assert "is gone; what was finished is kept" in log
     assert not (tmp_path / "results" / "loses-all" / "run.lock").exists()
-    wanted = suite([faulty("slow", batch=-1)], name="loses-all", n_images=200, batch=10)
+    wanted = suite([faulty("slow", batch=-1)], name="loses-all", n_images=400, batch=10)
     pool = Counting(LocalPool())
     resumed = measure(wanted, tmp_path / "results", pool)
     assert {row["verdict"] for row in resumed.values()} == {"VALID"}
-    assert sum(label.startswith("sample") for label in pool.started) < 8
+    assert sum(label.startswith("sample") for label in pool.started) < 16
