@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.deepspeed_start import load_deepspeed
+from harness.training.deepspeed_start import load_deepspeed
 from methods.networks.base import DataShape, Network
 
 _PATCHED_IN_TORCH = ("matmul", "mm", "bmm", "addmm", "mul", "add", "einsum", "baddbmm")

@@ -12,7 +12,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.registry import parameter_sentence, registry
 from harness.toml_files import read_toml, validated
-from harness.train_spec import TrainSpec
+from harness.training.spec import TrainSpec
 from methods.networks.base import DataShape, Network
 
 CARDS = Path(__file__).resolve().parents[1] / "methods" / "networks" / "cards"

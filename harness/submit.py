@@ -33,7 +33,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness import api
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
-from harness.pools.ray import EXCLUDES
+from harness.pools.cluster import EXCLUDES
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
 from harness.storage.store import Store

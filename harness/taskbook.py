@@ -13,7 +13,7 @@ from harness.network_cards import NetworkCard
 from harness.registry import registry, source_sha256
 from harness.suite import Suite
 from harness.tasks import Task
-from harness.train_spec import TrainSpec
+from harness.training.spec import TrainSpec
 from harness.trial import Trial, library_versions, own_sha256
 from methods.parts import Method
 

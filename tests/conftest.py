@@ -31,7 +31,8 @@ def ray_pool(plugin_path):
     """Four workers on a Ray of this machine."""
     import ray
 
-    from harness.pools.ray import RayPool, connect
+    from harness.pools.cluster import connect
+    from harness.pools.ray import RayPool
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", plugin_path)

@@ -102,7 +102,7 @@ def train(
     settings: Settings = None,
 ) -> None:
     """Train a network on a data set and keep its weights for every suite; prints where they are."""
-    from harness.training_run import train_network
+    from harness.training.run import train_network
 
     typer.echo(train_network(dataset, network, settings or [], address, results))
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.metrics.small_cnn import SmallCnn, blur
-
-__all__ = ["DigitsNetwork", "blur"]
+from harness.metrics.small_cnn import SmallCnn
 
 
 class DigitsNetwork(SmallCnn):

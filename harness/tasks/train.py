@@ -15,8 +15,8 @@ from harness.data.cards import DatasetCard
 from harness.flops import cross_check, training_flops
 from harness.network_cards import NetworkCard, build_network
 from harness.tasks import Checkpoint, Event, Progress, Result
-from harness.train_spec import TrainSpec
-from harness.training import Trainer
+from harness.training.spec import TrainSpec
+from harness.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from harness.worker import Worker

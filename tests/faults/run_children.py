@@ -19,8 +19,8 @@ from faulty import faulty, suite
 
 from harness.api import run
 from harness.cli import main as command_line
-from harness.deepspeed_start import load_deepspeed
 from harness.pools.local import LocalPool
+from harness.training.deepspeed_start import load_deepspeed
 
 WANTED = [{"solver": "heun", "steps": 2}, {"solver": "ddim", "steps": [3, 4]}]
 NET = {"train": {"steps": 120, "batch": 16, "checkpoint_every": 20}}
@@ -126,7 +126,8 @@ def training(folder: Path, rounds: int) -> Any:
 def remote(folder: Path, rounds: int) -> Any:
     """Be the driver of two runs on the cluster whose address the file `address` holds."""
     import harness.cli.app as app
-    from harness.pools.ray import RayPool, connect
+    from harness.pools.cluster import connect
+    from harness.pools.ray import RayPool
 
     connect((folder.parent / "address").read_text())
     (folder.parent / "connected").touch()

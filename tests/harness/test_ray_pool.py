@@ -12,7 +12,7 @@ from harness.engine import Engine, check_pool
 from harness.errors import UsageError
 from harness.planning import make_plan
 from harness.pools import Failure
-from harness.pools.ray import connect
+from harness.pools.cluster import connect
 from harness.storage.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]

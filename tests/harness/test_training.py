@@ -18,9 +18,9 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.network_cards import build_network, load_network_card
-from harness.train_spec import TrainSpec
-from harness.training import Trainer
-from harness.training_batches import Batches
+from harness.training.batches import Batches
+from harness.training.spec import TrainSpec
+from harness.training.trainer import Trainer
 from methods.networks.base import DataShape, Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,8 @@ import json, sys, torch
 torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {here!r}]
 from test_training import IMAGES, fresh
-from harness.training import Trainer
-from harness.train_spec import TrainSpec
+from harness.training.trainer import Trainer
+from harness.training.spec import TrainSpec
 import numpy as np
 rank, world, port, spec, out, resume = json.loads(sys.argv[1])
 trainer = Trainer(fresh(), IMAGES, TrainSpec(**spec), rank, world, port=port)

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
 from harness.errors import HarnessError
-from harness.train_spec import TrainSpec
-from harness.training_batches import Batches
-from harness.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
+from harness.training.batches import Batches
+from harness.training.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
+from harness.training.spec import TrainSpec
+from harness.training.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 

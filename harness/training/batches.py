@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.train_spec import TrainSpec
+from harness.training.spec import TrainSpec
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 

@@ -1,0 +1,1 @@
+"""Training through DeepSpeed: what is trained and how, one rank of it, and the verb `train`."""
