@@ -22,6 +22,7 @@ _GROUPS = 20
 _SCORING = tuple(
     f"metrics/{name}.py" for name in ("quality", "frechet", "moments", "jackknife", "kernel_distance", "feature_stream")
 )
+_TRAINING = ("training/trainer.py", "training/batches.py", "training/spec.py")
 _TIMING = ("tasks/time.py", "device.py", "timing_rules.py")
 
 
@@ -57,6 +58,7 @@ class TaskBook:
             "params": net.params,
             "train": decisive(net.train),
             "source": source_sha256(family),
+            "trainer": own_sha256(_TRAINING),
             "device": self.device_class.partition(":")[0],
             "libraries": library_versions(),
         }
