@@ -10,7 +10,7 @@ HARNESS := $(BIN)/python -m harness
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install benchmark plan report test lint format submit doctor bench clean
+.PHONY: help install benchmark plan report test test-all lint format submit doctor bench clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -39,6 +39,9 @@ submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at 
 	$(HARNESS) submit $(SUITE) --address $(ADDRESS) --results $(RESULTS)
 
 test: install  ## the test suite (CPU, minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "not slow"
+
+test-all: install  ## the same with the slow tests: real clusters, ZeRO stages, all of CIFAR-10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12
 
 lint: install  ## ruff and mypy
