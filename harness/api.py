@@ -107,7 +107,8 @@ def run(
     planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
     with RunLock(store.folder), Screen(quiet) as screen:
-        if planned is not None and all(p.id in store.finished() for p in planned.trials):
+        finished = store.finished()
+        if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
             with _workers(pool, address, wanted) as workers:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
-from diffusers import UNet2DModel
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -63,6 +62,8 @@ class UNet(Network):
         if data.resolution % factor:
             raise ValueError(f"resolution {data.resolution} is not divisible by {factor}, which this U-Net needs")
         self.edm = Edm(params.sigma_data, params.p_mean, params.p_std)
+        from diffusers import UNet2DModel  # here, because it costs seconds that a plan or a report need not pay
+
         self.inner = UNet2DModel(**_diffusers_config(params, data))
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:

@@ -142,9 +142,9 @@ def test_500_tiny_trials_keep_the_tasks_in_flight_bounded(tmp_path, ray_pool):
 
 
 def test_drivers_killed_at_random_lose_and_double_nothing(tmp_path, plugin_path):
-    codes = script("run_children.py", "kills", tmp_path / "results", 6, path=plugin_path, seconds=120)
+    codes = script("run_children.py", "kills", tmp_path / "results", 4, path=plugin_path, seconds=120)
     assert codes[-1] == 0, (tmp_path / "log").read_text()[-2000:]
-    assert codes.count(-9) >= 4
+    assert codes.count(-9) >= 3
     store = Store(tmp_path / "results" / "tiny")
     assert {problem.kind for problem in store.check()} <= {"orphan", "temp"}
     attempts = store.read("trials")
@@ -153,6 +153,7 @@ def test_drivers_killed_at_random_lose_and_double_nothing(tmp_path, plugin_path)
     assert facts(rows(store)) == facts(measure(wanted, tmp_path / "undisturbed"))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_run_politely_and_the_next_one_goes_on(tmp_path, plugin_path):
     *ends, last = script("run_children.py", "signals", tmp_path / "results", 0, path=plugin_path, seconds=120)
     log = (tmp_path / "log").read_text()
@@ -163,6 +164,7 @@ def test_a_signal_ends_a_run_politely_and_the_next_one_goes_on(tmp_path, plugin_
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path, plugin_path):
     answer = script("run_children.py", "training", tmp_path / "results", 0, path=plugin_path, seconds=150)
     log = (tmp_path / "log").read_text()

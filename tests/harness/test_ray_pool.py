@@ -44,11 +44,12 @@ def narrowed(ray_pool):
     ray_pool._members[:] = everyone
 
 
-def test_the_images_are_the_same_for_any_number_of_workers_and_in_this_process(tmp_path, narrowed):
+@pytest.mark.parametrize("counts", [(2,), pytest.param((1, 2, 4), marks=pytest.mark.slow)])
+def test_the_images_are_the_same_for_any_number_of_workers_and_in_this_process(tmp_path, narrowed, counts):
     trials = [{"solver": "heun", "steps": 2}]
     here = hashes(measure(suite(trials, name="here", **UNET), tmp_path))
     assert len(here) == 2
-    for count in (1, 2, 4):
+    for count in counts:
         pool = narrowed(count)
         found = measure(suite(trials, name=f"workers-{count}", **UNET), tmp_path, pool)
         assert hashes(found) == here, count
