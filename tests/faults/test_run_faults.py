@@ -16,7 +16,7 @@ from harness.storage.store import Store
 ROOT = Path(__file__).parents[2]
 SAME = ["verdict", "status", "reasons", "fid", "kid", "precision", "recall", "nfe", "flops_per_image", "images_sha256"]
 
-pytestmark = pytest.mark.usefixtures("faulty_known")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("faulty_known")]
 
 
 def script(name, *words, path, seconds):

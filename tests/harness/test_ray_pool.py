@@ -67,6 +67,7 @@ def train(pool, folder, workers, ears=None, **spec):
     return engine.blobs[True].get(plan.trials[0].train)[0]
 
 
+@pytest.mark.slow
 def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
     one = train(ray_pool, tmp_path / "one", 1)
     killed = []
@@ -89,6 +90,7 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
     assert again[-1] == 60, steps
 
 
+@pytest.mark.slow
 def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
     with pytest.raises(Exception, match=r"train unet-tiny on digits needs 8 devices at once; the cluster offers 4"):
         train(ray_pool, tmp_path, 8)
@@ -98,6 +100,7 @@ def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
         check_pool(plan, ray_pool)
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
     wanted = suite([faulty("kill", batch=1, marker=str(tmp_path / "struck"))])
     pool, ears = Counting(ray_pool), Ears()
@@ -111,6 +114,7 @@ def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
     assert ray_pool.idle() == 4
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_start_is_a_failure_of_its_task(ray_pool, tmp_path):
     """The worker that is asked for a port dies before it answers."""
     plan = make_plan(suite([], **UNET), ray_pool.device_class, ray_pool.device_name)
