@@ -19,12 +19,12 @@ from torch import Tensor
 
 from harness.engine import Engine
 from harness.planning import Plan, PlannedTrial, make_plan
-from harness.pools import Happening, Pool
+from harness.pools import Failure, Happening, Pool
 from harness.pools.local import LocalPool
 from harness.registry import registry
 from harness.storage.store import Store
 from harness.suite import Suite
-from harness.tasks import Progress, Task
+from harness.tasks import Progress, Result, Task
 from methods.parts import Denoise, Params, Solver, StepNoise
 
 CHILD_SECONDS = "86399"  # what a child that nobody may leave behind sleeps for; no other process has this word
@@ -148,6 +148,7 @@ class Ears:
     def __init__(self, on_progress: Any = None) -> None:
         self.said: list[str] = []
         self.progress: list[tuple[str, int]] = []
+        self.told_before: dict[str, int] = {}  # for each sentence, how often progress was told before it
         self._on_progress = on_progress
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
@@ -164,6 +165,7 @@ class Ears:
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
+        self.told_before[sentence] = len(self.progress)
 
 
 class Counting:
@@ -188,15 +190,7 @@ class Counting:
 
     def wait(self, seconds: float) -> Happening | None:
         happening = self._pool.wait(seconds)
-        if (
-            happening is not None
-            and not isinstance(happening.event, Progress)
-            and type(happening.event).__name__
-            in (
-                "Result",
-                "Failure",
-            )
-        ):
+        if happening is not None and isinstance(happening.event, Result | Failure):
             del self.active[happening.task.id]
             self.nodes.append(happening.node)
         return happening
