@@ -42,9 +42,7 @@ def finished_tables(
         **_truncation(shards),
         **_times(timing, suite),
         **_price(planned, results),
-        "is_baseline": planned.is_baseline,
-        "baseline_trial_id": planned.baseline_trial_id,
-        "clock_trial_id": planned.clock_trial_id,
+        **_relations(planned),
         "devices": max(method.device_group() for method in trial.parts.values()),
         "reference": f"{trial.dataset.name} {trial.dataset.reference} {trial.data_facts['pixels']}",
         "duration_seconds": sum(
@@ -70,9 +68,7 @@ def failed_tables(planned: PlannedTrial, plan: Plan, kind: str, sentence: str, p
     row = {
         **_names(planned.trial, plan.suite),
         **provenance,
-        "is_baseline": planned.is_baseline,
-        "baseline_trial_id": planned.baseline_trial_id,
-        "clock_trial_id": planned.clock_trial_id,
+        **_relations(planned),
         "status": "failed",
         "verdict": "INVALID",
         "reasons": f"failed({kind}): {sentence}",
@@ -96,6 +92,15 @@ def _names(trial: Trial, suite: Suite) -> dict[str, Any]:
         "extractor_sha256": trial.extractor["sha256"],
         "timing_tier": suite.timing.tier,
         "precision_dtype": trial.precision,
+    }
+
+
+def _relations(planned: PlannedTrial) -> dict[str, Any]:
+    return {
+        "is_baseline": planned.is_baseline,
+        "baseline_trial_id": planned.baseline_trial_id,
+        "clock_trial_id": planned.clock_trial_id,
+        "control_of_trial_id": planned.control_of_trial_id,
     }
 
 

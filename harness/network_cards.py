@@ -13,7 +13,7 @@ from harness.identity import check_name
 from harness.registry import parameter_sentence, registry
 from harness.toml_files import read_toml, validated
 from harness.training.spec import TrainSpec
-from methods.networks.base import DataShape, Network
+from methods.networks.base import DataShape, Network, NetworkParams
 
 CARDS = Path(__file__).resolve().parents[1] / "methods" / "networks" / "cards"
 
@@ -70,11 +70,20 @@ def _changed(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return both
 
 
+def network_params(card: NetworkCard, family: type[Network] | None = None) -> NetworkParams:
+    """Return the card's parameters, validated by its family; raise UsageError in one sentence if they are wrong."""
+    found = family or registry().network(card.family)
+    try:
+        return found.Params(**card.params)
+    except ValidationError as error:
+        raise UsageError(parameter_sentence(f'network "{card.name}"', error, found.Params.model_fields)) from None
+
+
 def build_network(card: NetworkCard, data: DataShape, family: Callable[[str], type[Network]] | None = None) -> Network:
     """Return the card's network with fresh weights (drawn from torch's global generator) for images of a shape."""
     found = (family or registry().network)(card.family)
-    owner = f'network "{card.name}"'
+    params = network_params(card, found)
     try:
-        return found(found.Params(**card.params), data)
-    except (ValidationError, ValueError) as error:
-        raise UsageError(parameter_sentence(owner, error, found.Params.model_fields)) from None
+        return found(params, data)
+    except ValueError as error:
+        raise UsageError(parameter_sentence(f'network "{card.name}"', error, found.Params.model_fields)) from None

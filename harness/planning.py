@@ -14,7 +14,7 @@ from harness.data.pixels import load_split
 from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts
-from harness.network_cards import NetworkCard, load_network_card
+from harness.network_cards import NetworkCard, load_network_card, network_params
 from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.suite import Expectation, Part, Suite, TrialEntry
@@ -41,6 +41,7 @@ class PlannedTrial:
     baseline_trial_id: str | None
     baseline_score: str | None
     is_baseline: bool
+    control_of_trial_id: str | None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -84,6 +85,7 @@ class _Planner:
         self._check_names(trials)
         clocks = self._clocks(trials)
         ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}
+        controlled = {id(t): _controlled(t, trials) for t in trials}
         curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
         chosen = [t for t in trials if only is None or _matches(t, only)]
         if not chosen:
@@ -92,7 +94,7 @@ class _Planner:
         planned = []
         for trial in chosen:
             same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
-            planned.append(self._planned(trial, clocks[trial.dataset.name], same_nfe, ids))
+            planned.append(self._planned(trial, clocks[trial.dataset.name], same_nfe, controlled[id(trial)], ids))
         return Plan(self.suite, tuple(planned), self.book.tasks, self.device_class)
 
     def _expand(self, entry: TrialEntry) -> Iterable[Trial]:
@@ -102,9 +104,9 @@ class _Planner:
         steps = _listed(entry.steps)
         for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
             for seed_set in self.suite.seed_sets:
-                yield self._trial(dataset, network, parts, n, seed_set, entry.label)
+                yield self._trial(dataset, network, parts, n, seed_set, entry)
 
-    def _trial(self, dataset: str, network: str, parts: list[Part], n: int, seed_set: int, label: str | None) -> Trial:
+    def _trial(self, dataset: str, network: str, parts: list[Part], n: int, seed_set: int, entry: TrialEntry) -> Trial:
         card, net = self._dataset(dataset), self._network(network)
         made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
         _refuse(made, net, n)
@@ -122,7 +124,8 @@ class _Planner:
             n_images=self.suite.n_images,
             extractor=self.book.extractor,
             device_class=self.device_class,
-            label=label,
+            label=entry.label,
+            control_of=entry.control_of,
         )
         prepares = {p: self.book.prepare(trial, p).id for p, method in made.items() if method.prepares}
         return replace(trial, artifacts=prepares)
@@ -199,11 +202,14 @@ class _Planner:
                 "suite": self.suite.name,
                 "method": trial.method,
                 "band": self.suite.baseline.fid_band,
+                **({"control_of": trial.control_of} if trial.control_of else {}),
                 "expect": [e.model_dump(mode="json") for e in self.suite.expect if _is_of(e, trial)],
             }
         )
 
-    def _planned(self, trial: Trial, clock: Trial, same_nfe: Trial | None, ids: Mapping[int, str]) -> PlannedTrial:
+    def _planned(
+        self, trial: Trial, clock: Trial, same_nfe: Trial | None, controlled: Trial | None, ids: Mapping[int, str]
+    ) -> PlannedTrial:
         shards = self.book.shards(trial)
         reference = self.book.reference(trial.dataset)
         score = self.book.score(trial)
@@ -222,6 +228,7 @@ class _Planner:
             baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
             baseline_score=self.book.score(same_nfe).id if same_nfe else None,
             is_baseline=self._on_curve(trial),
+            control_of_trial_id=ids[id(controlled)] if controlled else None,
         )
 
 
@@ -235,6 +242,25 @@ def _cell(trial: Trial) -> tuple[str, int]:
     return trial.dataset.name, trial.seed_set
 
 
+def _controlled(control: Trial, trials: list[Trial]) -> Trial | None:
+    """Return the trial that a control belongs to; raise UsageError if there is none."""
+    if control.control_of is None:
+        return None
+    beside = [t for t in trials if _place(t) == _place(control)]
+    for trial in beside:
+        if trial.method == control.control_of and trial is not control:
+            return trial
+    names = {t.method for t in beside} - {control.method}
+    raise UsageError(
+        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, network '
+        f"and steps{did_you_mean(control.control_of, names)}"
+    )
+
+
+def _place(trial: Trial) -> tuple[str, str, int, int]:
+    return trial.dataset.name, trial.network.name, trial.steps, trial.seed_set
+
+
 def _is_of(expected: Expectation, trial: Trial) -> bool:
     return (expected.dataset, expected.method, expected.steps) == (trial.dataset.name, trial.method, trial.steps)
 
@@ -246,11 +272,12 @@ def _matches(trial: Trial, pattern: str) -> bool:
 
 def _refuse(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
     """Raise UsageError with the reason if the parts cannot stand together or on this network."""
+    size = network_params(net)
     for method in parts.values():
         if "*" not in method.families and net.family not in method.families:
             fits = ", ".join(method.families)
             raise UsageError(f'{method.part} "{method.name}" fits networks of family {fits}, not "{net.family}"')
-        reason = method.refusal(parts, steps)
+        reason = method.refusal(parts, steps, size)
         if reason:
             raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
 

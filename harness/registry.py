@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import methods
-from harness.errors import UsageError, did_you_mean
+from harness.errors import Terminated, UsageError, did_you_mean
 from harness.identity import check_name
 from methods.networks.base import Network
 from methods.parts import PARTS, Method
@@ -113,6 +113,8 @@ def registry() -> Registry:
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
             loaded = point.load()
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:
             found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
             continue

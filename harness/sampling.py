@@ -53,7 +53,7 @@ class Evaluator:
         self.autocast = AUTOCAST.get(precision)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
-        level = sigma if isinstance(sigma, Tensor) else x.new_full((x.shape[0],), sigma, dtype=torch.float64)
+        level = sigma if isinstance(sigma, Tensor) else torch.full((x.shape[0],), sigma, dtype=torch.float64)
         start = time.perf_counter()
         if self.autocast is None:
             denoised, units = self.denoiser(x, level, step)

@@ -95,6 +95,7 @@ TRIALS = (
         TEXT,
         "The trial whose time every speedup is relative to; its own row is the A/A row.",
     ),
+    Column("control_of_trial_id", TEXT, "The trial for which the suite names this one as a control."),
     Column("status", TEXT, "finished or failed."),
     Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
     Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),

@@ -53,6 +53,8 @@ class TrialEntry(Closed):
     executor: Parts = "serial"
     steps: Steps
     label: str | None = None
+    control_of: str | None = None
+    """The method, by its display name, that must beat these trials on the same data, network and steps."""
 
 
 class Baseline(Closed):

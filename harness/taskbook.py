@@ -91,18 +91,20 @@ class TaskBook:
     def prepare(self, trial: Trial, part: str) -> Task:
         """Return the task that prepares the method of one part; shared by all trials it does not depend on."""
         method: Method = trial.parts[part]
+        params = method.params.model_dump(mode="json")
         spec = {
             "sampler": replace(trial, artifacts={}).sampler_facts(),
             "part": part,
-            "method": {"name": method.name, "params": method.params.model_dump(mode="json")},
+            "method": {"name": method.name, "params": params},
             "seed": 0,
         }
         depends = {"steps": trial.steps, **{p: trial.parts_facts()[p] for p in ("schedule", "solver")}}
+        decides = {name: value for name, value in params.items() if name not in method.sampling_only}
         facts = {
             "kind": "prepare",
             "dataset": trial.data_facts,
             "weights": trial.weights_id,
-            "method": spec["method"],
+            "method": {"name": method.name, "params": decides},
             "on": {key: depends[key] for key in method.prepares_for},
             "precision": trial.precision,
             "device": self.device_class.partition(":")[0],

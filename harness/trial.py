@@ -42,6 +42,7 @@ class Trial:
     extractor: dict[str, Any]
     device_class: str
     label: str | None = None
+    control_of: str | None = None
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from methods.networks.base import Network
+from methods.networks.base import Network, NetworkParams
 
 PARTS = ("denoiser", "schedule", "solver", "executor")
 
@@ -75,10 +75,12 @@ class Method(ABC):
     """One line for `ls methods`: what it is and whose (author year)."""
     families: ClassVar[tuple[str, ...]] = ("*",)
     """Network families it fits; `*` is any."""
-    prepares: ClassVar[bool] = False
-    """Whether `prepare` has work to do before the first image."""
+    prepares: bool = False
+    """Whether `prepare` has work to do before the first image; may depend on the parameters."""
     prepares_for: ClassVar[tuple[str, ...]] = ()
     """What of a trial the preparation depends on, of `steps`, `schedule` and `solver`; trials equal in it share it."""
+    sampling_only: ClassVar[tuple[str, ...]] = ()
+    """Parameters that the preparation does not depend on; methods that differ in nothing else share it."""
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, **params: Any) -> None:
@@ -88,8 +90,8 @@ class Method(ABC):
         """Return how many devices one sample needs at once."""
         return 1
 
-    def refusal(self, parts: Mapping[str, Method], steps: int) -> str | None:
-        """Return why this method cannot stand in the given combination, or None if it can."""
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        """Return why this method cannot stand in the given combination, on a network of this size; None if it can."""
         return None
 
     def prepare(self, context: PrepareContext) -> Artifact:
@@ -152,7 +154,7 @@ class BuiltDenoiser(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
-        """Return D(x; sigma), sigma float64 [batch], and which units of the network ran for it."""
+        """Return D(x; sigma), sigma float64 [batch] on the host, and which units of the network ran for it."""
 
     @abstractmethod
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:

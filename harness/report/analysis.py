@@ -56,6 +56,7 @@ class Analysis:
     trials: DataFrame
     steps: DataFrame
     timings: DataFrame
+    replicates: DataFrame
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
@@ -72,6 +73,7 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         trials=trials,
         steps=of_attempts(typed("steps", tables.get("steps")), trials).sort_values(["trial_id", "step"]),
         timings=of_attempts(typed("timings", tables.get("timings")), trials).sort_values(["trial_id", "kind", "order"]),
+        replicates=replicates,
     )
 
 

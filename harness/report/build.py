@@ -17,31 +17,38 @@ from markupsafe import Markup
 from pandas import DataFrame
 
 from harness.report.analysis import Analysis, derive
+from harness.report.comparisons import against_controls, against_whole, comparisons
+from harness.report.comparisons import to_csv as comparisons_csv
 from harness.report.derived import DERIVED
 from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
-from harness.report.sections import price, provenance, sample_rows, step_summary, timing_summary, verdicts
+from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
 from harness.schema import TRIALS
 from harness.storage.atomic import read_regular, replace, swapped_folder
 
+AGAINST_WHOLE = "Against the whole network, at equal steps"
+AGAINST_CONTROLS = "Claims and their controls"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
 _LARGEST_SAMPLE = 8 << 20
 
 
 def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
-    """Write leaderboard.md .csv .tex .html, plots/*.png and .svg and report.html into folder; return their paths."""
+    """Write comparisons.csv, leaderboard.md .csv .tex .html, plots and report.html into folder; return their paths."""
     analysis = derive(tables)
     board = build(analysis)
     plots = draw_all(analysis)
     samples = _samples(folder / "samples", analysis)
+    pairs = comparisons(analysis)
+    compared = {AGAINST_WHOLE: against_whole(pairs), AGAINST_CONTROLS: against_controls(pairs)}
     texts = {
-        "leaderboard.md": to_markdown(board),
+        "comparisons.csv": comparisons_csv(pairs),
+        "leaderboard.md": to_markdown(board, compared),
         "leaderboard.csv": to_csv(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
-        "report.html": _report(analysis, board, plots, samples),
+        "report.html": _report(analysis, board, plots, samples, compared),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with swapped_folder(folder / "plots") as fresh:
@@ -74,7 +81,13 @@ def render_page(template: str, **values: object) -> str:
     return environment.get_template(template).render(**trusted, **values)
 
 
-def _report(analysis: Analysis, board: Leaderboard, plots: dict[str, bytes], samples: dict[str, str]) -> str:
+def _report(
+    analysis: Analysis,
+    board: Leaderboard,
+    plots: dict[str, bytes],
+    samples: dict[str, str],
+    compared: Mapping[str, Section],
+) -> str:
     figures = [
         (_caption(name), _data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
     ]
@@ -82,6 +95,7 @@ def _report(analysis: Analysis, board: Leaderboard, plots: dict[str, bytes], sam
         "report.html.j2",
         board=board,
         verdicts=verdicts(analysis),
+        compared=compared,
         figures=figures,
         samples=sample_rows(analysis, samples),
         steps=step_summary(analysis),

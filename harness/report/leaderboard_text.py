@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from pandas import DataFrame
@@ -12,6 +14,7 @@ from harness.report.analysis import CLASS
 from harness.report.derived import DERIVED
 from harness.report.formats import csv_text, latex, markdown
 from harness.report.leaderboard import Cell, Leaderboard, Table
+from harness.report.sections import Section
 from harness.schema import TRIALS
 
 NO_ROWS = "No VALID row yet: nothing ranks."
@@ -28,8 +31,11 @@ CSV_COLUMNS = (
 )
 
 
-def to_markdown(board: Leaderboard) -> str:
-    """Return the leaderboard for a README or an issue: facts, tables, footnotes, and the rows that do not rank."""
+def to_markdown(board: Leaderboard, sections: Mapping[str, Section] = MappingProxyType({})) -> str:
+    """Return the leaderboard for a README or an issue: facts, tables, footnotes, and the rows that do not rank.
+
+    `sections` are further tables by title; those without rows are left out.
+    """
     lines = ["# Leaderboard", "", markdown(board.counts) + ".", ""]
     for table in board.tables:
         lines += [f"## {markdown(table.title)}", "", *(f"- {markdown(fact)}" for fact in table.facts), ""]
@@ -39,11 +45,19 @@ def to_markdown(board: Leaderboard) -> str:
             lines.append("| " + " | ".join(_markdown_cell(cell, table.notes) for cell in row) + " |")
         lines += ["", *(f"<sup>{mark}</sup> {markdown(note)}  " for mark, note in enumerate(table.notes, 1)), ""]
     lines += [] if board.tables else [NO_ROWS, ""]
+    for title, section in sections.items():
+        lines += _markdown_section(title, section) if section.rows else []
     if board.invalid:
         lines += [f"## Rows that do not rank ({len(board.invalid)})", "", "| Trial | Verdict | Reasons |"]
         lines += ["| --- | --- | --- |"]
         lines += ["| " + " | ".join(markdown(text) for text in row) + " |" for row in board.invalid]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_section(title: str, section: Section) -> list[str]:
+    lines = [f"## {markdown(title)}", "", "| " + " | ".join(markdown(text) for text in section.headings) + " |"]
+    lines.append("| " + " | ".join("---" for _ in section.headings) + " |")
+    return [*lines, *("| " + " | ".join(markdown(text) for text in row) + " |" for row in section.rows), ""]
 
 
 def _markdown_cell(cell: Cell, notes: list[str]) -> str:

@@ -1,8 +1,14 @@
-"""Weights: check given weights against their network before anything is sampled with them."""
+"""Weights: check given weights against their network before anything is sampled with them.
+
+A safetensors file, or a PyTorch checkpoint as authors publish it (.pth, .pt), which is read as tensors alone, never
+unpickled into code, and is kept as safetensors from then on.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,15 +31,31 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     network = build_network(card, data)
-    try:
-        given = load(resolve(inputs["weights"]).tobytes())
-    except SafetensorError as error:
-        raise UsageError(f"{spec['path']} is not a safetensors file ({error}); convert the checkpoint first") from None
+    given = _read(resolve(inputs["weights"]).tobytes(), spec["path"])
     _check_fit(given, network.state_dict(), spec["path"], card.name)
     check = cross_check(network, data)
     price = {"seconds": 0.0, "flops": 0}
     facts = {"counters_agree": check.agree, "counter_flops": check.flops, "deepspeed_macs": check.macs, "price": price}
     yield Result({name: value.numpy() for name, value in given.items()}, facts)
+
+
+def _read(data: bytes, path: str) -> dict[str, torch.Tensor]:
+    if not path.endswith((".pth", ".pt")):
+        try:
+            return load(data)
+        except SafetensorError as error:
+            raise UsageError(f"{path} is no safetensors file ({error}); expected that, or a .pth or .pt file") from None
+    try:
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"{path} does not load as tensors alone ({reason}); expected a state dict of tensors"
+        ) from None
+    found = found.get("ema", found) if isinstance(found, dict) else found  # DiT's training checkpoints hold both
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise UsageError(f"{path} holds no state dict; expected a mapping from names to tensors")
+    return {str(name): value.contiguous() for name, value in found.items()}
 
 
 def _check_fit(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: str, card: str) -> None:

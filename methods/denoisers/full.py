@@ -7,24 +7,30 @@ from typing import Any
 
 from torch import Tensor
 
+from methods.denoisers.compiled import compiled
 from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Units
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, Params, Units
 
 
 class Full(Denoiser):
     name = "full"
     summary = "the whole network at every step (baseline)"
 
+    class Params(Params):
+        compiled: bool = False
+        """Compiles the network; on a GPU it is captured as a CUDA graph."""
+
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
-        return _WholeNetwork(network)
+        return _WholeNetwork(network, self.params.compiled)
 
 
 class _WholeNetwork(BuiltDenoiser):
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, compile_it: bool) -> None:
         self.network = network
+        self.call = compiled(network, network, compile_it)
 
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
-        return self.network(x, sigma), {"network": 1}
+        return self.call(x, sigma), {"network": 1}
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
         return {"network": self.network}

@@ -4,16 +4,20 @@ Sources: EDM is Karras et al. 2022 (arXiv 2206.00364), table 1 (last column) and
 distribution of table 1. VP is the same table's first column for a network eps(x_t, t) trained in diffusion time.
 Coefficients are computed in the dtype of sigma (float64 on a grid); the raw network sees `dtype` (float32), and D
 comes back in the dtype of x, so that a float64 trajectory loses nothing but what the network itself rounds.
+Noise levels may lie on the host while states lie on a device: a level is then copied without waiting for the device.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from methods.networks.vp_process import LinearBeta, VpProcess
 
 Inner = Callable[[Tensor, Tensor], Tensor]
 """A raw network: (input [batch, channels, height, width], noise label [batch]) to an output of the input's shape."""
@@ -35,8 +39,64 @@ class Draws(NamedTuple):
     noise: Tensor
 
 
+class Regression(NamedTuple):
+    """What training asks of a raw network: given `scaled` and `label` [batch], answer `target`.
+
+    `in_noise` [batch, 1, 1, 1] turns an error of the raw output into one of the predicted noise (x - D) / sigma.
+    """
+
+    scaled: Tensor
+    label: Tensor
+    target: Tensor
+    in_noise: Tensor
+
+
+class Preconditioning(ABC):
+    """Coefficients, and what follows from them."""
+
+    @abstractmethod
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        """Return c_skip, c_out, c_in and c_noise of levels, each of the shape of sigma."""
+
+    @abstractmethod
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+        """Return noise levels [batch] and unit noise [shape] of one training step, float32 on the CPU."""
+
+    @abstractmethod
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return the diffusion time in [0, 1] (0 is data) by which methods schedule what runs at a level."""
+
+    def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (equation 7) for sigma [batch]."""
+        c = self.coefficients(sigma.to(x.device, non_blocking=True))
+        raw = inner((_rows(c.scale, x) * x).to(dtype), c.noise.to(dtype))
+        return _rows(c.skip, x) * x + _rows(c.out, x) * raw.to(x.dtype)
+
+    def weight(self, sigma: Tensor) -> Tensor:
+        """Return lambda(sigma) = 1 / c_out², so that errors of every level count as the raw network makes them."""
+        return 1 / self.coefficients(sigma).out ** 2
+
+    def regression(self, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Regression:
+        """Return the raw network's input, label and target ((1 - c_skip) y - c_skip sigma n) / c_out."""
+        sigma, noise = draws
+        c = self.coefficients(sigma)
+        noised = images + _rows(sigma, images) * noise
+        target = (_rows(1 - c.skip, images) * images - _rows(c.skip * sigma, images) * noise) / _rows(c.out, images)
+        return Regression(
+            scaled=(_rows(c.scale, images) * noised).to(dtype),
+            label=c.noise.to(dtype),
+            target=target,
+            in_noise=_rows((c.out / sigma).abs(), images),
+        )
+
+    def loss(self, inner: Inner, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the mean over batch and pixels of lambda(sigma) |D(y + sigma n; sigma) - y|² (equation 2)."""
+        asked = self.regression(images, draws, dtype)
+        return ((inner(asked.scaled, asked.label).to(images.dtype) - asked.target) ** 2).mean()
+
+
 @dataclass(frozen=True)
-class Edm:
+class Edm(Preconditioning):
     """EDM preconditioning for data of standard deviation sigma_data; ln(sigma) ~ N(p_mean, p_std²) in training."""
 
     sigma_data: float
@@ -53,45 +113,40 @@ class Edm:
             noise=sigma.log() / 4,
         )
 
-    def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (equation 7) for sigma [batch]."""
-        c = self.coefficients(sigma)
-        raw = inner((_rows(c.scale, x) * x).to(dtype), c.noise.to(dtype))
-        return _rows(c.skip, x) * x + _rows(c.out, x) * raw.to(x.dtype)
-
-    def weight(self, sigma: Tensor) -> Tensor:
-        """Return lambda(sigma) = 1 / c_out² (table 1), so that F = 0 has loss 1 at every level."""
-        return (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
-
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
-        """Return noise levels [batch] and unit noise [shape] of one training step, float32 on the CPU."""
+        """Return log-normal noise levels and unit noise."""
         normal = torch.randn(shape[0], generator=generator)
         return Draws((normal * self.p_std + self.p_mean).exp(), torch.randn(shape, generator=generator))
 
-    def loss(self, inner: Inner, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return the mean over batch and pixels of lambda(sigma) |D(y + sigma n; sigma) - y|² (equation 2)."""
-        sigma, noise = draws
-        denoised = self.denoise(inner, images + _rows(sigma, images) * noise, sigma, dtype)
-        return (_rows(self.weight(sigma), images) * (denoised - images) ** 2).mean()
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return the time at which the linear-beta VP process has this level; EDM itself has no other time."""
+        return LinearBeta().time(sigma)
 
 
 @dataclass(frozen=True)
-class Vp:
-    """VP preconditioning of an eps-network in diffusion time; `time_of_sigma` maps sigma [batch] to its t [batch]."""
+class Vp(Preconditioning):
+    """VP preconditioning of an eps-network told its process's label; training time is uniform, the loss plain."""
 
-    time_of_sigma: Callable[[Tensor], Tensor]
+    process: VpProcess = field(default_factory=LinearBeta)
 
     def coefficients(self, sigma: Tensor) -> Coefficients:
-        """Return the four functions (table 1, "VP", with c_noise = t(sigma) in the network's own unit)."""
+        """Return the four functions (table 1, "VP", with c_noise in the network's own unit)."""
         return Coefficients(
-            skip=torch.ones_like(sigma), out=-sigma, scale=1 / (1 + sigma**2).sqrt(), noise=self.time_of_sigma(sigma)
+            skip=torch.ones_like(sigma),
+            out=-sigma,
+            scale=1 / (1 + sigma**2).sqrt(),
+            noise=self.process.label(self.process.time(sigma)),
         )
 
-    def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return D(x; sigma) = x - sigma eps(x / sqrt(1 + sigma²), t(sigma)) for sigma [batch]."""
-        c = self.coefficients(sigma)
-        eps = inner((_rows(c.scale, x) * x).to(dtype), c.noise.to(dtype))
-        return x + _rows(c.out, x) * eps.to(x.dtype)
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+        """Return the levels of uniform times and unit noise."""
+        uniform = torch.rand(shape[0], generator=generator, dtype=torch.float64)
+        sigma = self.process.sigma(self.process.draw(uniform))
+        return Draws(sigma.float(), torch.randn(shape, generator=generator))
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return the process's time."""
+        return self.process.time(sigma)
 
 
 def _rows(value: Tensor, like: Tensor) -> Tensor:

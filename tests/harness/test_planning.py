@@ -260,7 +260,7 @@ class Picky(toys.DDIM):
 class Refusing(toys.DDIM):
     name = "toy-refusing"
 
-    def refusal(self, parts: Any, steps: int) -> str | None:
+    def refusal(self, parts: Any, steps: int, network: Any) -> str | None:
         return None if steps >= 5 else f"{steps} steps are too few"
 
 
@@ -291,6 +291,62 @@ def test_a_preparation_is_shared_by_what_it_does_not_depend_on() -> None:
     assert prepared[2] != prepared[3]
     double = plan(trials=[{"steps": 2}, {**searched, "steps": 2}], precision="float64")
     assert double.trials[-1].prepares != prepared[2]
+
+
+DIGITS: dict[str, Any] = {
+    "dataset": "digits", "network": "uvit-8", "baseline": {"clock_steps": 3}, "precision": "float32",
+}  # fmt: skip
+
+
+def test_what_only_samples_does_not_prepare_again() -> None:
+    gates = [
+        {"name": "adadiff", "theta": theta, "rule": rule}
+        for theta in (0.1, 0.2)
+        for rule in ("per-image", "mean-depth")
+    ]
+    exits = [{"name": "early-exit"}, {"name": "early-exit", "compiled": True}, {"name": "early-exit", "reverse": True}]
+    made = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": [*gates, *exits]}])
+    prepared = [p.prepares for p in made.trials]
+    assert prepared[0] == ()
+    assert len(set(prepared[1:5])) == 1
+    assert prepared[5] == prepared[6] != prepared[7]
+    assert len({p.shards for p in made.trials}) == len(made.trials)
+
+
+def test_a_control_names_the_trial_that_it_belongs_to() -> None:
+    untuned = {"name": "early-exit", "tune_steps": 0}
+    trials = [{"steps": [3, 4]}, {"steps": [3, 4], "denoiser": "early-exit"}]
+    made = plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/ddim"}])
+    *others, control = made.trials
+    assert control.prepares == ()
+    assert control.control_of_trial_id == next(p.id for p in others if p.trial.method == "early-exit/ddim")
+    assert {p.control_of_trial_id for p in others} == {None}
+    with pytest.raises(
+        UsageError, match=r'a control of "early-exit/heun", which is no other .* did you mean "early-exit/ddim"'
+    ):
+        plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/heun"}])
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"schedule": [4, 5]}, r"schedule \[4, 5\] holds \[5\]; the network can run 0 to 4"),
+        ({"schedule": "demo"}, 'schedule "demo" is written for 28 blocks; the network has 4'),
+        ({"schedule": "stronger"}, "schedule"),
+        ({"tune_lr": 0}, "tune_lr is 0; input should be greater than 0"),
+    ],
+)
+def test_an_early_exit_that_the_network_cannot_make_is_refused(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": {"name": "early-exit", **params}}])
+
+
+@pytest.mark.parametrize(
+    ("params", "said"), [({"theta": 1.5}, "theta is 1.5; .*less than or equal to 1"), ({"theta": -1}, "theta is -1")]
+)
+def test_a_threshold_outside_its_range_is_refused(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": {"name": "adadiff", **params}}])
 
 
 def test_a_network_without_training_and_weights_is_refused(tmp_path: Path) -> None:

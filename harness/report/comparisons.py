@@ -1,0 +1,201 @@
+"""Rows compared two by two: a method with the whole network at equal steps, and with the controls its suite names.
+
+Differences of FID are paired by image through the jackknife replicates. Times are ratios of two speed-ups over the same
+clock, whose intervals are combined in log space.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from pandas import DataFrame, Series
+
+from harness.report.analysis import Analysis, ResourceClass
+from harness.report.formats import DASH, csv_text, interval, number
+from harness.report.leaderboard import name_count
+from harness.report.replicates import half_width, shared
+from harness.report.sections import Section
+
+WHOLE = "the whole network"
+_NO_SAVING = 0.999  # share of the other's FLOPs above which a yield is timing noise
+_CSV_COLUMNS = (
+    "kind", "trial_id", "method", "steps", "nfe", "other_trial_id", "other_method", "fid", "other_fid",
+    "fid_difference", "fid_difference_low", "fid_difference_high", "flops_ratio", "time_ratio", "time_ratio_low",
+    "time_ratio_high", "flops_to_time_yield", "finding",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against another of its class; every number is NaN where it was not measured."""
+
+    row: Series
+    other: Series
+    kind: str
+    """`the whole network`, or `control`."""
+    difference: float
+    difference_half: float
+    time: float
+    time_low: float
+    time_high: float
+    flops: float
+
+    @property
+    def flops_yield(self) -> float:
+        """Return the share of the saved arithmetic that became saved time; NaN where none was saved."""
+        return (1 - self.time) / (1 - self.flops) if self.flops < _NO_SAVING else math.nan
+
+    @property
+    def finding(self) -> str:
+        """Return in words what the paired difference of FID shows."""
+        if math.isnan(self.difference_half):
+            return "no interval, no finding"
+        if abs(self.difference) <= self.difference_half:
+            return "no difference in FID shown"
+        return "lower FID" if self.difference < 0 else "higher FID"
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the method beats its control in FID, or in time where FID shows no difference."""
+        if self.finding == "lower FID":
+            return "beats its control in FID"
+        if self.finding == "higher FID":
+            return "does not beat its control: higher FID"
+        if self.finding == "no difference in FID shown" and self.time_high < 1:
+            return "no difference in FID; faster than its control"
+        return "does not beat its control: no difference shown" if "shown" in self.finding else self.finding
+
+
+def comparisons(analysis: Analysis) -> list[Comparison]:
+    """Return all pairs, in order of the leaderboard."""
+    found = []
+    for one in analysis.classes:
+        for _, row in one.rows.iterrows():
+            whole = _whole(row, one)
+            if whole is not None:
+                found.append(_compare(row, whole, WHOLE, analysis.replicates))
+            for _, control in one.rows[one.rows["control_of_trial_id"] == row["trial_id"]].iterrows():
+                found.append(_compare(row, control, "control", analysis.replicates))
+    return found
+
+
+def against_whole(pairs: list[Comparison]) -> Section:
+    """Return what leaving out a part of the network saved and what it cost, per row."""
+    rows = [
+        (
+            _name(pair.row),
+            _ranged(pair.row["fid"], pair.row["fid_low"], pair.row["fid_high"]),
+            _difference(pair),
+            _plain(pair.flops),
+            _ranged(pair.time, pair.time_low, pair.time_high),
+            _plain(pair.flops_yield),
+            pair.finding,
+        )
+        for pair in pairs
+        if pair.kind == WHOLE
+    ]
+    headings = ("Trial", "FID", "FID minus that of the whole network", "FLOPs ratio", "Time ratio",
+                "FLOPs-to-time yield", "Finding")  # fmt: skip
+    return Section(headings, rows)
+
+
+def against_controls(pairs: list[Comparison]) -> Section:
+    """Return each claim beside the control that it must beat."""
+    rows = [
+        (
+            _name(pair.row),
+            pair.other["method"],
+            _plain(pair.row["fid"]),
+            _plain(pair.other["fid"]),
+            _difference(pair),
+            _plain(pair.flops),
+            _ranged(pair.time, pair.time_low, pair.time_high),
+            pair.verdict,
+        )
+        for pair in pairs
+        if pair.kind == "control"
+    ]
+    headings = ("Trial", "Control", "FID", "FID of the control", "Difference", "FLOPs ratio", "Time ratio", "Finding")
+    return Section(headings, rows)
+
+
+def to_csv(pairs: list[Comparison]) -> str:
+    """Return every pair with its numbers in full; empty where not measured."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for pair in pairs:
+        numbers = (
+            pair.row["fid"], pair.other["fid"], pair.difference, pair.difference - pair.difference_half,
+            pair.difference + pair.difference_half, pair.flops, pair.time, pair.time_low, pair.time_high,
+            pair.flops_yield,
+        )  # fmt: skip
+        writer.writerow([
+            pair.kind, pair.row["trial_id"], csv_text(pair.row["method"]), f"{pair.row['steps']:.0f}",
+            repr(float(pair.row["nfe"])), pair.other["trial_id"], csv_text(pair.other["method"]),
+            *(repr(float(value)) if value == value else "" for value in numbers),
+            pair.finding if pair.kind == WHOLE else pair.verdict,
+        ])  # fmt: skip
+    return stream.getvalue()
+
+
+def _whole(row: Series, one: ResourceClass) -> Series | None:
+    """Return the row with the same network, schedule, solver, executor and steps, and the whole network."""
+    if row["denoiser"] == "full":
+        return None
+    same = one.rows["denoiser"] == "full"
+    for part in ("network", "schedule", "solver", "executor", "steps", "batch", "precision_dtype"):
+        same &= one.rows[part] == row[part]
+    found = one.rows[same]
+    return found.iloc[0] if len(found) == 1 else None
+
+
+def _compare(row: Series, other: Series, kind: str, replicates: DataFrame) -> Comparison:
+    values = shared(replicates, [row["trial_id"], other["trial_id"]])
+    half = math.nan if values is None else half_width(values[0] - values[1])
+    time, low, high = _time_ratio(row, other)
+    return Comparison(
+        row=row,
+        other=other,
+        kind=kind,
+        difference=row["fid"] - other["fid"],
+        difference_half=half,
+        time=time,
+        time_low=low,
+        time_high=high,
+        flops=row["flops_per_image"] / other["flops_per_image"] if other["flops_per_image"] > 0 else math.nan,
+    )
+
+
+def _time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
+    """Return the row's time over the other's with its interval."""
+    columns = ("speedup", "speedup_low", "speedup_high")
+    mine, theirs = (np.array([one[c] for c in columns], dtype=np.float64) for one in (row, other))
+    if not ((mine > 0).all() and (theirs > 0).all()):
+        return math.nan, math.nan, math.nan
+    mine, theirs = np.log(mine), np.log(theirs)
+    value = theirs[0] - mine[0]
+    down = math.hypot(theirs[0] - theirs[1], mine[2] - mine[0])
+    up = math.hypot(theirs[2] - theirs[0], mine[0] - mine[1])
+    return math.exp(value), math.exp(value - down), math.exp(value + up)
+
+
+def _difference(pair: Comparison) -> str:
+    low, high = pair.difference - pair.difference_half, pair.difference + pair.difference_half
+    return _ranged(pair.difference, low, high)
+
+
+def _ranged(value: float, low: float, high: float) -> str:
+    return DASH if math.isnan(value) else f"{number(value)} {interval(low, high)}".strip()
+
+
+def _plain(value: float) -> str:
+    return DASH if math.isnan(value) else number(value)
+
+
+def _name(row: Series) -> str:
+    return f"{row['method']}, {name_count(row['nfe'], row['steps'])}"

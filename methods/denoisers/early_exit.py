@@ -1,0 +1,148 @@
+"""Early exit by time (ASE): a fixed function of diffusion time says how many blocks run.
+
+Moon et al. 2024, "A Simple Early Exiting Framework for Accelerated Sampling in Diffusion Models" (arXiv 2408.05927),
+sections 3.1 to 3.3, and the authors' code for DiT. Few blocks run near noise (t near 1), all of them near the data.
+The network is fine-tuned under the schedule with its ordinary loss; each drawn image costs in training the blocks that
+it costs in sampling. The averaged weights sample ("teacher" in the paper; it is never evaluated in the loss).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.denoisers.compiled import compiled
+from methods.networks.base import Network, NetworkParams
+from methods.networks.blocks import BlockNetwork, BlockParams
+from methods.networks.preconditioning import Draws
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext, Units
+from methods.tuning import TuningParams, thawed, tune
+
+_INTERVALS = 10
+_THIRDS = {"full": 0, "mild": 1, "medium": 2, "strong": 3}
+_DEMO = (28, 28, 24, 24, 20, 20, 16, 16, 12, 12)
+"""The one schedule published as code, for DiT-XL/2: blocks run in ten equal intervals of time, data first."""
+
+
+class EarlyExit(Denoiser):
+    """S(t) for U-ViT (kept decoder blocks, every skip connection still runs) and DiT (blocks run)."""
+
+    name = "early-exit"
+    summary = "blocks left out by a fixed schedule of time, fine-tuned: ASE (Moon 2024)"
+    families = ("uvit", "dit")
+
+    class Params(TuningParams):
+        schedule: Literal["full", "mild", "medium", "strong", "demo"] | tuple[int, ...] = "medium"
+        """A name, or depths for equal intervals of time, data first.
+
+        mild, medium and strong leave out up to 1/3, 2/3 and all of the blocks that may be, one step less for each
+        pair of ten intervals (medium on a U-ViT of depth 12 is 6,6,5,5,4,4,3,3,2,2); the paper's own tables are not
+        public but for `demo`, which wants 28 blocks.
+        """
+        reverse: bool = False
+        """Runs the schedule backwards in time: a control, at about equal cost."""
+        time_weight: float = Field(default=0.0, ge=0)
+        """Mu of lambda(t) = 1 + mu (full - S) / (full - least S), scaled to mean 1: ours, the paper's is unknown."""
+        compiled: bool = False
+        """One compiled callable per depth; on a GPU each is captured as a CUDA graph."""
+
+    sampling_only: ClassVar[tuple[str, ...]] = ("compiled",)
+
+    @property
+    def prepares(self) -> bool:  # type: ignore[override]
+        return bool(self.params.tune_steps > 0)
+
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        assert isinstance(network, BlockParams)
+        exits = network.exits
+        if self.params.schedule == "demo" and exits[-1] != _DEMO[0]:
+            return (
+                f'schedule "demo" is written for {_DEMO[0]} blocks; the network has {exits[-1]}, take another schedule'
+            )
+        table = self.table(exits)
+        wrong = [depth for depth in table if depth not in exits]
+        if wrong or not table:
+            return f"schedule {list(table)} holds {wrong or 'no depth'}; the network can run {exits[0]} to {exits[-1]}"
+        return None
+
+    def table(self, exits: range) -> tuple[int, ...]:
+        """Return the depth of each interval of time, data first, for a network that accepts the depths `exits`."""
+        schedule = self.params.schedule
+        if isinstance(schedule, tuple):
+            table = schedule
+        elif schedule == "demo":
+            table = _DEMO
+        else:
+            most = (len(exits) - 1) * _THIRDS[schedule]  # three times what the noisiest pair of intervals leaves out
+            table = tuple(exits[-1] - (most * (i // 2) + 6) // 12 for i in range(_INTERVALS))
+        return table[::-1] if self.params.reverse else table
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        student = thawed(_blocks(context.network))
+        table = torch.tensor(self.table(student.exits))
+
+        def loss(images: Tensor, draws: Draws) -> Tensor:
+            depths = depths_at(student, table, draws.sigma)
+            asked = student.preconditioning.regression(images, Draws(draws.sigma.to(images.device), draws.noise))
+            errors = (student.raw(asked.scaled, asked.label, depths) - asked.target) ** 2
+            if self.params.time_weight > 0:
+                errors = errors * self._weights(table)[_interval(student, table, draws.sigma)].to(errors)
+            return errors.mean()
+
+        weights, last = tune(student, student, loss, context, self.params, {})
+        return Artifact(weights, {"loss": last, "table": table.tolist()})
+
+    def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
+        blocks = _blocks(network)
+        if artifact is not None:
+            blocks = copy.deepcopy(blocks)
+            blocks.load_state_dict(dict(artifact.tensors))
+        return _Scheduled(blocks, self.table(blocks.exits), self.params.compiled)
+
+    def _weights(self, table: Tensor) -> Tensor:
+        """Return lambda [intervals, 1, 1, 1] with mean 1 over uniform time."""
+        left_out = (table.max() - table).double()
+        weights = 1 + self.params.time_weight * left_out / left_out.max().clamp(min=1)
+        return (weights / weights.mean())[:, None, None, None]
+
+
+class _Scheduled(BuiltDenoiser):
+    def __init__(self, network: BlockNetwork, table: tuple[int, ...], compile_each: bool) -> None:
+        self.network = network
+        self.table = torch.tensor(table)
+        self.eager = {depth: partial(network.raw, depth=depth) for depth in sorted(set(table))}
+        self.calls = {depth: compiled(raw, network, compile_each) for depth, raw in self.eager.items()}
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        depths = depths_at(self.network, self.table, sigma)
+        first = int(depths[0])
+        if bool((depths == first).all()):
+            return self.network.denoised(self.calls[first], x, sigma), {f"depth-{first}": 1}
+        raw = partial(self.network.raw, depth=depths)
+        units: dict[str, int | Tensor] = {f"depth-{d}": (depths == d).long() for d in self.eager}
+        return self.network.denoised(raw, x, sigma), units
+
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        return {f"depth-{d}": partial(self.network.denoised, raw) for d, raw in self.eager.items()}
+
+
+def depths_at(network: BlockNetwork, table: Tensor, sigma: Tensor) -> Tensor:
+    """Return how many blocks run at levels sigma [rows]: int64 [rows] on the host."""
+    return table[_interval(network, table, sigma)]
+
+
+def _interval(network: BlockNetwork, table: Tensor, sigma: Tensor) -> Tensor:
+    """Return the interval of time of each level, [rows] on the host; the right end of time belongs to the last one."""
+    time = network.preconditioning.time(sigma.cpu().double())
+    return (time * len(table) + 1e-9).floor().long().clamp(max=len(table) - 1)
+
+
+def _blocks(network: Network) -> BlockNetwork:
+    assert isinstance(network, BlockNetwork)  # the families say so
+    return network

@@ -1,0 +1,105 @@
+"""AdaDiff's uncertainty modules, and the losses that train them together with their network.
+
+Tang et al. 2024 (ECCV, arXiv 2309.17074): sections 3.2 and 3.3, in the form of the authors' code where that differs
+from the paper's equations. Errors that the modules learn are in noise-prediction space, whatever the preconditioning.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.blocks import BlockNetwork
+from methods.networks.preconditioning import Draws
+from methods.networks.transformer import sinusoids, unpatchify
+
+
+class Uncertainty(nn.Module):
+    """One linear head per block: a certainty in (0, 1) for each pixel and channel, from that block's patch tokens.
+
+    Tokens are detached, so heads never train the network. With `concat` the embedding of the noise label is appended
+    to each token (the paper's text); the authors' code does without.
+    """
+
+    def __init__(self, network: BlockNetwork, concat: bool) -> None:
+        super().__init__()
+        width, patch, channels = network.params.width, network.params.patch, network.data.channels
+        self._patch, self._channels, self._concat = patch, channels, concat
+        self.heads = nn.ModuleList(
+            nn.Linear(width * (2 if concat else 1), patch**2 * channels) for _ in range(network.n_blocks)
+        )
+        for name, parameter in self.heads.named_parameters():
+            nn.init.trunc_normal_(parameter, std=0.02) if name.endswith("weight") else nn.init.zeros_(parameter)
+
+    def certainty(self, i: int, tokens: Tensor, label: Tensor) -> Tensor:
+        """Return c after block i: [rows, n, patch² channels] of patch tokens [rows, n, width] and labels [rows]."""
+        tokens = tokens.detach()
+        if self._concat:
+            time = sinusoids(label, tokens.shape[2])[:, None].expand_as(tokens)
+            tokens = torch.cat([tokens, time], dim=2)
+        return self.heads[i](tokens).sigmoid()
+
+    def mean(self, i: int, tokens: Tensor, label: Tensor) -> Tensor:
+        """Return the mean uncertainty u = 1 - c of each row after block i, float32 [rows] (float64 stays)."""
+        certainty = self.certainty(i, tokens, label)
+        wide = torch.float64 if certainty.dtype == torch.float64 else torch.float32
+        return 1 - certainty.to(wide).mean((1, 2))
+
+    def image(self, certainty: Tensor) -> Tensor:
+        """Return certainties as images [rows, channels, height, width]."""
+        return unpatchify(certainty, self._patch, self._channels)
+
+
+class Losses(NamedTuple):
+    """L_simple, L_u and L_UAL, each a mean over the batch, and the layers' weights w [blocks] in the last."""
+
+    simple: Tensor
+    uncertainty: Tensor
+    layers: Tensor
+    weights: Tensor
+
+
+def losses(network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws) -> Losses:
+    """Return the three losses of clean images [batch, ...], with every block read off by the shared head."""
+    asked = network.preconditioning.regression(images, Draws(draws.sigma.to(images.device), draws.noise))
+    outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
+    return layer_losses(outputs, certainties, asked.target, asked.in_noise)
+
+
+def layer_losses(outputs: Tensor, certainties: Tensor, target: Tensor, in_noise: Tensor) -> Losses:
+    """Return the losses of outputs and certainties [blocks, batch, channels, height, width].
+
+    Target of a certainty: 1 - tanh|e_i - eps| (DuoDiff's restatement, equation 6), detached. L_UAL weighs each layer's
+    error by its mean certainty over the batch, normalised over layers and not detached, as the code does.
+    """
+    errors = outputs - target
+    wanted = 1 - (in_noise * errors).abs().tanh().detach()
+    squares = (errors**2).flatten(1).mean(1)
+    certain = certainties.flatten(1).mean(1)
+    weights = certain / certain.sum()
+    return Losses(
+        simple=(errors[-1] ** 2).mean(),
+        uncertainty=((certainties - wanted) ** 2).mean(),
+        layers=(weights * squares).sum(),
+        weights=weights,
+    )
+
+
+def every_exit(network: BlockNetwork, heads: Uncertainty, scaled: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return raw outputs and certainties read off after every block [blocks, batch, channels, height, width].
+
+    Of a conditional network, those without a class. One call of the shared head serves all blocks.
+    """
+    nothing = label.new_full((len(label),), network.params.classes, dtype=torch.long)
+    h, condition = network.embed(scaled, label, nothing if network.params.classes else None)
+    depths: list[Tensor] = []
+    for i in range(network.n_blocks):
+        source = network.reads(i)
+        h = network.block(i, h, condition, None if source is None else depths[source])
+        depths.append(h)
+    certainties = [heads.image(heads.certainty(i, network.patch_tokens(h), label)) for i, h in enumerate(depths)]
+    n = len(depths)
+    outputs = network.head(torch.cat(depths), None if condition is None else condition.repeat(n, 1))
+    return outputs.unflatten(0, (n, -1)), torch.stack(certainties)

@@ -1,0 +1,92 @@
+"""Diffusion time of variance-preserving processes as a function of the noise level, in EDM's coordinates.
+
+`time` runs from 0 (data) to 1 (noise); `label` is what a network trained under the process was told.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class VpProcess(Protocol):
+    """Time of a level, level of a time, and the network's own unit of time; any shape, float64."""
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return the time in [0, 1] of levels sigma > 0; levels outside the process get its nearest end."""
+
+    def sigma(self, time: Tensor) -> Tensor:
+        """Return the level of times in (0, 1]."""
+
+    def label(self, time: Tensor) -> Tensor:
+        """Return the network's noise label of times."""
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """Return training times from uniform numbers in [0, 1)."""
+
+
+class LinearBeta:
+    """Continuous time with beta(t) = 0.1 + 19.9 t (Song et al. 2021, VP SDE); U-ViT's networks are told 999 t.
+
+    sigma(t)² = exp(0.1 t + 9.95 t²) - 1, so sigma(1) = 152.
+    """
+
+    beta_min, beta_max, eps = 0.1, 20.0, 1e-3
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return t(sigma), the positive root of the exponent's parabola, written so that nothing cancels."""
+        integral = torch.log1p(sigma**2)
+        slope = self.beta_max - self.beta_min
+        root = (self.beta_min**2 + 2 * slope * integral).sqrt()
+        return (2 * integral / (self.beta_min + root)).clamp(max=1.0)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        """Return sigma(t)."""
+        return torch.expm1(self.beta_min * time + (self.beta_max - self.beta_min) * time**2 / 2).sqrt()
+
+    def label(self, time: Tensor) -> Tensor:
+        """Return 999 t."""
+        return 999 * time
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """Return t uniform in [0.001, 1]."""
+        return 1 - (1 - self.eps) * uniform
+
+
+class DiscreteBeta:
+    """The 1000 steps of DDPM (Ho et al. 2020), beta from 1e-4 to 0.02; networks such as DiT are told tau = 0 ... 999.
+
+    Between two steps tau is interpolated in ln sigma; time is tau / 1000.
+    """
+
+    steps = 1000
+
+    def __init__(self) -> None:
+        betas = torch.linspace(1e-4, 0.02, self.steps, dtype=torch.float64)
+        alphas = (1 - betas).cumprod(0)
+        self._log_sigmas = ((1 - alphas) / alphas).log() / 2  # increasing with tau
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return tau(sigma) / 1000."""
+        table = self._log_sigmas.to(sigma.device)
+        log = sigma.to(table.dtype).log().clamp(table[0], table[-1])
+        above = torch.searchsorted(table, log).clamp(1, self.steps - 1)
+        low, high = table[above - 1], table[above]
+        return (above - 1 + (log - low) / (high - low)) / self.steps
+
+    def sigma(self, time: Tensor) -> Tensor:
+        """Return the level of tau = 1000 time, at most 999."""
+        table = self._log_sigmas.to(time.device)
+        tau = (time.to(table.dtype) * self.steps).clamp(0, self.steps - 1)
+        below = tau.floor().long().clamp(max=self.steps - 2)
+        return torch.lerp(table[below], table[below + 1], tau - below).exp()
+
+    def label(self, time: Tensor) -> Tensor:
+        """Return tau."""
+        return self.steps * time
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """Return whole steps, each as likely as the others."""
+        return (uniform * self.steps).floor() / self.steps

@@ -1,0 +1,92 @@
+"""Fine-tuning that a method does before its first image: AdamW, a cosine to zero, and an average that is kept.
+
+Under a fixed seed the same weights come out; time and FLOPs are counted by whoever calls `prepare`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from methods.networks.blocks import BlockNetwork
+from methods.networks.preconditioning import Draws
+from methods.parts import Params, PrepareContext
+
+Loss = Callable[[Tensor, Draws], Tensor]
+"""The loss of clean images [batch, ...] for drawn levels, which lie on the host, and drawn noise, on the device."""
+
+
+class TuningParams(Params):
+    """How long and how fast a method tunes the network; 0 steps leave it as it is."""
+
+    tune_steps: int = Field(default=250, ge=0)
+    tune_batch: int = Field(default=128, ge=1)
+    tune_lr: float = Field(default=6e-4, gt=0)
+    tune_ema: float = Field(default=0.98, ge=0, le=1)
+    """Share of itself that the average keeps at each step; it starts lower, so that fresh weights are forgotten."""
+    tune_flips: bool = False
+    """Whether half of the images are mirrored left to right."""
+
+
+def tune(
+    student: nn.Module, network: BlockNetwork, loss: Loss, context: PrepareContext, p: Any, rates: Mapping[str, float]
+) -> tuple[dict[str, Tensor], float]:
+    """Tune `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
+
+    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. Raises
+    ValueError as soon as a loss is not finite.
+    """
+    device = next(student.parameters()).device
+    images, generator = context.images(), torch.Generator().manual_seed(context.seed)
+    optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), weight_decay=0.0)
+    teacher = copy.deepcopy(student).requires_grad_(False)
+    last = math.nan
+    for step in range(p.tune_steps):
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / p.tune_steps))
+        clean = images[torch.randint(len(images), (p.tune_batch,), generator=generator)]
+        if p.tune_flips:
+            mirrored = torch.rand(p.tune_batch, generator=generator) < 0.5
+            clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
+        sigma, noise = network.draws(tuple(clean.shape), generator)
+        value = loss(clean.to(device), Draws(sigma, noise.to(device)))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        average(teacher.parameters(), student.parameters(), min(p.tune_ema, (1 + step) / (10 + step)))
+        if step % 25 == 24 or step == p.tune_steps - 1:
+            last = float(value.detach())
+            if not math.isfinite(last):
+                raise ValueError(f"the tuning loss became {last} at step {step}; lower tune_lr")
+            context.progress(step + 1, p.tune_steps, f"loss {last:.4f}")
+    return teacher.state_dict(), last
+
+
+@torch.no_grad()
+def average(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -> None:
+    """Move a teacher towards its student: teacher = rate teacher + (1 - rate) student, in place."""
+    torch._foreach_lerp_([*teacher], [*student], 1 - rate)
+
+
+def thawed(network: BlockNetwork) -> BlockNetwork:
+    """Return a copy of a frozen network whose weights learn, but for those that never did."""
+    copied = copy.deepcopy(network)
+    for name, parameter in copied.named_parameters():
+        parameter.requires_grad_(name not in copied.fixed)
+    return copied.train()
+
+
+def _groups(student: nn.Module, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    found: dict[float, list[Tensor]] = {}
+    for name, parameter in student.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = next((value for start, value in rates.items() if name.startswith(start)), lr)
+        found.setdefault(rate, []).append(parameter)
+    return [{"params": parameters, "rate": rate, "lr": rate} for rate, parameters in found.items()]

@@ -1,0 +1,101 @@
+"""Pairs of rows: what a method saves and costs against the whole network, and whether it beats its controls."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+import pytest
+import tables
+from pandas import DataFrame
+
+from harness.report.analysis import derive
+from harness.report.comparisons import Comparison, against_controls, against_whole, comparisons, to_csv
+
+FULL, EXIT, CONTROL = "ddim", "early-exit/ddim", "early-exit(tune_steps=0)/ddim"
+
+
+def made(fid: dict[str, float], time: dict[str, float], wobble: dict[str, float], **changes: Any) -> list[Comparison]:
+    """Return the pairs of a run of three rows; `wobble` is how far each row's replicates swing about its FID."""
+    parts = {FULL: {"is_baseline": True}, EXIT: {"denoiser": "early-exit"}, CONTROL: {"denoiser": "early-exit"}}
+    parts[CONTROL]["control_of_trial_id"] = tables.trial_id(EXIT, 20)
+    rows = [
+        tables.row(name, 20, fid[name], time[name], **parts[name], flops_per_image=1e9 * time[name], **changes)
+        for name in parts
+    ]
+    replicates = [
+        {"trial_id": row["trial_id"], "attempt": 1, "group": k, "fid": row["fid"] + wobble[row["method"]] * (-1) ** k}
+        for row in rows
+        for k in range(20)
+    ]
+    found = {"trials": DataFrame(rows), "quality": DataFrame(replicates)}
+    return comparisons(derive(found))
+
+
+def pair(kind: str, **changes: Any) -> Comparison:
+    fid = {FULL: 5.0, EXIT: 5.5, CONTROL: 9.0, **changes.get("fid", {})}
+    time = {FULL: 1.0, EXIT: 0.75, CONTROL: 0.75, **changes.get("time", {})}
+    wobble = {FULL: 0.01, EXIT: 0.01, CONTROL: 0.01, **changes.get("wobble", {})}
+    (found,) = (p for p in made(fid, time, wobble) if p.kind == kind and p.row["method"] == EXIT)
+    return found
+
+
+def test_a_row_is_compared_with_the_whole_network_at_equal_steps() -> None:
+    found = pair("the whole network")
+    assert found.other["method"] == FULL
+    assert found.difference == pytest.approx(0.5)
+    assert found.difference_half == pytest.approx(0, abs=1e-12)  # replicates swing together: all of it is paired away
+    assert found.time == pytest.approx(0.75)
+    assert found.time_low < 0.75 < found.time_high
+    assert found.flops == pytest.approx(0.75)
+    assert found.flops_yield == pytest.approx(1.0)
+    assert found.finding == "higher FID"
+
+
+def test_unpaired_swings_widen_the_interval_until_nothing_is_shown() -> None:
+    found = pair("the whole network", wobble={EXIT: -0.4})
+    swings = 0.41  # of the difference, about its mean
+    deviation = math.sqrt(19 / 20 * 20 * swings**2)
+    assert found.difference_half == pytest.approx(2.093 * deviation, rel=1e-3)  # Student's t, 19 degrees of freedom
+    assert found.finding == "no difference in FID shown"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "beats its control in FID"),
+        ({"fid": {CONTROL: 3.0}}, "does not beat its control: higher FID"),
+        ({"wobble": {CONTROL: -3.0}}, "does not beat its control: no difference shown"),
+        ({"wobble": {CONTROL: -3.0}, "time": {CONTROL: 1.0}}, "no difference in FID; faster than its control"),
+    ],
+)
+def test_a_control_is_beaten_only_by_what_is_measured(changes: dict[str, Any], verdict: str) -> None:
+    found = pair("control", **changes)
+    assert found.other["method"] == CONTROL
+    assert found.verdict == verdict
+    assert any(verdict in row for row in against_controls([found]).rows)
+
+
+def test_the_control_itself_is_compared_with_the_whole_network_only() -> None:
+    fid, time = {FULL: 5.0, EXIT: 5.5, CONTROL: 9.0}, {FULL: 1.0, EXIT: 0.75, CONTROL: 0.75}
+    pairs = made(fid, time, dict.fromkeys(fid, 0.01))
+    kinds = sorted((p.row["method"], p.kind) for p in pairs)
+    assert kinds == [(CONTROL, "the whole network"), (EXIT, "control"), (EXIT, "the whole network")]
+    assert len(against_whole(pairs).rows) == 2
+
+
+def test_the_csv_holds_the_numbers_in_full() -> None:
+    found = pair("control")
+    (row,) = csv.DictReader(io.StringIO(to_csv([found])))
+    assert float(row["fid_difference"]) == pytest.approx(-3.5)
+    assert float(row["time_ratio"]) == found.time
+    assert row["flops_to_time_yield"] == ""  # the control costs as much
+    assert row["finding"] == "beats its control in FID"
+
+
+def test_without_replicates_there_is_no_finding() -> None:
+    rows = [tables.row(FULL, 20, 5.0, 1.0), tables.row(EXIT, 20, 5.5, 0.75, denoiser="early-exit")]
+    (found,) = comparisons(derive({"trials": DataFrame(rows)}))
+    assert found.finding == "no interval, no finding"
