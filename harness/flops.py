@@ -62,6 +62,8 @@ def coverage(network: nn.Module, *args: Any) -> float:
     seen = total = 0
     attention: dict[int, str] = {}  # an attention layer reads its children's weights itself, without calling them
     for name, module in network.named_modules():
+        if isinstance(module, nn.Embedding):
+            continue  # a table is read, not multiplied
         if isinstance(module, nn.MultiheadAttention):
             attention.update({id(child): name for child in module.modules()})
         counted_as = attention.get(id(module), name)

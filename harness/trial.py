@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from harness.data.cards import DatasetCard
 from harness.identity import canonical_json, identity
 from harness.network_cards import NetworkCard
@@ -117,7 +119,8 @@ def _part_name(method: Method, default: str | None) -> str | None:
     """Return a part's name with its non-default parameters in brackets, or None for the plain default part."""
     params = method.params.model_dump(mode="json")
     usual = type(method).Params
-    given = {k: v for k, v in params.items() if k not in usual.model_fields or usual.model_fields[k].default != v}
+    defaults = {name: to_jsonable_python(field.default, fallback=repr) for name, field in usual.model_fields.items()}
+    given = {k: v for k, v in params.items() if k not in defaults or defaults[k] != v}
     if not given and method.name == default:
         return None
     inside = ",".join(f"{key}={value}" for key, value in sorted(given.items()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -22,14 +22,19 @@ Loss = Callable[[Tensor, Draws], Tensor]
 """The loss of clean images [batch, ...] for drawn levels, which lie on the host, and drawn noise, on the device."""
 
 
-class TuningParams(Params):
-    """How long and how fast a method tunes the network; 0 steps leave it as it is."""
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
-    tune_steps: int = Field(default=250, ge=0)
-    tune_batch: int = Field(default=128, ge=1)
-    tune_lr: float = Field(default=6e-4, gt=0)
+
+class TuningParams(Params):
+    """How long and how fast a method tunes the network; 0 steps leave it as it is. Defaults suit 8x8 digits."""
+
+    tune_steps: int = Field(default=300, ge=0)
+    tune_batch: int = Field(default=64, ge=1)
+    tune_lr: float = Field(default=2e-3, gt=0)
     tune_ema: float = Field(default=0.98, ge=0, le=1)
     """Share of itself that the average keeps at each step; it starts lower, so that fresh weights are forgotten."""
+    tune_betas: tuple[Momentum, Momentum] = (0.9, 0.99)
+    """AdamW's decay rates of its two moments."""
     tune_flips: bool = False
     """Whether half of the images are mirrored left to right."""
 
@@ -40,11 +45,11 @@ def tune(
     """Tune `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
 
     Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. Raises
-    ValueError as soon as a loss is not finite.
+    ValueError if a loss is not finite; it looks every 25 steps and at the last.
     """
     device = next(student.parameters()).device
     images, generator = context.images(), torch.Generator().manual_seed(context.seed)
-    optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), betas=p.tune_betas, weight_decay=0.0)
     teacher = copy.deepcopy(student).requires_grad_(False)
     last = math.nan
     for step in range(p.tune_steps):
@@ -75,8 +80,9 @@ def average(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -
 
 
 def thawed(network: BlockNetwork) -> BlockNetwork:
-    """Return a copy of a frozen network whose weights learn, but for those that never did."""
+    """Return a copy of a frozen network whose weights learn, but for those that never did; guidance is for sampling."""
     copied = copy.deepcopy(network)
+    copied.params = copied.params.model_copy(update={"guidance": 1.0})
     for name, parameter in copied.named_parameters():
         parameter.requires_grad_(name not in copied.fixed)
     return copied.train()

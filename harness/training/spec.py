@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LARGEST_SEED, LARGEST_STEPS = 400, 9_999_999  # so that seed * 10^7 + step fits the 32 bits a CPU generator keeps
+
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainSpec(BaseModel):
@@ -23,6 +26,8 @@ class TrainSpec(BaseModel):
     decay: Literal["cosine", "constant"] = "cosine"
     ema_half_life_images: int = Field(default=500_000, ge=1)
     """After how many images a weight has faded to one half in the average that is kept."""
+    betas: tuple[Momentum, Momentum] = (0.9, 0.99)
+    """AdamW's decay rates of its two moments."""
     weight_decay: float = Field(default=0.0, ge=0)
     grad_clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient over all weights; 0 does not clip."""

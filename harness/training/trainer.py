@@ -25,8 +25,6 @@ from harness.training.zero_pieces import MOMENTS, Piece, create_moments, flats, 
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 
-BETAS = (0.9, 0.99)
-"""Adam's; the shorter second memory suits short trainings."""
 State = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 
@@ -175,7 +173,7 @@ class _Loss(nn.Module):
 
 
 def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: TrainSpec, world_size: int) -> Any:
-    optimizer = torch.optim.AdamW(trained, lr=spec.lr, betas=BETAS, weight_decay=spec.weight_decay, foreach=True)
+    optimizer = torch.optim.AdamW(trained, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
     config = {
         "train_micro_batch_size_per_gpu": spec.batch // world_size,
         "zero_optimization": {"stage": spec.zero_stage},

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from methods.denoisers.uncertainty import Uncertainty, every_exit, losses
 from methods.networks.base import Network
-from methods.networks.blocks import BlockNetwork
+from methods.networks.blocks import BlockNetwork, Run
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, PrepareContext, Units
 from methods.tuning import TuningParams, thawed, tune
@@ -45,7 +45,7 @@ class AdaDiff(Denoiser):
         """The first block after which an image may leave, counted from 1."""
         test_every: int = Field(default=1, ge=1)
         """Tests only every so many blocks from the first; each test waits for the device once."""
-        tune_steps: int = Field(default=250, ge=1)
+        tune_steps: int = Field(default=300, ge=1)
         uncertainty_lr: float = Field(default=1e-3, gt=0)
         uncertainty_time: Literal["none", "concat"] = "none"
         """Whether the heads see the noise label: `concat` is the paper's text, `none` its code."""
@@ -108,8 +108,8 @@ class _Tuned(nn.Module):
         self.network = network
         self.heads = heads
 
-    def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return a raw network whose rows all leave after `depth` blocks, as its class or without one, unguided."""
+    def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> Run:
+        """Return a raw network, told its class, whose rows all leave after `depth` blocks."""
         network = self.network
 
         def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
@@ -123,14 +123,14 @@ class _Tuned(nn.Module):
                     self.heads.mean(i, network.patch_tokens(h), label)
             return network.head(h, condition)
 
-        return partial(network.guided, run)
+        return run
 
 
 class _MeanDepth(BuiltDenoiser):
     """Everybody leaves at the depth of the noise level."""
 
     def __init__(self, tuned: _Tuned, depths: tuple[Tensor, Tensor]) -> None:
-        self._tuned = tuned
+        self._tuned, self._network = tuned, tuned.network
         self._log_sigmas, self._depths = depths[0].double().log(), depths[1]
 
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
@@ -139,14 +139,15 @@ class _MeanDepth(BuiltDenoiser):
         out = torch.empty_like(x)
         for depth in depths.unique().tolist():
             rows = (depths == depth).to(x.device)
-            raw = self._tuned.leave_at(depth, lambda block: False)
-            out[rows] = self._tuned.network.denoised(raw, x[rows], sigma[rows.to(sigma.device)])
+            out[rows] = self._network.denoised(self._raw(depth), x[rows], sigma[rows.to(sigma.device)])
         units: dict[str, int | Tensor] = {f"exit-{d}": (depths == d).long() for d in depths.unique().tolist()}
         return out, units
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
-        raws = {d: self._tuned.leave_at(d, lambda block: False) for d in self._depths.unique().tolist()}
-        return {f"exit-{d}": partial(self._tuned.network.denoised, raw) for d, raw in raws.items()}
+        return {f"exit-{d}": partial(self._network.denoised, self._raw(d)) for d in self._depths.unique().tolist()}
+
+    def _raw(self, depth: int) -> Callable[[Tensor, Tensor], Tensor]:
+        return partial(self._network.guided, self._tuned.leave_at(depth, lambda block: False))
 
 
 class _Gated(BuiltDenoiser):
@@ -161,6 +162,9 @@ class _Gated(BuiltDenoiser):
         depths: list[Tensor] = []
 
         def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
+            if len(scaled) > len(x) and classes is not None and self._params.rule == "per-batch":
+                halves = zip(scaled.chunk(2), label.chunk(2), classes.chunk(2), strict=True)
+                return torch.cat([run(*half) for half in halves])
             image, depth = self._run(scaled, label, classes)
             depths.extend(depth.split(len(x)))  # a guided call has two halves, which leave independently
             return image
@@ -170,10 +174,17 @@ class _Gated(BuiltDenoiser):
         return denoised, {f"exit-{d}": sum((depth == d).long() for depth in depths) for d in range(1, n + 1)}
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
-        found = {}
+        """Return one pass per exit; a guided image counts two."""
+        p, found = self._network.params, {}
+        asked = p.classes if p.label is None else p.label
         for depth in range(1, self._network.n_blocks + 1):
-            raw = self._tuned.leave_at(depth, self._tested)
-            found[f"exit-{depth}"] = partial(self._network.denoised, raw)
+            run = self._tuned.leave_at(depth, self._tested)
+
+            def once(scaled: Tensor, label: Tensor, run: Run = run) -> Tensor:
+                classes = label.new_full((len(label),), asked, dtype=torch.long) if p.classes else None
+                return run(scaled, label, classes)
+
+            found[f"exit-{depth}"] = partial(self._network.denoised, once)
         return found
 
     def _run(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -199,12 +210,12 @@ class _Gated(BuiltDenoiser):
             if staying < len(rows):
                 order = stay.argsort(descending=True, stable=True)
                 keep, leave = order[:staying], order[staying:]
-                out[rows[leave]] = h[leave]
+                out[rows[leave]] = h[leave].to(out.dtype)  # under autocast blocks answer in a shorter format
                 depth[rows[leave]] = i + 1
                 h, rows = h[keep], rows[keep]
             if staying == 0:
                 break
-        out[rows] = h
+        out[rows] = h.to(out.dtype)
         return network.head(out, condition), depth
 
     def _skip(self, i: int, saved: dict[int, tuple[Tensor, Tensor]], rows: Tensor) -> Tensor | None:
@@ -231,7 +242,9 @@ def _calibrated(tuned: _Tuned, context: PrepareContext) -> tuple[Tensor, Tensor]
     sigmas = torch.from_numpy(np.linspace(ends[0], ends[1], _LEVELS) ** 7)
     found = []
     for sigma in sigmas:
-        asked = tuned.network.preconditioning.regression(clean, Draws(sigma.repeat(len(clean)).to(clean), noise))
+        asked = tuned.network.preconditioning.regression(
+            clean, Draws(sigma.repeat(len(clean)).to(clean), noise), weight.dtype
+        )
         _, certainties = every_exit(tuned.network, tuned.heads, asked.scaled, asked.label)
         found.append(1 - certainties[:-1].flatten(2).mean(2).T)
     return sigmas, torch.stack(found)

@@ -38,12 +38,12 @@ class EarlyExit(Denoiser):
     families = ("uvit", "dit")
 
     class Params(TuningParams):
-        schedule: Literal["full", "mild", "medium", "strong", "demo"] | tuple[int, ...] = "medium"
+        schedule: Literal["full", "mild", "medium", "strong", "steep", "demo"] | tuple[int, ...] = "medium"
         """A name, or depths for equal intervals of time, data first.
 
         mild, medium and strong leave out up to 1/3, 2/3 and all of the blocks that may be, one step less for each
-        pair of ten intervals (medium on a U-ViT of depth 12 is 6,6,5,5,4,4,3,3,2,2); the paper's own tables are not
-        public but for `demo`, which wants 28 blocks.
+        pair of ten intervals (medium on a U-ViT of depth 12 is 6,6,5,5,4,4,3,3,2,2); steep leaves all of them out from
+        the fourth interval on (6,4,2,0,...). Of the paper's own tables only `demo` is public; it wants 28 blocks.
         """
         reverse: bool = False
         """Runs the schedule backwards in time: a control, at about equal cost."""
@@ -79,8 +79,7 @@ class EarlyExit(Denoiser):
         elif schedule == "demo":
             table = _DEMO
         else:
-            most = (len(exits) - 1) * _THIRDS[schedule]  # three times what the noisiest pair of intervals leaves out
-            table = tuple(exits[-1] - (most * (i // 2) + 6) // 12 for i in range(_INTERVALS))
+            table = tuple(exits[-1] - out for out in _left_out(schedule, len(exits) - 1))
         return table[::-1] if self.params.reverse else table
 
     def prepare(self, context: PrepareContext) -> Artifact:
@@ -89,7 +88,7 @@ class EarlyExit(Denoiser):
 
         def loss(images: Tensor, draws: Draws) -> Tensor:
             depths = depths_at(student, table, draws.sigma)
-            asked = student.preconditioning.regression(images, Draws(draws.sigma.to(images.device), draws.noise))
+            asked = student.regression(images, draws)
             errors = (student.raw(asked.scaled, asked.label, depths) - asked.target) ** 2
             if self.params.time_weight > 0:
                 errors = errors * self._weights(table)[_interval(student, table, draws.sigma)].to(errors)
@@ -110,6 +109,13 @@ class EarlyExit(Denoiser):
         left_out = (table.max() - table).double()
         weights = 1 + self.params.time_weight * left_out / left_out.max().clamp(min=1)
         return (weights / weights.mean())[:, None, None, None]
+
+
+def _left_out(schedule: str, blocks: int) -> list[int]:
+    """Return how many of the blocks that may be left out are, in each interval, data first; halves round up."""
+    if schedule == "steep":
+        return [(2 * blocks * min(i, 3) + 3) // 6 for i in range(_INTERVALS)]
+    return [(blocks * _THIRDS[schedule] * (i // 2) + 6) // 12 for i in range(_INTERVALS)]
 
 
 class _Scheduled(BuiltDenoiser):

@@ -63,7 +63,7 @@ class Losses(NamedTuple):
 
 def losses(network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws) -> Losses:
     """Return the three losses of clean images [batch, ...], with every block read off by the shared head."""
-    asked = network.preconditioning.regression(images, Draws(draws.sigma.to(images.device), draws.noise))
+    asked = network.regression(images, draws)
     outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
     return layer_losses(outputs, certainties, asked.target, asked.in_noise)
 

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from methods.networks.base import DataShape, Network, NetworkParams
-from methods.networks.preconditioning import Draws, Edm, Preconditioning, Vp
+from methods.networks.preconditioning import Draws, Edm, Preconditioning, Regression, Vp
 from methods.networks.vp_process import DiscreteBeta, LinearBeta
 
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
@@ -151,6 +151,11 @@ class BlockNetwork(Network):
     def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
         """Return the training loss for given draws, a mean over batch and pixels."""
         return self.preconditioning.loss(self.raw, images, Draws(*draws), next(self.parameters()).dtype)
+
+    def regression(self, images: Tensor, draws: Draws) -> Regression:
+        """Return what training asks of the raw network, in its own number format; levels may lie on the host."""
+        draws = Draws(draws.sigma.to(images.device, non_blocking=True), draws.noise)
+        return self.preconditioning.regression(images, draws, next(self.parameters()).dtype)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean loss of clean images [batch, channels, height, width] in [-1, 1]."""

@@ -68,7 +68,7 @@ class Preconditioning(ABC):
 
     def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (equation 7) for sigma [batch]."""
-        c = self.coefficients(sigma.to(x.device, non_blocking=True))
+        c = Coefficients(*(value.to(x.device, non_blocking=True) for value in self.coefficients(sigma)))
         raw = inner((_rows(c.scale, x) * x).to(dtype), c.noise.to(dtype))
         return _rows(c.skip, x) * x + _rows(c.out, x) * raw.to(x.dtype)
 

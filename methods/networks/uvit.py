@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from methods.networks.base import DataShape, NetworkParams
@@ -23,6 +23,12 @@ class UViTParams(BlockParams):
     """Size of a U-ViT; `depth` is that of the paper: encoder and decoder blocks together, without the middle one."""
 
     mlp_time_embed: bool = False
+    init_std: float = Field(default=0.02, gt=0)
+    """Standard deviation of the initial linear weights; the authors' value is for a width of 512 and more."""
+    position_std: float = Field(default=0.02, gt=0)
+    """Standard deviation of the initial position code."""
+    zero_branches: bool = False
+    """Starts attention and MLP of every block at zero, so that a short training begins with the skips alone. Ours."""
     conv: bool = True
     """Whether a 3x3 convolution follows the last linear layer."""
 
@@ -89,12 +95,16 @@ class UViT(BlockNetwork):
         self.norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, params.patch**2 * data.channels)
         self.final_layer = nn.Conv2d(data.channels, data.channels, 3, padding=1) if params.conv else nn.Identity()
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.pos_embed, std=params.position_std)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=params.init_std, a=-2, b=2)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if params.zero_branches:
+            for block in self._every_block():
+                nn.init.zeros_(block.attn.proj.weight)
+                nn.init.zeros_(block.mlp.fc2.weight)
 
     @property
     def n_blocks(self) -> int:
@@ -140,6 +150,9 @@ class UViT(BlockNetwork):
             elif rows > 0:
                 h = torch.cat([block.body(h[:rows]), h[rows:]])
         return self.head(h, None)
+
+    def _every_block(self) -> list[Block]:
+        return [self._numbered(i) for i in range(self.n_blocks)]
 
     def _numbered(self, i: int) -> Block:
         half = len(self.in_blocks)

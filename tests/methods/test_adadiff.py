@@ -32,7 +32,7 @@ def test_images_leave_at_the_first_block_under_theta(family: str) -> None:
     network, x = lively(family).double(), states()
     met, artifact = uncertainties(network, x), tuned(network)
     seen: set[int] = set()
-    for theta in thetas(network, x, 25):
+    for theta in thetas(network, x, 12):
         found = depths(gate(network, artifact, theta=theta)(x, SIGMA, 0)[1])
         assert torch.equal(found, first_under(met, theta))
         seen |= set(found.tolist())

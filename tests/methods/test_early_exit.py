@@ -18,12 +18,9 @@ from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.uvit import UViT, UViTParams
 
-FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
-    "uvit": (UViT, UViTParams),
-    "dit": (DiT, DiTParams),
-}
-DEPTHS = {"uvit": (3, 0, 2, 3, 1), "dit": (6, 1, 4, 6, 2)}
-"""Depths of five rows: the whole network, the least of it, and some between, in no order."""
+Made = tuple[type[BlockNetwork], type[BlockParams]]
+FAMILIES: dict[str, Made] = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
+DEPTHS = {"uvit": (3, 0, 2, 3, 1), "dit": (6, 1, 4, 6, 2)}  # of five rows: all, least, and some between, in no order
 both = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -95,10 +92,9 @@ def test_boundaries_of_the_demo_schedule_belong_to_the_noisier_interval() -> Non
     expected = {0: 28, 199: 28, 200: 24, 399: 24, 400: 20, 599: 20, 600: 16, 799: 16, 800: 12, 999: 12}
     for tau, depth in expected.items():
         assert denoiser(x, level(built, tau / 1000), 0)[1] == {f"depth-{depth}": 1}, tau
-    every = depths_at(
-        built, torch.tensor(EarlyExit(schedule="demo").table(built.exits)), level(built, *torch.arange(1000) / 1000)
-    )
-    assert every.tolist() == [28 - 4 * (tau // 200) for tau in range(1000)]
+    table = torch.tensor(EarlyExit(schedule="demo").table(built.exits))
+    every = level(built, *(tau / 1000 for tau in range(1000)))
+    assert depths_at(built, table, every).tolist() == [28 - 4 * (tau // 200) for tau in range(1000)]
 
 
 @pytest.mark.parametrize("preconditioning", ["edm", "vp", "vp-discrete"])
@@ -110,9 +106,7 @@ def test_the_ends_of_time_are_in_the_table(preconditioning: str) -> None:
 
 def test_tables_that_do_not_fit_are_refused() -> None:
     uvit, dit = (params(depth=6, width=8, heads=1, patch=2) for _, params in FAMILIES.values())
-    assert sentence("demo", dit) == (
-        'schedule "demo" is written for 28 blocks; the network has 6, take another schedule'
-    )
+    assert sentence("demo", dit) == 'schedule "demo" is written for 28 blocks; the network has 6, take another schedule'
     assert sentence((3, 4), uvit) == "schedule [3, 4] holds [4]; the network can run 0 to 3"
     assert sentence((3, -1), uvit) == "schedule [3, -1] holds [-1]; the network can run 0 to 3"
     assert sentence((6, 0), dit) == "schedule [6, 0] holds [0]; the network can run 1 to 6"
@@ -262,10 +256,9 @@ def test_both_guided_halves_run_equally_deep(family: str) -> None:
     for built in (conditional, without):
         built.load_state_dict(guided.state_dict())
     x, sigma = question()[0], level(guided, 0.95, 0.05, 0.5, 0.15, 0.7)
+    denoisers = [EarlyExit(schedule="strong").build(built) for built in (guided, conditional, without)]
     for levels in (sigma, sigma[:1].expand(5)):
-        found, one, zero = (
-            EarlyExit(schedule="strong").build(built)(x, levels, 0) for built in (guided, conditional, without)
-        )
+        found, one, zero = (denoiser(x, levels, 0) for denoiser in denoisers)
         torch.testing.assert_close(found[0], zero[0] + 2 * (one[0] - zero[0]), rtol=1e-4, atol=1e-3)
         assert str(found[1]) == str(one[1])
 
@@ -273,7 +266,7 @@ def test_both_guided_halves_run_equally_deep(family: str) -> None:
 @pytest.mark.slow
 @both
 def test_compiled_depths_answer_as_the_eager_ones(family: str) -> None:
-    built, x = network(family), question()[0]
+    built, x = network(family, depth=2), question()[0]
     eager, fast = (EarlyExit(schedule="strong", compiled=c).build(built) for c in (False, True))
     for times in ([0.95] * 5, [0.05] * 5, [0.95] * 5, [0.95, 0.05, 0.5, 0.15, 0.7]):
         sigma = level(built, *times)

@@ -251,20 +251,22 @@ def test_tuning_mends_what_the_schedule_breaks_and_time_matters() -> None:
     from sklearn.datasets import load_digits
 
     digits = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1
-    built = network(width=32).requires_grad_(True)
+    torch.manual_seed(0)
+    built = UViT(UViTParams(depth=6, width=32, heads=2, patch=2, preconditioning="vp"), DataShape(1, 8))
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(built.parameters(), lr=3e-3, weight_decay=0.0)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
-    for _ in range(300):
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 500)
+    for _ in range(500):
         optimizer.zero_grad()
         built.loss(digits[torch.randint(1500, (64,), generator=generator)], generator).backward()
+        nn.utils.clip_grad_norm_(built.parameters(), 1.0)
         optimizer.step()
         cosine.step()
-    built.requires_grad_(False)
+    built.eval().requires_grad_(False)
     context, test = ToyContext(built, clean=digits[:1500]), digits[1500:]
     found = SimpleNamespace(full=loss_by_depths(built, test, (3,) * 10))
     for name, reverse in (("forward", False), ("backward", True)):
-        sizes = {"tune_steps": 150, "tune_batch": 64, "tune_lr": 2e-3, "reverse": reverse}
+        sizes = {"tune_steps": 300, "tune_batch": 64, "tune_lr": 2e-3, "reverse": reverse}
         method = EarlyExit(schedule="strong", **sizes)
         table = method.table(built.exits)
         found.untuned = loss_by_depths(built, test, table)
@@ -272,4 +274,4 @@ def test_tuning_mends_what_the_schedule_breaks_and_time_matters() -> None:
         setattr(found, name, loss_by_depths(weights, test, table))
         assert found.untuned > 2 * getattr(found, name), found
         assert getattr(found, name) < 1.1 * found.full, found
-    assert found.forward < 0.98 * found.backward, found
+    assert found.forward < 0.98 * found.backward, found  # 0.134 and 0.141 when written; 0.138 at full depth
