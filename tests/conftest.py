@@ -1,4 +1,4 @@
-"""What all tests share: one Ray of four cores for those marked `ray`, and how they are dealt to two processes.
+"""What all tests share: one Ray for those marked `ray`, and how they are dealt to two processes.
 
 `make test` runs two pytest processes. The tests of a file stay together, those marked `ray` all in one process.
 """
@@ -28,8 +28,9 @@ def plugin_path(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ray_pool(plugin_path):
-    """Four workers on a Ray of this machine."""
+def ray_pool(plugin_path, request):
+    """Workers on a Ray of this machine: two, or four where slow tests run too; they ask the pool how many."""
+    cores = 2 if request.config.option.markexpr == "not slow" else 4
     import ray
 
     from harness.pools.cluster import connect
@@ -37,7 +38,7 @@ def ray_pool(plugin_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", plugin_path)
-        patch.setattr("psutil.Process.cpu_affinity", lambda self: [0, 1, 2, 3])
+        patch.setattr("psutil.Process.cpu_affinity", lambda self: list(range(cores)))
         connect(None)
         patch.undo()
     try:

@@ -28,6 +28,7 @@ from harness.report.plot_style import (
     ticks_at,
     to_bytes,
 )
+from harness.report.share_figure import network_share
 
 MOST_DOTS = 45
 FEWEST_ROWS = 3  # a class after the first is drawn from this many rows on; the table shows the others
@@ -40,6 +41,7 @@ CAPTIONS = {
     "fid-nfe": "FID against network evaluations per image, one line per method.",
     "equal-quality": "Speed-up at equal quality: the baseline's time to reach the row's FID, over the row's time.",
     "schedules": "Schedules compared under the baseline's solver.",
+    "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
 }
 
 
@@ -50,7 +52,8 @@ def draw_all(analysis: Analysis) -> dict[str, bytes]:
         for place, one in enumerate(analysis.classes, 1):
             if place > 1 and len(one.rows) < FEWEST_ROWS:
                 continue
-            for name, draw in _DRAWERS.items():
+            shares = {"network-share": lambda one: network_share(one.rows, analysis.steps)}
+            for name, draw in (_DRAWERS | shares).items():
                 figure = draw(one)
                 if figure is not None:
                     stem = name if place == 1 else f"{name}-{place}"

@@ -79,7 +79,7 @@ class AdaDiff(Denoiser):
         tuned.requires_grad_(False).eval()
         if self.params.rule == "mean-depth":
             return _MeanDepth(tuned, self._mean_depths(artifact, network.n_blocks))
-        return _Gated(tuned, self.params)
+        return _Gated(tuned, self)
 
     def tested(self, block: int) -> bool:
         """Tell whether an image may leave after a block, counted from 1."""
@@ -136,12 +136,14 @@ class _MeanDepth(BuiltDenoiser):
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
         nearest = (sigma.cpu().double().log()[:, None] - self._log_sigmas).abs().argmin(1)
         depths = self._depths[nearest]
+        met = depths.unique().tolist()
+        if len(met) == 1:
+            return self._network.denoised(self._raw(met[0]), x, sigma), {f"exit-{met[0]}": 1}
         out = torch.empty_like(x)
-        for depth in depths.unique().tolist():
+        for depth in met:
             rows = (depths == depth).to(x.device)
             out[rows] = self._network.denoised(self._raw(depth), x[rows], sigma[rows.to(sigma.device)])
-        units: dict[str, int | Tensor] = {f"exit-{d}": (depths == d).long() for d in depths.unique().tolist()}
-        return out, units
+        return out, {f"exit-{d}": (depths == d).long() for d in met}
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
         return {f"exit-{d}": partial(self._network.denoised, self._raw(d)) for d in self._depths.unique().tolist()}
@@ -153,10 +155,10 @@ class _MeanDepth(BuiltDenoiser):
 class _Gated(BuiltDenoiser):
     """Each row leaves when its own uncertainty says so; or, per batch, all rows when their mean does."""
 
-    def __init__(self, tuned: _Tuned, params: AdaDiff.Params) -> None:
+    def __init__(self, tuned: _Tuned, method: AdaDiff) -> None:
         self._tuned = tuned
         self._network, self._heads = tuned.network, tuned.heads
-        self._params = params
+        self._params, self._tested = method.params, method.tested
 
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
         depths: list[Tensor] = []
@@ -194,12 +196,14 @@ class _Gated(BuiltDenoiser):
         out = torch.empty_like(h)
         rows = torch.arange(len(h), device=h.device)  # who is still here, in ascending order
         depth = torch.full_like(rows, network.n_blocks)
+        read = {network.reads(i) for i in range(network.n_blocks)}
         saved: dict[int, tuple[Tensor, Tensor]] = {}
         for i in range(network.n_blocks):
             skip = self._skip(i, saved, rows)
             here = None if condition is None else (condition if len(rows) == len(out) else condition[rows])
             h = network.block(i, h, here, skip)
-            saved[i] = h, rows
+            if i in read:
+                saved[i] = h, rows
             if i == network.n_blocks - 1 or not self._tested(i + 1):
                 continue
             uncertain = self._heads.mean(i, network.patch_tokens(h), label if len(rows) == len(out) else label[rows])
@@ -225,10 +229,6 @@ class _Gated(BuiltDenoiser):
             return None
         tokens, then = saved.pop(source)
         return tokens if len(then) == len(rows) else tokens[torch.searchsorted(then, rows)]
-
-    def _tested(self, block: int) -> bool:
-        after = block - self._params.first_test
-        return after >= 0 and after % self._params.test_every == 0
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ import tables
 from pandas import DataFrame
 
 from harness.report import figures
-from harness.report.analysis import derive
+from harness.report.analysis import Analysis, derive
 from harness.report.plot_style import COLORS, looks, style
+from harness.report.share_figure import network_share
 
 
 def few(table: DataFrame) -> DataFrame:
@@ -18,14 +19,14 @@ def few(table: DataFrame) -> DataFrame:
 
 
 @pytest.fixture(scope="module")
-def analysis() -> object:
+def analysis() -> Analysis:
     return derive(tables.tables(few))
 
 
-def test_each_figure_that_has_data_is_drawn_as_png_and_svg(analysis: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_figure_that_has_data_is_drawn_as_png_and_svg(analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {name: figures._DRAWERS[name] for name in ("schedules", "fid-nfe")}
     monkeypatch.setattr(figures, "_DRAWERS", chosen)
-    files = figures.draw_all(analysis)  # type: ignore[arg-type]
+    files = figures.draw_all(analysis)
     assert set(files) == {"schedules.png", "schedules.svg", "fid-nfe.png", "fid-nfe.svg"}
     assert files["fid-nfe.png"].startswith(b"\x89PNG")
     assert files["fid-nfe.svg"].startswith(b"<?xml")
@@ -59,3 +60,18 @@ def test_thirty_methods_all_look_different() -> None:
     rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": False})
     assert len({(look.color, look.marker) for look in looks(rows).values()}) == 30
     assert len(set(COLORS)) == len(COLORS)
+
+
+def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analysis: Analysis) -> None:
+    whole = derive(tables.tables())
+    one = whole.classes[0]
+    partial = one.rows[one.rows["denoiser"] != "full"]
+    with style():
+        figure = network_share(one.rows, whole.steps)
+        assert figure is not None
+        lines = figure.axes[0].get_lines()
+        assert len(lines) == len(partial) > 1
+        drawn = {tuple(line.get_ydata()) for line in lines}
+        for trial_id, steps in whole.steps[whole.steps["trial_id"].isin(partial["trial_id"])].groupby("trial_id"):
+            assert tuple(steps["network_share"]) in {d[::-1] for d in drawn} | drawn, trial_id
+        assert network_share(analysis.classes[0].rows, analysis.steps) is None

@@ -330,7 +330,7 @@ def test_a_control_names_the_trial_that_it_belongs_to() -> None:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"schedule": [4, 5]}, r"schedule \[4, 5\] holds \[5\]; the network can run 0 to 3"),
+        ({"schedule": [4, 5]}, r"schedule \[4, 5\] holds \[4, 5\]; the network can run 0 to 3"),
         ({"schedule": "demo"}, 'schedule "demo" is written for 28 blocks; the network has 3'),
         ({"schedule": "stronger"}, "schedule"),
         ({"tune_lr": 0}, "tune_lr is 0; input should be greater than 0"),

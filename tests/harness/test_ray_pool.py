@@ -67,7 +67,6 @@ def train(pool, folder, workers, ears=None, **spec):
     return engine.ledger.zoo.get(plan.trials[0].train)[0]
 
 
-@pytest.mark.slow
 def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
     one = train(ray_pool, tmp_path / "one", 1)
     killed = []
@@ -89,28 +88,29 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
     assert steps[-1] == 60, steps
 
 
-@pytest.mark.slow
 def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
-    with pytest.raises(Exception, match=r"train unet-tiny on digits needs 8 devices at once; the cluster offers 4"):
+    there = ray_pool.size()
+    with pytest.raises(
+        Exception, match=f"train unet-tiny on digits needs 8 devices at once; the cluster offers {there}"
+    ):
         train(ray_pool, tmp_path, 8)
     plan = make_plan(suite([]), ray_pool.device_class, ray_pool.device_name)
     plan.trials[0].trial.parts["executor"].device_group = lambda: 5
-    with pytest.raises(UsageError, match="needs 5 devices at once; the cluster offers 4"):
+    with pytest.raises(UsageError, match=f"needs 5 devices at once; the cluster offers {there}"):
         check_pool(plan, ray_pool)
 
 
-@pytest.mark.slow
 def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
     wanted = suite([faulty("kill", batch=1, marker=str(tmp_path / "struck"))])
-    pool, ears = Counting(ray_pool), Ears()
+    pool, ears, before = Counting(ray_pool), Ears(), ray_pool.size()
     row = only(measure(wanted, tmp_path, pool, ears), "kill")
     assert (row["verdict"], row["attempt"]) == ("VALID", 1)
     assert sum("the worker died during sample" in s and "(1 of 2)" in s for s in ears.said) == 1
-    assert ray_pool.size() == 4
+    there = ray_pool.size()
     until = time.monotonic() + 60
-    while ray_pool.idle() < 4 and time.monotonic() < until:
+    while ray_pool.idle() < there and time.monotonic() < until:
         ray_pool.wait(1)
-    assert ray_pool.idle() == 4
+    assert ray_pool.idle() == there == before
 
 
 @pytest.mark.slow

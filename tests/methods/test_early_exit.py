@@ -69,6 +69,7 @@ def test_tables_by_name() -> None:
     assert EarlyExit(schedule="full").table(uvit) == (6,) * 10
     assert EarlyExit(schedule="strong").table(uvit)[-2:] == (0, 0)
     assert EarlyExit(schedule="mild").table(uvit)[-2:] == (4, 4)
+    assert EarlyExit(schedule="steep").table(uvit) == (6, 4, 2, 0, 0, 0, 0, 0, 0, 0)
     assert EarlyExit(schedule="demo").table(dit) == (28, 28, 24, 24, 20, 20, 16, 16, 12, 12)
     assert EarlyExit(schedule=(1, 2, 6)).table(uvit) == (1, 2, 6)
 
