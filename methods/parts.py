@@ -10,7 +10,7 @@ answers D(x; sigma), an estimate of the clean data. No method knows about files,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -61,6 +61,9 @@ class PrepareContext(Protocol):
 
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
+
+    def passes(self, n: int) -> Iterator[int]:
+        """Yield 0 to n - 1 for a loop whose passes do about the same work; FLOPs are counted on a few of them."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell how far the work has come."""

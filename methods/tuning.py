@@ -52,7 +52,7 @@ def tune(
     optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), betas=p.tune_betas, weight_decay=0.0)
     teacher = copy.deepcopy(student).requires_grad_(False)
     last = math.nan
-    for step in range(p.tune_steps):
+    for step in context.passes(p.tune_steps):
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / p.tune_steps))
         clean = images[torch.randint(len(images), (p.tune_batch,), generator=generator)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -32,6 +33,10 @@ class ToyContext:
     def noise(self, index: int) -> Tensor:
         """Return unit noise number `index`."""
         return torch.randn(self._shape(), generator=torch.Generator().manual_seed(1000 + index))
+
+    def passes(self, n: int) -> Iterator[int]:
+        """Yield 0 to n - 1."""
+        yield from range(n)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Remember how far the work has come."""

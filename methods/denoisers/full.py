@@ -9,14 +9,15 @@ from torch import Tensor
 
 from methods.denoisers.compiled import compiled
 from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Params, Units
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, Units
+from methods.parts import Params as BaseParams
 
 
 class Full(Denoiser):
     name = "full"
     summary = "the whole network at every step (baseline)"
 
-    class Params(Params):
+    class Params(BaseParams):
         compiled: bool = False
         """Compiles the network; on a GPU it is captured as a CUDA graph."""
 

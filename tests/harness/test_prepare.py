@@ -1,0 +1,101 @@
+"""Preparing: what it costs is counted, of a long loop on a few passes that stand for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import toys
+
+from harness.planning import make_plan
+from harness.suite import Suite
+from harness.tasks import Result
+from harness.tasks.prepare import run
+from harness.worker import Worker
+from methods.parts import Artifact, PrepareContext
+
+PRODUCT = 2 * 8**3
+SUITE: dict[str, Any] = {
+    "name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels", "n_images": 10,
+    "batch": 10, "baseline": {"clock_steps": 2}, "trials": [{"steps": 2}, {"steps": 2, "schedule": "toy-searched"}],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def searched() -> Iterator[None]:
+    with toys.registered(toys.Searched):
+        yield
+
+
+def flops(monkeypatch: pytest.MonkeyPatch, work: Callable[[PrepareContext], None]) -> float:
+    """Return the counted work of a preparation that does this."""
+
+    def prepare(self: Any, context: PrepareContext) -> Artifact:
+        work(context)
+        return Artifact()
+
+    monkeypatch.setattr(toys.Searched, "prepare", prepare)
+    plan = make_plan(Suite.model_validate(SUITE), "cpu:a chip", "a chip")
+    (task,) = (task for task in plan.tasks.values() if task.kind == "prepare")
+    (result,) = (e for e in run(task.spec, {"images": np.zeros((4, 1, 4, 4))}, Worker()) if isinstance(e, Result))
+    return float(result.facts["price"]["flops"])
+
+
+def multiply(times: int = 1) -> None:
+    for _ in range(times):
+        torch.ones(8, 8) @ torch.ones(8, 8)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 9, 100])
+def test_equal_passes_are_counted_exactly_and_so_is_what_surrounds_them(
+    monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    def work(context: PrepareContext) -> None:
+        multiply()
+        assert [i for i in context.passes(n) if multiply() is None] == list(range(n))
+        multiply(2)
+        for _ in context.passes(2):
+            multiply(5)
+
+    assert flops(monkeypatch, work) == PRODUCT * (3 + n + 10)
+
+
+def test_uneven_passes_are_taken_to_cost_the_mean_of_those_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(context: PrepareContext) -> None:
+        for i in context.passes(800):
+            multiply(1 + (i % 200 == 0))  # passes 0, 100, 200, ... are counted, every other one is double
+
+    assert flops(monkeypatch, work) == PRODUCT * 800 * 1.5
+
+
+def test_most_passes_run_without_the_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+    seen = []
+
+    def work(context: PrepareContext) -> None:
+        seen.extend(_get_current_dispatch_mode() is not None for _ in context.passes(800))
+
+    flops(monkeypatch, work)
+    assert sum(seen) == 8
+
+
+def test_a_loop_that_is_left_early_or_fails_leaves_no_counter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaves(context: PrepareContext) -> None:
+        for i in context.passes(100):
+            multiply()
+            if i == 0:
+                break
+        multiply()
+
+    def fails(context: PrepareContext) -> None:
+        for _ in context.passes(100):
+            raise RuntimeError("a mistake")
+
+    assert flops(monkeypatch, leaves) >= PRODUCT
+    with pytest.raises(RuntimeError, match="a mistake"):
+        flops(monkeypatch, fails)
+    assert flops(monkeypatch, lambda context: multiply(3)) == PRODUCT * 3
