@@ -168,6 +168,15 @@ class Ears:
         self.told_before[sentence] = len(self.progress)
 
 
+def complete(pool: Any, seconds: float = 90) -> list[Any]:
+    """Wait until every worker of a Ray pool is there and idle; return them."""
+    until = time.monotonic() + seconds
+    while pool.idle() < pool.size() and time.monotonic() < until:
+        pool.wait(1)
+    assert pool.idle() == pool.size()
+    return list(pool._members)
+
+
 class Counting:
     """A pool that checks, at every start, what else runs; closing it leaves the pool below open."""
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from harness.flops import count_flops
 from methods.denoisers.adadiff import AdaDiff
-from methods.denoisers.uncertainty import Uncertainty, every_exit
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Units
+from methods.uncertainty import Uncertainty, every_exit
 
 FAMILIES = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
 SIGMA = torch.logspace(-1.5, 0.8, 8, dtype=torch.float64)
@@ -64,8 +64,9 @@ def states(dtype: torch.dtype = torch.float64) -> Tensor:
 
 def depths(units: Units) -> Tensor:
     """Return where each row left; every row left once."""
-    assert torch.equal(sum(torch.as_tensor(count) for count in units.values()), torch.ones(len(SIGMA)).long())
-    return sum(int(name.removeprefix("exit-")) * torch.as_tensor(count) for name, count in units.items())
+    counts = {int(name.removeprefix("exit-")): torch.as_tensor(n).expand(len(SIGMA)) for name, n in units.items()}
+    assert torch.equal(sum(counts.values()), torch.ones(len(SIGMA)).long())
+    return sum(depth * count for depth, count in counts.items())
 
 
 @torch.no_grad()

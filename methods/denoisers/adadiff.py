@@ -18,12 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from methods.denoisers.uncertainty import Uncertainty, every_exit, losses
 from methods.networks.base import Network
 from methods.networks.blocks import BlockNetwork, Run
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, PrepareContext, Units
 from methods.tuning import TuningParams, thawed, tune
+from methods.uncertainty import Uncertainty, every_exit, losses
 
 _LEVELS, _CALIBRATION_IMAGES = 32, 64
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from methods.denoisers.compiled import compiled
+from methods.compiled import compiled
 from methods.networks.base import Network
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Units
 from methods.parts import Params as BaseParams

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty import Counting, Ears, faulty, left_behind, measure, only, rows, suite
+from faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, suite
 
 from harness.pools.local import LocalPool
 from harness.storage.store import Store
@@ -57,6 +57,7 @@ def unharmed(found, baseline):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_worker_that_always_dies_costs_its_own_trial_alone(tmp_path, ray_pool, baseline):
     pool, ears = Counting(ray_pool), Ears()
     found = measure(suite([faulty("kill", batch=1)]), tmp_path, pool, ears)
@@ -86,7 +87,7 @@ def test_a_hang_ends_at_its_deadline_and_the_device_serves_on(tmp_path, ray_pool
 
 @pytest.mark.ray
 def test_a_plug_in_that_meddles_changes_nothing_of_the_next_trial(tmp_path, ray_pool, baseline):
-    everyone = list(ray_pool._members)
+    everyone = complete(ray_pool)
     ray_pool._members[:] = everyone[:1]
     try:
         trials = [faulty("pollute", batch=-1, steps=1), {"solver": "ddim", "steps": 3}]
@@ -117,7 +118,9 @@ def test_what_a_plug_in_changes_of_the_process_is_put_back(tmp_path, monkeypatch
     [
         ("nan", "finished", "nan-samples: 10 of 40 images hold NaN or infinity, the first is 10"),
         ("raise", "failed", "failed(RuntimeError): the plug-in's own mistake"),
-        ("memory", "failed", "failed(out-of-memory): needed 8 bytes, 4 free (attempt 2)"),
+        pytest.param(
+            "memory", "failed", "failed(out-of-memory): needed 8 bytes, 4 free (attempt 2)", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_failure_is_a_row_with_its_reason(tmp_path, ray_pool, baseline, fault, status, reason):

@@ -13,12 +13,12 @@ from toy_gates import FAMILIES, SIGMA, depths, first_under, gate, lively, states
 
 from harness.flops import count_flops
 from methods.denoisers.adadiff import AdaDiff
-from methods.denoisers.uncertainty import Uncertainty, every_exit
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork
 from methods.networks.preconditioning import Draws
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact
+from methods.uncertainty import Uncertainty, every_exit
 
 both = pytest.mark.parametrize("family", FAMILIES)
 
