@@ -224,8 +224,10 @@ def _own(trial_id: str, attempt: int, rows: Sequence[Mapping[str, Any]]) -> list
 
 
 def _claim(folder: Path, disk: Disk) -> None:
-    strangers = sorted(p.name for p in folder.iterdir() if not is_temp(p.name) and not p.name.startswith(LOCK_NAME))
-    if strangers:
+    names = {p.name for p in folder.iterdir() if not is_temp(p.name) and not p.name.startswith(LOCK_NAME)}
+    if MARKER in names:
+        return  # another driver has made the store since we looked
+    if strangers := sorted(names):
         raise UsageError(
             f"{folder} holds {strangers[0]!r} and is no results folder of this program; name a new or empty folder"
         )

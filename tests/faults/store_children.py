@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import harness.storage.store
@@ -85,6 +86,8 @@ def fork(work) -> int:
     except LockedError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
+    except Exception:
+        traceback.print_exc()  # the parent shows it if the code is not the expected one
     finally:
         os._exit(code)
 
