@@ -19,6 +19,7 @@ import io
 import logging
 import lzma
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -70,13 +71,17 @@ def submit_suite(
 
 
 def _submitted(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
-    """Hand the job in; a cluster that has just started says "try again later" for a while."""
+    """Hand the job in once, however often it is said: a busy cluster says "try again later", or hangs up."""
     until = time.monotonic() + _READY_SECONDS
+    name, hung_up = f"oneclock-{secrets.token_hex(8)}", False
     while True:
         try:
-            return str(client.submit_job(entrypoint=entrypoint, runtime_env=env))
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=env, submission_id=name))
         except Exception as error:
-            if "try again later" not in str(error) or time.monotonic() > until:
+            if hung_up and f"{name} already exists" in str(error):
+                return name  # it was taken before the line broke
+            hung_up |= isinstance(error, OSError)
+            if not (hung_up or "try again later" in str(error)) or time.monotonic() > until:
                 raise HarnessError(f"{address} did not take the job: {_one_line(error)}") from None
         time.sleep(_POLL_SECONDS)
 

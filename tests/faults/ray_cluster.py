@@ -35,13 +35,13 @@ def main(folder: Path) -> None:
         stdout=2,
     )
     try:
-        appears(folder, "connected", 90)
+        appears(folder, "connected", 150)
         second = cluster.add_node(num_cpus=1)
         (folder / "go").touch()
-        appears(folder / "results" / "loses-a-node" / "tasks", "*.safetensors", 90)
+        appears(folder / "results" / "loses-a-node" / "tasks", "*.safetensors", 150)
         time.sleep(0.5)
         cluster.remove_node(second, allow_graceful=False)
-        appears(folder / "results" / "loses-all" / "tasks", "*.safetensors", 120)
+        appears(folder / "results" / "loses-all" / "tasks", "*.safetensors", 200)
         cluster.remove_node(cluster.head_node, allow_graceful=False)
         ended = time.monotonic()
         code = driver.wait(60)

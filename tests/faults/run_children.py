@@ -131,7 +131,7 @@ def remote(folder: Path, rounds: int) -> Any:
 
     connect((folder.parent / "address").read_text())
     (folder.parent / "connected").touch()
-    assert appears(folder.parent, "go", 60)
+    assert appears(folder.parent, "go", 150)
     for name in ("loses-a-node", "loses-all"):
         wanted = suite([faulty("slow", batch=-1)], name=name, n_images=400, batch=10)
         app.app = lambda standalone_mode, wanted=wanted: _run(folder, wanted, RayPool)

@@ -181,8 +181,9 @@ def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path, plugin_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(800)
 def test_a_cluster_that_loses_a_node_then_all_nodes(tmp_path, plugin_path):
-    code, seconds = script("ray_cluster.py", tmp_path, path=plugin_path, seconds=280)
+    code, seconds = script("ray_cluster.py", tmp_path, path=plugin_path, seconds=580)
     log = (tmp_path / "log").read_text()
     assert "loses-a-node ended" in log, log[-3000:]
     assert "the worker died during" in log

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faulty import measure, rows, suite
@@ -273,3 +274,43 @@ def wait_for(address):
                 return
         time.sleep(0.1)
     raise TimeoutError(f"nothing listens at {address}")
+
+
+class Line:
+    """A job server reached over a bad line: answers with these, in order; an exception is raised."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.names = list(answers), []
+
+    def submit_job(self, entrypoint: str, runtime_env: dict[str, Any], submission_id: str) -> str:
+        self.names.append(submission_id)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise type(answer)(str(answer).format(submission_id))
+        return submission_id
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [None],
+        [RuntimeError("try again later"), None],
+        [ConnectionError("aborted"), None],
+        [ConnectionError("aborted"), RuntimeError("Job with submission_id {} already exists.")],
+    ],
+)
+def test_a_job_is_handed_in_once_over_a_bad_line(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
+    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    line = Line(*answers)
+    assert submit._submitted(line, "there", "python", {}) == line.names[0]
+    assert len(set(line.names)) == 1
+    assert not line.answers
+
+
+def test_a_job_that_is_refused_is_not_handed_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    for refusal in (RuntimeError("no"), RuntimeError("Job with submission_id {} already exists.")):
+        line = Line(refusal, None)
+        with pytest.raises(HarnessError, match="there did not take the job"):
+            submit._submitted(line, "there", "python", {})
+        assert len(line.names) == 1

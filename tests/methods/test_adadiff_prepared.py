@@ -220,7 +220,7 @@ def test_uncertainty_follows_the_error_on_the_digits() -> None:
         at = [(sigma.repeat(128), held_out + float(sigma) * noise) for sigma in sigmas]
         units = [denoiser(x, sigma, 0)[1] for sigma, x in at]
         return torch.tensor(
-            [sum(int(n[5:]) * float(torch.as_tensor(c).sum()) for n, c in u.items()) / 128 for u in units]
+            [sum(int(n[5:]) * float(torch.as_tensor(c).expand(128).sum()) for n, c in u.items()) / 128 for u in units]
         )
 
     met_in_tuning = artifact.tensors["calibration.uncertainties"].flatten()
