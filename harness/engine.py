@@ -143,6 +143,8 @@ class Engine:
     def _fail(self, task: Task, failure: Failure) -> None:
         """Try a task again whose worker was lost, a bounded number of times; any other failure is the task's own."""
         self.watcher.task(task, None)
+        if task.kind == "weights" and failure.kind == UsageError.__name__:
+            raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
         self.attempts[task.id] = self.attempts.get(task.id, 0) + 1
         if failure.kind == "inputs-lost":
             self.inputs.forget(task)

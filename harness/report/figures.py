@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import seaborn as sns
@@ -33,6 +33,7 @@ from harness.report.share_figure import network_share
 MOST_DOTS = 45
 FEWEST_ROWS = 3  # a class after the first is drawn from this many rows on; the table shows the others
 _DASHES = (0, (4, 2))
+_GREY = Look(MUTED, "o", 1.0)
 
 CAPTIONS = {
     "headline": "Quality against time with its Pareto front, and each method's best speed-up at equal quality.",
@@ -147,14 +148,15 @@ def headline(one: ResourceClass) -> Figure | None:
         return None
     best = bars.drop_duplicates("series").head(14)
     figure, (left, right) = new_figure(12.5, max(5.2, 2.2 + 0.3 * len(best)), 2, (1.15, 1.0))
-    front = _scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"))
+    others = {name for name, look in looks(rows).items() if look.color != INK} - set(best["series"])
+    front = _scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), others)
     left.set(xlabel="Time per image relative to the clock trial", title="Lower left is better: quality against time")
     _dots(right, best, looks(rows))
     right.set_title("Best speed-up at equal quality, per method")
     key = one.key
     subtitle = f"{key['dataset']}, N = {key['n_images']:.0f}; FID on {key['extractor']}; {key['device_name']}"
     figure.suptitle(one_line(subtitle), x=0.012, ha="left", fontsize=9, color=MUTED)
-    figure.legend(*_handles(rows, front=True), loc="outside lower center", ncols=5)
+    figure.legend(*_headline_handles(rows, others), loc="outside lower center", ncols=3)
     settle(figure)
     label_front(left, front)
     return figure
@@ -181,10 +183,16 @@ def _bars(one: ResourceClass) -> DataFrame:
     return rows.dropna(subset=["lead"]).sort_values(["lead", "fid", "trial_id"], ascending=[False, True, True])
 
 
-def _scatter(axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None) -> list[tuple[float, float, str]]:
-    """Draw every row with its intervals, a thin line through each method, and the Pareto front; return its labels."""
+def _scatter(
+    axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, others: Collection[str] = ()
+) -> list[tuple[float, float, str]]:
+    """Draw every row with its intervals, a thin line through each method, and the Pareto front; return its labels.
+
+    The series in `others` are drawn in one grey.
+    """
     known = rows.dropna(subset=[x])
     for series, look in looks(rows).items():
+        look = _GREY if series in others else look
         line = known[known["series"] == series].sort_values(x)
         axes.errorbar(
             line[x], line["fid"], yerr=_sides(line, "fid", ("fid_low", "fid_high")),
@@ -269,6 +277,15 @@ def _handles(rows: DataFrame, front: bool) -> tuple[list[Line2D], list[str]]:
     if not front:
         return handles, order
     return [*handles, Line2D([], [], color=INK, linewidth=1.3, linestyle=_DASHES)], [*order, "Pareto front, with NFE"]
+
+
+def _headline_handles(rows: DataFrame, others: Collection[str]) -> tuple[list[Line2D], list[str]]:
+    """Return what the picture's right half does not name: the baseline, the methods in grey, the front."""
+    base = [(look, f"{name} (baseline)") for name, look in looks(rows).items() if look.color == INK]
+    grey = [(_GREY, f"{len(others)} more, in the tables")] if others else []
+    handles = [Line2D([], [], linewidth=look.width, **_mark(look)) for look, _ in (*base, *grey)]
+    front = Line2D([], [], color=INK, linewidth=1.3, linestyle=_DASHES)
+    return [*handles, front], [*(name for _, name in (*base, *grey)), "Pareto front, with NFE"]
 
 
 def _legend(figure: Figure, rows: DataFrame, front: bool = False) -> None:

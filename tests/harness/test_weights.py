@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faulty import measure, suite
 from safetensors.torch import save
 
 from harness.data.cards import load_card
@@ -97,3 +98,20 @@ def test_files_of_another_kind_are_refused() -> None:
         answer(b"no weights", "w.pth")
     with pytest.raises(UsageError, match="holds no state dict"):
         answer(pickled([1, 2]), "w.pth")
+
+
+@pytest.mark.parametrize("kept", ["norm.bias", None])
+def test_a_run_with_weights_that_do_not_fit_ends_with_one_sentence(tmp_path: Path, kept: str | None) -> None:
+    state = dict(network().state_dict())
+    if kept is not None:
+        state[kept] = torch.zeros(9)
+    (tmp_path / "w.pth").write_bytes(pickled(state))
+    changes = {"uvit-8": {**SMALL, "weights": str(tmp_path / "w.pth")}}
+    wanted = suite([], dataset="digits", network="uvit-8", precision="float32", networks=changes)
+    if kept is None:
+        (row,) = measure(wanted, tmp_path / "results").values()
+        assert row["status"] == "finished"  # untrained weights make no good images, but they do sample
+        return
+    with pytest.raises(UsageError, match=r"w\.pth: norm\.bias is \[9\]; the network \"uvit-8\" expects \[8\]"):
+        measure(wanted, tmp_path / "results")
+    assert not (tmp_path / "results" / "tiny" / "log").exists() or not list((tmp_path / "results/tiny/log").iterdir())
