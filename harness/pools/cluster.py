@@ -19,7 +19,7 @@ import ray
 
 from harness.errors import HarnessError, UsageError
 
-_LOOK_SECONDS = 2.0  # how often to look whether the cluster is there
+_LOOK_SECONDS = 0.5  # how often to look whether the cluster is there; Ray ends this process some seconds after it
 _GONE_AFTER = 3  # looks in a row that found nothing
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
 """What of the source tree does not travel to a cluster."""
@@ -37,7 +37,7 @@ class Cluster:
 
     def look(self) -> None:
         """Look now and then; raise HarnessError after several looks that found nothing."""
-        if time.monotonic() - self._looked < (0.5 if self._missed else _LOOK_SECONDS):
+        if time.monotonic() - self._looked < (0.3 if self._missed else _LOOK_SECONDS):
             return
         self._missed = 0 if self._answers() else self._missed + 1
         self._looked = time.monotonic()
@@ -54,7 +54,7 @@ class Cluster:
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(self.place, timeout=_LOOK_SECONDS).close()
+            socket.create_connection(self.place, timeout=2.0).close()
         except OSError:
             return False
         return True
