@@ -9,35 +9,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from methods.networks.base import DataShape, Network, NetworkParams
-from methods.networks.preconditioning import Draws, Edm, Preconditioning, Regression, Vp
-from methods.networks.vp_process import DiscreteBeta, LinearBeta
+from methods.networks.base import DataShape
+from methods.networks.preconditioned import PreconditionedNetwork, PreconditionedParams
 
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
 """A raw network told its class: (scaled input, noise label [rows], class [rows] or None) to an image."""
 
 
-class BlockParams(NetworkParams):
-    """Size of a transformer, its preconditioning, and what it is asked for if it knows classes."""
+class BlockParams(PreconditionedParams):
+    """Size of a transformer, and what it is asked for if it knows classes."""
 
     depth: int = Field(ge=2)
     width: int = Field(ge=4)
     heads: int = Field(ge=1)
     patch: int = Field(ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0)
-    preconditioning: Literal["edm", "vp", "vp-discrete"] = "edm"
-    """vp: an eps-network told 999 t of the linear-beta SDE; vp-discrete: one told DDPM's step 0 ... 999."""
-    sigma_data: float = Field(default=0.5, gt=0)
-    p_mean: float = -1.2
-    p_std: float = Field(default=1.2, gt=0)
-    time_scale: float = Field(default=1.0, gt=0)
-    """Factor on the noise label before the sinusoidal embedding, whose shortest period is 2 pi."""
     classes: int = Field(default=0, ge=0)
     """Classes of a conditional network, which has one more embedding for "no class"; 0 is unconditional."""
     label: int | None = Field(default=None, ge=0)
@@ -48,9 +40,9 @@ class BlockParams(NetworkParams):
     """How many channels are guided, from the first; the others are the class's own. All if not given."""
 
     @property
+    @abstractmethod
     def exits(self) -> range:
         """Return the depths that `raw` accepts: how many of the blocks that may be left out run. The last is all."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _fits(self) -> BlockParams:
@@ -63,8 +55,8 @@ class BlockParams(NetworkParams):
         return self
 
 
-class BlockNetwork(Network):
-    """A transformer of `n_blocks` blocks numbered from 0; D(x; sigma) under one of three preconditionings."""
+class BlockNetwork(PreconditionedNetwork):
+    """A transformer of `n_blocks` blocks numbered from 0."""
 
     params: BlockParams
     fixed: ClassVar[tuple[str, ...]] = ()
@@ -75,11 +67,6 @@ class BlockNetwork(Network):
         self.exits = params.exits
         if data.resolution % params.patch:
             raise ValueError(f"resolution {data.resolution} is not divisible by patch = {params.patch}")
-        self.preconditioning: Preconditioning = {
-            "edm": lambda: Edm(params.sigma_data, params.p_mean, params.p_std),
-            "vp": lambda: Vp(LinearBeta()),
-            "vp-discrete": lambda: Vp(DiscreteBeta()),
-        }[params.preconditioning]()
 
     @property
     @abstractmethod
@@ -135,32 +122,6 @@ class BlockNetwork(Network):
             return torch.cat([run(*half) for half in halves])  # both halves of a guided call share their depths
 
         return self.guided(run, scaled, label)
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return D(x; sigma) of the whole network [batch, channels, height, width] in the dtype of x."""
-        return self.denoised(self.raw, x, sigma)
-
-    def denoised(self, raw: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> Tensor:
-        """Return D(x; sigma) from any stand-in for the raw network, sigma [batch] on the host or the device."""
-        return self.preconditioning.denoise(raw, x, sigma, next(self.parameters()).dtype)
-
-    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
-        """Return what chance decides in a training step on images of this shape."""
-        return self.preconditioning.draws(shape, generator)
-
-    def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
-        """Return the training loss for given draws, a mean over batch and pixels."""
-        return self.preconditioning.loss(self.raw, images, Draws(*draws), next(self.parameters()).dtype)
-
-    def regression(self, images: Tensor, draws: Draws) -> Regression:
-        """Return what training asks of the raw network, in its own number format; levels may lie on the host."""
-        draws = Draws(draws.sigma.to(images.device, non_blocking=True), draws.noise)
-        return self.preconditioning.regression(images, draws, next(self.parameters()).dtype)
-
-    def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the mean loss of clean images [batch, channels, height, width] in [-1, 1]."""
-        drawn = self.draws(tuple(images.shape), generator)
-        return self.loss_of(images, [draw.to(images.device, images.dtype) for draw in drawn])
 
     def guided(self, run: Run, scaled: Tensor, label: Tensor) -> Tensor:
         """Return the output of `run` for the class asked for, guided if that is asked too."""

@@ -1,8 +1,7 @@
-"""Family "unet": diffusers' convolutional U-Net (Ho et al. 2020) under EDM preconditioning (Karras et al. 2022)."""
+"""Family "unet": diffusers' convolutional U-Net (Ho et al. 2020)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -10,14 +9,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from methods.networks.base import DataShape, Network, NetworkParams
-from methods.networks.preconditioning import Draws, Edm
+from methods.networks.base import DataShape, NetworkParams
+from methods.networks.preconditioned import PreconditionedNetwork, PreconditionedParams
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class UNetParams(NetworkParams):
-    """Size of the U-Net, one entry of `channels` per resolution, and EDM's constants."""
+class UNetParams(PreconditionedParams):
+    """Size of the U-Net, one entry of `channels` per resolution."""
 
     channels: tuple[Positive, ...] = Field(min_length=1)
     layers_per_block: Positive = 1
@@ -31,11 +30,6 @@ class UNetParams(NetworkParams):
     head_channels: Positive = 32
     norm_groups: Positive = 8
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    time_scale: float = Field(default=1000.0, gt=0)
-    """Factor on c_noise before the sinusoidal embedding, whose shortest period is 2 pi."""
-    sigma_data: float = Field(gt=0)
-    p_mean: float = -1.2
-    p_std: float = Field(default=1.2, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> UNetParams:
@@ -48,11 +42,11 @@ class UNetParams(NetworkParams):
         return self
 
 
-class UNet(Network):
-    """D(x; sigma) of a U-Net; the noise label is c_noise = ln(sigma) / 4, as a float."""
+class UNet(PreconditionedNetwork):
+    """A U-Net whose down path is mirrored on the way up."""
 
     family: ClassVar[str] = "unet"
-    summary: ClassVar[str] = "convolutional U-Net with optional attention (Ho 2020), EDM preconditioning"
+    summary: ClassVar[str] = "convolutional U-Net with optional attention (Ho 2020), EDM or VP preconditioning"
     Params: ClassVar[type[NetworkParams]] = UNetParams
     params: UNetParams
 
@@ -61,35 +55,14 @@ class UNet(Network):
         factor = params.patch * 2 ** (len(params.channels) - 1)
         if data.resolution % factor:
             raise ValueError(f"resolution {data.resolution} is not divisible by {factor}, which this U-Net needs")
-        self.edm = Edm(params.sigma_data, params.p_mean, params.p_std)
         from diffusers import UNet2DModel  # here, because it costs seconds that a plan or a report need not pay
 
         self.inner = UNet2DModel(**_diffusers_config(params, data))
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return D(x; sigma) [batch, channels, height, width] in the dtype of x, for sigma [batch]."""
-        return self.edm.denoise(self._raw, x, sigma, self._dtype())
-
-    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
-        """Return what chance decides in a training step on images of this shape."""
-        return self.edm.draws(shape, generator)
-
-    def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
-        """Return the training loss for given draws, a mean over batch and pixels."""
-        return self.edm.loss(self._raw, images, Draws(*draws), self._dtype())
-
-    def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the mean EDM loss of clean images [batch, channels, height, width] in [-1, 1]."""
-        drawn = self.draws(tuple(images.shape), generator)
-        return self.loss_of(images, [draw.to(images.device, images.dtype) for draw in drawn])
-
-    def _raw(self, scaled: Tensor, label: Tensor) -> Tensor:
+    def raw(self, scaled: Tensor, label: Tensor) -> Tensor:
         folded = pixel_unshuffle(scaled, self.params.patch)
         raw = self.inner(folded.contiguous(memory_format=torch.channels_last), self.params.time_scale * label)
         return pixel_shuffle(raw.sample, self.params.patch)
-
-    def _dtype(self) -> torch.dtype:
-        return self.inner.conv_in.weight.dtype
 
 
 def _diffusers_config(params: UNetParams, data: DataShape) -> dict[str, Any]:

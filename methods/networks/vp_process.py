@@ -62,11 +62,15 @@ class DiscreteBeta:
     """
 
     steps = 1000
+    first_label = 0
 
     def __init__(self) -> None:
-        betas = torch.linspace(1e-4, 0.02, self.steps, dtype=torch.float64)
-        alphas = (1 - betas).cumprod(0)
+        alphas = (1 - self.betas()).cumprod(0)
         self._log_sigmas = ((1 - alphas) / alphas).log() / 2  # increasing with tau
+
+    def betas(self) -> Tensor:
+        """Return the variance added at each step, float64 [steps]."""
+        return torch.linspace(1e-4, 0.02, self.steps, dtype=torch.float64)
 
     def time(self, sigma: Tensor) -> Tensor:
         """Return tau(sigma) / 1000."""
@@ -84,9 +88,22 @@ class DiscreteBeta:
         return torch.lerp(table[below], table[below + 1], tau - below).exp()
 
     def label(self, time: Tensor) -> Tensor:
-        """Return tau."""
-        return self.steps * time
+        """Return tau, counted from the label of the first step."""
+        return self.steps * time + self.first_label
 
     def draw(self, uniform: Tensor) -> Tensor:
         """Return whole steps, each as likely as the others."""
         return (uniform * self.steps).floor() / self.steps
+
+
+class ScaledLinearBeta(DiscreteBeta):
+    """The 1000 steps of Stable Diffusion (Rombach et al. 2022): sqrt(beta) linear from 0.00085 to 0.012.
+
+    U-ViT's networks on its latents are told n = 1 ... 1000 (github.com/baofff/U-ViT, stable_diffusion_beta_schedule).
+    """
+
+    first_label = 1
+
+    def betas(self) -> Tensor:
+        """Return the variance added at each step, float64 [steps]."""
+        return torch.linspace(0.00085**0.5, 0.012**0.5, self.steps, dtype=torch.float64) ** 2

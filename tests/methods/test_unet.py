@@ -32,7 +32,7 @@ def test_shape_and_dtype_are_those_of_the_state(data: DataShape, patch: int) -> 
 
 @torch.no_grad()
 def test_noise_label_reaches_the_network_unrounded() -> None:
-    network, x = small(), torch.randn(1, 1, 8, 8)
+    network, x = small(time_scale=1000.0), torch.randn(1, 1, 8, 8)
     labels: list[torch.Tensor] = []
     network.inner.time_proj.register_forward_hook(lambda m, inputs, out: labels.append(inputs[0]))
     network(x, torch.tensor([0.3]))
