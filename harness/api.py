@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError
-from harness.schema import TABLES
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
 from harness.suite import Suite, load_suite
@@ -35,6 +34,7 @@ class Tables:
     steps: pd.DataFrame
     timings: pd.DataFrame
     quality: pd.DataFrame
+    searches: pd.DataFrame
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
@@ -52,10 +52,9 @@ def load(folder: str | Path) -> Tables:
     if not path.is_dir():
         raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
     store = Store(path)
-    tables = {name: store.read(name) for name in TABLES}
+    steps, timings, quality, searches = (store.read(name) for name in ("steps", "timings", "quality", "searches"))
     damage = tuple(str(problem) for problem in store.damage)
-    trials = store.latest()
-    return Tables(path, trials, tables["steps"], tables["timings"], tables["quality"], damage)
+    return Tables(path, store.latest(), steps, timings, quality, searches, damage)
 
 
 def plan(

@@ -60,7 +60,13 @@ def finished_tables(
     row["verdict"], row["reasons"] = verdict(row, shards, _audit(timing["audit"], digests), rules)
     steps = _steps(trial, results[planned.shards[0]]["cost"], work["by_step"])
     repetitions = timing["repetitions"]
-    return {"trials": [row], "steps": steps, "timings": repetitions, "quality": score.get("replicates", [])}
+    return {
+        "trials": [row],
+        "steps": steps,
+        "timings": repetitions,
+        "quality": score.get("replicates", []),
+        "searches": _searches(trial, results),
+    }
 
 
 def failed_tables(planned: PlannedTrial, plan: Plan, kind: str, sentence: str, provenance: Facts) -> dict[str, Any]:
@@ -81,6 +87,7 @@ def _names(trial: Trial, suite: Suite) -> dict[str, Any]:
         "suite": suite.name,
         "dataset": trial.dataset.name,
         "network": trial.network.name,
+        "network_like": trial.network.like or trial.network.name,
         "method": trial.method,
         **{part: method.name for part, method in trial.parts.items()},
         "params_json": trial.params_json(),
@@ -221,6 +228,16 @@ def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any
         "prepare_seconds": float(sum(p["seconds"] for p in prices)),
         "prepare_flops": float(sum(p["flops"] for p in prices)),
     }
+
+
+def _searches(trial: Trial, results: Mapping[str, Facts]) -> list[dict[str, Any]]:
+    """Return what the searches behind a trial tried, in their order."""
+    rows = []
+    for part, artifact_id in trial.artifacts.items():
+        for tried in results[artifact_id]["artifact"].get("history", []):
+            candidate = canonical_json(tried["candidate"])
+            rows.append({**tried, "part": part, "candidate_json": candidate})
+    return [{key: value for key, value in row.items() if key != "candidate"} for row in rows]
 
 
 def _audit(timed: Mapping[str, str], scored: Mapping[int, str]) -> dict[str, bool]:

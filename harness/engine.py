@@ -19,6 +19,8 @@ from harness.inputs import Inputs
 from harness.ledger import Ledger
 from harness.planning import Plan, PlannedTrial
 from harness.pools import Failure, Happening, Pool
+from harness.pools.local import failure_of
+from harness.spread import Spread
 from harness.storage.store import Store
 from harness.tasks import Checkpoint, Progress, Result, Task
 
@@ -32,6 +34,9 @@ class Watcher(Protocol):
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
         """Told once: trials in all, trials that are already there, tasks to do."""
+
+    def more(self, tasks: int) -> None:
+        """Told that so many tasks have been added."""
 
     def task(self, task: Task, progress: Progress | None) -> None:
         """Told of a task's progress; None when it ended."""
@@ -53,6 +58,7 @@ class Engine:
         self.watcher = watcher
         self.ledger = Ledger(plan, store.folder, root, watcher.say)
         self.inputs = Inputs(self.ledger, pool)
+        self.spread = Spread(self.ledger)
         self.attempts: dict[str, int] = {}
         self.running: dict[str, float] = {}
         self.pending: dict[str, Task] = {}
@@ -84,6 +90,7 @@ class Engine:
         commits = Commits(todo, self.ledger, self.store, self.watcher.trial)
         while (commits.waiting or self.pending or self.running) and not self.stopping:
             commits.commit_ready()
+            self._spread_searches()
             self._feed()
             if self.running or self.pending:
                 happening = self.pool.wait(_WAIT_SECONDS)
@@ -94,6 +101,23 @@ class Engine:
                 raise HarnessError(f"{short} waits for a task that nobody runs; this is a bug")
         return commits.rows
 
+    def _spread_searches(self) -> None:
+        """Put the jobs that searches ask for now before all else that waits; a search fails with any of its jobs."""
+        for task in [task for task in self.pending.values() if "jobs" in task.spec and self.ledger.ready(task)]:
+            try:
+                jobs = self.spread.unfinished(task)
+            except Exception as error:  # a method's own code, here in the driver
+                self._fail(task, failure_of(error))
+                continue
+            failed = next((job for job in jobs if job.id in self.ledger.failed), None)
+            if failed is not None:
+                self.ledger.failed[task.id] = self.ledger.failed[failed.id]
+                continue
+            fresh = {job.id: job for job in jobs if job.id not in self.pending and job.id not in self.running}
+            if fresh:
+                self.pending = {**fresh, **self.pending}
+                self.watcher.more(len(fresh))
+
     def _feed(self) -> None:
         """Start every task that may start; exclusive ones only when no other task is left or running."""
         alone = not self._others_active()
@@ -103,6 +127,8 @@ class Engine:
                 continue
             if (task.exclusive and not alone) or not self.ledger.ready(task):
                 continue
+            if any(job.id not in self.ledger.facts for job in self.spread.jobs(task)):
+                continue
             if task.ranks > self.pool.size():
                 sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {self.pool.size()}"
                 self._fail(task, Failure("too-few-devices", sentence))
@@ -111,12 +137,12 @@ class Engine:
                 if self.pool.idle() == 0:
                     return
                 continue
-            self.pool.start(task, self.inputs.of(task))
+            self.pool.start(task, self.inputs.of(task, self.spread.jobs(task)))
             self.running[task.id] = time.monotonic()
             del self.pending[task.id]
 
     def _others_active(self) -> bool:
-        running = (self.plan.tasks[t] for t in self.running)
+        running = (self.ledger.tasks[t] for t in self.running)
         return any(not t.exclusive for t in self.pending.values()) or any(not t.exclusive for t in running)
 
     def _take(self, happening: Happening) -> None:
@@ -147,7 +173,7 @@ class Engine:
             raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
         self.attempts[task.id] = self.attempts.get(task.id, 0) + 1
         if failure.kind == "inputs-lost":
-            self.inputs.forget(task)
+            self.inputs.forget(task, self.spread.jobs(task))
         retries = RETRIES.get(failure.kind, 0)
         if self.attempts[task.id] <= retries:
             self.watcher.say(f"{failure.sentence}; trying again ({self.attempts[task.id]} of {retries})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ class Inputs:
         self._pool = pool
         self._handles: dict[str, Any] = {}
 
-    def of(self, task: Task) -> dict[str, Any]:
-        """Return the inputs of a task whose needs are finished."""
-        tasks = self._ledger.plan.tasks
+    def of(self, task: Task, jobs: Sequence[Task] = ()) -> dict[str, Any]:
+        """Return the inputs of a task whose needs are finished; `jobs` are those of the search that it concludes."""
+        tasks = self._ledger.tasks
         if task.kind == "score":
             shards = [n for n in task.needs if tasks[n].kind == "sample"]
             reference = next(n for n in task.needs if tasks[n].kind == "reference")
@@ -35,6 +36,7 @@ class Inputs:
         if task.kind in ("train", "reference", "prepare"):
             card = task.spec["sampler"]["dataset"] if "sampler" in task.spec else task.spec["dataset"]
             inputs["images"] = self._images(DatasetCard(**card))
+            inputs["done"] = [(job.spec["job"], self._result(job.id)) for job in jobs]
         if task.kind == "weights":
             inputs["weights"] = self._file(task.spec["path"])
         if task.spec.get("extractor", {}).get("path"):
@@ -50,12 +52,12 @@ class Inputs:
         self._handles[task.id] = handle
         if task.kind == "score":
             for need in task.needs:
-                if self._ledger.plan.tasks[need].kind == "sample":
+                if self._ledger.tasks[need].kind == "sample":
                     self._handles.pop(need, None)
 
-    def forget(self, task: Task) -> None:
-        """Forget the handles of all that a task needs; their kept files take their place."""
-        for need in task.needs:
+    def forget(self, task: Task, jobs: Sequence[Task] = ()) -> None:
+        """Forget the handles of all that a task was given; their kept files take their place."""
+        for need in (*task.needs, *(job.id for job in jobs)):
             self._handles.pop(need, None)
 
     def _result(self, task_id: str) -> Any:
@@ -63,7 +65,7 @@ class Inputs:
         if task_id not in self._handles:
             blob = self._ledger.read(task_id)
             if blob is None:
-                label = self._ledger.plan.tasks[task_id].label
+                label = self._ledger.tasks[task_id].label
                 raise HarnessError(f"the kept result of {label} vanished while the run needed it")
             self._handles[task_id] = self._pool.put(Result(*blob))
         return self._handles[task_id]

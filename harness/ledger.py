@@ -19,6 +19,7 @@ class Ledger:
 
     def __init__(self, plan: Plan, folder: Path, root: Path, say: Callable[[str], None]) -> None:
         self.plan = plan
+        self.tasks = dict(plan.tasks)
         self.zoo = Blobs(root / "zoo")
         self.own = Blobs(folder / "tasks")
         self.facts: dict[str, Mapping[str, Any]] = {}
@@ -28,15 +29,14 @@ class Ledger:
 
     def recall(self) -> None:
         """Remember the facts of every finished task of the plan."""
-        for task_id, task in self.plan.tasks.items():
-            blobs = self._blobs(task)
-            facts = blobs.facts(task_id)
-            if facts is not None:
-                self.facts[task_id] = facts
-            for warning in blobs.warnings:
-                self._say(warning)
-            blobs.warnings.clear()
+        for task in self.tasks.values():
+            self._recall(task)
         self._forget_spent_shards()
+
+    def adopt(self, task: Task) -> None:
+        """Take in a task that the plan did not know, with its facts if it is finished."""
+        self.tasks[task.id] = task
+        self._recall(task)
 
     def wanted(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Return the unfinished tasks among these and all that they need, needs first."""
@@ -45,7 +45,7 @@ class Ledger:
         def want(task_id: str) -> None:
             if task_id in self.facts or task_id in wanted:
                 return
-            task = self.plan.tasks[task_id]
+            task = self.tasks[task_id]
             for need in task.needs:
                 want(need)
             wanted[task_id] = task
@@ -72,7 +72,7 @@ class Ledger:
 
     def read(self, task_id: str) -> Blob | None:
         """Return the arrays and facts of a finished task from its file; None if there is no intact one."""
-        return self._blobs(self.plan.tasks[task_id]).get(task_id)
+        return self._blobs(self.tasks[task_id]).get(task_id)
 
     def keep(self, task: Task, tensors: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Keep a result for good."""
@@ -106,10 +106,10 @@ class Ledger:
 
     def _forget_spent_shards(self) -> None:
         """Forget shards whose features are gone but are needed again, as for a score over more images."""
-        for task in self.plan.tasks.values():
+        for task in self.tasks.values():
             if task.kind != "score" or task.id in self.facts:
                 continue
-            for shard in (need for need in task.needs if self.plan.tasks[need].kind == "sample"):
+            for shard in (need for need in task.needs if self.tasks[need].kind == "sample"):
                 facts = self.facts.get(shard)
                 if facts is None or facts["not_finite"] or facts["wrong_shape"] is not None:
                     continue
@@ -117,6 +117,15 @@ class Ledger:
                 if blob is None or "features" not in blob[0]:
                     self.own.drop(shard)
                     del self.facts[shard]
+
+    def _recall(self, task: Task) -> None:
+        blobs = self._blobs(task)
+        facts = blobs.facts(task.id)
+        if facts is not None:
+            self.facts[task.id] = facts
+        for warning in blobs.warnings:
+            self._say(warning)
+        blobs.warnings.clear()
 
     def _blobs(self, task: Task) -> Blobs:
         return self.zoo if task.kind in _SHARED else self.own

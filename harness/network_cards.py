@@ -28,6 +28,8 @@ class NetworkCard(BaseModel):
     family: str
     params: dict[str, Any] = {}
     train: TrainSpec | None = None
+    like: str | None = None
+    """The card of which a suite made this one, as for another training budget."""
     weights: str | None = None
     """A safetensors file with trained weights; with it nothing is trained."""
 
@@ -48,8 +50,13 @@ def network_names() -> list[str]:
 def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> NetworkCard:
     """Return a shipped card by name, or a card by its path (it ends in .toml), with some entries changed.
 
-    The file's name must be the card's; `changes` are nested tables like the card's own.
+    The file's name must be the card's; `changes` are nested tables like the card's own. With `like` among them they
+    change the card of that name, which then is called as asked for.
     """
+    if changes and changes.get("like") is not None:
+        like, rest = str(changes["like"]), {key: value for key, value in changes.items() if key != "like"}
+        name = check_name(str(name_or_path), "network name")
+        return load_network_card(like, rest).model_copy(update={"name": name, "like": like})
     path = Path(name_or_path)
     if path.suffix != ".toml":
         if str(name_or_path) not in network_names():

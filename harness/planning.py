@@ -127,8 +127,10 @@ class _Planner:
             label=entry.label,
             control_of=entry.control_of,
         )
-        prepares = {p: self.book.prepare(trial, p).id for p, method in made.items() if method.prepares}
-        return replace(trial, artifacts=prepares)
+        for part in reversed(PARTS):  # a denoiser may be prepared for a schedule that is itself prepared
+            if made[part].prepares:
+                trial = replace(trial, artifacts={**trial.artifacts, part: self.book.prepare(trial, part).id})
+        return trial
 
     def _dataset(self, name: str) -> DatasetCard:
         if name not in self.datasets:

@@ -48,6 +48,10 @@ class Screen:
         self.trials = self.bars.add_task("trials", total=total, completed=cached, note="")
         self.overall = self.bars.add_task("all tasks", total=max(tasks, 1), note="")
 
+    def more(self, tasks: int) -> None:
+        overall = next(bar for bar in self.bars.tasks if bar.id == self.overall)
+        self.bars.update(self.overall, total=(overall.total or 0) + tasks)
+
     def task(self, task: Task, progress: Progress | None) -> None:
         if progress is None:
             bar = self.shown.pop(task.id, None)

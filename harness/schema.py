@@ -26,6 +26,11 @@ TRIALS = (
     Column("suite", TEXT, "The suite that asked for the trial."),
     Column("dataset", TEXT, "Name of the data set card."),
     Column("network", TEXT, "Name of the network card."),
+    Column(
+        "network_like",
+        TEXT,
+        "The card that the suite changed into this network, or the same name.",
+    ),
     Column("method", TEXT, "Display name of the combination of the four parts."),
     Column("denoiser", TEXT, "Which part decides how much of the network runs."),
     Column("schedule", TEXT, "Which part decides the noise levels."),
@@ -138,7 +143,27 @@ QUALITY = (
     Column("kid", REAL, "Kernel distance without that group."),
 )
 
-TABLES: dict[str, tuple[Column, ...]] = {"trials": TRIALS, "steps": STEPS, "timings": TIMINGS, "quality": QUALITY}
+SEARCHES = (
+    Column("trial_id", TEXT, "The trial whose preparation searched."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("part", TEXT, "Which part of the sampler was searched for."),
+    Column("round", WHOLE, "Round of the search in which the candidate was tried, from 0."),
+    Column("candidate_json", TEXT, "The candidate, canonical JSON."),
+    Column("n_images", WHOLE, "Images by which it was scored."),
+    Column("fid", REAL, "FID of those images; of few images, for comparison within the round only."),
+    Column("flops_per_image", REAL, "Floating-point operations per image, counted."),
+    Column("objective", REAL, "What the search makes small."),
+    Column("is_final", FLAG, "Whether it was tried anew, on fresh noise, among the last few."),
+    Column("is_chosen", FLAG, "Whether it is what the search found."),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "trials": TRIALS,
+    "steps": STEPS,
+    "timings": TIMINGS,
+    "quality": QUALITY,
+    "searches": SEARCHES,
+}
 
 
 def arrow_schema(table: str) -> pa.Schema:

@@ -14,28 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_PREPARATION = 1 << 62  # purpose word of noise that tunes or searches: disjoint from every scored image's
+_PREPARATION = 1 << 62  # first purpose word of noise that tunes or searches
 
 
 class ImageNoise:
-    """Noise of the images of one data set and seed set; draws are float32, made on the CPU, one image at a time."""
+    """Noise of the images of one data set and seed set; draws are float32, made on the CPU, one image at a time.
 
-    def __init__(self, dataset: str, seed_set: int, shape: Sequence[int]) -> None:
+    With `preparation` it is the noise by which methods tune and search, disjoint from every scored image's.
+    """
+
+    def __init__(self, dataset: str, seed_set: int, shape: Sequence[int], preparation: bool = False) -> None:
         self.shape = tuple(shape)
         self.seed_set = seed_set
+        self._first_purpose = _PREPARATION if preparation else 0
         self._dataset = int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:8], "little")
 
     def initial(self, indices: Sequence[int]) -> Tensor:
         """Return unit noise [len(indices), channels, height, width] of the images' starting points."""
-        return self._draw(indices, 0)
+        return self._draw(indices, self._first_purpose)
 
     def of_step(self, indices: Sequence[int], step: int) -> Tensor:
         """Return the unit noise that a stochastic solver adds in the given step."""
-        return self._draw(indices, 1 + step)
-
-    def of_preparation(self, index: int) -> Tensor:
-        """Return unit noise [channels, height, width] for preparing a method, disjoint from every scored image's."""
-        return self._draw([index], _PREPARATION)[0]
+        return self._draw(indices, self._first_purpose + 1 + step)
 
     def _draw(self, indices: Sequence[int], purpose: int) -> Tensor:
         out = np.empty((len(indices), *self.shape), dtype=np.float32)

@@ -46,6 +46,8 @@ class TaskBook:
             return self._given_weights(card, net, Path(net.weights))
         if net.train is None:
             raise UsageError(f'network "{net.name}" has neither [train] nor weights; give it one of them')
+        if net.train.zero_stage == 3 and not family.scatters:
+            raise UsageError(f'network "{net.name}" slices its weights, which stage 3 scatters; set zero_stage below 3')
         spec = {
             "dataset": card.model_dump(mode="json"),
             "network": net.model_dump(mode="json"),
@@ -89,34 +91,49 @@ class TaskBook:
         return identity({"exact": net.family, "params": net.params, "dataset": self.data_facts[card.name]})
 
     def prepare(self, trial: Trial, part: str) -> Task:
-        """Return the task that prepares the method of one part; shared by all trials it does not depend on."""
+        """Return the task that prepares the method of one part; shared by all trials it does not depend on.
+
+        `trial.artifacts` names the preparations of other parts that this one may depend on.
+        """
         method: Method = trial.parts[part]
         params = method.params.model_dump(mode="json")
-        spec = {
-            "sampler": replace(trial, artifacts={}).sampler_facts(),
-            "part": part,
-            "method": {"name": method.name, "params": params},
-            "seed": 0,
-        }
-        depends = {"steps": trial.steps, **{p: trial.parts_facts()[p] for p in ("schedule", "solver")}}
-        decides = {name: value for name, value in params.items() if name not in method.sampling_only}
-        facts = {
+        others = {p: artifact for p, artifact in trial.artifacts.items() if p in method.prepares_for}
+        seen = replace(
+            trial, artifacts=others, parts={**trial.parts, "executor": registry().make("executor", "serial", {})}
+        )
+        depends = {"steps": trial.steps, **{p: seen.parts_facts()[p] for p in ("schedule", "solver")}}
+        base = method.begins_with()
+        first = self.prepare(replace(trial, parts={**trial.parts, part: base}), part) if base else None
+        reference = self.reference(trial.dataset) if method.scores else None
+        facts: dict[str, Any] = {
             "kind": "prepare",
             "dataset": trial.data_facts,
             "weights": trial.weights_id,
-            "method": {"name": method.name, "params": decides},
             "on": {key: depends[key] for key in method.prepares_for},
             "precision": trial.precision,
             "device": self.device_class.partition(":")[0],
             "source": source_sha256(type(method)),
             "libraries": library_versions(),
+            **({"start": first.id} if first else {}),
+            **({"reference": reference.id, "scoring": own_sha256(_SCORING)} if reference else {}),
+        }
+        decides = {name: value for name, value in params.items() if name not in method.sampling_only}
+        jobs = {name: value for name, value in decides.items() if name not in method.search_only}
+        searches = type(method).next_jobs is not Method.next_jobs
+        spec = {
+            "sampler": seen.sampler_facts(),
+            "part": part,
+            "method": {"name": method.name, "params": params},
+            "seed": 0,
+            **({"start": first.id} if first else {}),
+            **({"reference": reference.id, "extractor": self.extractor} if reference else {}),
+            **({"jobs": identity({**facts, "method": {"name": method.name, "params": jobs}})} if searches else {}),
         }
         train = self.train(trial.dataset, trial.network)
-        needs = (train.id,) if train else ()
+        needs = (*(task.id for task in (train, first, reference) if task), *others.values())
+        task_id = identity({**facts, "method": {"name": method.name, "params": decides}})
         label = f"prepare {method.name} for {trial.short}"
-        return self._add(
-            Task(identity(facts), "prepare", label, spec, needs, deadline_seconds=self.suite.deadline_seconds)
-        )
+        return self._add(Task(task_id, "prepare", label, spec, needs, deadline_seconds=self.suite.deadline_seconds))
 
     def reference(self, card: DatasetCard) -> Task:
         """Return the task that takes the reference set's statistics."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.data.cards import DatasetCard
+from harness.handles import artifact_of, resolve
 from harness.metrics.extractors import Extractor, load_extractor
 from harness.network_cards import NetworkCard, build_network
 from harness.registry import registry
@@ -20,7 +21,7 @@ from harness.sampling import Sampler
 from harness.seeds import ImageNoise
 from harness.tasks import Event, runner
 from methods.networks.base import Network
-from methods.parts import Artifact, Denoiser, Executor, Schedule, Solver
+from methods.parts import BuiltDenoiser, Denoiser, Executor, Schedule, Solver
 
 _KEPT_MODELS = 4
 
@@ -64,10 +65,22 @@ class Worker:
             self._extractors[key] = load_for(spec, inputs, self.device)
         return self._extractors[key]
 
-    def sampler(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> Sampler:
-        """Return the sampler that the facts of a trial describe."""
+    def noise(self, spec: Mapping[str, Any], preparation: bool = False) -> ImageNoise:
+        """Return the noise of a sampler's images, or that by which its methods are prepared."""
         card = DatasetCard(**spec["dataset"])
         data = card.shape()
+        shape = (data.channels, data.resolution, data.resolution)
+        return ImageNoise(card.name, 0 if preparation else spec["seed_set"], shape, preparation)
+
+    def sampler(
+        self,
+        spec: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        built: BuiltDenoiser | None = None,
+        noise: ImageNoise | None = None,
+    ) -> Sampler:
+        """Return the sampler that the facts of a trial describe, or one with another denoiser or noise."""
+        card = DatasetCard(**spec["dataset"])
         parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
         artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
         schedule, solver, executor, denoiser = (parts[p] for p in ("schedule", "solver", "executor", "denoiser"))
@@ -76,11 +89,11 @@ class Worker:
         assert isinstance(executor, Executor)
         assert isinstance(denoiser, Denoiser)
         return Sampler(
-            denoiser=denoiser.build(self.network(spec, inputs), artifacts["denoiser"]),
+            denoiser=built or denoiser.build(self.network(spec, inputs), artifacts["denoiser"]),
             sigmas=schedule.levels(spec["steps"], card.sigma_min, card.sigma_max, artifacts["schedule"]),
             solver=solver,
             executor=executor,
-            noise=ImageNoise(card.name, spec["seed_set"], (data.channels, data.resolution, data.resolution)),
+            noise=noise or self.noise(spec),
             device=self.device,
             precision=spec["precision"],
         )
@@ -94,23 +107,6 @@ def load_for(spec: Mapping[str, Any], inputs: Mapping[str, Any], device: torch.d
         path = Path(folder) / spec["file"]
         path.write_bytes(resolve(inputs["extractor_weights"]).tobytes())
         return load_extractor(spec["name"], path, device.type)
-
-
-def resolve(handle: Any) -> Any:
-    """Return the value behind a handle: an object of Ray's store is fetched, anything else is itself."""
-    if type(handle).__name__ == "ObjectRef":
-        import ray
-
-        return ray.get(handle)
-    return handle
-
-
-def artifact_of(inputs: Mapping[str, Any], artifact_id: str | None) -> Artifact | None:
-    """Return what preparing left under an id, or None if the part needed no preparation."""
-    if artifact_id is None:
-        return None
-    result = resolve(inputs[artifact_id])
-    return Artifact({n: torch.from_numpy(v.copy()) for n, v in result.tensors.items()}, result.facts["artifact"])
 
 
 def fix_numerics(device: torch.device, threads: int) -> None:

@@ -10,9 +10,9 @@ answers D(x; sigma), an estimate of the clean data. No method knows about files,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -47,6 +47,28 @@ class Artifact:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+Job = Mapping[str, Any]
+"""One piece of a search as plain JSON: what a method needs to do it on any worker. Equal jobs are done once."""
+
+
+class Done(NamedTuple):
+    """A finished job and what doing it left."""
+
+    job: Job
+    artifact: Artifact
+
+
+class Sampled(NamedTuple):
+    """Images of a preparation: final states [n, channels, height, width], FLOPs per image, and what ran.
+
+    `units` holds per step how often each unit of the network ran, over all n images.
+    """
+
+    images: Tensor
+    flops: float
+    units: Mapping[int, Mapping[str, int]]
+
+
 class PrepareContext(Protocol):
     """What a method may use to train, tune or search. The engine supplies it, and counts time and FLOPs."""
 
@@ -55,12 +77,22 @@ class PrepareContext(Protocol):
     sigma_min: float
     sigma_max: float
     steps: int
+    start: Artifact | None
+    """What the preparation named by `begins_with` left."""
+    done: Sequence[Done]
+    """The finished jobs of the method's search, in the order in which it asked for them."""
 
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
 
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
+
+    def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
+        """Return images made by the trial's schedule and solver, serially, from the preparation's own noises."""
+
+    def fid(self, images: Tensor) -> float:
+        """Return the FID of final states [n, ...] to the reference set, for a method that declares `scores`."""
 
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1 for a loop whose passes do about the same work; FLOPs are counted on a few of them."""
@@ -80,10 +112,14 @@ class Method(ABC):
     """Network families it fits; `*` is any."""
     prepares: bool = False
     """Whether `prepare` has work to do before the first image; may depend on the parameters."""
-    prepares_for: ClassVar[tuple[str, ...]] = ()
+    prepares_for: tuple[str, ...] = ()
     """What of a trial the preparation depends on, of `steps`, `schedule` and `solver`; trials equal in it share it."""
-    sampling_only: ClassVar[tuple[str, ...]] = ()
+    sampling_only: tuple[str, ...] = ()
     """Parameters that the preparation does not depend on; methods that differ in nothing else share it."""
+    scores: bool = False
+    """Whether the preparation measures FID, and so depends on the feature network and the reference set."""
+    search_only: tuple[str, ...] = ()
+    """Parameters that decide which jobs a search asks for, but not what a job gives; searches share equal jobs."""
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, **params: Any) -> None:
@@ -97,8 +133,24 @@ class Method(ABC):
         """Return why this method cannot stand in the given combination, on a network of this size; None if it can."""
         return None
 
+    def begins_with(self) -> Method | None:
+        """Return the method of the same part whose artifact this one's preparation starts from, if any."""
+        return None
+
+    def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
+        """Return what a search asks for next, given the facts of what it has; nothing when `prepare` can conclude.
+
+        A pure function of its arguments: it runs in the driver and is asked again after a restart. The jobs of one
+        answer run side by side, on any workers.
+        """
+        return ()
+
+    def do(self, context: PrepareContext, job: Job) -> Artifact:
+        """Do one job of the search."""
+        raise NotImplementedError(f'method "{self.name}" asks for jobs that it cannot do')
+
     def prepare(self, context: PrepareContext) -> Artifact:
-        """Train, tune or search what the method needs; called only where `prepares` is true."""
+        """Train, tune or conclude the search; called only where `prepares` is true, after the last job is done."""
         return Artifact()
 
 

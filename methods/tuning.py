@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from methods.networks.blocks import BlockNetwork
+from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Params, PrepareContext
 
@@ -28,7 +28,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 class TuningParams(Params):
     """How long and how fast a method tunes the network; 0 steps leave it as it is. Defaults suit 8x8 digits."""
 
-    tune_steps: int = Field(default=300, ge=0)
+    tune_steps: int = Field(default=200, ge=0)
     tune_batch: int = Field(default=64, ge=1)
     tune_lr: float = Field(default=2e-3, gt=0)
     tune_ema: float = Field(default=0.98, ge=0, le=1)
@@ -80,12 +80,22 @@ def average(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -
 
 
 def thawed(network: BlockNetwork) -> BlockNetwork:
-    """Return a copy of a frozen network whose weights learn, but for those that never did; guidance is for sampling."""
+    """Return a copy of a frozen network whose weights learn, but for those that never did.
+
+    It is asked for no class, as the images come without theirs; a class and guidance are for sampling.
+    """
     copied = copy.deepcopy(network)
-    copied.params = copied.params.model_copy(update={"guidance": 1.0})
+    copied.params = copied.params.model_copy(update={"guidance": 1.0, "label": None})
     for name, parameter in copied.named_parameters():
         parameter.requires_grad_(name not in copied.fixed)
     return copied.train()
+
+
+def untunable(network: BlockParams) -> str | None:
+    """Return why a network cannot be tuned on images without their classes, or None."""
+    if network.classes > 0 and not network.null_class:
+        return "it tunes on images without their classes, and this network has no embedding for no class"
+    return None
 
 
 def _groups(student: nn.Module, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:

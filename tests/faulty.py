@@ -154,6 +154,9 @@ class Ears:
     def begin(self, total: int, cached: int, tasks: int) -> None:
         self.tasks = tasks
 
+    def more(self, tasks: int) -> None:
+        self.tasks += tasks
+
     def task(self, task: Task, progress: Progress | None) -> None:
         if progress is not None:
             self.progress.append((task.kind, progress.done))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from harness.flops import count_flops
+from harness.sampling import Sampler, Work
+from harness.seeds import ImageNoise
+from methods.executors.serial import Serial
 from methods.networks.base import Network
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Solver
+from methods.schedules.edm import EDM
+from methods.solvers.ddim import DDIM
 
 
 @dataclass
@@ -21,6 +28,9 @@ class ToyContext:
     sigma_max: float = 10.0
     steps: int = 4
     clean: Tensor | None = None
+    start: Artifact | None = None
+    done: Sequence[Done] = ()
+    solver: Solver = field(default_factory=DDIM)
     told: list[tuple[int, int, str]] = field(default_factory=list)
 
     def images(self) -> Tensor:
@@ -33,6 +43,25 @@ class ToyContext:
     def noise(self, index: int) -> Tensor:
         """Return unit noise number `index`."""
         return torch.randn(self._shape(), generator=torch.Generator().manual_seed(1000 + index))
+
+    def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
+        """Return images of the solver on EDM's schedule, from `noise`."""
+        work, states = Work(), []
+        levels = EDM().levels(self.steps, self.sigma_min, self.sigma_max)
+        weight = next(self.network.parameters())
+        noise = ImageNoise("toy", 0, self._shape(), preparation=True)
+        sampler = Sampler(denoiser, levels, self.solver, Serial(), noise, weight.device)
+        for first in range(indices.start, indices.stop, batch):
+            states.append(sampler.run(range(first, min(first + batch, indices.stop)), work))
+        ran = {int(step): units for step, units in work.facts()["units"].items()}
+        x, sigma = sampler.start([0]), torch.full((1,), float(levels[0]), dtype=torch.float64)
+        cost = {name: count_flops(call, x, sigma) for name, call in denoiser.units().items()}
+        flops = sum(n * cost[name] for units in ran.values() for name, n in units.items())
+        return Sampled(torch.cat(states), flops / len(indices), ran)
+
+    def fid(self, images: Tensor) -> float:
+        """Return the squared distance of the mean image to that of the training images: a stand-in that can be read."""
+        return float((images.mean(0) - self.images().mean(0)).square().sum())
 
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1."""

@@ -17,8 +17,8 @@ from harness.pools.local import LocalPool
 from harness.registry import registry
 from harness.tasks import Result, Task
 from methods.denoisers.full import Full
-from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext, Units
+from methods.networks.base import Network, NetworkParams
+from methods.parts import Artifact, BuiltDenoiser, Done, Job, Method, PrepareContext, Units
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
@@ -187,6 +187,64 @@ class Searched(EDM):
         assert artifact is not None
         assert artifact.facts["trace"] == 64.0
         return artifact.tensors["levels"].numpy()
+
+
+class Ladder(Full):
+    """A denoiser whose preparation is a search in two rounds: numbers 0 to 2, then one above the best of them."""
+
+    name = "toy-ladder"
+    prepares = True
+    prepares_for = ("steps", "schedule", "solver")
+    scores = True
+    search_only = ("target", "asks_wrongly")
+
+    class Params(Full.Params):
+        target: int = 1
+        asks_wrongly: bool = False
+        cannot_do: int | None = None
+
+    def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
+        if self.params.asks_wrongly:
+            raise ValueError("the toy asks\nwrongly")
+        if not done:
+            return [{"number": n} for n in range(3)]
+        return [{"number": self._best(done) + 10}]
+
+    def do(self, context: PrepareContext, job: Job) -> Artifact:
+        if job["number"] == self.params.cannot_do:
+            raise ValueError("the toy cannot do this")
+        sampled = context.sample(self.build(context.network), range(20), 8)
+        units = {str(step): dict(ran) for step, ran in sampled.units.items()}
+        facts = {"fid": context.fid(sampled.images), "flops": sampled.flops, "units": units}
+        return Artifact({"square": torch.tensor([job["number"] ** 2])}, facts)
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        done = context.done
+        rows = [
+            {"round": i // 3, "candidate": dict(d.job), "n_images": 20, "fid": d.artifact.facts["fid"],
+             "flops_per_image": d.artifact.facts["flops"], "objective": abs(d.job["number"] - self.params.target),
+             "is_final": i == 3, "is_chosen": i == 3}
+            for i, d in enumerate(done)
+        ]  # fmt: skip
+        squares = torch.cat([d.artifact.tensors["square"] for d in done])
+        return Artifact({"squares": squares}, {"history": rows, "units": done[0].artifact.facts["units"]})
+
+    def _best(self, done: Sequence[Done]) -> int:
+        return int(min((d.job["number"] for d in done), key=lambda n: abs(n - self.params.target)))
+
+
+class Climbs(Full):
+    """A denoiser that starts from what the ladder's search left."""
+
+    name = "toy-climbs"
+    prepares = True
+
+    def begins_with(self) -> Method | None:
+        return Ladder(target=2)
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        assert context.start is not None
+        return Artifact(facts={"squares": context.start.tensors["squares"].tolist()})
 
 
 class Odd(Full):

@@ -49,18 +49,19 @@ class ResourceClass:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The ranked classes, the rows that do not rank, and the four tables cut down to the last attempts."""
+    """The ranked classes, the rows that do not rank, and the tables cut down to the last attempts."""
 
     classes: tuple[ResourceClass, ...]
     invalid: DataFrame
     trials: DataFrame
     steps: DataFrame
     timings: DataFrame
+    searches: DataFrame
     replicates: DataFrame
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
-    """Return what follows from the tables `trials`, `steps`, `timings` and `quality`; missing tables count as empty."""
+    """Return what follows from the stored tables, by name; missing ones count as empty."""
     trials = last_attempts(typed("trials", tables.get("trials")))
     quality = of_attempts(typed("quality", tables.get("quality")), trials)
     valid = is_valid(trials)
@@ -73,6 +74,9 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         trials=trials,
         steps=of_attempts(typed("steps", tables.get("steps")), trials).sort_values(["trial_id", "step"]),
         timings=of_attempts(typed("timings", tables.get("timings")), trials).sort_values(["trial_id", "kind", "order"]),
+        searches=of_attempts(typed("searches", tables.get("searches")), trials).sort_values(
+            ["trial_id", "round", "candidate_json"]
+        ),
         replicates=replicates,
     )
 

@@ -28,7 +28,10 @@ from harness.report.plot_style import (
     ticks_at,
     to_bytes,
 )
+from harness.report.search_figure import search_front
 from harness.report.share_figure import network_share
+from harness.report.training_figure import quality_by_training
+from harness.report.width_figure import widths_by_step
 
 MOST_DOTS = 45
 FEWEST_ROWS = 3  # a class after the first is drawn from this many rows on; the table shows the others
@@ -43,6 +46,9 @@ CAPTIONS = {
     "equal-quality": "Speed-up at equal quality: the baseline's time to reach the row's FID, over the row's time.",
     "schedules": "Schedules compared under the baseline's solver.",
     "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
+    "widths": "Which width of a slimmable network ran at each step.",
+    "searches": "What searches tried: FID on the search's own images against arithmetic, and what was chosen.",
+    "training": "FID against training time, for networks that were trained with several budgets.",
 }
 
 
@@ -53,9 +59,8 @@ def draw_all(analysis: Analysis) -> dict[str, bytes]:
         for place, one in enumerate(analysis.classes, 1):
             if place > 1 and len(one.rows) < FEWEST_ROWS:
                 continue
-            shares = {"network-share": lambda one: network_share(one.rows, analysis.steps)}
-            for name, draw in (_DRAWERS | shares).items():
-                figure = draw(one)
+            for name, draw in _DRAWERS.items():
+                figure = draw(one, analysis)
                 if figure is not None:
                     stem = name if place == 1 else f"{name}-{place}"
                     files |= {f"{stem}.{kind}": data for kind, data in to_bytes(figure).items()}
@@ -162,10 +167,18 @@ def headline(one: ResourceClass) -> Figure | None:
     return figure
 
 
-_DRAWERS: dict[str, Callable[[ResourceClass], Figure | None]] = {
-    "headline": headline, "fid-time": fid_time, "fid-flops": fid_flops, "fid-nfe": fid_nfe,
-    "equal-quality": equal_quality, "schedules": schedules,
-}  # fmt: skip
+_DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
+    "headline": lambda one, _: headline(one),
+    "fid-time": lambda one, _: fid_time(one),
+    "fid-flops": lambda one, _: fid_flops(one),
+    "fid-nfe": lambda one, _: fid_nfe(one),
+    "equal-quality": lambda one, _: equal_quality(one),
+    "schedules": lambda one, _: schedules(one),
+    "network-share": lambda one, analysis: network_share(one.rows, analysis.steps),
+    "widths": lambda one, analysis: widths_by_step(one.rows, analysis.steps),
+    "searches": lambda one, analysis: search_front(one.rows, analysis.searches),
+    "training": lambda one, _: quality_by_training(one.rows),
+}
 
 
 def _drawable(one: ResourceClass, column: str) -> DataFrame:

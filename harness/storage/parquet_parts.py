@@ -20,6 +20,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "steps": ("step",),
     "timings": ("kind", "round", "order", "role"),
     "quality": ("group",),
+    "searches": ("round", "candidate_json"),
 }
 
 Row = Mapping[str, Any]

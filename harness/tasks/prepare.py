@@ -1,5 +1,6 @@
 """Prepare: let a method train, tune or search what it needs, with its time and its FLOPs counted.
 
+A search spreads over the workers as jobs, which are done here too; the preparation that concludes it pays for them.
 Counting slows small operators down several times, so of a long loop only a few passes are counted and stand for all.
 """
 
@@ -8,17 +9,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.data.cards import DatasetCard
-from harness.data.pixels import to_unit
+from harness.data.pixels import to_uint8, to_unit
+from harness.errors import HarnessError, UsageError
+from harness.flops import count_flops
+from harness.handles import artifact_of, as_artifact, resolve
+from harness.metrics.frechet import frechet_distance
+from harness.metrics.moments import Moments
+from harness.metrics.reference import ReferenceFeatures
 from harness.registry import registry
-from harness.seeds import ImageNoise
+from harness.sampling import Work
 from harness.tasks import Event, Progress, Result
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled
 
 if TYPE_CHECKING:
     from harness.worker import Worker
@@ -28,30 +38,66 @@ _COUNTED_PASSES = 8
 
 
 class Context:
-    """What `methods.parts.PrepareContext` promises, for one preparation."""
+    """What `methods.parts.PrepareContext` promises, for one preparation or one job of it."""
 
     def __init__(self, spec: Mapping[str, Any], inputs: Mapping[str, Any], worker: Worker) -> None:
         card = DatasetCard(**spec["sampler"]["dataset"])
-        data = card.shape()
         self.network = worker.network(spec["sampler"], inputs)
         self.seed = int(spec["seed"])
         self.sigma_min, self.sigma_max = card.sigma_min, card.sigma_max
         self.steps = int(spec["sampler"]["steps"])
+        self.start: Artifact | None = artifact_of(inputs, spec.get("start"))
+        finished = [(job, resolve(handle)) for job, handle in inputs.get("done", ())]
+        self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
+        before = [result.facts["price"] for _, result in finished]
+        before += [resolve(inputs[spec["start"]]).facts["price"]] if "start" in spec else []
+        self.flops = float(sum(price["flops"] for price in before))
+        self.seconds_before = float(sum(price["seconds"] for price in before))
         self.events: queue.Queue[Event | None] = queue.Queue()
-        self._images = inputs["images"]
-        self._noise = ImageNoise(card.name, 0, (data.channels, data.resolution, data.resolution))
+        self._spec, self._inputs, self._worker = spec, inputs, worker
+        self._noise = worker.noise(spec["sampler"], preparation=True)
         self._counter: FlopCounterMode | None = None
-        self.flops = 0.0
 
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
-        from harness.worker import resolve
-
-        return to_unit(resolve(self._images))
+        return to_unit(resolve(self._inputs["images"]))
 
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index`."""
-        return self._noise.of_preparation(index)
+        return self._noise.initial([index])[0]
+
+    def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
+        """Return images of these indices of the preparation's noises; their FLOPs are those of the units that ran."""
+        counting = self._counter is not None
+        self.count(False)
+        sampler = self._worker.sampler(self._spec["sampler"], self._inputs, denoiser, self._noise)
+        work, states = Work(), []
+        for first in range(indices.start, indices.stop, batch):
+            states.append(sampler.run(range(first, min(first + batch, indices.stop)), work))
+            self.progress(min(first + batch, indices.stop) - indices.start, len(indices), "images")
+        ran = {int(step): units for step, units in work.facts()["units"].items()}
+        x = sampler.start([indices.start])
+        sigma = torch.full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
+        names = {name for units in ran.values() for name in units}
+        cost = {name: count_flops(call, x, sigma) for name, call in denoiser.units().items() if name in names}
+        flops = float(sum(count * cost[name] for units in ran.values() for name, count in units.items()))
+        self.flops += flops
+        self.count(counting)
+        return Sampled(torch.cat(states), flops / len(indices), ran)
+
+    def fid(self, images: Tensor) -> float:
+        """Return the FID of final states [n, ...] to the reference set, by the suite's feature network."""
+        if "reference" not in self._spec:
+            raise HarnessError(f'method "{self._spec["method"]["name"]}" measures FID but does not declare `scores`')
+        extractor = self._worker.extractor(self._spec["extractor"], self._inputs)
+        reference = ReferenceFeatures.from_tensors(resolve(self._inputs[self._spec["reference"]]).tensors)
+        pixels = to_uint8(images).cpu()
+        features = np.concatenate([extractor(block).cpu().numpy() for block in pixels.split(extractor.batch)])
+        if len(pixels) <= reference.dim:
+            raise UsageError(
+                f"a search scores {len(pixels)} images by {reference.dim} features; FID needs more images than features"
+            )
+        return frechet_distance(reference.frechet, Moments.of(features))
 
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1, counting some passes, spread evenly; the others are taken to cost their mean."""
@@ -89,7 +135,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     def work() -> None:
         try:
             context.count(True)
-            outcome["artifact"] = method.prepare(context)
+            outcome["artifact"] = method.do(context, spec["job"]) if "job" in spec else method.prepare(context)
             context.count(False)
         except BaseException as error:
             outcome["error"] = error
@@ -106,5 +152,5 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         raise outcome["error"]
     artifact = outcome["artifact"]
     tensors = {name: value.detach().cpu().numpy() for name, value in artifact.tensors.items()}
-    price = {"seconds": time.perf_counter() - began, "flops": context.flops}
+    price = {"seconds": context.seconds_before + time.perf_counter() - began, "flops": context.flops}
     yield Result(tensors, {"artifact": dict(artifact.facts), "price": price})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from harness.handles import resolve
 from harness.metrics.reference import reference_of
 from harness.tasks import Event, Progress, Result
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield progress, then the reference's statistics as arrays."""
-    from harness.worker import resolve
-
     images = resolve(inputs["images"])
     extractor = worker.extractor(spec["extractor"], inputs)
     features = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.handles import resolve
 from harness.metrics.quality import score
 from harness.metrics.reference import ReferenceFeatures
 from harness.tasks import Event, Result
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield the quality figures; `inputs["shards"]` holds (start index, handle) in any order."""
-    from harness.worker import resolve
-
     reference = ReferenceFeatures.from_tensors(resolve(inputs["reference"]).tensors)
     digest = hashlib.sha256()
 

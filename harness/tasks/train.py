@@ -13,6 +13,7 @@ import torch
 
 from harness.data.cards import DatasetCard
 from harness.flops import cross_check, training_flops
+from harness.handles import resolve
 from harness.network_cards import NetworkCard, build_network
 from harness.tasks import Checkpoint, Event, Progress, Result
 from harness.training.spec import TrainSpec
@@ -26,8 +27,6 @@ _SECONDS_BETWEEN_PROGRESS = 1.0
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield progress and checkpoints, then the EMA weights with the price of the training."""
-    from harness.worker import resolve
-
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     train = TrainSpec(**spec["train"])
     with torch.random.fork_rng(devices=[]):

@@ -18,6 +18,7 @@ from safetensors.torch import load
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.flops import cross_check
+from harness.handles import resolve
 from harness.network_cards import NetworkCard, build_network
 from harness.tasks import Event, Result
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
-    from harness.worker import resolve
-
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     network = build_network(card, data)
     given = _read(resolve(inputs["weights"]).tobytes(), spec["path"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext, Units
-from methods.tuning import TuningParams, thawed, tune
+from methods.tuning import TuningParams, thawed, tune, untunable
 
 _INTERVALS = 10
 _THIRDS = {"full": 0, "mild": 1, "medium": 2, "strong": 3}
@@ -52,7 +52,7 @@ class EarlyExit(Denoiser):
         compiled: bool = False
         """One compiled callable per depth; on a GPU each is captured as a CUDA graph."""
 
-    sampling_only: ClassVar[tuple[str, ...]] = ("compiled",)
+    sampling_only = ("compiled",)
 
     @property
     def prepares(self) -> bool:  # type: ignore[override]
@@ -69,7 +69,7 @@ class EarlyExit(Denoiser):
         wrong = [depth for depth in table if depth not in exits]
         if wrong or not table:
             return f"schedule {list(table)} holds {wrong or 'no depth'}; the network can run {exits[0]} to {exits[-1]}"
-        return None
+        return untunable(network) if self.prepares else None
 
     def table(self, exits: range) -> tuple[int, ...]:
         """Return the depth of each interval of time, data first, for a network that accepts the depths `exits`."""

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from methods.compiled import compiled
-from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Units
+from methods.networks.base import Network, NetworkParams
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, Units
 from methods.parts import Params as BaseParams
 
 
@@ -20,6 +20,11 @@ class Full(Denoiser):
     class Params(BaseParams):
         compiled: bool = False
         """Compiles the network; on a GPU it is captured as a CUDA graph."""
+
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        if not network.fixed_cost:
+            return "the network's work depends on its input and would be counted wrong; take a denoiser that counts it"
+        return None
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return _WholeNetwork(network, self.params.compiled)

@@ -25,6 +25,11 @@ class NetworkParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def fixed_cost(self) -> bool:
+        """Whether a call does the same work whatever its input."""
+        return True
+
 
 class Network(nn.Module):
     """A denoiser network. Subclasses are found by the registry under their family name."""
@@ -33,6 +38,8 @@ class Network(nn.Module):
     summary: ClassVar[str]
     Params: ClassVar[type[NetworkParams]] = NetworkParams
     trainable: ClassVar[bool] = True
+    scatters: ClassVar[bool] = True
+    """Whether it can be trained with its weights scattered over processes (ZeRO stage 3)."""
 
     def __init__(self, params: NetworkParams, data: DataShape) -> None:
         super().__init__()

@@ -308,8 +308,21 @@ def test_what_only_samples_does_not_prepare_again() -> None:
     made = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": [*gates, *exits]}])
     prepared = [p.prepares for p in made.trials]
     assert prepared[0] == ()
-    assert len(set(prepared[1:5])) == 1
+    assert prepared[1] == prepared[3]
+    assert prepared[2] != prepared[4]  # mean depths are those of one threshold
+    for (mean_depths,) in (prepared[2], prepared[4]):
+        assert made.tasks[mean_depths].spec["start"] == prepared[1][0]
+        assert prepared[1][0] in made.tasks[mean_depths].needs
     assert prepared[5] == prepared[6] != prepared[7]
+
+
+def test_mean_depths_are_taken_anew_for_every_way_of_sampling() -> None:
+    static = {"name": "adadiff", "rule": "mean-depth"}
+    ways = [{"steps": 3}, {"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "schedule": "logsnr"}]
+    made = plan(**DIGITS, trials=[{"steps": 3}, *({**way, "denoiser": static} for way in ways)])
+    prepared = [p.prepares[0] for p in made.trials[1:]]
+    assert len(set(prepared)) == len(ways)
+    assert len({made.tasks[task].spec["start"] for task in prepared}) == 1
     assert len({p.shards for p in made.trials}) == len(made.trials)
 
 

@@ -46,7 +46,8 @@ def test_seed_sets_data_sets_images_steps_and_preparation_never_share_noise() ->
     drawn = [
         *(noise(name, seeds).initial(range(20)) for name in ("digits", "cifar10") for seeds in range(3)),
         *(noise().of_step(range(20), step) for step in (0, 1, 1000)),
-        torch.stack([noise().of_preparation(index) for index in range(20)]),
+        ImageNoise("digits", 0, SHAPE, preparation=True).initial(range(20)),
+        *(ImageNoise("digits", 0, SHAPE, preparation=True).of_step(range(20), step) for step in (0, 1)),
     ]
     rows = torch.cat(drawn).flatten(1)
     assert len({row.numpy().tobytes() for row in rows}) == len(rows)

@@ -1,0 +1,52 @@
+"""The figure of the widths that run at each step, for rows whose network changes its width on the way."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from harness.report.formats import one_line
+from harness.report.plot_style import new_figure
+
+MOST_ROWS = 16
+_UNIT = "width-"
+
+
+def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
+    """Return a map of width against step, one line per row in which widths change; None where there is none."""
+    named = rows[["trial_id", "method", "network", "steps"]].sort_values(["steps", "method", "network", "trial_id"])
+    widths = steps.assign(width=[_width(units) for units in steps["units_json"]]).dropna(subset=["width"])
+    found = {
+        f"{one_line(row['method'])} @ {one_line(row['network'])}": widths[widths["trial_id"] == row["trial_id"]]
+        for _, row in named.iterrows()
+    }
+    found = {name: line.sort_values("step") for name, line in found.items() if line["width"].nunique() > 1}
+    if not found:
+        return None
+    shown = dict(list(found.items())[:MOST_ROWS])
+    table = DataFrame({name: line.set_index("step")["width"] for name, line in shown.items()}).T
+    table = table[sorted(table.columns)]
+    few = table.shape[1] <= 24
+    figure, (axes,) = new_figure(4.2 + 0.36 * min(table.shape[1], 30), 1.6 + 0.34 * len(table))
+    labels = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:g}")(table.to_numpy()) if few else False
+    sns.heatmap(
+        table, ax=axes, annot=labels, fmt="", cmap="Blues", vmin=0.0, vmax=1.25, linewidths=0.5, cbar=False,
+        annot_kws={"fontsize": 7},
+    )  # fmt: skip
+    axes.set_xticks([])
+    axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Width of the network at each step")
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def _width(units: str) -> float:
+    """Return the width that ran in a step, weighted by how often where there were several; NaN if units are others."""
+    counts = json.loads(units) if units else {}
+    if not counts or not all(name.startswith(_UNIT) for name in counts):
+        return float("nan")
+    total = sum(counts.values())
+    return sum(float(name.removeprefix(_UNIT)) * count for name, count in counts.items()) / total

@@ -1,0 +1,138 @@
+"""A network of blocks whose rows leave where a gate says so, or all where a table of steps does: AdaDiff's two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.blocks import BlockNetwork, Run
+from methods.parts import BuiltDenoiser, Units
+from methods.uncertainty import Uncertainty
+
+
+class Tuned(nn.Module):
+    """A network and the heads on its blocks, tuned together."""
+
+    def __init__(self, network: BlockNetwork, heads: Uncertainty) -> None:
+        super().__init__()
+        self.network = network
+        self.heads = heads
+
+    def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> Run:
+        """Return a raw network, told its class, whose rows all leave after `depth` blocks."""
+        network = self.network
+
+        def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
+            h, condition = network.embed(scaled, label, classes)
+            saved: list[Tensor] = []
+            for i in range(depth):
+                source = network.reads(i)
+                h = network.block(i, h, condition, None if source is None else saved[source])
+                saved.append(h)
+                if i < network.n_blocks - 1 and heads_run(i + 1):
+                    self.heads.mean(i, network.patch_tokens(h), label)
+            return network.head(h, condition)
+
+        return run
+
+
+class MeanDepth(BuiltDenoiser):
+    """Everybody leaves at the depth of the step; depths [steps] count blocks from 1."""
+
+    def __init__(self, tuned: Tuned, depths: Sequence[int]) -> None:
+        network, self._depths = tuned.network, list(depths)
+        self._calls = {
+            depth: partial(network.denoised, partial(network.guided, tuned.leave_at(depth, lambda block: False)))
+            for depth in sorted(set(depths))
+        }
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        depth = self._depths[step]
+        return self._calls[depth](x, sigma), {f"exit-{depth}": 1}
+
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        return {f"exit-{depth}": call for depth, call in self._calls.items()}
+
+
+class Gated(BuiltDenoiser):
+    """Each row leaves when its own uncertainty says so; or, per batch, all rows when their mean does."""
+
+    def __init__(self, tuned: Tuned, params: Any, tested: Callable[[int], bool]) -> None:
+        """`params` are AdaDiff's; `tested` tells whether a row may leave after a block, counted from 1."""
+        self._tuned = tuned
+        self._network, self._heads = tuned.network, tuned.heads
+        self._params, self._tested = params, tested
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        depths: list[Tensor] = []
+
+        def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
+            if len(scaled) > len(x) and classes is not None and self._params.rule == "per-batch":
+                halves = zip(scaled.chunk(2), label.chunk(2), classes.chunk(2), strict=True)
+                return torch.cat([run(*half) for half in halves])
+            image, depth = self._run(scaled, label, classes)
+            depths.extend(depth.split(len(x)))  # a guided call has two halves, which leave independently
+            return image
+
+        denoised = self._network.denoised(partial(self._network.guided, run), x, sigma)
+        n = self._network.n_blocks
+        return denoised, {f"exit-{d}": sum((depth == d).long() for depth in depths) for d in range(1, n + 1)}
+
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        """Return one pass per exit; a guided image counts two."""
+        p, found = self._network.params, {}
+        asked = p.classes if p.label is None else p.label
+        for depth in range(1, self._network.n_blocks + 1):
+            run = self._tuned.leave_at(depth, self._tested)
+
+            def once(scaled: Tensor, label: Tensor, run: Run = run) -> Tensor:
+                classes = label.new_full((len(label),), asked, dtype=torch.long) if p.classes else None
+                return run(scaled, label, classes)
+
+            found[f"exit-{depth}"] = partial(self._network.denoised, once)
+        return found
+
+    def _run(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the raw output and the depth at which each row left, int64 [rows]."""
+        network = self._network
+        h, condition = network.embed(scaled, label, classes)
+        out = torch.empty_like(h)
+        rows = torch.arange(len(h), device=h.device)  # who is still here, in ascending order
+        depth = torch.full_like(rows, network.n_blocks)
+        read = {network.reads(i) for i in range(network.n_blocks)}
+        saved: dict[int, tuple[Tensor, Tensor]] = {}
+        for i in range(network.n_blocks):
+            skip = self._skip(i, saved, rows)
+            here = None if condition is None else (condition if len(rows) == len(out) else condition[rows])
+            h = network.block(i, h, here, skip)
+            if i in read:
+                saved[i] = h, rows
+            if i == network.n_blocks - 1 or not self._tested(i + 1):
+                continue
+            uncertain = self._heads.mean(i, network.patch_tokens(h), label if len(rows) == len(out) else label[rows])
+            if self._params.rule == "per-batch":
+                uncertain = uncertain.mean().expand_as(uncertain)
+            stay = uncertain >= self._params.theta
+            staying = int(stay.sum())  # the one wait for the device
+            if staying < len(rows):
+                order = stay.argsort(descending=True, stable=True)
+                keep, leave = order[:staying], order[staying:]
+                out[rows[leave]] = h[leave].to(out.dtype)  # under autocast blocks answer in a shorter format
+                depth[rows[leave]] = i + 1
+                h, rows = h[keep], rows[keep]
+            if staying == 0:
+                break
+        out[rows] = h.to(out.dtype)
+        return network.head(out, condition), depth
+
+    def _skip(self, i: int, saved: dict[int, tuple[Tensor, Tensor]], rows: Tensor) -> Tensor | None:
+        """Return what block i reads of an earlier block, for the rows still here; gathered once, on use."""
+        source = self._network.reads(i)
+        if source is None:
+            return None
+        tokens, then = saved.pop(source)
+        return tokens if len(then) == len(rows) else tokens[torch.searchsorted(then, rows)]
