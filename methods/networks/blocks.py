@@ -31,13 +31,20 @@ class BlockParams(PreconditionedParams):
     patch: int = Field(ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0)
     classes: int = Field(default=0, ge=0)
-    """Classes of a conditional network, which has one more embedding for "no class"; 0 is unconditional."""
+    """Classes of a conditional network; 0 is unconditional."""
+    null_class: bool = True
+    """Whether a conditional network has one more embedding for no class."""
     label: int | None = Field(default=None, ge=0)
     """The class of every image, counted from 0; without it a conditional network is asked for no class."""
     guidance: float = Field(default=1.0, ge=0)
     """Scale s of classifier-free guidance, F(no class) + s (F(class) - F(no class)); two passes unless s is 1."""
     guided_channels: int | None = Field(default=None, ge=1)
     """How many channels are guided, from the first; the others are the class's own. All if not given."""
+
+    @property
+    def embeddings(self) -> int:
+        """Return the rows of a conditional network's table of classes; the last is for no class, if it has that."""
+        return self.classes + self.null_class
 
     @property
     @abstractmethod
@@ -50,6 +57,11 @@ class BlockParams(PreconditionedParams):
             raise ValueError(f"width is {self.width}; expected a multiple of {2 * self.heads}, twice the heads")
         if self.label is not None and self.label >= self.classes:
             raise ValueError(f"label is {self.label}; expected a class below classes = {self.classes}")
+        needs_label = self.classes > 0 and not self.null_class
+        if needs_label and self.label is None:
+            raise ValueError(f"label is missing; a network without null_class needs a class below {self.classes}")
+        if needs_label and self.guidance != 1:
+            raise ValueError(f"guidance is {self.guidance}; a network without null_class cannot be guided, expected 1")
         if self.guidance != 1 and self.label is None:
             raise ValueError(f"guidance is {self.guidance} without a label; give the class to guide towards")
         return self

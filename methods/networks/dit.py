@@ -65,11 +65,11 @@ class TimeEmbedder(nn.Module):
 
 
 class ClassEmbedder(nn.Module):
-    """A table with a row per class and one for no class."""
+    """A table with a row per class, and mostly one for no class."""
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, rows: int, width: int) -> None:
         super().__init__()
-        self.embedding_table = nn.Embedding(classes + 1, width)
+        self.embedding_table = nn.Embedding(rows, width)
 
     def forward(self, classes: Tensor) -> Tensor:
         return self.embedding_table(classes)
@@ -107,7 +107,7 @@ class DiT(BlockNetwork):
         self.x_embedder = PatchEmbed(params.patch, data.channels, width)
         self.t_embedder = TimeEmbedder(width)
         if params.classes:
-            self.y_embedder = ClassEmbedder(params.classes, width)
+            self.y_embedder = ClassEmbedder(params.embeddings, width)
         positions = _positions(width, data.resolution // params.patch)
         self.pos_embed = nn.Parameter(positions, requires_grad=False)
         self.blocks = nn.ModuleList(Block(width, params.heads, params.mlp_ratio) for _ in range(params.depth))

@@ -85,7 +85,7 @@ class UViT(BlockNetwork):
             else nn.Identity()
         )
         if params.classes:
-            self.label_emb = nn.Embedding(params.classes + 1, width)
+            self.label_emb = nn.Embedding(params.embeddings, width)
         self.extras = 2 if params.classes else 1
         tokens = (data.resolution // params.patch) ** 2
         self.pos_embed = nn.Parameter(torch.zeros(1, self.extras + tokens, width))

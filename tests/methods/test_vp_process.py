@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from methods.networks.preconditioning import Draws, Vp
-from methods.networks.vp_process import DiscreteBeta, LinearBeta, VpProcess
+from methods.networks.vp_process import DiscreteBeta, LinearBeta, ScaledLinearBeta, VpProcess
 
-PROCESSES: dict[str, VpProcess] = {"linear": LinearBeta(), "discrete": DiscreteBeta()}
-LAST = {"linear": 1.0, "discrete": 0.999}
+PROCESSES: dict[str, VpProcess] = {"linear": LinearBeta(), "discrete": DiscreteBeta(), "latent": ScaledLinearBeta()}
+LAST = {"linear": 1.0, "discrete": 0.999, "latent": 0.999}
 """The noisiest time of each process."""
+LEVELS = {"linear": (-1.9, 2.1), "discrete": (-1.9, 2.1), "latent": (-1.53, 1.16)}
+"""Exponents of levels that each process has."""
 
 
 def doubles(*values: float) -> Tensor:
@@ -27,18 +29,24 @@ def ddpm_levels() -> np.ndarray:
     return np.sqrt((1 - kept) / kept)
 
 
+def latent_alphas() -> np.ndarray:
+    """Return the share of the data's variance after each of the 1000 steps of Stable Diffusion."""
+    roots = math.sqrt(0.00085) + (math.sqrt(0.012) - math.sqrt(0.00085)) * np.arange(1000) / 999
+    return np.exp(np.cumsum(np.log1p(-(roots**2))))
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_time_and_level_are_inverse_of_each_other(name: str) -> None:
     process = PROCESSES[name]
     times = torch.linspace(1e-4, LAST[name], 4321, dtype=torch.float64)
     torch.testing.assert_close(process.time(process.sigma(times)), times, rtol=0, atol=1e-12)
-    sigmas = torch.logspace(-1.9, 2.1, 500, dtype=torch.float64)
+    sigmas = torch.logspace(*LEVELS[name], 500, dtype=torch.float64)
     torch.testing.assert_close(process.sigma(process.time(sigmas)), sigmas, rtol=1e-11, atol=0)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_time_rises_with_the_level(name: str) -> None:
-    times = PROCESSES[name].time(torch.logspace(-1.9, 2.1, 500, dtype=torch.float64))
+    times = PROCESSES[name].time(torch.logspace(*LEVELS[name], 500, dtype=torch.float64))
     assert (times.diff() > 0).all()
 
 
@@ -74,6 +82,25 @@ def test_discrete_levels_are_those_of_ddpm() -> None:
     np.testing.assert_allclose(taus.numpy(), np.arange(1000), atol=1e-9)
 
 
+def test_latent_levels_are_those_of_stable_diffusion() -> None:
+    """First and last share of the data's variance: 1 - 0.00085, and the 0.00466 that its users know."""
+    process, steps = ScaledLinearBeta(), torch.arange(1000, dtype=torch.float64) / 1000
+    alphas = 1 / (1 + process.sigma(steps).numpy() ** 2)
+    np.testing.assert_allclose(alphas, latent_alphas(), rtol=1e-12)
+    assert alphas[0] == pytest.approx(0.99915, rel=1e-12)
+    assert alphas[-1] == pytest.approx(latent_alphas()[-1], rel=1e-12) == pytest.approx(0.0046600985, rel=1e-8)
+    assert process.sigma(steps[[0, -1]]).tolist() == pytest.approx([0.02916716, 14.61464123], rel=1e-7)
+
+
+def test_a_latent_network_is_told_1_to_1000() -> None:
+    """At the levels that it was trained on: whole numbers, one after the other."""
+    process, alphas = ScaledLinearBeta(), latent_alphas()
+    told = process.label(process.time(torch.from_numpy(np.sqrt((1 - alphas) / alphas))))
+    np.testing.assert_allclose(told.numpy(), np.arange(1, 1001), rtol=0, atol=1e-9)
+    coefficients = Vp(process).coefficients(doubles(1e-6, 1e6))
+    assert coefficients.noise.tolist() == [1, 1000]  # beyond both ends too
+
+
 def test_between_two_steps_the_logarithm_is_interpolated() -> None:
     levels = ddpm_levels()
     halfway = DiscreteBeta().sigma(doubles(0.0005, 0.4995, 0.9985)).numpy()
@@ -89,6 +116,7 @@ def test_times_beyond_the_last_step_stay_on_it() -> None:
 def test_labels_are_the_networks_own_units() -> None:
     assert LinearBeta().label(doubles(0.0, 0.5, 1.0)).tolist() == [0.0, 499.5, 999.0]
     assert DiscreteBeta().label(doubles(0.0, 0.5, 0.999)).tolist() == [0.0, 500.0, 999.0]
+    assert ScaledLinearBeta().label(doubles(0.0, 0.5, 0.999)).tolist() == [1.0, 501.0, 1000.0]
 
 
 def test_continuous_draws_fill_the_interval_evenly() -> None:
@@ -99,12 +127,13 @@ def test_continuous_draws_fill_the_interval_evenly() -> None:
     torch.testing.assert_close(drawn.diff(), torch.full((100_000,), 0.999e-5, dtype=torch.float64), rtol=1e-6, atol=0)
 
 
-def test_discrete_draws_take_every_step_equally_often() -> None:
-    process, uniform = DiscreteBeta(), (torch.arange(5000, dtype=torch.float64) + 0.5) / 5000
-    taus = process.label(process.draw(uniform))
-    torch.testing.assert_close(taus, taus.round(), rtol=0, atol=1e-10)
-    assert taus.round().long().bincount().tolist() == [5] * 1000
-    assert process.label(process.draw(doubles(0.0, 1 - 2**-53))).tolist() == [0, 999]
+@pytest.mark.parametrize(("process", "first"), [(DiscreteBeta(), 0), (ScaledLinearBeta(), 1)])
+def test_discrete_draws_take_every_step_equally_often(process: DiscreteBeta, first: int) -> None:
+    uniform = (torch.arange(5000, dtype=torch.float64) + 0.5) / 5000
+    labels = process.label(process.draw(uniform))
+    torch.testing.assert_close(labels, labels.round(), rtol=0, atol=1e-10)
+    assert (labels.round().long() - first).bincount().tolist() == [5] * 1000
+    assert process.label(process.draw(doubles(0.0, 1 - 2**-53))).tolist() == [first, first + 999]
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -118,9 +147,10 @@ def test_training_draws_are_uniform_in_time(name: str) -> None:
     assert noise.std().item() == pytest.approx(1, abs=0.02)
 
 
-def test_a_discrete_network_is_trained_on_whole_steps() -> None:
+@pytest.mark.parametrize(("process", "first"), [(DiscreteBeta(), 0), (ScaledLinearBeta(), 1)])
+def test_a_discrete_network_is_trained_on_whole_steps(process: DiscreteBeta, first: int) -> None:
     """Though its levels pass through float32 on the way."""
-    vp, seen = Vp(DiscreteBeta()), list[Tensor]()
+    vp, seen = Vp(process), list[Tensor]()
 
     def inner(x: Tensor, label: Tensor) -> Tensor:
         seen.append(label)
@@ -130,6 +160,8 @@ def test_a_discrete_network_is_trained_on_whole_steps() -> None:
     vp.loss(inner, images, vp.draws((500, 1, 1, 1), torch.Generator().manual_seed(0)))
     torch.testing.assert_close(seen[0], seen[0].round(), rtol=0, atol=1e-3)
     assert len(seen[0].round().unique()) > 300
+    assert first <= seen[0].round().min()
+    assert seen[0].round().max() <= first + 999
 
 
 @pytest.mark.parametrize("name", PROCESSES)
