@@ -38,9 +38,9 @@ def test_one_schedule_is_no_comparison() -> None:
 
 
 def test_without_times_only_the_figures_of_quality_and_work_remain() -> None:
-    one = derive({"trials": few(tables.trials()).assign(speedup=None)}).classes[0]
+    timeless = derive({"trials": few(tables.trials()).assign(speedup=None)})
     with style():
-        assert [name for name, draw in figures._DRAWERS.items() if draw(one) is not None] == [
+        assert [name for name, draw in figures._DRAWERS.items() if draw(timeless.classes[0], timeless) is not None] == [
             "fid-flops", "fid-nfe", "schedules",
         ]  # fmt: skip
 
