@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.seeds import ImageNoise
-from methods.parts import BuiltDenoiser, Executor, Solver
+from methods.parts import BuiltDenoiser, Executor, Solver, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that leave weights in float32 and run the network under autocast."""
@@ -36,6 +36,13 @@ class Work:
             ran = rows * count if isinstance(count, int) else count.sum()
             counts[name] = counts.get(name, 0) + ran
 
+    def add_rows(self, steps: Tensor, units: Any) -> None:
+        """Count one call whose rows belong to the given steps, int64 [rows] on the host."""
+        for step in steps.unique().tolist():
+            here = steps == step
+            own = {name: n if isinstance(n, int) else n[here.to(n.device)] for name, n in units.items()}
+            self.add(step, int(here.sum()), own)
+
     def facts(self) -> dict[str, Any]:
         """Return plain numbers: evaluations by step, and units by step and name."""
         return {
@@ -52,8 +59,24 @@ class Evaluator:
         self.work = work
         self.autocast = AUTOCAST.get(precision)
 
-    def __call__(self, x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
         level = sigma if isinstance(sigma, Tensor) else torch.full((x.shape[0],), sigma, dtype=torch.float64)
+        if isinstance(step, int):
+            denoised, units = self._timed(x, level, step)
+            self.work.add(step, x.shape[0], units)
+            return denoised
+        if not self.denoiser.by_step:
+            denoised, units = self._timed(x, level, int(step[0]))
+            self.work.add_rows(step, units)
+            return denoised
+        out = torch.empty_like(x)
+        for one in step.unique().tolist():
+            here = step == one
+            rows = here.nonzero()[:, 0].to(x.device, non_blocking=True)
+            out[rows] = self(x[rows], level[here], one)
+        return out
+
+    def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
         start = time.perf_counter()
         if self.autocast is None:
             denoised, units = self.denoiser(x, level, step)
@@ -62,8 +85,7 @@ class Evaluator:
                 denoised, units = self.denoiser(x, level, step)
             denoised = denoised.to(x.dtype)
         self.work.network_seconds += time.perf_counter() - start
-        self.work.add(step, x.shape[0], units)
-        return denoised
+        return denoised, units
 
 
 @dataclass
@@ -96,7 +118,7 @@ class Sampler:
             return self.noise.of_step(indices, step).to(self.device, self.state)
 
         evaluate = Evaluator(self.denoiser, Work() if work is None else work, self.precision)
-        return self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise)
+        return self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise, Trace())
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Return finished uint8 images [len(indices), channels, height, width] on the CPU: noise in, picture out."""

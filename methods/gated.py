@@ -43,6 +43,8 @@ class Tuned(nn.Module):
 class MeanDepth(BuiltDenoiser):
     """Everybody leaves at the depth of the step; depths [steps] count blocks from 1."""
 
+    by_step = True
+
     def __init__(self, tuned: Tuned, depths: Sequence[int]) -> None:
         network, self._depths = tuned.network, list(depths)
         self._calls = {

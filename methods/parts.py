@@ -185,6 +185,38 @@ class Solver(Method):
         """Return the state at sigmas[i + 1] from the state x at sigmas[i]; may read and update `memory`."""
 
 
+class Peers(Protocol):
+    """The devices that make one batch together, one rank each; what is sent stays unchanged until it has arrived."""
+
+    rank: int
+    size: int
+
+    def send(self, state: Tensor, to: int, tag: int) -> None:
+        """Send a state to a rank without waiting; to itself is free."""
+
+    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+        """Wait for the state with this tag from a rank; it has the shape, dtype and device of `like`."""
+
+    def share(self, state: Tensor, source: int) -> Tensor:
+        """Return the state that rank `source` holds, on every rank; all must call."""
+
+
+@dataclass
+class Trace:
+    """What an executor tells of one batch beyond what is counted at the network's boundary, and whom it works with."""
+
+    peers: Peers | None = None
+    """None on one device."""
+    iterations: Tensor | None = None
+    """Refinements until each sample stopped, int64 [batch]."""
+    critical: Tensor | None = None
+    """Evaluations on the longest chain of dependent ones, per sample and step of the grid, float64 [batch, steps]."""
+    speculative: int = 0
+    """Image-evaluations on this rank that no result used."""
+    bytes_sent: int = 0
+    """Bytes that this rank sent to others."""
+
+
 class Executor(Method):
     """In which order, and on which devices, the steps run."""
 
@@ -193,19 +225,31 @@ class Executor(Method):
     """Whether evaluations of one sample overlap, so that its critical path is shorter than its total work."""
 
     @abstractmethod
-    def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:
-        """Return the state at sigmas[-1] from x = sigmas[0] * unit noise [batch, channels, height, width]."""
+    def run(
+        self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
+    ) -> Tensor:
+        """Return the state at sigmas[-1] from x = sigmas[0] * unit noise [batch, channels, height, width].
+
+        Where evaluations of a sample overlap, `trace` is told what follows from it. With several devices every rank of
+        `trace.peers` runs this with the same arguments, and every rank returns the same state.
+        """
 
 
 class Evaluate(Protocol):
     """The network's boundary as an executor sees it; everything that passes is counted."""
 
-    def __call__(self, x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
-        """Return D(x; sigma) for the grid's step `step`; sigma is one level, or one per row [batch]."""
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+        """Return D(x; sigma) at the grid's step `step`; level and step are one for all, or one per row [rows].
+
+        Per row, levels are float64 and steps int64, both on the host.
+        """
 
 
 class BuiltDenoiser(ABC):
     """A denoiser ready to run: a network and the rule of how much of it runs."""
+
+    by_step: ClassVar[bool] = False
+    """Whether the step decides what runs; rows of different steps are then called apart."""
 
     @abstractmethod
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:

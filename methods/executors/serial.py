@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from methods.parts import Evaluate, Executor, Solver, StepNoise
+from methods.parts import Evaluate, Executor, Solver, StepNoise, Trace
 
 
 class Serial(Executor):
     name = "serial"
     summary = "one step after another on one device (baseline)"
 
-    def run(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise) -> Tensor:
+    def run(
+        self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
+    ) -> Tensor:
         memory = solver.start()
         for i in range(len(sigmas) - 1):
 

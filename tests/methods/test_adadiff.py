@@ -11,7 +11,7 @@ from toy_gates import FAMILIES, SIGMA, depths, first_under, gate, lively, states
 
 from methods.denoisers.adadiff import AdaDiff
 from methods.executors.serial import Serial
-from methods.parts import Artifact
+from methods.parts import Artifact, Trace
 from methods.solvers.ddim import DDIM
 
 both = pytest.mark.parametrize("family", FAMILIES)
@@ -88,7 +88,7 @@ def test_each_trajectory_of_a_batch_is_as_it_would_be_alone(family: str) -> None
             seen.append(torch.stack([*units.values()]))
             return denoised
 
-        return Serial().run(evaluate, DDIM(), sigmas, x, lambda step: torch.zeros_like(x))
+        return Serial().run(evaluate, DDIM(), sigmas, x, lambda step: torch.zeros_like(x), Trace())
 
     together, steps = run(x), torch.stack(seen)
     seen.clear()
