@@ -71,8 +71,8 @@ class DDSM(Denoiser):
             return f"widths {wrong} are given; the network has {list(network.widths)}"
         if self.prepares and self.params.population < len(network.widths):
             return (
-                f"population is {self.params.population}; the {len(network.widths)} constant schedules are always in the "
-                f"first generation, give at least {len(network.widths)}"
+                f"population is {self.params.population}; the {len(network.widths)} constant schedules are in the first "
+                f"generation, give at least {len(network.widths)}"
             )
         least = least_share(network) if self.params.flops_budget < 1 else 0.0
         if self.params.flops_budget < least:
@@ -107,6 +107,8 @@ class DDSM(Denoiser):
 
 class _PerStep(BuiltDenoiser):
     """Runs at step k the width of step k; each width that occurs is a network of its own, its weights contiguous."""
+
+    by_step = True
 
     def __init__(self, network: SlimmableUNet, widths: Sequence[float]) -> None:
         self._widths = list(widths)

@@ -27,7 +27,8 @@ class UNetParams(PreconditionedParams):
     middle: bool = True
     """Whether the lowest resolution has a block of its own between the two ways."""
     middle_attention: bool = False
-    head_channels: Positive = 32
+    head_channels: Positive | None = 32
+    """Channels a head; None is one head over all channels of its block."""
     norm_groups: Positive = 8
     dropout: float = Field(default=0.0, ge=0, lt=1)
 

@@ -326,6 +326,28 @@ def test_mean_depths_are_taken_anew_for_every_way_of_sampling() -> None:
     assert len({p.shards for p in made.trials}) == len(made.trials)
 
 
+def test_a_network_that_slices_its_weights_is_not_trained_with_them_scattered() -> None:
+    changed: dict[str, Any] = {**DIGITS, "network": "slim-8", "networks": {"slim-8": {"train": {"zero_stage": 3}}}}
+    with pytest.raises(UsageError, match=r'network "slim-8" slices its weights, .* set zero_stage below 3'):
+        plan(**changed, trials=[{"steps": 3}])
+
+
+def test_a_network_like_another_is_that_one_with_its_changes() -> None:
+    short = {"like": "uvit-8", "train": {"steps": 7}}
+    changed = {**DIGITS, "networks": {"uvit-short": short}}
+    made = plan(**changed, trials=[{"steps": 3}, {"steps": 3, "network": "uvit-short"}])
+    own, variant = (p.trial.network for p in made.trials)
+    assert variant == own.model_copy(update={"name": "uvit-short", "like": "uvit-8", "train": variant.train})
+    assert own.train is not None
+    assert variant.train == own.train.model_copy(update={"steps": 7})
+    assert len({p.train for p in made.trials}) == 2
+    with pytest.raises(UsageError, match=r'network "uvit-9" is unknown; did you mean'):
+        plan(
+            **{**changed, "networks": {"uvit-short": {**short, "like": "uvit-9"}}},
+            trials=[{"steps": 3}, {"steps": 3, "network": "uvit-short"}],
+        )
+
+
 def test_a_control_names_the_trial_that_it_belongs_to() -> None:
     untuned = {"name": "early-exit", "tune_steps": 0}
     trials = [{"steps": [3, 4]}, {"steps": [3, 4], "denoiser": "early-exit"}]
