@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError
+from harness.schema import TABLES
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
 from harness.suite import Suite, load_suite
@@ -133,7 +134,7 @@ def report(folder: str | Path) -> list[Path]:
 def _build(tables: Tables) -> list[Path]:
     from harness.report.build import build_report
 
-    named = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
+    named = {name: getattr(tables, name) for name in TABLES}
     return build_report(tables.folder, named)
 
 

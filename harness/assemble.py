@@ -226,7 +226,7 @@ def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any
     prices = [results[t]["price"] for t in needed]
     return {
         "prepare_seconds": float(sum(p["seconds"] for p in prices)),
-        "prepare_flops": float(sum(p["flops"] for p in prices)),
+        "prepare_flops": None if any(p["flops"] is None for p in prices) else float(sum(p["flops"] for p in prices)),
     }
 
 

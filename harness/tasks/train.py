@@ -81,10 +81,14 @@ def _by_rank_0(seconds: float, device: torch.device) -> float:
 
 
 def _price(card: NetworkCard, data: Any, images: torch.Tensor, train: TrainSpec, seconds: float, loss: float) -> Any:
-    """Return what the training cost, and the two counters' agreement on the network, counted on a fresh copy."""
+    """Return what the training cost, and the two counters' agreement on the network, counted on a fresh copy.
+
+    The FLOPs of a network whose work depends on its input are not known from one step: None.
+    """
     fresh = build_network(card, data)
     probe = images[:1].float() / 127.5 - 1 if images.dtype == torch.uint8 else images[:1]
-    flops = training_flops(fresh, probe, torch.Generator().manual_seed(0)) * train.batch * train.steps
+    step = training_flops(fresh, probe, torch.Generator().manual_seed(0))
+    flops = step * train.batch * train.steps if fresh.params.fixed_cost else None
     check = cross_check(fresh, data)
     return {
         "price": {"seconds": seconds * train.workers, "flops": flops},

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from harness.flops import count_by_module, count_flops, coverage, cross_check, deepspeed_macs, training_flops
 from harness.network_cards import build_network, load_network_card
+from harness.tasks.train import _price
 from methods.networks.base import DataShape, Network
 
 DIGITS = DataShape(1, 8)
@@ -112,3 +113,23 @@ def test_training_costs_about_three_forward_passes() -> None:
     training = training_flops(network, torch.rand(4, 1, 8, 8), torch.Generator().manual_seed(0))
     assert 2.9 < training / forward <= 3
     assert all(p.grad is None for p in network.parameters())
+
+
+@pytest.mark.parametrize(("gradient", "flops"), [("direct", 8_790_016), ("adjoint", 11_444_224)])
+def test_a_gradient_taken_inside_a_backward_pass_is_counted_too(gradient: str, flops: int) -> None:
+    """Of an adjoint ODE of one rk4 step; torch's own tracker of modules cannot be there."""
+    card = load_network_card("cunet-8", {"params": {"gradient": gradient}})
+    network = build_network(card, DIGITS)
+    assert training_flops(network, torch.zeros(1, 1, 8, 8), torch.Generator().manual_seed(0)) == flops
+
+
+@pytest.mark.parametrize(
+    ("solver", "known"), [({"ode_solver": "rk4"}, True), ({"ode_solver": "dopri5", "tolerance": 0.1}, False)]
+)
+def test_training_work_that_depends_on_the_data_is_not_extrapolated_from_one_step(
+    solver: dict[str, object], known: bool
+) -> None:
+    card = load_network_card("cunet-8", {"params": solver})
+    assert card.train is not None
+    price = _price(card, DIGITS, torch.zeros(1, 1, 8, 8), card.train, seconds=1.0, loss=0.1)["price"]
+    assert (price["flops"] is not None) == known

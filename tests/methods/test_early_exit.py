@@ -118,6 +118,20 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 
 
 @both
+def test_networks_without_a_null_class_are_refused_where_they_would_be_tuned(family: str) -> None:
+    """Sampled as they are, they are not; and a table that does not fit is said first."""
+    built = network(family, classes=3, label=1, null_class=False)
+    refusal = "it tunes on images without their classes, and this network has no embedding for no class"
+    assert sentence("medium", built.params) == refusal
+    assert str(sentence((9,), built.params)).startswith("schedule [9] holds [9]")
+    untuned = EarlyExit(schedule="full", tune_steps=0)
+    assert untuned.refusal({}, 10, built.params) is None
+    x, sigma = question()[0], level(built, 0.95, 0.05, 0.5, 0.15, 0.7)
+    assert torch.equal(untuned.build(built)(x, sigma, 0)[0], built(x, sigma))
+    assert sentence("medium", network(family, classes=3, label=1).params) is None
+
+
+@both
 def test_all_blocks_are_the_unmodified_network(family: str) -> None:
     """Bitwise, for one depth, for a depth per row and for a schedule; and by the blocks one by one."""
     built, (x, label) = network(family), question()

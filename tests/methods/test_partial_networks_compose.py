@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import pytest
 import torch
 from toy_context import ToyContext
@@ -11,29 +15,46 @@ from harness.sampling import Sampler, Work
 from harness.seeds import ImageNoise
 from methods.networks.base import DataShape
 from methods.networks.uvit import UViT, UViTParams
-from methods.parts import BuiltDenoiser, Denoiser, Executor, Schedule, Solver
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, Executor, Method, Schedule, Solver
 
 SOLVERS = ["ddpm", "ddim", "heun", "dpmpp-2m", "ipndm", "unipc"]
 SCHEDULES = ["uniform-t", "quadratic-t", "cosine", "logsnr", "edm", "arctan", "uniform-sigma"]
 
 
+DENOISERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "early-exit": ("early-exit", {"tune_steps": 0}),
+    "adadiff": ("adadiff", {"tune_steps": 1, "theta": 0.5}),
+    "mean-depth": ("adadiff", {"tune_steps": 1, "theta": 0.5, "rule": "mean-depth"}),
+}
+
+
 @pytest.fixture(scope="module")
-def built() -> dict[str, BuiltDenoiser]:
+def built() -> Callable[[str, str], BuiltDenoiser]:
+    """Return what makes a denoiser for a solver, each once: the control's depths are of the solver's trajectories."""
     torch.manual_seed(0)
     network = UViT(UViTParams(depth=4, width=8, heads=1, patch=2), DataShape(1, 4)).eval().requires_grad_(False)
-    found = {}
-    for name, params in (("early-exit", {"tune_steps": 0}), ("adadiff", {"tune_steps": 1, "theta": 0.5})):
-        method = registry().make("denoiser", name, params)
+
+    def prepared(method: Method | None, solver: Solver) -> Artifact | None:
+        if method is None or not method.prepares:
+            return None
+        start = prepared(method.begins_with(), solver)
+        return method.prepare(ToyContext(network, solver=solver, sigma_min=0.01, sigma_max=20.0, start=start))
+
+    @cache
+    def make(denoiser: str, solver: str) -> BuiltDenoiser:
+        method, step = registry().make("denoiser", *DENOISERS[denoiser]), registry().make("solver", solver, {})
         assert isinstance(method, Denoiser)
-        found[name] = method.build(network, method.prepare(ToyContext(network)) if method.prepares else None)
-    return found
+        assert isinstance(step, Solver)
+        return method.build(network, prepared(method, step))
+
+    return make
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("denoiser", ["early-exit", "adadiff"])
+@pytest.mark.parametrize("denoiser", DENOISERS)
 def test_every_image_is_finite_and_every_evaluation_is_counted_once(
-    built: dict[str, BuiltDenoiser], denoiser: str, solver: str, schedule: str
+    built: Callable[[str, str], BuiltDenoiser], denoiser: str, solver: str, schedule: str
 ) -> None:
     step, grid, executor = (
         registry().make(part, name, {})
@@ -44,7 +65,7 @@ def test_every_image_is_finite_and_every_evaluation_is_counted_once(
     assert isinstance(executor, Executor)
     sigmas = grid.levels(4, 0.01, 20.0)
     noise = ImageNoise("digits", 0, (1, 4, 4))
-    sampler = Sampler(built[denoiser], sigmas, step, executor, noise, torch.device("cpu"))
+    sampler = Sampler(built(denoiser, solver), sigmas, step, executor, noise, torch.device("cpu"))
     work = Work()
     images = sampler.run(range(3), work)
     assert images.isfinite().all()
