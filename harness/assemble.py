@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def finished_tables(
         **_times(timing, suite),
         **_price(planned, results),
         **_relations(planned),
-        "devices": max(method.device_group() for method in trial.parts.values()),
+        "devices": trial.devices,
         "reference": f"{trial.dataset.name} {trial.dataset.reference} {trial.data_facts['pixels']}",
         "duration_seconds": sum(
             results[t]["task_seconds"] for t in (*planned.shards, planned.score, planned.time) if t in results
@@ -129,19 +130,45 @@ def _work(trial: Trial, shards: Sequence[Facts]) -> dict[str, Any]:
         entry["flops"] = sum(count * cost["units"][name] for name, count in entry["units"].items())
     n = trial.n_images
     flops = sum(entry["flops"] for entry in by_step.values()) / n
+    nfe = sum(entry["evaluations"] for entry in by_step.values()) / n
     executor: Any = trial.parts["executor"]
     seconds = sum(s["seconds"] for s in shards)
     return {
         "by_step": by_step,
         "row": {
-            "nfe": sum(entry["evaluations"] for entry in by_step.values()) / n,
+            "nfe": nfe,
             "flops_per_image": flops,
-            "flops_critical_path_per_image": None if executor.parallel else flops,
+            **(_overlapped(by_step, shards, n) if executor.parallel else _in_turn(nfe, flops)),
             "flop_coverage": cost["coverage"],
             "parameters": cost["parameters"],
             "network_time_share": sum(s["network_seconds"] for s in shards) / seconds if seconds else None,
         },
     }
+
+
+def _in_turn(nfe: float, flops: float) -> dict[str, Any]:
+    return {"nfe_critical_path": nfe, "flops_critical_path_per_image": flops}
+
+
+def _overlapped(by_step: Mapping[int, Facts], shards: Sequence[Facts], n: int) -> dict[str, Any]:
+    """Return the critical path and what iterating cost; an evaluation there costs its step's mean."""
+    critical: Counter[int] = Counter()
+    iterations: Counter[int] = Counter()
+    for shard in shards:
+        critical.update({int(step): evaluations for step, evaluations in shard["critical"].items()})
+        iterations.update({int(count): images for count, images in shard["iterations"].items()})
+    each = {step: entry["flops"] / entry["evaluations"] for step, entry in by_step.items()}
+    row: dict[str, Any] = {
+        "nfe_speculative": sum(shard["speculative"] for shard in shards) / n,
+        "bytes_sent_per_image": sum(shard["bytes_sent"] for shard in shards) / n,
+    }
+    if iterations:
+        row["iterations"] = sum(count * images for count, images in iterations.items()) / n
+        row["iterations_most"] = max(iterations)
+    if critical:
+        row["nfe_critical_path"] = critical.total() / n
+        row["flops_critical_path_per_image"] = sum(each[step] * count for step, count in critical.items()) / n
+    return row
 
 
 def _steps(trial: Trial, cost: Facts, by_step: Mapping[int, Facts]) -> list[dict[str, Any]]:

@@ -189,9 +189,8 @@ class Engine:
 def check_pool(plan: Plan, pool: Pool) -> None:
     """Raise UsageError if a trial needs more devices at once than the pool has."""
     for planned in plan.trials:
-        for method in planned.trial.parts.values():
-            if method.device_group() > pool.size():
-                raise UsageError(
-                    f"{planned.trial.short} needs {method.device_group()} devices at once; the cluster offers "
-                    f"{pool.size()}; choose fewer or a larger cluster"
-                )
+        if planned.trial.devices > pool.size():
+            raise UsageError(
+                f"{planned.trial.short} needs {planned.trial.devices} devices at once; the cluster offers "
+                f"{pool.size()}; choose fewer or a larger cluster"
+            )

@@ -14,10 +14,40 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.seeds import ImageNoise
-from methods.parts import BuiltDenoiser, Executor, Solver, Trace, Units
+from methods.parts import BuiltDenoiser, Executor, Peers, Solver, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that leave weights in float32 and run the network under autocast."""
+
+
+@dataclass
+class Traced:
+    """What a parallel executor told, summed over images; empty after a serial one."""
+
+    iterations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    critical: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    speculative: int = 0
+    bytes_sent: int = 0
+
+    def add(self, trace: Trace) -> None:
+        """Add what one batch left."""
+        if trace.iterations is not None:
+            for count in trace.iterations.tolist():
+                self.iterations[int(count)] += 1
+        if trace.critical is not None:
+            for step, evaluations in enumerate(trace.critical.double().sum(0).tolist()):
+                self.critical[step] += evaluations
+        self.speculative += trace.speculative
+        self.bytes_sent += trace.bytes_sent
+
+    def facts(self) -> dict[str, Any]:
+        """Return images by number of refinements, evaluations on critical paths by step, and what was spent on top."""
+        return {
+            "iterations": {str(count): images for count, images in sorted(self.iterations.items())},
+            "critical": {str(step): evaluations for step, evaluations in sorted(self.critical.items())},
+            "speculative": self.speculative,
+            "bytes_sent": self.bytes_sent,
+        }
 
 
 @dataclass
@@ -27,6 +57,7 @@ class Work:
     evaluations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     network_seconds: float = 0.0
+    traced: Traced = field(default_factory=Traced)
 
     def add(self, step: int, rows: int, units: Any) -> None:
         """Count one call of `rows` images; per-image counts stay on the device until `facts`."""
@@ -44,8 +75,9 @@ class Work:
             self.add(step, int(here.sum()), own)
 
     def facts(self) -> dict[str, Any]:
-        """Return plain numbers: evaluations by step, and units by step and name."""
+        """Return plain numbers: evaluations by step, units by step and name, and what executors told."""
         return {
+            **self.traced.facts(),
             "evaluations": {str(step): int(rows) for step, rows in sorted(self.evaluations.items())},
             "units": {str(s): {n: int(c) for n, c in sorted(u.items())} for s, u in sorted(self.units.items())},
         }
@@ -99,6 +131,7 @@ class Sampler:
     noise: ImageNoise
     device: torch.device
     precision: str = "float32"
+    peers: Peers | None = None
 
     @property
     def state(self) -> torch.dtype:
@@ -117,8 +150,12 @@ class Sampler:
         def step_noise(step: int) -> Tensor:
             return self.noise.of_step(indices, step).to(self.device, self.state)
 
-        evaluate = Evaluator(self.denoiser, Work() if work is None else work, self.precision)
-        return self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise, Trace())
+        work = Work() if work is None else work
+        trace = Trace(peers=self.peers)
+        evaluate = Evaluator(self.denoiser, work, self.precision)
+        states = self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise, trace)
+        work.traced.add(trace)
+        return states
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Return finished uint8 images [len(indices), channels, height, width] on the CPU: noise in, picture out."""

@@ -165,7 +165,13 @@ class TaskBook:
                 "extractor": self.extractor["sha256"],
                 "name": self.extractor["name"],
             }
-            spec = {"sampler": trial.sampler_facts(), "extractor": self.extractor, "start": start, "stop": stop}
+            spec = {
+                "sampler": trial.sampler_facts(),
+                "extractor": self.extractor,
+                "start": start,
+                "stop": stop,
+                "deadline_seconds": self.suite.deadline_seconds,
+            }
             label = f"sample {trial.short} [{start}, {stop})"
             shards.append(
                 self._add(
@@ -175,6 +181,7 @@ class TaskBook:
                         label,
                         spec,
                         tuple(needs),
+                        ranks=trial.devices,
                         deadline_seconds=self.suite.deadline_seconds,
                     )
                 )
@@ -229,6 +236,7 @@ class TaskBook:
             "batch": batch,
             "n_images": trial.n_images,
             "order_seed": int(task_id[:8], 16),
+            "deadline_seconds": self.suite.deadline_seconds,
         }
         return self._add(
             Task(
@@ -237,6 +245,7 @@ class TaskBook:
                 f"time {trial.short}",
                 spec,
                 tuple(sorted(needs)),
+                ranks=trial.devices,
                 exclusive=True,
                 deadline_seconds=self.suite.deadline_seconds,
             )

@@ -66,6 +66,11 @@ class Trial:
         seeds = f" seeds {self.seed_set}" if self.seed_set else ""
         return f"{self.dataset.name} {self.network.name} {self.method} {self.steps} steps{seeds}"
 
+    @property
+    def devices(self) -> int:
+        """Return how many devices one sample needs at once."""
+        return max(method.device_group() for method in self.parts.values())
+
     def parts_facts(self) -> dict[str, Any]:
         """Return name, parameters and artifact of each part, as JSON."""
         return {

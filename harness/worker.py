@@ -21,7 +21,7 @@ from harness.sampling import Sampler
 from harness.seeds import ImageNoise
 from harness.tasks import Event, runner
 from methods.networks.base import Network
-from methods.parts import BuiltDenoiser, Denoiser, Executor, Schedule, Solver
+from methods.parts import BuiltDenoiser, Denoiser, Executor, Peers, Schedule, Solver
 
 _KEPT_MODELS = 4
 
@@ -78,8 +78,12 @@ class Worker:
         inputs: Mapping[str, Any],
         built: BuiltDenoiser | None = None,
         noise: ImageNoise | None = None,
+        peers: Peers | None = None,
     ) -> Sampler:
-        """Return the sampler that the facts of a trial describe, or one with another denoiser or noise."""
+        """Return the sampler that the facts of a trial describe, or one with another denoiser or noise.
+
+        `peers` are the ranks that make each batch together with this one.
+        """
         card = DatasetCard(**spec["dataset"])
         parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
         artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
@@ -96,6 +100,7 @@ class Worker:
             noise=noise or self.noise(spec),
             device=self.device,
             precision=spec["precision"],
+            peers=peers,
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.flops import count_flops, coverage
+from harness.group import added, join
 from harness.sampling import Sampler, Work
 from harness.tasks import Event, Progress, Result
 from methods.networks.base import Network
@@ -27,10 +28,15 @@ GRID_IMAGES = 32
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
-    """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran."""
-    sampler = worker.sampler(spec["sampler"], inputs)
+    """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran.
+
+    With several ranks all make every image together; the first alone looks at them.
+    """
+    peers = join(spec["group"], worker.device, spec["deadline_seconds"])
+    sampler = worker.sampler(spec["sampler"], inputs, peers=peers)
     extractor = worker.extractor(spec["extractor"], inputs)
     network = worker.network(spec["sampler"], inputs)
+    leads = spec["group"]["rank"] == 0
     start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
     work, kept, audit = Work(), _Kept(), _Audit()
     seconds = 0.0
@@ -40,13 +46,16 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         starts = sampler.start(indices)
         states = sampler.run(indices, work, starts)
         images = to_uint8(states).cpu()
-        seconds += time.perf_counter() - began
+        seconds += (time.perf_counter() - began) * spec["group"]["size"]
+        if not leads:
+            continue
         audit.look(indices, states, images, starts, sampler, network.flow)
         if audit.sound:
             kept.take(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
-    facts = {"seconds": seconds, "network_seconds": work.network_seconds, **work.facts(), **audit.facts()}
-    if start == 0:
+    counted = added(peers, {"network_seconds": work.network_seconds, **work.facts()}, worker.device)
+    facts = {"seconds": seconds, **counted, **audit.facts()}
+    if start == 0 and leads:
         facts["cost"] = _cost(sampler, network)
     yield Result(kept.tensors(), facts)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
+from harness.group import Lead, join
 from harness.sampling import Sampler
 from harness.tasks import Event, Progress, Result
 from harness.tasks.sample import image_digests
@@ -28,10 +29,22 @@ _ENERGY_SECONDS = 5.0
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
-    """Yield progress per round, then every repetition, peak memory, energy and digests of the timed images."""
+    """Yield progress per round, then every repetition, peak memory, energy and digests of the timed images.
+
+    With several ranks the first one clocks; the others make the trial's images with it. The clock trial is its alone.
+    """
+    peers = join(spec["group"], worker.device, spec["deadline_seconds"])
+    lead = Lead(peers, worker.device)
+    trial = worker.sampler(spec["sampler"], inputs, peers=peers)
+    if spec["group"]["rank"] > 0:
+        for indices in lead.followed():
+            trial.images(indices)
+        yield Result()
+        return
     block = _Block(
         tier=TIERS[spec["tier"]],
-        samplers={"trial": worker.sampler(spec["sampler"], inputs), "baseline": worker.sampler(spec["clock"], inputs)},
+        samplers={"trial": trial, "baseline": worker.sampler(spec["clock"], inputs)},
+        lead=lead,
         batch=spec["batch"],
         n_images=spec["n_images"],
         comparable=spec["batch"] == min(spec["sampler"]["batch"], spec["n_images"]),
@@ -39,12 +52,13 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     )
     block.warm_up()
     yield from block.rounds()
-    trial = block.samplers["trial"]
-    memory = peak_memory(lambda: trial.images(range(spec["batch"])), worker.device)
+    memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
+    energy = block.energy() if peers is None else None  # the meter knows this device only
+    lead.end()
     facts = {
         "repetitions": block.repetitions,
         "peak_memory_bytes": memory,
-        "energy_joules_per_image": block.energy(),
+        "energy_joules_per_image": energy,
         "device_name": device_name(worker.device),
         "audit": block.audit,
     }
@@ -55,6 +69,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 class _Block:
     tier: Tier
     samplers: dict[str, Sampler]
+    lead: Lead
     batch: int
     n_images: int
     comparable: bool
@@ -68,6 +83,9 @@ class _Block:
         return {"latency": 1, "throughput": self.batch}
 
     def call(self, role: str, kind: str, first: int) -> Callable[[], Tensor]:
+        """Return a call that is to be made at once: the other ranks have been told of it."""
+        if role == "trial":
+            self.lead.announce(first, self.sizes[kind])
         return lambda: self.samplers[role].images(range(first, first + self.sizes[kind]))
 
     def warm_up(self) -> None:

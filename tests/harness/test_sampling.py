@@ -12,12 +12,12 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.network_cards import build_network, load_network_card
-from harness.sampling import Sampler, Work
+from harness.sampling import Evaluator, Sampler, Work
 from harness.seeds import ImageNoise
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape, Network
-from methods.parts import BuiltDenoiser, Solver, Units
+from methods.parts import BuiltDenoiser, Solver, Trace, Units
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
@@ -158,3 +158,62 @@ def test_sampling_leaves_the_global_generator_and_no_gradients(network: Network)
     final = sampler(network, DDPM()).run(range(2))
     assert torch.equal(torch.get_rng_state(), state)
     assert not final.requires_grad
+
+
+class ByStep(BuiltDenoiser):
+    """Answers with the step's number; counts one unit for all, and one for rows of positive mean."""
+
+    by_step = True
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
+        self.calls.append((step, len(x)))
+        return torch.full_like(x, step) + sigma.view(-1, 1, 1, 1), {"all": 1, "some": (x.mean((1, 2, 3)) > 0).long()}
+
+    def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
+        return {}
+
+
+class ByLevel(ByStep):
+    by_step = False
+
+
+@pytest.mark.parametrize(("kind", "calls"), [(ByStep, [(0, 2), (2, 1), (7, 2)]), (ByLevel, [(7, 5)])])
+def test_rows_of_different_steps_are_called_apart_where_the_step_decides_and_counted_apart_always(
+    kind: type[ByStep], calls: list[tuple[int, int]]
+) -> None:
+    denoiser, work = kind(), Work()
+    steps, sigma = torch.tensor([7, 0, 2, 0, 7]), torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5], dtype=torch.float64)
+    x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]).view(5, 1, 1, 1).expand(5, 1, 2, 2)
+    out = Evaluator(denoiser, work)(x, sigma, steps)
+    assert denoiser.calls == calls
+    if kind.by_step:
+        torch.testing.assert_close(out[:, 0, 0, 0].double(), steps + sigma, rtol=0, atol=1e-6)
+    facts = work.facts()
+    assert facts["evaluations"] == {"0": 2, "2": 1, "7": 2}
+    assert facts["units"] == {"0": {"all": 2, "some": 1}, "2": {"all": 1, "some": 1}, "7": {"all": 2, "some": 1}}
+
+
+class Overlapping(Serial):
+    """Says that image i took i + 1 refinements and that half of its evaluations depend on each other."""
+
+    parallel = True
+
+    def run(self, evaluate: Any, solver: Any, sigmas: Any, x: Tensor, noise: Any, trace: Trace) -> Tensor:
+        trace.iterations = torch.arange(len(x)) + 1
+        trace.critical = torch.full((len(x), len(sigmas) - 1), 0.5, dtype=torch.float64)
+        trace.speculative, trace.bytes_sent = 3, 100
+        return super().run(evaluate, solver, sigmas, x, noise, trace)
+
+
+def test_what_executors_tell_is_added_up_over_batches(network: Network) -> None:
+    work, one = Work(), sampler(network, steps=3)
+    one.executor = Overlapping()
+    one.run(range(3), work)
+    one.run(range(3, 5), work)
+    facts = work.facts()
+    assert facts["iterations"] == {"1": 2, "2": 2, "3": 1}
+    assert facts["critical"] == {str(step): 2.5 for step in range(3)}
+    assert (facts["speculative"], facts["bytes_sent"]) == (6, 200)
