@@ -170,7 +170,8 @@ class ByStep(BuiltDenoiser):
 
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
         self.calls.append((step, len(x)))
-        return torch.full_like(x, step) + sigma.view(-1, 1, 1, 1), {"all": 1, "some": (x.mean((1, 2, 3)) > 0).long()}
+        out = torch.full_like(x, step) + sigma.view(-1, 1, 1, 1).to(x.dtype)
+        return out, {"all": 1, "some": (x.mean((1, 2, 3)) > 0).long()}
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
         return {}

@@ -110,7 +110,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
                 break
     assert 0 < len(jobs(dying)) < 4
     tables, pool = run(suite, tmp_path)
-    finished = {job for job in jobs(dying)[:-1]}
+    finished = set(jobs(dying)[:-1])
     assert finished
     assert not finished & set(jobs(pool))
     assert finished | set(jobs(pool)) | set(seen) == {0, 1, 2, 12}
