@@ -248,19 +248,16 @@ def _controlled(control: Trial, trials: list[Trial]) -> Trial | None:
     """Return the trial that a control belongs to; raise UsageError if there is none."""
     if control.control_of is None:
         return None
-    beside = [t for t in trials if _place(t) == _place(control)]
+    method, at, network = control.control_of.partition(" @ ")
+    place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
+    beside = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
     for trial in beside:
-        if trial.method == control.control_of and trial is not control:
+        if trial.method == method:
             return trial
-    names = {t.method for t in beside} - {control.method}
     raise UsageError(
-        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, network '
-        f"and steps{did_you_mean(control.control_of, names)}"
+        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, '
+        f"{'that' if at else 'the same'} network and the same steps{did_you_mean(method, {t.method for t in beside})}"
     )
-
-
-def _place(trial: Trial) -> tuple[str, str, int, int]:
-    return trial.dataset.name, trial.network.name, trial.steps, trial.seed_set
 
 
 def _is_of(expected: Expectation, trial: Trial) -> bool:

@@ -54,7 +54,10 @@ class TrialEntry(Closed):
     steps: Steps
     label: str | None = None
     control_of: str | None = None
-    """The method, by its display name, that must beat these trials on the same data, network and steps."""
+    """The method, by its display name, that must beat these trials on the same data, network and steps.
+
+    "METHOD @ NETWORK" names one on another network.
+    """
 
 
 class Baseline(Closed):

@@ -23,9 +23,9 @@ from harness.report.sections import Section
 WHOLE = "the whole network"
 _NO_SAVING = 0.999  # share of the other's FLOPs above which a yield is timing noise
 _CSV_COLUMNS = (
-    "kind", "trial_id", "method", "steps", "nfe", "other_trial_id", "other_method", "fid", "other_fid",
-    "fid_difference", "fid_difference_low", "fid_difference_high", "flops_ratio", "time_ratio", "time_ratio_low",
-    "time_ratio_high", "flops_to_time_yield", "finding",
+    "kind", "trial_id", "network", "method", "steps", "nfe", "other_trial_id", "other_network", "other_method", "fid",
+    "other_fid", "fid_difference", "fid_difference_low", "fid_difference_high", "parameters_ratio", "flops_ratio",
+    "time_ratio", "time_ratio_low", "time_ratio_high", "flops_to_time_yield", "finding",
 )  # fmt: skip
 
 
@@ -48,6 +48,15 @@ class Comparison:
     def flops_yield(self) -> float:
         """Return the share of the saved arithmetic that became saved time; NaN where none was saved."""
         return (1 - self.time) / (1 - self.flops) if self.flops < _NO_SAVING else math.nan
+
+    @property
+    def parameters(self) -> float:
+        """Return the parameters of the row's network over those of the other's."""
+        return self.row["parameters"] / self.other["parameters"] if self.other["parameters"] > 0 else math.nan
+
+    def place(self, row: Series) -> str:
+        """Return on which network a row stands, where the two differ in that."""
+        return f" @ {row['network']}" if self.row["network"] != self.other["network"] else ""
 
     @property
     def finding(self) -> str:
@@ -107,11 +116,12 @@ def against_controls(pairs: list[Comparison]) -> Section:
     """Return each claim beside the control that it must beat."""
     rows = [
         (
-            _name(pair.row),
-            pair.other["method"],
+            _name(pair.row) + pair.place(pair.row),
+            pair.other["method"] + pair.place(pair.other),
             _plain(pair.row["fid"]),
             _plain(pair.other["fid"]),
             _difference(pair),
+            _plain(pair.parameters),
             _plain(pair.flops),
             _ranged(pair.time, pair.time_low, pair.time_high),
             pair.verdict,
@@ -119,7 +129,8 @@ def against_controls(pairs: list[Comparison]) -> Section:
         for pair in pairs
         if pair.kind == "control"
     ]
-    headings = ("Trial", "Control", "FID", "FID of the control", "Difference", "FLOPs ratio", "Time ratio", "Finding")
+    headings = ("Trial", "Control", "FID", "FID of the control", "Difference", "Parameters ratio", "FLOPs ratio",
+                "Time ratio", "Finding")  # fmt: skip
     return Section(headings, rows)
 
 
@@ -131,12 +142,13 @@ def to_csv(pairs: list[Comparison]) -> str:
     for pair in pairs:
         numbers = (
             pair.row["fid"], pair.other["fid"], pair.difference, pair.difference - pair.difference_half,
-            pair.difference + pair.difference_half, pair.flops, pair.time, pair.time_low, pair.time_high,
-            pair.flops_yield,
+            pair.difference + pair.difference_half, pair.parameters, pair.flops, pair.time, pair.time_low,
+            pair.time_high, pair.flops_yield,
         )  # fmt: skip
         writer.writerow([
-            pair.kind, pair.row["trial_id"], csv_text(pair.row["method"]), f"{pair.row['steps']:.0f}",
-            repr(float(pair.row["nfe"])), pair.other["trial_id"], csv_text(pair.other["method"]),
+            pair.kind, pair.row["trial_id"], csv_text(pair.row["network"]), csv_text(pair.row["method"]),
+            f"{pair.row['steps']:.0f}", repr(float(pair.row["nfe"])), pair.other["trial_id"],
+            csv_text(pair.other["network"]), csv_text(pair.other["method"]),
             *(repr(float(value)) if value == value else "" for value in numbers),
             pair.finding if pair.kind == WHOLE else pair.verdict,
         ])  # fmt: skip

@@ -50,7 +50,7 @@ class DDSM(Denoiser):
         """Genes of a child that mutate, on average; the paper's rate of 0.001 over its 1000 genes."""
         crossover: float = Field(default=0.9, ge=0, le=1)
         search_images: int = Field(default=4096, ge=2)
-        search_batch: int = Field(default=256, ge=1)
+        search_batch: int = Field(default=200, ge=1)
         finalists: int = Field(default=3, ge=1)
         """How many of the best are scored anew, on as many fresh noises, before one is chosen."""
         seed: int = Field(default=0, ge=0)

@@ -99,3 +99,14 @@ def test_without_replicates_there_is_no_finding() -> None:
     rows = [tables.row(FULL, 20, 5.0, 1.0), tables.row(EXIT, 20, 5.5, 0.75, denoiser="early-exit")]
     (found,) = comparisons(derive({"trials": DataFrame(rows)}))
     assert found.finding == "no interval, no finding"
+
+
+def test_a_control_on_another_network_is_named_with_it_and_parameters_are_compared() -> None:
+    claim = tables.row("ddim", 20, 5.0, 1.0, network="cunet", parameters=100.0)
+    claim["trial_id"] = tables.trial_id("claim")
+    control = tables.row("ddim", 20, 6.0, 1.0, parameters=400.0, control_of_trial_id=claim["trial_id"])
+    pairs = comparisons(derive({"trials": DataFrame([claim, control])}))
+    (row,) = against_controls(pairs).rows
+    assert row[0] == "ddim, NFE 20 @ cunet"
+    assert row[1] == "ddim @ unet-small"
+    assert row[5] == "0.250"

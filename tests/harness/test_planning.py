@@ -362,6 +362,16 @@ def test_a_control_names_the_trial_that_it_belongs_to() -> None:
         plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/heun"}])
 
 
+def test_a_control_may_stand_on_another_network() -> None:
+    trials = [{"steps": [3, 4]}, {"steps": [3, 4], "network": "cunet-8"}]
+    claim = {"steps": 4, "network": "unet-8", "control_of": "ddim @ cunet-8"}
+    made = plan(**DIGITS, trials=[*trials, claim])
+    of = next(p for p in made.trials if p.id == made.trials[-1].control_of_trial_id)
+    assert (of.trial.network.name, of.trial.steps) == ("cunet-8", 4)
+    with pytest.raises(UsageError, match=r'a control of "ddim @ unet-9", which is no other trial .* that network'):
+        plan(**DIGITS, trials=[*trials, {**claim, "control_of": "ddim @ unet-9"}])
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
