@@ -53,9 +53,12 @@ def load(folder: str | Path) -> Tables:
     if not path.is_dir():
         raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
     store = Store(path)
-    steps, timings, quality, searches = (store.read(name) for name in ("steps", "timings", "quality", "searches"))
-    damage = tuple(str(problem) for problem in store.damage)
-    return Tables(path, store.latest(), steps, timings, quality, searches, damage)
+    damage: dict[str, None] = {}
+    tables = []
+    for name in ("trials", "steps", "timings", "quality", "searches"):
+        tables.append(store.latest() if name == "trials" else store.read(name))
+        damage |= dict.fromkeys(str(problem) for problem in store.damage)  # each look names what it met
+    return Tables(path, *tables, damage=tuple(damage))
 
 
 def plan(

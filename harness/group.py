@@ -1,4 +1,4 @@
-"""Several workers that make one batch together: how they meet, add up their counts, and follow the first of them."""
+"""Several workers that make one batch together: how they meet, add up counts, follow the first of them, and part."""
 
 from __future__ import annotations
 
@@ -19,42 +19,40 @@ _MEETING_SECONDS = 120.0
 _ADDED = ("evaluations", "units", "speculative", "bytes_sent", "network_seconds")
 
 
-def join(group: Mapping[str, Any], device: torch.device, seconds: float) -> Peers | None:
-    """Return the ranks of a task, this one among them, once all are there; None where it is the only one.
+class Group:
+    """The ranks of one task, seen from one of them. Of one rank alone `peers` is None and nothing is to be told.
 
-    Raises HarnessError if a rank does not come within two minutes, or `seconds` if less; the limit of every later
-    wait is `seconds`.
+    Raises HarnessError if a rank does not come within two minutes, or `seconds` if less; the limit of every later wait
+    is `seconds`. Leave before the task's result is told: a rank that goes earlier breaks what others still receive.
     """
-    if group["size"] == 1:
-        return None
-    rank, size, limit = int(group["rank"]), int(group["size"]), min(seconds, _MEETING_SECONDS)
-    try:
-        link = store(group["address"], group["port"], rank == 0, limit)
-        _meet(link, rank, size, limit)
-        return Connected(link, rank, size, device, seconds)
-    except (RuntimeError, torch.distributed.DistError) as error:
-        raise HarnessError(f"rank {rank} of {size} did not meet the others within {limit:g} s: {error}") from None
 
+    def __init__(self, facts: Mapping[str, Any], device: torch.device, seconds: float) -> None:
+        self.rank, self.size = int(facts["rank"]), int(facts["size"])
+        self.peers: Peers | None = None
+        self._device = device
+        self._limit = timedelta(seconds=min(seconds, _MEETING_SECONDS))
+        if self.size == 1:
+            return
+        limit = self._limit.total_seconds()
+        try:
+            self._link = store(facts["address"], facts["port"], self.rank == 0, limit)
+            self._agree("here")
+            self.peers = Connected(self._link, self.rank, self.size, device, seconds)
+        except RuntimeError as error:
+            told = f"rank {self.rank} of {self.size} did not meet the others within {limit:g} s"
+            raise HarnessError(f"{told}: {error}") from None
 
-def _meet(link: torch.distributed.Store, rank: int, size: int, seconds: float) -> None:
-    """Wait until every rank is here."""
-    link.set(f"here/{rank}", "1")
-    link.wait([f"here/{other}" for other in range(size)], timedelta(seconds=seconds))
+    @property
+    def leads(self) -> bool:
+        """Return whether this is the first rank, which alone is heard."""
+        return self.rank == 0
 
-
-def added(peers: Peers | None, facts: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the facts with what every rank counted added up; all ranks must call."""
-    if peers is None:
-        return facts
-    told = [json.loads(_told(peers, facts, rank, device)) for rank in range(peers.size)]
-    return {**facts, **{name: _sum([other[name] for other in told]) for name in _ADDED}}
-
-
-class Lead:
-    """Calls of which the first rank decides when and what: it announces each one, the others follow."""
-
-    def __init__(self, peers: Peers | None, device: torch.device) -> None:
-        self._peers, self._device = peers, device
+    def added(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return the facts with what every rank counted added up; all ranks must call."""
+        if self.peers is None:
+            return facts
+        told = [json.loads(self._told(facts, rank)) for rank in range(self.size)]
+        return {**facts, **{name: _sum([other[name] for other in told]) for name in _ADDED}}
 
     def announce(self, first: int, size: int) -> None:
         """Tell the others to make the images from index `first` on, as this rank is about to do."""
@@ -66,26 +64,40 @@ class Lead:
 
     def followed(self) -> Iterator[range]:
         """Yield, on every rank but the first, the indices of the images to make."""
-        assert self._peers is not None
         while True:
             first, size = (int(value) for value in self._tell(0, 0))
             if first == _END:
                 return
             yield range(first, first + size)
 
+    def leave(self) -> None:
+        """Part from the others once all have what was sent to them; the first rank holds the store and goes last."""
+        if self.peers is None:
+            return
+        self._agree("done")
+        self._link.set(f"left/{self.rank}", "1")
+        if self.leads:
+            self._link.wait([f"left/{rank}" for rank in range(self.size)], self._limit)
+        self.peers = None
+
+    def _agree(self, word: str) -> None:
+        """Wait until every rank has come to this point."""
+        self._link.set(f"{word}/{self.rank}", "1")
+        self._link.wait([f"{word}/{rank}" for rank in range(self.size)], self._limit)
+
     def _tell(self, first: int, size: int) -> list[float]:
-        if self._peers is None:
+        if self.peers is None:
             return []
         words = torch.tensor([first, size], dtype=torch.float64, device=self._device)
-        return list(self._peers.share(words, 0).tolist())
+        return list(self.peers.share(words, 0).tolist())
 
-
-def _told(peers: Peers, facts: Mapping[str, Any], source: int, device: torch.device) -> str:
-    """Return what a rank has to say, on every rank."""
-    text = json.dumps({name: facts[name] for name in _ADDED}).encode()
-    length = int(peers.share(torch.tensor([len(text)], device=device), source))
-    mine = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(device)
-    return peers.share(mine, source).cpu().numpy().tobytes().decode()
+    def _told(self, facts: Mapping[str, Any], source: int) -> str:
+        """Return what a rank has to say, on every rank."""
+        assert self.peers is not None
+        text = json.dumps({name: facts[name] for name in _ADDED}).encode()
+        length = int(self.peers.share(torch.tensor([len(text)], device=self._device), source))
+        mine = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(self._device)
+        return self.peers.share(mine, source).cpu().numpy().tobytes().decode()
 
 
 def _sum(values: list[Any]) -> Any:

@@ -190,6 +190,8 @@ class Peers(Protocol):
 
     rank: int
     size: int
+    bytes_sent: int
+    """Bytes of states that this rank has sent to others."""
 
     def send(self, state: Tensor, to: int, tag: int) -> None:
         """Send a state to a rank without waiting; to itself is free."""
@@ -199,6 +201,15 @@ class Peers(Protocol):
 
     def share(self, state: Tensor, source: int) -> Tensor:
         """Return the state that rank `source` holds, on every rank; all must call."""
+
+    def halt(self) -> None:
+        """Tell all ranks, without waiting, that nothing further of this batch is wanted."""
+
+    def halted(self) -> bool:
+        """Return whether a rank has called `halt` since the last `settle`; does not wait for anyone."""
+
+    def settle(self, like: Tensor) -> None:
+        """End a batch: drop what was sent here and not received, let go of what was sent; all must call."""
 
 
 @dataclass

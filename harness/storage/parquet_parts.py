@@ -47,7 +47,10 @@ def encode(table: str, rows: Sequence[Row]) -> bytes:
 
 
 def decode(table: str, data: bytes) -> pa.Table:
-    """Return the rows of a part; raises StoreDamagedError, with the reason, for anything but this schema version."""
+    """Return the rows of a part; raises StoreDamagedError, with the reason, for anything but this schema version.
+
+    Columns may have been added to a version since the part was written: they are empty in it.
+    """
     try:
         content = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -58,9 +61,13 @@ def decode(table: str, data: bytes) -> pa.Table:
     if version != str(SCHEMA_VERSION):
         raise StoreDamagedError(f"schema version {version}; this program reads version {SCHEMA_VERSION}")
     expected = _schema(table)
-    if not content.schema.equals(expected):
+    known = {field.name: field.type for field in expected}
+    added = [name for name in known if name not in content.column_names]
+    if "trial_id" in added or any(known.get(field.name) != field.type for field in content.schema):
         raise StoreDamagedError(f'columns differ from those of table "{table}", schema version {SCHEMA_VERSION}')
-    return content.cast(expected)
+    for name in added:
+        content = content.append_column(name, pa.nulls(len(content), known[name]))
+    return content.select(expected.names).cast(expected)
 
 
 def _array(table: str, column: Column, rows: Sequence[Row]) -> pa.Array:

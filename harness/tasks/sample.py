@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.flops import count_flops, coverage
-from harness.group import added, join
+from harness.group import Group
 from harness.sampling import Sampler, Work
 from harness.tasks import Event, Progress, Result
 from methods.networks.base import Network
@@ -32,11 +32,10 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 
     With several ranks all make every image together; the first alone looks at them.
     """
-    peers = join(spec["group"], worker.device, spec["deadline_seconds"])
-    sampler = worker.sampler(spec["sampler"], inputs, peers=peers)
+    group = Group(spec["group"], worker.device, spec["deadline_seconds"])
+    sampler = worker.sampler(spec["sampler"], inputs, peers=group.peers)
     extractor = worker.extractor(spec["extractor"], inputs)
     network = worker.network(spec["sampler"], inputs)
-    leads = spec["group"]["rank"] == 0
     start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
     work, kept, audit = Work(), _Kept(), _Audit()
     seconds = 0.0
@@ -46,16 +45,17 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         starts = sampler.start(indices)
         states = sampler.run(indices, work, starts)
         images = to_uint8(states).cpu()
-        seconds += (time.perf_counter() - began) * spec["group"]["size"]
-        if not leads:
+        seconds += (time.perf_counter() - began) * group.size
+        if not group.leads:
             continue
         audit.look(indices, states, images, starts, sampler, network.flow)
         if audit.sound:
             kept.take(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
-    counted = added(peers, {"network_seconds": work.network_seconds, **work.facts()}, worker.device)
+    counted = group.added({"network_seconds": work.network_seconds, **work.facts()})
+    group.leave()
     facts = {"seconds": seconds, **counted, **audit.facts()}
-    if start == 0 and leads:
+    if start == 0 and group.leads:
         facts["cost"] = _cost(sampler, network)
     yield Result(kept.tensors(), facts)
 

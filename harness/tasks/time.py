@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
-from harness.group import Lead, join
+from harness.group import Group
 from harness.sampling import Sampler
 from harness.tasks import Event, Progress, Result
 from harness.tasks.sample import image_digests
@@ -33,18 +33,18 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 
     With several ranks the first one clocks; the others make the trial's images with it. The clock trial is its alone.
     """
-    peers = join(spec["group"], worker.device, spec["deadline_seconds"])
-    lead = Lead(peers, worker.device)
-    trial = worker.sampler(spec["sampler"], inputs, peers=peers)
-    if spec["group"]["rank"] > 0:
-        for indices in lead.followed():
+    group = Group(spec["group"], worker.device, spec["deadline_seconds"])
+    trial = worker.sampler(spec["sampler"], inputs, peers=group.peers)
+    if not group.leads:
+        for indices in group.followed():
             trial.images(indices)
+        group.leave()
         yield Result()
         return
     block = _Block(
         tier=TIERS[spec["tier"]],
         samplers={"trial": trial, "baseline": worker.sampler(spec["clock"], inputs)},
-        lead=lead,
+        group=group,
         batch=spec["batch"],
         n_images=spec["n_images"],
         comparable=spec["batch"] == min(spec["sampler"]["batch"], spec["n_images"]),
@@ -53,8 +53,9 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     block.warm_up()
     yield from block.rounds()
     memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
-    energy = block.energy() if peers is None else None  # the meter knows this device only
-    lead.end()
+    energy = block.energy() if group.size == 1 else None  # the meter knows this device only
+    group.end()
+    group.leave()
     facts = {
         "repetitions": block.repetitions,
         "peak_memory_bytes": memory,
@@ -69,7 +70,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 class _Block:
     tier: Tier
     samplers: dict[str, Sampler]
-    lead: Lead
+    group: Group
     batch: int
     n_images: int
     comparable: bool
@@ -85,7 +86,7 @@ class _Block:
     def call(self, role: str, kind: str, first: int) -> Callable[[], Tensor]:
         """Return a call that is to be made at once: the other ranks have been told of it."""
         if role == "trial":
-            self.lead.announce(first, self.sizes[kind])
+            self.group.announce(first, self.sizes[kind])
         return lambda: self.samplers[role].images(range(first, first + self.sizes[kind]))
 
     def warm_up(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_children import PLAN, Counting, remembering, tables
 
+from harness.api import load
 from harness.errors import StorageFullError, StoreDamagedError
 from harness.schema import arrow_schema
 from harness.storage.atomic import Disk
@@ -219,15 +221,38 @@ def test_an_entry_of_another_version_is_refused_by_version_and_stays(pair, monke
     assert store.check() == before
 
 
-@pytest.mark.parametrize("change", ["version", "columns"])
+@pytest.mark.parametrize("change", ["version", "columns", "type"])
 def test_a_part_of_another_schema_is_refused_not_guessed(pair, change):
     store, _ = pair
     schema = arrow_schema("trials")
     content = pq.read_table(pa.BufferReader(encode("trials", [{"trial_id": PLAN[3], "attempt": 1}])))
     if change == "version":
         content = content.replace_schema_metadata({**schema.metadata, b"schema_version": b"0"})
+    elif change == "columns":
+        content = content.rename_columns({"fid": "fidd"}).replace_schema_metadata(schema.metadata)
     else:
-        content = content.drop_columns(["fid"])
+        content = content.set_column(content.column_names.index("fid"), "fid", pa.array(["low"]))
+    data = _put_into(store, content)
+    assert len(store.read("trials")) == 2
+    assert [problem.path for problem in store.damage] == [f"trials/{part_name(PLAN[3], 1, data)}"]
+    assert ("schema version 0" if change == "version" else "columns differ") in store.damage[0].reason
+    assert store.check() == store.damage
+    assert load(store.folder).damage == tuple(map(str, store.damage))
+
+
+def test_a_part_from_before_a_column_was_added_is_read_with_that_column_empty(pair):
+    store, _ = pair
+    content = pq.read_table(pa.BufferReader(encode("trials", [{"trial_id": PLAN[3], "attempt": 1, "nfe": 4.0}])))
+    _put_into(store, content.drop_columns(["fid", "network_like"]))
+    (row,) = (row for row in store.read("trials").to_dict("records") if row["trial_id"] == PLAN[3])
+    assert store.damage == []
+    assert row["nfe"] == 4.0
+    assert pd.isna(row["fid"])
+    assert pd.isna(row["network_like"])
+
+
+def _put_into(store, content):
+    """Commit a part of table `trials` behind the store's back; return its SHA-256."""
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink)
     data = sink.getvalue().to_pybytes()
@@ -236,10 +261,7 @@ def test_a_part_of_another_schema_is_refused_not_guessed(pair, change):
     (store.folder / "trials" / name).write_bytes(data)
     entry = Entry(PLAN[3], 1, "finished", "VALID", (Part("trials", name, len(data), sha256, 1),))
     (store.folder / "log" / entry_name(PLAN[3], 1)).write_bytes(encode_entry(entry))
-    assert len(store.read("trials")) == 2
-    assert [problem.path for problem in store.damage] == [f"trials/{name}"]
-    assert ("schema version 0" if change == "version" else "columns differ") in store.damage[0].reason
-    assert store.check() == store.damage
+    return sha256
 
 
 @pytest.mark.parametrize("room", [0, 1, 500, 15_000, 30_000])

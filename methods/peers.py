@@ -1,0 +1,145 @@
+"""Ranks that make one batch together: states from point to point, and a word to all that the end has come.
+
+`Alone` is the one rank of one device; `Connected` is one of several, over gloo on the CPU and NCCL on GPUs. A group
+belongs to its object and not to the process, so a process can have several, one after another or beside its training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+SHARED = 1 << 30
+"""Tag of what one rank tells all."""
+
+
+class Alone:
+    """One rank. What it sends to itself it hands over by reference, so a state must not change once sent."""
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self.size = 1
+        self.bytes_sent = 0
+        """Bytes of states that left this rank; what the store carries (a few words a batch) is not in it."""
+        self._handed: dict[int, Tensor] = {}
+        self._halted = False
+
+    def send(self, state: Tensor, to: int, tag: int) -> None:
+        """Send a state to a rank without waiting; to itself it is free."""
+        if to != self.rank:
+            raise ValueError(f"rank {to} of {self.size} cannot be sent anything")
+        self._handed[tag] = state
+
+    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+        """Wait for the state with this tag from a rank; it has the shape, dtype and device of `like`."""
+        return self._handed.pop(tag)
+
+    def share(self, state: Tensor, source: int) -> Tensor:
+        """Return the state that rank `source` holds, on every rank; all must call."""
+        return state
+
+    def halt(self) -> None:
+        """Tell all ranks, without waiting, that nothing further of this batch is wanted."""
+        self._halted = True
+
+    def halted(self) -> bool:
+        """Return whether a rank has called `halt` since the last `settle`; does not wait for anyone."""
+        return self._halted
+
+    def settle(self, like: Tensor) -> None:
+        """End a batch: take in and drop what was sent here and not received, let go of what was sent; all must call."""
+        self._handed.clear()
+        self._halted = False
+
+
+class Connected(Alone):
+    """One of several ranks, joined through a store (see `store`) that must be new to this group.
+
+    Every wait ends with an error after `seconds`, or at once where a peer's connection breaks. On NCCL tags mean
+    nothing and messages between two ranks keep their order: receive in the order in which the other sends. What goes
+    up the ranks and what goes down has a communicator of its own, so two ranks that send to each other do not block.
+    """
+
+    def __init__(self, link: dist.Store, rank: int, size: int, device: torch.device, seconds: float) -> None:
+        super().__init__()
+        self.rank, self.size = rank, size
+        self._link = link
+        self._batch = 0
+        self._sent: dict[int, list[int]] = defaultdict(list)
+        self._received: dict[int, list[int]] = defaultdict(list)
+        self._flying: list[tuple[Any, Tensor]] = []
+        limit = timedelta(seconds=seconds)
+        self._up = _group(dist.PrefixStore("up", link), rank, size, device, limit)
+        self._down = (
+            self._up if device.type == "cpu" else _group(dist.PrefixStore("down", link), rank, size, device, limit)
+        )
+
+    def send(self, state: Tensor, to: int, tag: int) -> None:
+        if to == self.rank:
+            super().send(state, to, tag)
+            return
+        state = state.contiguous()
+        self._flying.append((self._group_of(self.rank, to).send([state], to, tag), state))
+        self._sent[to].append(tag)
+        self.bytes_sent += state.numel() * state.element_size()
+
+    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+        if source == self.rank:
+            return super().receive(like, source, tag)
+        state = torch.empty_like(like, memory_format=torch.contiguous_format)
+        self._group_of(source, self.rank).recv([state], source, tag).wait()
+        self._received[source].append(tag)
+        return state
+
+    def share(self, state: Tensor, source: int) -> Tensor:
+        if source != self.rank:
+            return self.receive(state, source, SHARED)
+        for rank in range(self.size):
+            if rank != source:
+                self.send(state, rank, SHARED)
+        return state
+
+    def halt(self) -> None:
+        self._link.set(f"halt/{self._batch}", "1")
+        super().halt()
+
+    def halted(self) -> bool:
+        self._halted = self._halted or self._link.check([f"halt/{self._batch}"])
+        return self._halted
+
+    def settle(self, like: Tensor) -> None:
+        self._link.set(f"sent/{self._batch}/{self.rank}", json.dumps(self._sent))
+        for source in range(self.size):
+            if source != self.rank:
+                sent = json.loads(self._link.get(f"sent/{self._batch}/{source}")).get(str(self.rank), [])
+                for tag in sent[len(self._received[source]) :]:
+                    self.receive(like, source, tag)
+        for work, _ in self._flying:
+            work.wait()
+        self._flying.clear()
+        self._sent.clear()
+        self._received.clear()
+        self._batch += 1
+        super().settle(like)
+
+    def _group_of(self, source: int, to: int) -> Any:
+        return self._up if source < to else self._down
+
+
+def store(address: str, port: int, first: bool, seconds: float) -> dist.TCPStore:
+    """Return the store by which ranks find each other: the first one opens it, at port 0 at a free `.port`."""
+    return dist.TCPStore(address, port, is_master=first, wait_for_workers=False, timeout=timedelta(seconds=seconds))
+
+
+def _group(link: dist.Store, rank: int, size: int, device: torch.device, limit: timedelta) -> Any:
+    if device.type == "cpu":
+        return dist.ProcessGroupGloo(link, rank, size, limit)
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = limit
+    return dist.ProcessGroupNCCL(link, rank, size, options)

@@ -1,0 +1,64 @@
+"""Samples that two workers make together: the same bytes as one, counted and timed as one, and no harm if one dies."""
+
+import os
+import signal
+
+import pytest
+from faulty import Ears, complete, measure, suite
+
+from harness.planning import make_plan
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
+
+
+def srds(form, devices, **params):
+    """Return a trial of Parareal with blocks for two devices, refined to a fixed depth so that all forms agree."""
+    executor = {"name": "srds", "form": form, "devices": devices, "blocks": 3, "tolerance": 0.0, "most": 2, **params}
+    return {"solver": "ddim", "steps": 9, "executor": executor, "label": f"{form}-{devices}"}
+
+
+def test_two_workers_make_together_what_one_makes_alone_and_are_counted_as_one(tmp_path, ray_pool):
+    complete(ray_pool)
+    trials = [srds(form, devices) for form in ("vanilla", "pipelined") for devices in (1, 2)]
+    found = measure(suite(trials, name="groups"), tmp_path, ray_pool)
+    rows = {row["method"]: row for row in found.values()}
+    assert {row["reasons"] for row in rows.values()} == {""}
+    assert len({row["images_sha256"] for row in rows.values() if "-" in row["method"]}) == 1
+    assert {name: row["devices"] for name, row in rows.items() if "-" in name} == {
+        "vanilla-1": 1, "vanilla-2": 2, "pipelined-1": 1, "pipelined-2": 2,
+    }  # fmt: skip
+    alone, together = rows["vanilla-1"], rows["vanilla-2"]
+    assert alone["nfe"] == together["nfe"] == 3 * 3 + 2 * 3 + (3 - 2)  # skipped and shared: sum of (B - p + 1) S, and B - k
+    assert alone["nfe_critical_path"] == together["nfe_critical_path"]
+    assert alone["iterations"] == together["iterations"] == together["iterations_most"] == 2
+    assert alone["bytes_sent_per_image"] == 0 < together["bytes_sent_per_image"]
+    assert rows["pipelined-2"]["nfe_critical_path"] < together["nfe_critical_path"]
+    assert complete(ray_pool)
+
+
+def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_device(tmp_path, ray_pool):
+    complete(ray_pool)
+    killed = []
+
+    def kill_rank_1(task, progress):
+        if task.ranks == 2 and task.kind == "sample" and not killed:
+            killed.append(progress.done)
+            ranks = next(m.running for m in ray_pool._members if m.running is not None)
+            os.kill(ranks.members[1].facts["pid"], signal.SIGKILL)
+
+    ears = Ears(kill_rank_1)
+    found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, ears)
+    assert killed
+    assert any("the worker died during sample" in sentence and "trying again" in sentence for sentence in ears.said)
+    assert {row["verdict"] for row in found.values()} == {"VALID"}
+    assert len(complete(ray_pool)) == ray_pool.size()
+
+
+def test_more_devices_than_there_are_is_refused_in_one_sentence(tmp_path, ray_pool):
+    from harness.engine import check_pool
+    from harness.errors import UsageError
+
+    complete(ray_pool)
+    wanted = suite([srds("vanilla", ray_pool.size() + 1, blocks=9)], name="large")
+    with pytest.raises(UsageError, match=r"needs \d+ devices at once; the cluster offers \d+; choose fewer or"):
+        check_pool(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool)
