@@ -54,11 +54,14 @@ def load(folder: str | Path) -> Tables:
         raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
     store = Store(path)
     damage: dict[str, None] = {}
-    tables = []
-    for name in ("trials", "steps", "timings", "quality", "searches"):
-        tables.append(store.latest() if name == "trials" else store.read(name))
-        damage |= dict.fromkeys(str(problem) for problem in store.damage)  # each look names what it met
-    return Tables(path, *tables, damage=tuple(damage))
+
+    def read(name: str) -> pd.DataFrame:
+        table = store.latest() if name == "trials" else store.read(name)
+        damage.update(dict.fromkeys(str(problem) for problem in store.damage))  # each look names what it met
+        return table
+
+    trials, steps, timings, quality, searches = map(read, ("trials", "steps", "timings", "quality", "searches"))
+    return Tables(path, trials, steps, timings, quality, searches, tuple(damage))
 
 
 def plan(

@@ -24,7 +24,7 @@ class Tier:
 
 TIERS = {
     "smoke": Tier(rounds=6, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1),
-    "quick": Tier(rounds=11, seconds=3.0, warm_up_calls=3, warm_up_seconds=0.0, warm_up_most=3),
+    "quick": Tier(rounds=11, seconds=2.0, warm_up_calls=3, warm_up_seconds=0.0, warm_up_most=3),
     "paper": Tier(rounds=64, seconds=60.0, warm_up_calls=3, warm_up_seconds=5.0, warm_up_most=1000),
 }
 

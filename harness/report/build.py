@@ -23,12 +23,14 @@ from harness.report.derived import DERIVED
 from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
+from harness.report.parallel import overlapped
 from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
 from harness.schema import TRIALS
 from harness.storage.atomic import read_regular, replace, swapped_folder
 
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
+OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
 _LARGEST_SAMPLE = 8 << 20
@@ -41,7 +43,11 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
     plots = draw_all(analysis)
     samples = _samples(folder / "samples", analysis)
     pairs = comparisons(analysis)
-    compared = {AGAINST_WHOLE: against_whole(pairs), AGAINST_CONTROLS: against_controls(pairs)}
+    compared = {
+        AGAINST_WHOLE: against_whole(pairs),
+        AGAINST_CONTROLS: against_controls(pairs),
+        OVERLAPPED: overlapped(analysis),
+    }
     texts = {
         "comparisons.csv": comparisons_csv(pairs),
         "leaderboard.md": to_markdown(board, compared),

@@ -28,7 +28,7 @@ def test_two_workers_make_together_what_one_makes_alone_and_are_counted_as_one(t
         "vanilla-1": 1, "vanilla-2": 2, "pipelined-1": 1, "pipelined-2": 2,
     }  # fmt: skip
     alone, together = rows["vanilla-1"], rows["vanilla-2"]
-    assert alone["nfe"] == together["nfe"] == 3 * 3 + 2 * 3 + (3 - 2)  # skipped and shared: sum of (B - p + 1) S, and B - k
+    assert alone["nfe"] == together["nfe"] == 3 * 3 + 2 * 3 + (3 - 2)  # sum of (B - p + 1) S, and B - k
     assert alone["nfe_critical_path"] == together["nfe_critical_path"]
     assert alone["iterations"] == together["iterations"] == together["iterations_most"] == 2
     assert alone["bytes_sent_per_image"] == 0 < together["bytes_sent_per_image"]
