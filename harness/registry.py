@@ -95,11 +95,14 @@ def parameter_sentence(owner: str, error: Exception, known: Any) -> str:
     if not isinstance(error, ValidationError):
         return f"{owner}: {error}"
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "value"
+    key = ".".join(str(part) for part in first["loc"])
+    told = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f'{owner} has no parameter "{key}"{did_you_mean(str(first["loc"][-1]), known)}'
+    if not key:  # several parameters together: the sentence names them
+        return f"{owner}: {told}"
     found = repr(first.get("input"))
-    return f"{owner}: {key} is {found[:80]}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{owner}: {key} is {found[:80]}; {told[0].lower()}{told[1:]}"
 
 
 @cache
