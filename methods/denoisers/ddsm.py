@@ -71,7 +71,7 @@ class DDSM(Denoiser):
             return f"widths {wrong} are given; the network has {list(network.widths)}"
         if self.prepares and self.params.population < len(network.widths):
             return (
-                f"population is {self.params.population}; the first generation holds the {len(network.widths)} constant "
+                f"population is {self.params.population}; the first generation holds {len(network.widths)} constant "
                 f"schedules, give at least {len(network.widths)}"
             )
         least = least_share(network) if self.params.flops_budget < 1 else 0.0

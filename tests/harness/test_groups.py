@@ -1,4 +1,4 @@
-"""Samples that two workers make together: the same bytes as one, counted and timed as one, and no harm if one dies."""
+"""What two workers do together: samples, with the bytes of one and no harm if one dies, and searches."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import pytest
 from faulty import Ears, complete, measure, suite
 
 from harness.planning import make_plan
+from harness.storage.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
 
@@ -62,3 +63,21 @@ def test_more_devices_than_there_are_is_refused_in_one_sentence(tmp_path, ray_po
     wanted = suite([srds("vanilla", ray_pool.size() + 1, blocks=9)], name="large")
     with pytest.raises(UsageError, match=r"needs \d+ devices at once; the cluster offers \d+; choose fewer or"):
         check_pool(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool)
+
+
+@pytest.mark.slow
+def test_a_search_over_two_workers_finds_what_one_finds(tmp_path, ray_pool):
+    complete(ray_pool)
+    ddsm = {"name": "ddsm", "population": 5, "generations": 2, "search_images": 80, "finalists": 2}
+    changes = {
+        "dataset": "digits", "network": "slim-8", "precision": "float32", "n_images": 80,
+        "networks": {"slim-8": {"train": {"steps": 3, "batch": 16}}},
+    }  # fmt: skip
+    found = {}
+    for name, pool in (("two", ray_pool), ("one", None)):
+        wanted = suite([{"solver": "ddpm", "steps": 3, "denoiser": ddsm}], name=name, **changes)
+        rows = measure(wanted, tmp_path / name, pool)
+        history = Store(tmp_path / name / name).read("searches").drop(columns=["trial_id"])
+        found[name] = [row["images_sha256"] for row in rows.values()], history.to_dict("records")
+    assert len(found["one"][1]) == 5 * 2 + 2
+    assert found["two"] == found["one"]
