@@ -124,7 +124,7 @@ def test_the_share_of_a_candidate_is_what_it_is_counted_to_cost_under_a_solver_o
     """Heun evaluates twice at each step but the last."""
     net = network()
     context = ToyContext(net, solver=Heun())
-    ddsm, done = method(search_images=20, generations=1), []
+    ddsm, done = method(search_images=4, population=5, generations=1, finalists=1), []
     while jobs := ddsm.next_jobs(4, PARAMS, done):
         done += [Done(job, ddsm.do(context, job)) for job in jobs]
     search = _Search(ddsm.params, 4, WIDTHS, done)
@@ -165,7 +165,8 @@ def test_the_best_of_a_search_never_gets_worse_and_beats_the_constants() -> None
 
 def test_the_optimum_of_a_small_space_is_found() -> None:
     weight = 4.0
-    search, _ = searched(needs, population=16, generations=16, flops_weight=weight, mutations=1.0)
+    search, _ = searched(needs, population=16, generations=8, flops_weight=weight, mutations=1.0)
+    assert len(search.history()) < 4**4  # not by trying them all
     grids = np.stack(np.meshgrid(*[range(4)] * 4, indexing="ij"), -1).reshape(-1, 4)
     values = [
         needs([WIDTHS[g] for g in genome]) + weight * sum(TABLE[g] for g in genome) / 4 / TABLE[0] for genome in grids
@@ -185,7 +186,7 @@ def test_the_objective_is_fid_plus_the_weight_times_the_share() -> None:
 def test_a_heavier_weight_finds_a_cheaper_schedule() -> None:
     shares = []
     for weight in (0.0, 2.0, 8.0, 50.0):
-        search, _ = searched(needs, population=16, generations=12, flops_weight=weight)
+        search, _ = searched(needs, population=16, generations=8, flops_weight=weight)
         shares.append(sum(TABLE[WIDTHS.index(width)] for width in search.chosen()))
     assert shares == sorted(shares, reverse=True)
     assert shares[0] == 4 * TABLE[0]
@@ -244,7 +245,7 @@ def test_candidates_see_the_same_noise_and_finalists_other_noise() -> None:
 def test_a_whole_search_prepares_a_schedule_that_builds(solver: DDPM | None) -> None:
     net = network()
     context = ToyContext(net) if solver is None else ToyContext(net, solver=solver)
-    ddsm, done = method(search_images=12), []
+    ddsm, done = method(search_images=6, population=4, generations=2, finalists=2), []
     while jobs := ddsm.next_jobs(context.steps, net.params, done):
         done += [Done(job, ddsm.do(context, job)) for job in jobs]
     context.done = done

@@ -19,7 +19,7 @@ from methods.solvers.ddpm import DDPM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
 
-BATCH = 5
+BATCH = 3
 NETWORK = mixture_of()
 
 

@@ -6,6 +6,7 @@ When this was written, the state dicts of U-ViT's and DiT's public code had the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
 every_card = pytest.mark.parametrize("name", SIZES)
 
 
+@cache
 def on_no_device(name: str) -> BlockNetwork:
     with torch.device("meta"):
         built = build_network(load_network_card(name), SIZES[name].data)
