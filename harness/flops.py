@@ -39,7 +39,7 @@ class CrossCheck:
 def count_flops(call: Callable[..., Any], *args: Any) -> int:
     """Return the FLOPs of `call(*args)` without gradients; a compiled module is counted as its eager twin."""
     call = getattr(call, "_orig_mod", call)
-    with _no_fused_attention_layers(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with _no_fused_attention_layers(), torch.no_grad(), flop_counter() as counter:
         call(*args)
     return int(counter.get_total_flops())
 
@@ -102,12 +102,17 @@ def cross_check(network: Network, data: DataShape) -> CrossCheck:
 
 def training_flops(network: Network, images: Tensor, generator: torch.Generator) -> int:
     """Return the FLOPs of one training step on a batch in [-1, 1]: loss and its gradient. Gradients are discarded."""
-    counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _NoNames()  # type: ignore[assignment]
-    with counter:
+    with flop_counter() as counter:
         network.loss(images, generator).backward()
     network.zero_grad(set_to_none=True)
     return int(counter.get_total_flops())
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return a counter of totals alone: it puts no hooks on modules, which would outlive a counter that is not left."""
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoNames()  # type: ignore[assignment]
+    return counter
 
 
 class _NoNames:

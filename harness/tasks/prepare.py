@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.data.cards import DatasetCard
 from harness.data.pixels import to_uint8, to_unit
 from harness.errors import HarnessError, UsageError
-from harness.flops import count_flops
+from harness.flops import count_flops, flop_counter
 from harness.handles import artifact_of, as_artifact, resolve
 from harness.metrics.frechet import frechet_distance
 from harness.metrics.moments import Moments
@@ -118,7 +118,7 @@ class Context:
             self.flops += self._counter.get_total_flops()
             self._counter = None
         if on:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = flop_counter()
             self._counter.__enter__()
 
     def progress(self, done: int, total: int, note: str = "") -> None:
@@ -136,10 +136,10 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         try:
             context.count(True)
             outcome["artifact"] = method.do(context, spec["job"]) if "job" in spec else method.prepare(context)
-            context.count(False)
         except BaseException as error:
             outcome["error"] = error
         finally:
+            context.count(False)
             context.events.put(None)
 
     began = time.perf_counter()

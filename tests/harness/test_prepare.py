@@ -98,4 +98,6 @@ def test_a_loop_that_is_left_early_or_fails_leaves_no_counter_behind(monkeypatch
     assert flops(monkeypatch, leaves) >= PRODUCT
     with pytest.raises(RuntimeError, match="a mistake"):
         flops(monkeypatch, fails)
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+    assert not torch.nn.modules.module._global_forward_hooks
     assert flops(monkeypatch, lambda context: multiply(3)) == PRODUCT * 3
