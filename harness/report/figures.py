@@ -72,7 +72,7 @@ def fid_time(one: ResourceClass) -> Figure | None:
     rows = _drawable(one, "relative_time")
     if rows.empty:
         return None
-    figure, (left, right) = new_figure(11.5, 5.0, 2)
+    figure, (left, right) = new_figure(11.5, _height(rows, 5.0), 2)
     relative = _scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"))
     left.set(xlabel="Time per image relative to the clock trial", title="Quality against relative time")
     rows["latency_ms"] = 1e3 * rows["latency_seconds"]
@@ -94,7 +94,7 @@ def fid_flops(one: ResourceClass) -> Figure | None:
     rows = _drawable(one, "flops_per_image")
     if rows.empty:
         return None
-    figure, (axes,) = new_figure(8.4, 5.0)
+    figure, (axes,) = new_figure(8.4, _height(rows, 5.0))
     rows["gflops"] = rows["flops_per_image"] / 1e9
     front = _scatter(axes, rows, "gflops", None)
     axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title="Quality against arithmetic")
@@ -109,7 +109,7 @@ def fid_nfe(one: ResourceClass) -> Figure | None:
     rows = _drawable(one, "nfe")
     if rows.empty:
         return None
-    figure, (axes,) = new_figure(8.4, 5.0)
+    figure, (axes,) = new_figure(8.4, _height(rows, 5.0))
     _lines(axes, rows, looks(rows))
     axes.set(title="Quality against network evaluations")
     _legend(figure, rows)
@@ -126,7 +126,7 @@ def schedules(one: ResourceClass) -> Figure | None:
     if rows["schedule"].nunique() < 2:
         return None
     rows = rows.assign(series=[one_line(name) for name in rows["schedule"]])
-    figure, (axes,) = new_figure(7.6, 4.6)
+    figure, (axes,) = new_figure(7.6, _height(rows, 4.6))
     _lines(axes, rows, looks(rows))
     axes.set(title=f"Schedules under {one_line(first['solver'])}")
     _legend(figure, rows)
@@ -299,6 +299,11 @@ def _headline_handles(rows: DataFrame, others: Collection[str]) -> tuple[list[Li
     handles = [Line2D([], [], linewidth=look.width, **_mark(look)) for look, _ in (*base, *grey)]
     front = Line2D([], [], color=INK, linewidth=1.3, linestyle=_DASHES)
     return [*handles, front], [*(name for _, name in (*base, *grey)), "Pareto front, with NFE"]
+
+
+def _height(rows: DataFrame, least: float) -> float:
+    """Return the inches that a legend of these rows needs beside the axes."""
+    return max(least, 0.9 + 0.175 * (rows["series"].nunique() + 1))
 
 
 def _legend(figure: Figure, rows: DataFrame, front: bool = False) -> None:

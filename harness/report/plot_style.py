@@ -100,7 +100,7 @@ def ticks_at(axes: Axes, values: np.ndarray) -> None:
             kept.append(place)
     if 2 <= len(kept) <= 12 and kept[0] > 0:
         axes.xaxis.set_major_locator(FixedLocator(kept))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         axes.xaxis.set_minor_locator(NullLocator())
 
 
