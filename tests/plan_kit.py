@@ -1,0 +1,29 @@
+"""The smallest suite that can be planned, and what tests ask of its plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.planning import Plan, PlannedTrial, make_plan
+from harness.suite import Suite
+
+SUITE: dict[str, Any] = {
+    "name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels", "n_images": 130,
+    "batch": 10, "baseline": {"clock_steps": 2}, "trials": [{"steps": [2, 3]}],
+}  # fmt: skip
+
+
+def plan(device: str = "cpu:a chip", name: str = "a chip", only: str | None = None, **changes: Any) -> Plan:
+    return make_plan(Suite.model_validate({**SUITE, **changes}), device, name, only)
+
+
+def last(**changes: Any) -> PlannedTrial:
+    return plan(**changes).trials[-1]
+
+
+def with_train(**train: Any) -> dict[str, Any]:
+    return {"dataset": "digits", "network": "unet-tiny", "networks": {"unet-tiny": {"train": train}}}
+
+
+def ids(one: PlannedTrial) -> tuple[Any, ...]:
+    return one.id, one.train, one.reference, one.shards, one.score, one.time
