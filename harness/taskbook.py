@@ -119,6 +119,8 @@ class TaskBook:
         }
         decides = {name: value for name, value in params.items() if name not in method.sampling_only}
         jobs = {name: value for name, value in decides.items() if name not in method.search_only}
+        on_jobs = {key: depends[key] for key in (method.prepares_for if method.jobs_for is None else method.jobs_for)}
+        asked = {**facts, "on": on_jobs, "method": {"name": method.name, "params": jobs}}
         searches = type(method).next_jobs is not Method.next_jobs
         spec = {
             "sampler": seen.sampler_facts(),
@@ -127,7 +129,7 @@ class TaskBook:
             "seed": 0,
             **({"start": first.id} if first else {}),
             **({"reference": reference.id, "extractor": self.extractor} if reference else {}),
-            **({"jobs": identity({**facts, "method": {"name": method.name, "params": jobs}})} if searches else {}),
+            **({"jobs": identity(asked)} if searches else {}),
         }
         train = self.train(trial.dataset, trial.network)
         needs = (*(task.id for task in (train, first, reference) if task), *others.values())

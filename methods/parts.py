@@ -88,6 +88,12 @@ class PrepareContext(Protocol):
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
 
+    def levels(self) -> np.ndarray:
+        """Return the trial's noise levels, float64 [steps + 1]; for a method that declares `prepares_for` schedule."""
+
+    def prepared(self, part: str) -> Artifact | None:
+        """Return what preparing another part of the trial left, None if it left nothing; `prepares_for` names it."""
+
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
         """Return images made by the trial's schedule and solver, serially, from the preparation's own noises."""
 
@@ -118,6 +124,8 @@ class Method(ABC):
     """Parameters that the preparation does not depend on; methods that differ in nothing else share it."""
     scores: bool = False
     """Whether the preparation measures FID, and so depends on the feature network and the reference set."""
+    jobs_for: tuple[str, ...] | None = None
+    """What of a trial the search's jobs depend on; the same as `prepares_for` if None."""
     search_only: tuple[str, ...] = ()
     """Parameters that decide which jobs a search asks for, but not what a job gives; searches share equal jobs."""
     Params: ClassVar[type[Params]] = Params

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from harness.sampling import Sampler, Work
 from harness.seeds import ImageNoise
 from methods.executors.serial import Serial
 from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Solver
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
@@ -31,7 +32,18 @@ class ToyContext:
     start: Artifact | None = None
     done: Sequence[Done] = ()
     solver: Solver = field(default_factory=DDIM)
+    schedule: Schedule = field(default_factory=EDM)
+    others: Mapping[str, Artifact] = field(default_factory=dict)
+    """What preparing other parts left."""
     told: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def levels(self) -> np.ndarray:
+        """Return the schedule's levels, float64 [steps + 1]."""
+        return self.schedule.levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
+
+    def prepared(self, part: str) -> Artifact | None:
+        """Return what preparing another part left."""
+        return self.others.get(part)
 
     def images(self) -> Tensor:
         """Return the training images; 40 random ones in [-1, 1] by default."""
@@ -45,9 +57,9 @@ class ToyContext:
         return torch.randn(self._shape(), generator=torch.Generator().manual_seed(1000 + index))
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
-        """Return images of the solver on EDM's schedule, from `noise`."""
+        """Return images of the solver on the schedule, from `noise`."""
         work, states = Work(), []
-        levels = EDM().levels(self.steps, self.sigma_min, self.sigma_max)
+        levels = self.levels()
         weight = next(self.network.parameters())
         noise = ImageNoise("toy", 0, self._shape(), preparation=True)
         sampler = Sampler(denoiser, levels, self.solver, Serial(), noise, weight.device)

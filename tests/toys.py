@@ -233,6 +233,26 @@ class Ladder(Full):
         return int(min((d.job["number"] for d in done), key=lambda n: abs(n - self.params.target)))
 
 
+class Level(Ladder):
+    """The ladder, but what a job gives is taken not to depend on the number of steps."""
+
+    name = "toy-level-ladder"
+    jobs_for = ("schedule", "solver")
+
+
+class Reads(Full):
+    """A denoiser whose preparation notes the trial's levels and what preparing the schedule left."""
+
+    name = "toy-reads"
+    prepares = True
+    prepares_for = ("steps", "schedule")
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        left = context.prepared("schedule")
+        found = None if left is None else left.tensors["levels"].tolist()
+        return Artifact(facts={"levels": context.levels().tolist(), "prepared": found})
+
+
 class Climbs(Full):
     """A denoiser that starts from what the ladder's search left."""
 

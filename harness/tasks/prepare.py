@@ -28,7 +28,7 @@ from harness.metrics.reference import ReferenceFeatures
 from harness.registry import registry
 from harness.sampling import Work
 from harness.tasks import Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule
 
 if TYPE_CHECKING:
     from harness.worker import Worker
@@ -65,6 +65,17 @@ class Context:
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index`."""
         return self._noise.initial([index])[0]
+
+    def levels(self) -> np.ndarray:
+        """Return the trial's noise levels, float64 [steps + 1]."""
+        facts = self._spec["sampler"]["parts"]["schedule"]
+        schedule = registry().make("schedule", facts["name"], facts["params"])
+        assert isinstance(schedule, Schedule)
+        return schedule.levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
+
+    def prepared(self, part: str) -> Artifact | None:
+        """Return what preparing another part of the trial left, None if it left nothing."""
+        return artifact_of(self._inputs, self._spec["sampler"]["parts"][part].get("artifact_id"))
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
         """Return images of these indices of the preparation's noises; their FLOPs are those of the units that ran."""

@@ -22,7 +22,7 @@ FLOPS = 4 * 16  # of one evaluation of the toy suite's network
 @pytest.fixture(autouse=True)
 def searching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(api, "_refresh_report", lambda folder, say: None)
-    with toys.registered(toys.Ladder, toys.Climbs, toys.Raises):
+    with toys.registered(toys.Ladder, toys.Level, toys.Reads, toys.Searched, toys.Climbs, toys.Raises):
         yield
 
 
@@ -140,3 +140,23 @@ def test_a_preparation_starts_from_the_artifact_of_another_and_pays_for_both(tmp
     _, facts = Blobs(tmp_path / "zoo").get(climbing.id) or ({}, {})
     assert facts["artifact"] == {"squares": [0, 1, 4, 144]}
     assert row(tables)["prepare_flops"] == row(tables, "other")["prepare_flops"] > 0
+
+
+def test_jobs_are_shared_by_trials_that_differ_in_what_jobs_do_not_depend_on(tmp_path: Path) -> None:
+    def at(steps: int, solver: str = "ddim") -> str:
+        return trial(steps=steps, solver=solver, denoiser="toy-level-ladder")
+
+    _, pool = run(suite_file(tmp_path, at(2) + at(3) + at(2, "heun")), tmp_path)
+    conclusions = [task for task in pool.started if task.kind == "prepare" and "job" not in task.spec]
+    assert (len(conclusions), len(jobs(pool))) == (3, 8)
+
+
+@pytest.mark.parametrize("schedule", ["toy-searched", "arctan"])
+def test_a_preparation_reads_the_levels_of_a_schedule_and_what_preparing_it_left(tmp_path: Path, schedule: str) -> None:
+    entry = trial(steps=2, denoiser="toy-reads", schedule=schedule)
+    tables, pool = run(suite_file(tmp_path, entry), tmp_path)
+    reading = next(t for t in pool.started if t.kind == "prepare" and t.spec["method"]["name"] == "toy-reads")
+    _, facts = Blobs(tmp_path / "zoo").get(reading.id) or ({}, {})
+    steps = tables.steps[tables.steps["trial_id"] == row(tables, f"toy-reads/ddim@{schedule}")["trial_id"]]
+    levels = [*steps.sort_values("step")["sigma"], steps["sigma_next"].min()]
+    assert facts["artifact"] == {"levels": levels, "prepared": levels if schedule == "toy-searched" else None}
