@@ -36,6 +36,8 @@ class Tables:
     timings: pd.DataFrame
     quality: pd.DataFrame
     searches: pd.DataFrame
+    virtual: pd.DataFrame
+    refinements: pd.DataFrame
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
@@ -60,8 +62,8 @@ def load(folder: str | Path) -> Tables:
         damage.update(dict.fromkeys(str(problem) for problem in store.damage))  # each look names what it met
         return table
 
-    trials, steps, timings, quality, searches = map(read, ("trials", "steps", "timings", "quality", "searches"))
-    return Tables(path, trials, steps, timings, quality, searches, tuple(damage))
+    trials, steps, timings, quality, searches, virtual, refinements = map(read, TABLES)
+    return Tables(path, trials, steps, timings, quality, searches, virtual, refinements, tuple(damage))
 
 
 def plan(
@@ -102,6 +104,7 @@ def run(
     `results` is the folder that holds one folder per suite; `address` names a Ray cluster (else RAY_ADDRESS, else Ray
     starts here). Raises UsageError before anything is written if the request makes no sense.
     """
+    from harness.engine import leave_out
     from harness.planning import make_plan
     from harness.progress import Screen
 
@@ -119,6 +122,7 @@ def run(
         else:
             with _workers(pool, address, wanted) as workers:
                 planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
+                planned = leave_out(planned, workers, finished, screen.say)
                 _measure(planned, store, root, workers, screen)
         _refresh_report(store.folder, screen.say)
     tables = replace(load(store.folder), planned=tuple(p.id for p in planned.trials))

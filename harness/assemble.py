@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from harness.identity import canonical_json
 from harness.metrics.jackknife import paired_difference
+from harness.metrics.truncation import Truncation, truncation
 from harness.planning import Plan, PlannedTrial
 from harness.suite import Suite
 from harness.timing_rules import median_interval, ratio_interval
@@ -32,6 +32,7 @@ def finished_tables(
     trial, suite = planned.trial, plan.suite
     shards = [results[s] for s in planned.shards]
     score, clock_score = _facts(results, planned.score), _facts(results, planned.clock_score)
+    distance = _distance(shards)
     timing = results[planned.time]
     work = _work(trial, shards)
     row = {
@@ -40,8 +41,9 @@ def finished_tables(
         **work["row"],
         **_quality(score),
         **_difference(planned, results, score),
-        **_truncation(shards),
+        **_truncation(distance),
         **_times(timing, suite),
+        **_beside_serial(timing),
         **_price(planned, results),
         **_relations(planned),
         "devices": trial.devices,
@@ -65,8 +67,10 @@ def finished_tables(
         "trials": [row],
         "steps": steps,
         "timings": repetitions,
-        "quality": score.get("replicates", []),
+        "quality": _replicates(score, distance),
         "searches": _searches(trial, results),
+        "refinements": shards[0].get("refinements", []),
+        "virtual": timing["virtual"],
     }
 
 
@@ -165,6 +169,7 @@ def _overlapped(by_step: Mapping[int, Facts], shards: Sequence[Facts], n: int) -
     if iterations:
         row["iterations"] = sum(count * images for count, images in iterations.items()) / n
         row["iterations_most"] = max(iterations)
+    row["distance_to_serial"] = shards[0].get("distance_to_serial")
     if critical:
         row["nfe_critical_path"] = critical.total() / n
         row["flops_critical_path_per_image"] = sum(each[step] * count for step, count in critical.items()) / n
@@ -214,25 +219,35 @@ def _difference(planned: PlannedTrial, results: Mapping[str, Facts], score: Fact
     }
 
 
-def _truncation(shards: Sequence[Facts]) -> dict[str, Any]:
-    if any(s["squared_norm"] is None for s in shards):
-        return {"truncation_error": None}
-    error, norm = sum(s["squared_error"] for s in shards), sum(s["squared_norm"] for s in shards)
-    return {"truncation_error": math.sqrt(error / norm)}
+def _distance(shards: Sequence[Facts]) -> Truncation | None:
+    """Return the truncation error over the images that were compared, the shards in index order."""
+    return truncation(*([value for s in shards for value in s[name]] for name in ("squared_errors", "squared_norms")))
+
+
+def _truncation(found: Truncation | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "truncation_error": found.value,
+        "truncation_error_low": found.low,
+        "truncation_error_high": found.high,
+        "truncation_images": found.images,
+    }
+
+
+def _replicates(score: Facts, found: Truncation | None) -> list[dict[str, Any]]:
+    """Return the figures without each jackknife group; truncation error has its own groups, of the images compared."""
+    rows = {r["group"]: dict(r) for r in score.get("replicates", [])}
+    for group, value in enumerate(found.replicates if found else ()):
+        rows.setdefault(group, {"group": group})["truncation_error"] = value
+    return list(rows.values())
 
 
 def _times(timing: Facts, suite: Suite) -> dict[str, Any]:
     """Return medians, their intervals and the paired speed-up from the repetitions of one block."""
-    seconds = {
-        (kind, role): np.array(
-            [r["seconds"] for r in timing["repetitions"] if (r["kind"], r["role"]) == (kind, role)], dtype=np.float64
-        )
-        for kind in ("latency", "throughput")
-        for role in ("trial", "baseline")
-    }
-    alone, full = seconds["latency", "trial"], seconds["throughput", "trial"]
+    alone, full = _seconds(timing, "latency", "trial"), _seconds(timing, "throughput", "trial")
     interval = median_interval(alone)
-    speedup, low, high = ratio_interval(seconds["throughput", "baseline"] / full)
+    speedup, low, high = ratio_interval(_seconds(timing, "throughput", "baseline") / full)
     batch = next(r["batch"] for r in timing["repetitions"] if r["kind"] == "throughput")
     return {
         "latency_seconds": float(np.median(alone)),
@@ -246,6 +261,27 @@ def _times(timing: Facts, suite: Suite) -> dict[str, Any]:
         "energy_joules_per_image": timing["energy_joules_per_image"],
         "device_name": timing["device_name"],
     }
+
+
+def _beside_serial(timing: Facts) -> dict[str, Any]:
+    """Return the paired speed-up over the serial twin and the virtual latency, where the executor is parallel."""
+    serial = _seconds(timing, "latency", "serial")
+    if not len(serial):
+        return {}
+    speedup, low, high = ratio_interval(serial / _seconds(timing, "latency", "trial"))
+    replayed = [row["virtual_latency_seconds"] for row in timing["virtual"] if row["is_real"]]
+    return {
+        "serial_latency_seconds": float(np.median(serial)),
+        "speedup_over_serial": speedup,
+        "speedup_over_serial_low": low,
+        "speedup_over_serial_high": high,
+        "virtual_latency_seconds": replayed[0] if replayed else None,
+    }
+
+
+def _seconds(timing: Facts, kind: str, role: str) -> np.ndarray:
+    """Return the seconds of the calls of a kind and role, float64 [rounds]."""
+    return np.array([r["seconds"] for r in timing["repetitions"] if (r["kind"], r["role"]) == (kind, role)], np.float64)
 
 
 def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Timing comes last, on devices where nothing else runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -184,6 +184,23 @@ class Engine:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {self.attempts[task.id]})")
         self.ledger.failed[task.id] = failure
         self.watcher.say(failure.sentence)
+
+
+def leave_out(plan: Plan, pool: Pool, finished: Container[str], say: Callable[[str], None]) -> Plan:
+    """Return the plan without its optional trials that need more devices at once than the pool has.
+
+    Says once which ones are missing for that; raises UsageError if nothing else was asked for.
+    """
+    small = [p for p in plan.trials if p.trial.optional and p.trial.devices > pool.size()]
+    kept = tuple(p for p in plan.trials if p not in small)
+    missing = [p.trial for p in small if p.id not in finished]
+    if missing:
+        needs = ", ".join(f"{trial.short} (needs {trial.devices})" for trial in missing)
+        sentence = f"left out for want of devices, of which the cluster offers {pool.size()}: {needs}"
+        if not kept:
+            raise UsageError(f"{sentence}; nothing else was asked for, so choose other trials or a larger cluster")
+        say(sentence)
+    return replace(plan, trials=kept)
 
 
 def check_pool(plan: Plan, pool: Pool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 24  # names that one sentence can hold
+
 
 class HarnessError(Exception):
     """Base of every expected failure; the command line prints its sentence without a traceback."""
@@ -41,9 +43,11 @@ class Terminated(SystemExit):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "x"?` for the nearest known name, or the list of names when none is near."""
+    """Return `; did you mean "x"?` for the nearest known name, or a list of names when none is near."""
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if near:
         return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(choices)}" if choices else "; none is known"
+    listed = ", ".join(choices[:_LISTED])
+    more = f" and {len(choices) - _LISTED} more" if len(choices) > _LISTED else ""
+    return f"; known: {listed}{more}" if choices else "; none is known"

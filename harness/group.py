@@ -16,21 +16,24 @@ from methods.peers import Connected, store
 
 _END = -1
 _MEETING_SECONDS = 120.0
+_MEETING_SHARE = 0.25
+"""Share of the task's deadline after which a rank that is alone says so; the deadline itself would not say why."""
 _ADDED = ("evaluations", "units", "speculative", "bytes_sent", "network_seconds")
 
 
 class Group:
     """The ranks of one task, seen from one of them. Of one rank alone `peers` is None and nothing is to be told.
 
-    Raises HarnessError if a rank does not come within two minutes, or `seconds` if less; the limit of every later wait
-    is `seconds`. Leave before the task's result is told: a rank that goes earlier breaks what others still receive.
+    Raises HarnessError if a rank does not come within two minutes, or a quarter of `seconds` if that is less; the limit
+    of every later wait is `seconds`. Leave before the task's result is told: a rank that goes earlier breaks what
+    others still receive.
     """
 
     def __init__(self, facts: Mapping[str, Any], device: torch.device, seconds: float) -> None:
         self.rank, self.size = int(facts["rank"]), int(facts["size"])
         self.peers: Peers | None = None
         self._device = device
-        self._limit = timedelta(seconds=min(seconds, _MEETING_SECONDS))
+        self._limit = timedelta(seconds=min(_MEETING_SHARE * seconds, _MEETING_SECONDS))
         if self.size == 1:
             return
         limit = self._limit.total_seconds()
@@ -54,21 +57,21 @@ class Group:
         told = [json.loads(self._told(facts, rank)) for rank in range(self.size)]
         return {**facts, **{name: _sum([other[name] for other in told]) for name in _ADDED}}
 
-    def announce(self, first: int, size: int) -> None:
-        """Tell the others to make the images from index `first` on, as this rank is about to do."""
-        self._tell(first, size)
+    def announce(self, word: int, first: int, size: int) -> None:
+        """Tell the others to do, with the images from index `first` on, what a word of the task's own stands for."""
+        self._tell(word, first, size)
 
     def end(self) -> None:
-        """Tell the others that no call follows."""
-        self._tell(_END, 0)
+        """Tell the others that nothing follows."""
+        self._tell(_END, 0, 0)
 
-    def followed(self) -> Iterator[range]:
-        """Yield, on every rank but the first, the indices of the images to make."""
+    def followed(self) -> Iterator[tuple[int, range]]:
+        """Yield, on every rank but the first, what to do and the indices of the images to do it with."""
         while True:
-            first, size = (int(value) for value in self._tell(0, 0))
-            if first == _END:
+            word, first, size = self._tell(0, 0, 0)
+            if word == _END:
                 return
-            yield range(first, first + size)
+            yield word, range(first, first + size)
 
     def leave(self) -> None:
         """Part from the others once all have what was sent to them; the first rank holds the store and goes last."""
@@ -85,11 +88,11 @@ class Group:
         self._link.set(f"{word}/{self.rank}", "1")
         self._link.wait([f"{word}/{rank}" for rank in range(self.size)], self._limit)
 
-    def _tell(self, first: int, size: int) -> list[float]:
-        if self.peers is None:
-            return []
-        words = torch.tensor([first, size], dtype=torch.float64, device=self._device)
-        return list(self.peers.share(words, 0).tolist())
+    def _tell(self, word: int, first: int, size: int) -> tuple[int, int, int]:
+        """Return what the first rank says, on every rank."""
+        said = torch.tensor([word, first, size], dtype=torch.int64, device=self._device)
+        word, first, size = (said if self.peers is None else self.peers.share(said, 0)).tolist()
+        return word, first, size
 
     def _told(self, facts: Mapping[str, Any], source: int) -> str:
         """Return what a rank has to say, on every rank."""

@@ -126,6 +126,7 @@ class _Planner:
             device_class=self.device_class,
             label=entry.label,
             control_of=entry.control_of,
+            optional=entry.optional,
         )
         for part in reversed(PARTS):  # a denoiser may be prepared for a schedule that is itself prepared
             if made[part].prepares:
@@ -185,6 +186,9 @@ class _Planner:
                 f'suite "{self.suite.name}" names a baseline with clock_steps = {steps} that is not among its trials '
                 f'on "{dataset}"; add that trial or change [baseline]'
             )
+        for clock in clocks.values():
+            if clock.optional:
+                raise UsageError(f"{clock.short} is the clock of every speed-up; remove its optional = true")
         return clocks
 
     def _on_curve(self, trial: Trial) -> bool:
@@ -197,6 +201,7 @@ class _Planner:
         return all(made[p].name == m.name and made[p].params == m.params for p, m in trial.parts.items())
 
     def _trial_id(self, trial: Trial, clock: Trial) -> str:
+        fine = self.book.fine(trial)
         return identity(
             {
                 "score": self.book.score_id(trial),
@@ -205,6 +210,7 @@ class _Planner:
                 "method": trial.method,
                 "band": self.suite.baseline.fid_band,
                 **({"control_of": trial.control_of} if trial.control_of else {}),
+                **({"fine": fine.id} if fine else {}),
                 "expect": [e.model_dump(mode="json") for e in self.suite.expect if _is_of(e, trial)],
             }
         )

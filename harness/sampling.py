@@ -143,15 +143,24 @@ class Sampler:
         return self.noise.initial(indices).to(self.device, self.state) * float(self.sigmas[0])
 
     @torch.inference_mode()
-    def run(self, indices: Sequence[int], work: Work | None = None, start: Tensor | None = None) -> Tensor:
-        """Return final states [len(indices), channels, height, width] of the images with these global indices."""
+    def run(
+        self,
+        indices: Sequence[int],
+        work: Work | None = None,
+        start: Tensor | None = None,
+        iterates: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Return final states [len(indices), channels, height, width] of the images with these global indices.
+
+        A list `iterates` is filled with what an iterative executor had for them after each refinement.
+        """
         x = self.start(indices) if start is None else start
 
         def step_noise(step: int) -> Tensor:
             return self.noise.of_step(indices, step).to(self.device, self.state)
 
         work = Work() if work is None else work
-        trace = Trace(peers=self.peers)
+        trace = Trace(peers=self.peers, iterates=iterates)
         evaluate = Evaluator(self.denoiser, work, self.precision)
         states = self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise, trace)
         work.traced.add(trace)

@@ -43,6 +43,11 @@ TRIALS = (
     Column("nfe_speculative", REAL, "Evaluations per image, of those in nfe, that no result used."),
     Column("iterations", REAL, "Refinements per image of an iterative executor, mean; empty for a serial one."),
     Column("iterations_most", WHOLE, "Refinements of the image that took most."),
+    Column(
+        "distance_to_serial",
+        REAL,
+        "Relative RMS distance of a parallel executor's first batch to the serial one's, from the same noise.",
+    ),
     Column("bytes_sent_per_image", REAL, "Bytes that devices sent each other per image; empty for a serial executor."),
     Column("seed_set", WHOLE, "Which disjoint set of initial noises was used."),
     Column("n_images", WHOLE, "Generated images that were scored."),
@@ -60,8 +65,12 @@ TRIALS = (
     Column(
         "truncation_error",
         REAL,
-        "Relative RMS distance to the exact solution from the same noise, where known.",
+        "Relative RMS distance to the exact solution from the same noise; where that is not known and the suite asks "
+        "for it, to a fine solution of the whole network before any tuning.",
     ),
+    Column("truncation_error_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+    Column("truncation_error_high", REAL, "Upper end of the 95 % interval of truncation_error."),
+    Column("truncation_images", WHOLE, "Images, the first ones, over which truncation_error was taken."),
     Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
     Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
     Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),
@@ -71,6 +80,15 @@ TRIALS = (
     Column("latency_high_seconds", REAL, "Upper end of the distribution-free 95 % interval of the median."),
     Column("throughput_images_per_second", REAL, "Images a second at the stated batch, from the median repetition."),
     Column("batch", WHOLE, "Sampling batch; also the batch of the throughput figure."),
+    Column("serial_latency_seconds", REAL, "The same of the same parts under the serial executor, timed in one block."),
+    Column("speedup_over_serial", REAL, "Serial latency over latency, median over pairs; parallel rows only."),
+    Column("speedup_over_serial_low", REAL, "Lower end of the 95 % bootstrap interval of speedup_over_serial."),
+    Column("speedup_over_serial_high", REAL, "Upper end of the 95 % bootstrap interval of speedup_over_serial."),
+    Column(
+        "virtual_latency_seconds",
+        REAL,
+        "Virtual: a model's time on the row's own devices, replayed from measured calls and hops, never ranked.",
+    ),
     Column("speedup", REAL, "Time of clock_trial_id's trial over this one's, median over interleaved pairs."),
     Column("speedup_low", REAL, "Lower end of the 95 % bootstrap interval of speedup."),
     Column("speedup_high", REAL, "Upper end of the 95 % bootstrap interval of speedup."),
@@ -129,8 +147,13 @@ TIMINGS = (
     Column("trial_id", TEXT, "The trial whose timing block this repetition belongs to."),
     Column("attempt", WHOLE, "Its attempt."),
     Column("kind", TEXT, "latency (batch 1) or throughput (the sampling batch)."),
-    Column("role", TEXT, "trial, or baseline: the suite's baseline in the same block on the same device."),
-    Column("round", WHOLE, "Which round of the block; trial and baseline of one round are a pair."),
+    Column(
+        "role",
+        TEXT,
+        "trial; baseline: the suite's clock in the same block on the same device; or, where the trial's executor is "
+        "parallel, serial: its parts under the serial executor, alone on the first device.",
+    ),
+    Column("round", WHOLE, "Which round of the block; trial, baseline and serial of one round are pairs."),
     Column("order", WHOLE, "Position within the block, from 0."),
     Column("batch", WHOLE, "Images in the call."),
     Column("seconds", REAL, "Wall-clock seconds of the call, device synchronised at both ends."),
@@ -146,6 +169,11 @@ QUALITY = (
     Column("group", WHOLE, "Jackknife group of image indices that was left out, from 0."),
     Column("fid", REAL, "Frechet distance without that group."),
     Column("kid", REAL, "Kernel distance without that group."),
+    Column(
+        "truncation_error",
+        REAL,
+        "Truncation error without that group of the truncation_images images it was taken over.",
+    ),
 )
 
 SEARCHES = (
@@ -162,12 +190,46 @@ SEARCHES = (
     Column("is_chosen", FLAG, "Whether it is what the search found."),
 )
 
+VIRTUAL = (
+    Column("trial_id", TEXT, "The trial whose refinements were replayed. Virtual: a model's time, never ranked."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("devices", WHOLE, "Devices of the replay."),
+    Column("is_real", FLAG, "Whether the trial itself ran on this many devices, so that its time was measured too."),
+    Column("iterations", REAL, "Refinements per image, mean over the timed ones."),
+    Column("call_seconds", REAL, "Measured seconds of one evaluation at batch 1 while the other devices wait."),
+    Column(
+        "crowded_call_seconds",
+        REAL,
+        "The same while all devices of the trial evaluate at once; empty where there is one device.",
+    ),
+    Column("hop_seconds", REAL, "Measured seconds of one state from one device to another; empty where there is one."),
+    Column("serial_seconds", REAL, "Measured median seconds of one image under the serial executor."),
+    Column(
+        "virtual_latency_seconds",
+        REAL,
+        "Virtual: a model's time for one image on these devices, replayed, never ranked; median over the timed images.",
+    ),
+    Column("measured_latency_seconds", REAL, "Measured median seconds of one image; empty unless is_real."),
+)
+
+REFINEMENTS = (
+    Column("trial_id", TEXT, "The trial whose first batch was looked at refinement by refinement."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("refinement", WHOLE, "How many refinements are done; 0 is the estimate before the first."),
+    Column("distance_to_serial", REAL, "Relative RMS distance of the final states to those of the serial executor."),
+    Column("change", REAL, "Mean absolute change of the open images' final states, on the scale [-1, 1]."),
+    Column("images_open", WHOLE, "Images that had not stopped before this refinement; the others keep their states."),
+    Column("images", WHOLE, "Images of the batch."),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "trials": TRIALS,
     "steps": STEPS,
     "timings": TIMINGS,
     "quality": QUALITY,
     "searches": SEARCHES,
+    "virtual": VIRTUAL,
+    "refinements": REFINEMENTS,
 }
 
 

@@ -239,7 +239,7 @@ def merge(arrived: Path, folder: Path) -> None:
 
 def _commit_missing(tables: api.Tables, store: Store) -> None:
     present = store.finished()
-    frames = {"trials": tables.trials, "steps": tables.steps, "timings": tables.timings, "quality": tables.quality}
+    frames = {name: getattr(tables, name) for name in TABLES}
     for trial_id, attempt in zip(tables.trials["trial_id"], tables.trials["attempt"], strict=True):
         if trial_id in present:
             continue

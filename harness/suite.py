@@ -58,6 +58,8 @@ class TrialEntry(Closed):
 
     "METHOD @ NETWORK" names one on another network.
     """
+    optional: bool = False
+    """Left out, with one sentence, where the cluster has fewer devices than one sample needs at once."""
 
 
 class Baseline(Closed):
@@ -78,6 +80,15 @@ class Timing(Closed):
 
     tier: Literal["smoke", "quick", "paper"] = "quick"
     batch: PositiveInt | None = None
+
+
+class Truncation(Closed):
+    """Against what truncation error is measured where no closed form is known: a fine solution of each network."""
+
+    images: PositiveInt = 128
+    """How many images, the first ones; all of a trial if it has fewer."""
+    steps: PositiveInt = 64
+    """Steps of the fine solution, by Heun's method on the schedule edm."""
 
 
 class Expectation(Closed):
@@ -110,6 +121,7 @@ class Suite(Closed):
     deadline_seconds: PositiveFloat = 3600.0
     baseline: Baseline
     timing: Timing = Timing()
+    truncation: Truncation | None = None
     networks: dict[str, dict[str, Any]] = {}
     trials: list[TrialEntry] = Field(min_length=1)
     expect: list[Expectation] = []

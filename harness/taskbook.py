@@ -15,7 +15,7 @@ from harness.suite import Suite
 from harness.tasks import Task
 from harness.training.spec import TrainSpec
 from harness.trial import Trial, library_versions, own_sha256
-from methods.parts import Method
+from methods.parts import Method, Solver
 
 _SHARD_BATCHES = 5
 _GROUPS = 20
@@ -23,7 +23,8 @@ _SCORING = tuple(
     f"metrics/{name}.py" for name in ("quality", "frechet", "moments", "jackknife", "kernel_distance", "feature_stream")
 )
 _TRAINING = ("training/trainer.py", "training/batches.py", "training/spec.py")
-_TIMING = ("tasks/time.py", "device.py", "timing_rules.py")
+_FINE = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
+_TIMING = ("tasks/time.py", "virtual.py", "group.py", "device.py", "timing_rules.py")
 
 
 class TaskBook:
@@ -119,8 +120,10 @@ class TaskBook:
         }
         decides = {name: value for name, value in params.items() if name not in method.sampling_only}
         jobs = {name: value for name, value in decides.items() if name not in method.search_only}
-        on_jobs = {key: depends[key] for key in (method.prepares_for if method.jobs_for is None else method.jobs_for)}
-        asked = {**facts, "on": on_jobs, "method": {"name": method.name, "params": jobs}}
+        asked = {**facts, "method": {"name": method.name, "params": jobs}}
+        if method.jobs_for is not None:
+            asked["on"] = {key: depends[key] for key in method.jobs_for}
+            asked = {key: value for key, value in asked.items() if key not in ("reference", "scoring")}
         searches = type(method).next_jobs is not Method.next_jobs
         spec = {
             "sampler": seen.sampler_facts(),
@@ -149,6 +152,31 @@ class TaskBook:
         spec = {"dataset": card.model_dump(mode="json"), "extractor": self.extractor}
         return self._add(Task(identity(facts), "reference", f"reference of {card.name}", spec))
 
+    def fine(self, trial: Trial) -> Task | None:
+        """Return the task by whose states those of a trial are judged, shared by all trials on its network and noise.
+
+        None where the suite does not ask for it, or the trial's solver does not follow the probability flow.
+        """
+        wanted, solver = self.suite.truncation, trial.parts["solver"]
+        assert isinstance(solver, Solver)
+        if wanted is None or solver.stochastic:
+            return None
+        parts = {part: registry().make(part, name, {}) for part, name in _FINE.items()}
+        solved = replace(trial, parts=parts, steps=wanted.steps, artifacts={})
+        n = min(wanted.images, trial.n_images)
+        facts = {"kind": "fine", "images": solved.images_id(), "n": n, "source": own_sha256(("tasks/fine.py",))}
+        train = self.train(trial.dataset, trial.network)
+        return self._add(
+            Task(
+                identity(facts),
+                "fine",
+                f"fine solution of {trial.network.name} on {trial.dataset.name}",
+                {"sampler": solved.sampler_facts(), "n": n},
+                (train.id,) if train else (),
+                deadline_seconds=self.suite.deadline_seconds,
+            )
+        )
+
     def shards(self, trial: Trial) -> list[Task]:
         """Return the tasks that make a trial's images, cut at multiples of the sampling batch."""
         images, size = trial.images_id(), _SHARD_BATCHES * trial.batch
@@ -156,9 +184,11 @@ class TaskBook:
         train = self.train(trial.dataset, trial.network)
         if train:
             needs.append(train.id)
+        fine = self.fine(trial)
         shards = []
         for start in range(0, trial.n_images, size):
             stop = min(start + size, trial.n_images)
+            compared = {"fine": fine.id} if fine and start < fine.spec["n"] else {}
             facts = {
                 "kind": "sample",
                 "images": images,
@@ -166,6 +196,7 @@ class TaskBook:
                 "stop": stop,
                 "extractor": self.extractor["sha256"],
                 "name": self.extractor["name"],
+                **compared,
             }
             spec = {
                 "sampler": trial.sampler_facts(),
@@ -173,6 +204,7 @@ class TaskBook:
                 "start": start,
                 "stop": stop,
                 "deadline_seconds": self.suite.deadline_seconds,
+                **compared,
             }
             label = f"sample {trial.short} [{start}, {stop})"
             shards.append(
@@ -182,7 +214,7 @@ class TaskBook:
                         "sample",
                         label,
                         spec,
-                        tuple(needs),
+                        (*needs, *compared.values()),
                         ranks=trial.devices,
                         deadline_seconds=self.suite.deadline_seconds,
                     )

@@ -45,6 +45,7 @@ class Trial:
     device_class: str
     label: str | None = None
     control_of: str | None = None
+    optional: bool = False
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -125,7 +125,7 @@ class Method(ABC):
     scores: bool = False
     """Whether the preparation measures FID, and so depends on the feature network and the reference set."""
     jobs_for: tuple[str, ...] | None = None
-    """What of a trial the search's jobs depend on; the same as `prepares_for` if None."""
+    """What of a trial the search's jobs depend on; as `prepares_for` if None, else they measure no FID either."""
     search_only: tuple[str, ...] = ()
     """Parameters that decide which jobs a search asks for, but not what a job gives; searches share equal jobs."""
     Params: ClassVar[type[Params]] = Params
@@ -234,6 +234,11 @@ class Trace:
     """Image-evaluations on this rank that no result used."""
     bytes_sent: int = 0
     """Bytes that this rank sent to others."""
+    iterates: list[Tensor] | None = None
+    """A list asks for the final state as estimated before the first refinement and after each one, [batch, ...] each.
+
+    A sample that has stopped keeps its state. The same on every rank.
+    """
 
 
 class Executor(Method):
@@ -252,6 +257,27 @@ class Executor(Method):
         Where evaluations of a sample overlap, `trace` is told what follows from it. With several devices every rank of
         `trace.peers` runs this with the same arguments, and every rank returns the same state.
         """
+
+    def device_counts(self, sigmas: np.ndarray) -> tuple[int, ...]:
+        """Return the numbers of devices to replay, ascending, its own among them; none if it has no model of time."""
+        return ()
+
+    def replayed(
+        self,
+        solver: Solver,
+        sigmas: np.ndarray,
+        iterations: int,
+        devices: int,
+        call_seconds: Callable[[int], float],
+        hop_seconds: float,
+        rows: int = 1,
+    ) -> float:
+        """Return virtual seconds: what one batch of `rows` images would take, by the executor's model of time.
+
+        Each image takes `iterations` refinements, on `devices` devices; a call of the network with r rows takes
+        `call_seconds(r)`, and a state from one device to another `hop_seconds`.
+        """
+        raise NotImplementedError(f'executor "{self.name}" has no model of its time')
 
 
 class Evaluate(Protocol):

@@ -75,10 +75,12 @@ class Stop:
     A sample that has stopped keeps its state, whatever is computed for it afterwards.
     """
 
-    def __init__(self, final: Tensor, tolerance: float) -> None:
+    def __init__(self, final: Tensor, tolerance: float, watched: bool = False) -> None:
         self.final = final.clone()
         self.iterations = torch.zeros(len(final), dtype=torch.int64, device=final.device)
         self.open = torch.ones(len(final), dtype=torch.bool, device=final.device)
+        self.iterates: list[Tensor] | None = [final] if watched else None
+        """Final states after 0, 1, ... refinements, where somebody watches."""
         self._tolerance = tolerance
 
     def take(self, p: int, rows: Tensor, before: Tensor, now: Tensor) -> None:
@@ -88,9 +90,13 @@ class Stop:
         self.iterations[rows[moving]] = p
         moved = (now - before).double().flatten(1).abs().mean(1)
         self.open[rows] = moving & ~(moved < self._tolerance)
+        if self.iterates is not None:
+            self.iterates.append(self.final.clone())
 
 
-def in_turns(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, stacked: bool) -> Stop:
+def in_turns(
+    f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, stacked: bool, watched: bool = False
+) -> Stop:
     """Refine, each refinement after the other: fine solves on all ranks, coarse sweeps on rank 0.
 
     Rank 0 returns how every sample stopped; what the other ranks return has no meaning.
@@ -103,7 +109,7 @@ def in_turns(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: in
         for i in range(1, cut.blocks + 1):
             known[i] = f.estimate(i, states[i - 1])
             states[i] = coarse[i] = f.coarse(i, states[i - 1], known[i])
-    stop = Stop(states[cut.blocks] if first else x, tolerance)
+    stop = Stop(states[cut.blocks] if first else x, tolerance, watched)
     rows = torch.arange(len(x), device=x.device)
     for p in range(1, most + 1):
         f.refinement = p
@@ -168,7 +174,7 @@ class _Halted(Exception):
     """Nothing further of this batch is wanted."""
 
 
-def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int) -> Stop:
+def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, watched: bool = False) -> Stop:
     """Refine block by block in (p, i) order on every rank.
 
     The owner of the last block returns how every sample stopped; what the other ranks return has no meaning.
@@ -212,7 +218,7 @@ def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: i
             if i < last:
                 peers.send(state, right, tag(p, i))
             elif p == 0:
-                before, stop = state, Stop(state, tolerance)
+                before, stop = state, Stop(state, tolerance, watched)
             else:
                 stop.take(p, rows, before, state)
                 before = state

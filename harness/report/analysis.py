@@ -57,7 +57,10 @@ class Analysis:
     steps: DataFrame
     timings: DataFrame
     searches: DataFrame
+    virtual: DataFrame
+    refinements: DataFrame
     replicates: DataFrame
+    truncation: DataFrame  # replicates of truncation error
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
@@ -66,6 +69,7 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     quality = of_attempts(typed("quality", tables.get("quality")), trials)
     valid = is_valid(trials)
     rows, replicates = average_seed_sets(trials[valid], replicate_table(quality))
+    _, truncation = average_seed_sets(trials[valid], replicate_table(quality, "truncation_error"))
     classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
     classes.sort(key=lambda one: (one.baseline.empty, one.key["devices"], -len(one.rows), str(list(one.key.values()))))
     return Analysis(
@@ -77,7 +81,10 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         searches=of_attempts(typed("searches", tables.get("searches")), trials).sort_values(
             ["trial_id", "round", "candidate_json"]
         ),
+        virtual=of_attempts(typed("virtual", tables.get("virtual")), trials).sort_values(["trial_id", "devices"]),
+        refinements=of_attempts(typed("refinements", tables.get("refinements")), trials),
         replicates=replicates,
+        truncation=truncation,
     )
 
 

@@ -23,7 +23,7 @@ from harness.report.derived import DERIVED
 from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
-from harness.report.parallel import overlapped
+from harness.report.parallel import overlapped, virtual
 from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
 from harness.schema import TRIALS
 from harness.storage.atomic import read_regular, replace, swapped_folder
@@ -31,6 +31,7 @@ from harness.storage.atomic import read_regular, replace, swapped_folder
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
+VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
 _LARGEST_SAMPLE = 8 << 20
@@ -47,6 +48,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
         AGAINST_WHOLE: against_whole(pairs),
         AGAINST_CONTROLS: against_controls(pairs),
         OVERLAPPED: overlapped(analysis),
+        VIRTUAL: virtual(analysis),
     }
     texts = {
         "comparisons.csv": comparisons_csv(pairs),

@@ -1,7 +1,7 @@
 """Rows compared two by two: a method with the whole network at equal steps, and with the controls its suite names.
 
-Differences of FID are paired by image through the jackknife replicates. Times are ratios of two speed-ups over the same
-clock, whose intervals are combined in log space.
+Differences of FID and of truncation error are paired by image through the jackknife replicates. Times are ratios of two
+speed-ups over the same clock, whose intervals are combined in log space.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ WHOLE = "the whole network"
 _NO_SAVING = 0.999  # share of the other's FLOPs above which a yield is timing noise
 _CSV_COLUMNS = (
     "kind", "trial_id", "network", "method", "steps", "nfe", "other_trial_id", "other_network", "other_method", "fid",
-    "other_fid", "fid_difference", "fid_difference_low", "fid_difference_high", "parameters_ratio", "flops_ratio",
-    "time_ratio", "time_ratio_low", "time_ratio_high", "flops_to_time_yield", "finding",
+    "other_fid", "fid_difference", "fid_difference_low", "fid_difference_high", "truncation_error",
+    "other_truncation_error", "truncation_difference", "truncation_difference_low", "truncation_difference_high",
+    "parameters_ratio", "flops_ratio", "time_ratio", "time_ratio_low", "time_ratio_high", "flops_to_time_yield",
+    "finding",
 )  # fmt: skip
 
 
@@ -39,6 +41,9 @@ class Comparison:
     """`the whole network`, or `control`."""
     difference: float
     difference_half: float
+    truncation: float
+    """Difference of truncation error, each to its own network; both sides measured at the same images."""
+    truncation_half: float
     time: float
     time_low: float
     time_high: float
@@ -86,9 +91,9 @@ def comparisons(analysis: Analysis) -> list[Comparison]:
         for _, row in one.rows.iterrows():
             whole = _whole(row, one)
             if whole is not None:
-                found.append(_compare(row, whole, WHOLE, analysis.replicates))
+                found.append(_compare(row, whole, WHOLE, analysis))
             for _, control in one.rows[one.rows["control_of_trial_id"] == row["trial_id"]].iterrows():
-                found.append(_compare(row, control, "control", analysis.replicates))
+                found.append(_compare(row, control, "control", analysis))
     return found
 
 
@@ -98,7 +103,7 @@ def against_whole(pairs: list[Comparison]) -> Section:
         (
             _name(pair.row),
             _ranged(pair.row["fid"], pair.row["fid_low"], pair.row["fid_high"]),
-            _difference(pair),
+            _about(pair.difference, pair.difference_half),
             _plain(pair.flops),
             _ranged(pair.time, pair.time_low, pair.time_high),
             _plain(pair.flops_yield),
@@ -120,17 +125,18 @@ def against_controls(pairs: list[Comparison]) -> Section:
             pair.other["method"] + pair.place(pair.other),
             _plain(pair.row["fid"]),
             _plain(pair.other["fid"]),
-            _difference(pair),
+            _about(pair.difference, pair.difference_half),
             _plain(pair.parameters),
             _plain(pair.flops),
             _ranged(pair.time, pair.time_low, pair.time_high),
+            _about(pair.truncation, pair.truncation_half),
             pair.verdict,
         )
         for pair in pairs
         if pair.kind == "control"
     ]
     headings = ("Trial", "Control", "FID", "FID of the control", "Difference", "Parameters ratio", "FLOPs ratio",
-                "Time ratio", "Finding")  # fmt: skip
+                "Time ratio", "Difference in truncation error", "Finding")  # fmt: skip
     return Section(headings, rows)
 
 
@@ -142,8 +148,9 @@ def to_csv(pairs: list[Comparison]) -> str:
     for pair in pairs:
         numbers = (
             pair.row["fid"], pair.other["fid"], pair.difference, pair.difference - pair.difference_half,
-            pair.difference + pair.difference_half, pair.parameters, pair.flops, pair.time, pair.time_low,
-            pair.time_high, pair.flops_yield,
+            pair.difference + pair.difference_half, pair.row["truncation_error"], pair.other["truncation_error"],
+            pair.truncation, pair.truncation - pair.truncation_half, pair.truncation + pair.truncation_half,
+            pair.parameters, pair.flops, pair.time, pair.time_low, pair.time_high, pair.flops_yield,
         )  # fmt: skip
         writer.writerow([
             pair.kind, pair.row["trial_id"], csv_text(pair.row["network"]), csv_text(pair.row["method"]),
@@ -166,21 +173,28 @@ def _whole(row: Series, one: ResourceClass) -> Series | None:
     return found.iloc[0] if len(found) == 1 else None
 
 
-def _compare(row: Series, other: Series, kind: str, replicates: DataFrame) -> Comparison:
-    values = shared(replicates, [row["trial_id"], other["trial_id"]])
-    half = math.nan if values is None else half_width(values[0] - values[1])
+def _compare(row: Series, other: Series, kind: str, analysis: Analysis) -> Comparison:
     time, low, high = _time_ratio(row, other)
+    same_images = row["truncation_images"] == other["truncation_images"]
     return Comparison(
         row=row,
         other=other,
         kind=kind,
         difference=row["fid"] - other["fid"],
-        difference_half=half,
+        difference_half=_paired_half(row, other, analysis.replicates),
+        truncation=row["truncation_error"] - other["truncation_error"] if same_images else math.nan,
+        truncation_half=_paired_half(row, other, analysis.truncation) if same_images else math.nan,
         time=time,
         time_low=low,
         time_high=high,
         flops=row["flops_per_image"] / other["flops_per_image"] if other["flops_per_image"] > 0 else math.nan,
     )
+
+
+def _paired_half(row: Series, other: Series, replicates: DataFrame) -> float:
+    """Return half the interval of the paired difference; NaN where the two share fewer than two replicates."""
+    values = shared(replicates, [row["trial_id"], other["trial_id"]])
+    return math.nan if values is None else half_width(values[0] - values[1])
 
 
 def _time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
@@ -196,9 +210,8 @@ def _time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
     return math.exp(value), math.exp(value - down), math.exp(value + up)
 
 
-def _difference(pair: Comparison) -> str:
-    low, high = pair.difference - pair.difference_half, pair.difference + pair.difference_half
-    return _ranged(pair.difference, low, high)
+def _about(value: float, half: float) -> str:
+    return _ranged(value, value - half, value + half)
 
 
 def _ranged(value: float, low: float, high: float) -> str:

@@ -13,6 +13,12 @@ from pandas import DataFrame
 
 from harness.report.analysis import Analysis, ResourceClass, lead
 from harness.report.formats import count, number, one_line
+from harness.report.parallel_figures import (
+    error_by_refinement,
+    iterations_by_tolerance,
+    overlapping,
+    speedup_by_devices,
+)
 from harness.report.pareto import pareto_front
 from harness.report.plot_labels import label_front
 from harness.report.plot_style import (
@@ -28,6 +34,7 @@ from harness.report.plot_style import (
     ticks_at,
     to_bytes,
 )
+from harness.report.schedule_figures import error_by_steps, levels_by_step
 from harness.report.search_figure import search_front
 from harness.report.share_figure import network_share
 from harness.report.training_figure import quality_by_training
@@ -45,10 +52,16 @@ CAPTIONS = {
     "fid-nfe": "FID against network evaluations per image, one line per method.",
     "equal-quality": "Speed-up at equal quality: the baseline's time to reach the row's FID, over the row's time.",
     "schedules": "Schedules compared under the baseline's solver.",
+    "levels": "Where each schedule puts its steps: noise level against step.",
+    "truncation": "Truncation error against the number of steps, one line per schedule and denoiser.",
+    "fid-steps": "FID against the number of steps, one line per schedule and denoiser.",
     "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
     "widths": "Which width of a slimmable network ran at each step.",
     "searches": "What searches tried: FID on the search's own images against arithmetic, and what was chosen.",
     "training": "FID against training time, for networks that were trained with several budgets.",
+    "refinements": "How refinements of parallel executors close in on the serial answer.",
+    "tolerances": "Refinements of parallel executors until an image stops, against their tolerance.",
+    "devices": "Speed-up over the serial run against devices: measured on real ones, and replayed on virtual ones.",
 }
 
 
@@ -174,10 +187,16 @@ _DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     "fid-nfe": lambda one, _: fid_nfe(one),
     "equal-quality": lambda one, _: equal_quality(one),
     "schedules": lambda one, _: schedules(one),
+    "levels": lambda one, analysis: levels_by_step(one.rows, analysis.steps),
+    "truncation": lambda one, _: error_by_steps(one.rows, "truncation_error"),
+    "fid-steps": lambda one, _: error_by_steps(one.rows[one.rows["truncation_error"].notna()], "fid"),
     "network-share": lambda one, analysis: network_share(one.rows, analysis.steps),
     "widths": lambda one, analysis: widths_by_step(one.rows, analysis.steps),
     "searches": lambda one, analysis: search_front(one.rows, analysis.searches),
     "training": lambda one, _: quality_by_training(one.rows),
+    "refinements": lambda one, analysis: error_by_refinement(overlapping(one, analysis), analysis.refinements),
+    "tolerances": lambda one, analysis: iterations_by_tolerance(overlapping(one, analysis)),
+    "devices": lambda one, analysis: speedup_by_devices(overlapping(one, analysis), analysis.virtual),
 }
 
 

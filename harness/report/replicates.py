@@ -1,4 +1,4 @@
-"""Jackknife replicates as stored in the table `quality`: one FID per trial and left-out group of image indices.
+"""Jackknife replicates as stored in the table `quality`: a figure per trial and left-out group of image indices.
 
 Every trial leaves out the same image indices, and image i starts from the same noise everywhere, so functions of
 several trials (differences, ratios) are computed per replicate and keep their pairing (harness.metrics.jackknife).
@@ -14,10 +14,10 @@ from pandas import DataFrame
 from harness.metrics.jackknife import interval
 
 
-def replicate_table(quality: DataFrame) -> DataFrame:
-    """Return FID without group k: one row per trial_id, one column per group; empty cells are NaN."""
-    known = quality.dropna(subset=["fid", "group"])
-    return known.pivot_table(index="trial_id", columns="group", values="fid", aggfunc="last", sort=True)
+def replicate_table(quality: DataFrame, figure: str = "fid") -> DataFrame:
+    """Return a figure without group k: one row per trial_id, one column per group; empty cells are NaN."""
+    known = quality.dropna(subset=[figure, "group"])
+    return known.pivot_table(index="trial_id", columns="group", values=figure, aggfunc="last", sort=True)
 
 
 def half_width(replicates: np.ndarray) -> float:

@@ -21,6 +21,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "timings": ("kind", "round", "order", "role"),
     "quality": ("group",),
     "searches": ("round", "candidate_json"),
+    "virtual": ("devices",),
+    "refinements": ("refinement",),
 }
 
 Row = Mapping[str, Any]

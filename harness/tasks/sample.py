@@ -17,8 +17,10 @@ from torch import Tensor
 from harness.data.pixels import to_uint8
 from harness.flops import count_flops, coverage
 from harness.group import Group
+from harness.handles import resolve
 from harness.sampling import Sampler, Work
 from harness.tasks import Event, Progress, Result
+from harness.tasks.probe import probe
 from methods.networks.base import Network
 
 if TYPE_CHECKING:
@@ -30,14 +32,16 @@ GRID_IMAGES = 32
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran.
 
-    With several ranks all make every image together; the first alone looks at them.
+    With several ranks all make every image together; the first alone looks at them. The first shard of a parallel
+    executor ends with a probe of its distance to the serial answer, in no account.
     """
     group = Group(spec["group"], worker.device, spec["deadline_seconds"])
     sampler = worker.sampler(spec["sampler"], inputs, peers=group.peers)
     extractor = worker.extractor(spec["extractor"], inputs)
     network = worker.network(spec["sampler"], inputs)
     start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
-    work, kept, audit = Work(), _Kept(), _Audit()
+    fine = resolve(inputs[spec["fine"]]).tensors["states"] if "fine" in spec else None
+    work, kept, audit = Work(), _Kept(), _Audit(fine)
     seconds = 0.0
     for first in range(start, stop, batch):
         indices = range(first, min(first + batch, stop))
@@ -52,10 +56,12 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         if audit.sound:
             kept.take(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
+    first_shard = start == 0
+    probed = probe(sampler, range(min(batch, stop))) if first_shard and sampler.executor.parallel else {}
     counted = group.added({"network_seconds": work.network_seconds, **work.facts()})
     group.leave()
-    facts = {"seconds": seconds, **counted, **audit.facts()}
-    if start == 0 and group.leads:
+    facts = {"seconds": seconds, **counted, **audit.facts(), **probed}
+    if first_shard and group.leads:
         facts["cost"] = _cost(sampler, network)
     yield Result(kept.tensors(), facts)
 
@@ -93,14 +99,19 @@ class _Kept:
 
 
 class _Audit:
-    """Whether the images are images: shape, finiteness, variety; and, where a closed form exists, how exact."""
+    """Whether the images are images: shape, finiteness, variety; and how far each is from the exact solution.
 
-    def __init__(self) -> None:
+    That is the network's closed form, or where it has none the fine solution of the first images [n, ...].
+    """
+
+    def __init__(self, fine: np.ndarray | None) -> None:
         self.not_finite = 0
         self.first_not_finite: int | None = None
         self.constant = 0
         self.wrong_shape: list[int] | None = None
-        self.error = self.norm = 0.0
+        self.squared_errors: list[float] = []
+        self.squared_norms: list[float] = []
+        self._fine = fine
 
     @property
     def sound(self) -> bool:
@@ -118,9 +129,11 @@ class _Audit:
         flat = images.flatten(1)
         self.constant += int((flat == flat[:, :1]).all(1).sum())
         exact = flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
+        if exact is None and self._fine is not None:
+            exact = torch.from_numpy(self._fine[indices.start : indices.stop].copy()).to(states)
         if exact is not None and self.sound:
-            self.error += float((states - exact).double().square().sum())
-            self.norm += float(exact.double().square().sum())
+            self.squared_errors += _squares(states[: len(exact)] - exact)
+            self.squared_norms += _squares(exact)
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -128,9 +141,14 @@ class _Audit:
             "first_not_finite": self.first_not_finite,
             "constant": self.constant,
             "wrong_shape": self.wrong_shape,
-            "squared_error": self.error if self.norm and self.sound else None,
-            "squared_norm": self.norm if self.norm and self.sound else None,
+            "squared_errors": self.squared_errors if self.sound else [],
+            "squared_norms": self.squared_norms if self.sound else [],
         }
+
+
+def _squares(states: Tensor) -> list[float]:
+    """Return the sum of squares of each row."""
+    return states.double().square().flatten(1).sum(1).tolist()
 
 
 def image_digests(images: Tensor) -> np.ndarray:

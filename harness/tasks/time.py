@@ -1,49 +1,62 @@
 """Time: latency and throughput of a trial, interleaved with the suite's clock trial on one, otherwise idle, device.
 
 One block = warm-up, then rounds. A round calls trial and clock once per kind, in random order, so each round gives one
-paired ratio per kind. The clock trial timed against itself is the A/A row: the noise floor of all the others.
+paired ratio per kind. The clock trial timed against itself is the A/A row: the noise floor of all the others. Where the
+trial's executor is parallel a round also calls its serial twin, for one image, and virtual times follow the rounds.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
+from harness.data.pixels import to_uint8
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
 from harness.group import Group
-from harness.sampling import Sampler
+from harness.sampling import Sampler, Work
 from harness.tasks import Event, Progress, Result
 from harness.tasks.sample import image_digests
 from harness.timing_rules import TIERS, Tier, steady
+from harness.virtual import Calls, virtual_rows
 
 if TYPE_CHECKING:
     from harness.worker import Worker
 
+_IMAGES = 0
+"""The word by which the first rank announces that all make images together."""
 _WARM_UP_INDEX = 1 << 40  # images that no trial scores
 _ENERGY_SECONDS = 5.0
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
-    """Yield progress per round, then every repetition, peak memory, energy and digests of the timed images.
+    """Yield progress per round, then every repetition, peak memory, energy, virtual times and digests of timed images.
 
-    With several ranks the first one clocks; the others make the trial's images with it. The clock trial is its alone.
+    With several ranks the first one clocks; the others make the trial's images with it. The clock trial and the serial
+    twin are its alone.
     """
     group = Group(spec["group"], worker.device, spec["deadline_seconds"])
     trial = worker.sampler(spec["sampler"], inputs, peers=group.peers)
+    twin = {"serial": worker.sampler(_serially(spec["sampler"]), inputs)} if trial.executor.parallel else {}
+    calls = Calls(twin["serial"], group) if twin else None
     if not group.leads:
-        for indices in group.followed():
-            trial.images(indices)
+        for word, indices in group.followed():
+            if word == _IMAGES:
+                trial.images(indices)
+            elif calls is not None:
+                calls.join(word, indices)
         group.leave()
         yield Result()
         return
     block = _Block(
         tier=TIERS[spec["tier"]],
-        samplers={"trial": trial, "baseline": worker.sampler(spec["clock"], inputs)},
+        samplers={"trial": trial, "baseline": worker.sampler(spec["clock"], inputs), **twin},
         group=group,
         batch=spec["batch"],
         n_images=spec["n_images"],
@@ -54,16 +67,23 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     yield from block.rounds()
     memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
     energy = block.energy() if group.size == 1 else None  # the meter knows this device only
+    virtual = [] if calls is None else block.virtual(calls)
     group.end()
     group.leave()
     facts = {
         "repetitions": block.repetitions,
+        "virtual": virtual,
         "peak_memory_bytes": memory,
         "energy_joules_per_image": energy,
         "device_name": device_name(worker.device),
         "audit": block.audit,
     }
     yield Result({}, facts)
+
+
+def _serially(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of the same sampler under the serial executor."""
+    return {**sampler, "parts": {**sampler["parts"], "executor": {"name": "serial", "params": {}}}}
 
 
 @dataclass
@@ -77,25 +97,34 @@ class _Block:
     """Whether timed and scored images meet the same batch; bytes are not promised across batch sizes."""
     rng: random.Random
     repetitions: list[dict[str, Any]] = field(default_factory=list)
+    works: dict[tuple[str, str], list[Work]] = field(default_factory=lambda: defaultdict(list))
+    """What ran in the timed calls, by role and kind."""
     audit: dict[str, str] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
         return {"latency": 1, "throughput": self.batch}
 
-    def call(self, role: str, kind: str, first: int) -> Callable[[], Tensor]:
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """Return the roles and kinds of the calls of a round; a serial twin is there for its latency."""
+        both = [(role, kind) for role in self.samplers for kind in self.sizes]
+        return [one for one in both if one != ("serial", "throughput")]
+
+    def call(self, role: str, kind: str, first: int, work: Work | None = None) -> Callable[[], Tensor]:
         """Return a call that is to be made at once: the other ranks have been told of it."""
+        sampler, indices = self.samplers[role], range(first, first + self.sizes[kind])
         if role == "trial":
-            self.group.announce(first, self.sizes[kind])
-        return lambda: self.samplers[role].images(range(first, first + self.sizes[kind]))
+            self.group.announce(_IMAGES, first, len(indices))
+        return lambda: to_uint8(sampler.run(indices, work)).cpu()
 
     def warm_up(self) -> None:
         """Run each kind of call until its time is steady, within the tier's limits."""
-        for role, sampler in self.samplers.items():
-            for kind in self.sizes:
-                seconds: list[float] = []
-                while not self._warm(seconds):
-                    seconds.append(clocked(self.call(role, kind, _WARM_UP_INDEX), sampler.device)[1].seconds)
+        for role, kind in self.calls:
+            seconds: list[float] = []
+            while not self._warm(seconds):
+                device = self.samplers[role].device
+                seconds.append(clocked(self.call(role, kind, _WARM_UP_INDEX), device)[1].seconds)
 
     def _warm(self, seconds: list[float]) -> bool:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
@@ -105,21 +134,20 @@ class _Block:
         """Run rounds until the tier has its count and its seconds."""
         began, done = time.perf_counter(), 0
         while done < self.tier.rounds or time.perf_counter() - began < self.tier.seconds:
-            calls = [(role, kind) for kind in self.sizes for role in self.samplers]
-            self.rng.shuffle(calls)
-            for role, kind in calls:
+            for role, kind in self.rng.sample(self.calls, len(self.calls)):
                 self._repeat(role, kind, done)
             done += 1
             yield Progress(done, max(self.tier.rounds, done), "rounds")
 
     def _repeat(self, role: str, kind: str, number: int) -> None:
         device = self.samplers[role].device
-        size = self.sizes[kind]
+        size, work = self.sizes[kind], Work()
         first = (number * size) % max(self.n_images - size + 1, 1) // size * size
-        images, reading = clocked(self.call(role, kind, first), device)
+        images, reading = clocked(self.call(role, kind, first, work), device)
         if self.comparable and role == "trial" and kind == "throughput" and len(images) == size:
             digests = image_digests(images)
             self.audit.update({str(first + row): digests[row].tobytes().hex() for row in (0, size - 1)})
+        self.works[role, kind].append(work)
         self.repetitions.append(
             {
                 "kind": kind,
@@ -134,10 +162,22 @@ class _Block:
             }
         )
 
+    def virtual(self, calls: Calls) -> list[dict[str, Any]]:
+        """Return the trial's virtual times, replayed with the refinements of the images that were timed."""
+        iterations = [k for work in self.works["trial", "latency"] for k in work.traced.iterations]
+        nfe = sum(self.works["serial", "latency"][0].evaluations.values())
+        return virtual_rows(
+            self.samplers["trial"], calls, iterations, self._median("serial"), nfe, measured=self._median("trial")
+        )
+
+    def _median(self, role: str) -> float:
+        """Return the median latency."""
+        timed = [r["seconds"] for r in self.repetitions if (r["role"], r["kind"]) == (role, "latency")]
+        return float(np.median(timed))
+
     def energy(self) -> float | None:
         """Return joules per image of the trial over a window long enough for the counter, idle included; or None."""
-        trial = self.samplers["trial"]
-        meter = EnergyMeter(trial.device)
+        meter = EnergyMeter(self.samplers["trial"].device)
         before = meter.joules()
         if before is None:
             return None

@@ -23,7 +23,8 @@ class ParaDiGMS(Executor):
     the noise of step u, if it adds any. The window goes on to the first state whose change is above the tolerance:
     mean |new - old|^2 > tolerance^2 v, v the posterior variance of ancestral sampling in the step that leaves this
     state, as in the authors' code. One more than the states at rest before it are done. New places begin as copies of
-    the last state.
+    the last state; so the
+    window's last state is what each iteration makes of the final one.
 
     Unlike in the authors' code every sample has its own window, so none waits for another. All windows are stacked in
     one call; an image's last bits depend on its batch.
@@ -62,6 +63,8 @@ class ParaDiGMS(Executor):
         begin = torch.zeros(batch, dtype=torch.int64)
         iterations = torch.zeros(batch, dtype=torch.int64)
         critical = torch.zeros(batch, n, dtype=torch.float64)
+        if trace.iterates is not None:
+            trace.iterates.append(x)
         while (begin < n).any():
             steps = begin + places  # [size, batch]
             inside = steps < n
@@ -94,6 +97,8 @@ class ParaDiGMS(Executor):
             # the window moves on; places beyond the old one take its last state
             source = torch.minimum(torch.arange(size + 1)[:, None] + ahead, end)
             states = new[source, samples]
+            if trace.iterates is not None:
+                trace.iterates.append(states[-1].clone())
         trace.iterations, trace.critical = iterations, critical
         return states[0]
 

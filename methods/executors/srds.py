@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, cast
 
 import numpy as np
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from methods.lockstep import work
 from methods.networks.base import NetworkParams
-from methods.parareal import cut, default_blocks, owner
+from methods.parareal import Cut, cut, default_blocks, owner
 from methods.parts import Evaluate, Executor, Method, Solver, StepNoise, Trace
 from methods.parts import Params as BaseParams
 from methods.peers import Alone
 from methods.refinement import Propagators, in_turns, pipelined
+from methods.virtual_time import replay
+
+_REPLAYED = (1, 2, 4, 8)
+"""Devices to replay, besides its own and one per block."""
 
 
 class SRDS(Executor):
@@ -80,20 +84,25 @@ class SRDS(Executor):
         peers = trace.peers or Alone()
         if peers.size != params.devices:
             raise ValueError(f"devices is {params.devices}, but {peers.size} ranks are here")
-        plan = cut(len(sigmas) - 1, params.blocks)
-        costs, reads_start = work(solver, sigmas, plan.edges)
-        plan = cut(len(sigmas) - 1, params.blocks, costs, params.skip, params.share and reads_start)
+        plan = self._plan(solver, sigmas)
         most = min(params.most or plan.blocks, plan.blocks)
+        watched = trace.iterates is not None
         sent = peers.bytes_sent
 
         f = Propagators(evaluate, solver, sigmas, noise, plan)
         if params.form == "pipelined":
-            stop, source = pipelined(f, x, peers, params.tolerance, most), owner(plan.blocks, peers.size)
+            stop = pipelined(f, x, peers, params.tolerance, most, watched)
+            source = owner(plan.blocks, peers.size)
         else:
             stacked = params.form == "batched"
-            stop, source = in_turns(f, x, peers, params.tolerance, most, stacked), 0
+            stop, source = in_turns(f, x, peers, params.tolerance, most, stacked, watched), 0
         final = peers.share(stop.final, source)
         iterations = peers.share(stop.iterations, source).cpu()
+        trace.bytes_sent += peers.bytes_sent - sent
+        if trace.iterates is not None:
+            mine = stop.iterates if peers.rank == source else None
+            for p in range(int(iterations.max()) + 1):
+                trace.iterates.append(peers.share(mine[p] if mine else x, source))
         peers.settle(x)
 
         trace.iterations = iterations
@@ -102,5 +111,27 @@ class SRDS(Executor):
         trace.critical = torch.stack([chains[k] for k in iterations.tolist()])
         if params.form != "batched":
             trace.speculative += sum(calls * int((iterations < p).sum()) for p, calls in f.calls.items())
-        trace.bytes_sent += peers.bytes_sent - sent
         return final
+
+    def device_counts(self, sigmas: np.ndarray) -> tuple[int, ...]:
+        blocks = cut(len(sigmas) - 1, self.params.blocks).blocks
+        return tuple(sorted(n for n in {self.params.devices, blocks, *_REPLAYED} if n <= blocks))
+
+    def replayed(
+        self,
+        solver: Solver,
+        sigmas: np.ndarray,
+        iterations: int,
+        devices: int,
+        call_seconds: Callable[[int], float],
+        hop_seconds: float,
+        rows: int = 1,
+    ) -> float:
+        plan = self._plan(solver, sigmas)
+        return replay(plan, iterations, devices, call_seconds, hop_seconds, self.params.form, rows=rows).seconds
+
+    def _plan(self, solver: Solver, sigmas: np.ndarray) -> Cut:
+        """Return the blocks of a grid under this solver."""
+        params, steps = self.params, len(sigmas) - 1
+        costs, reads_start = work(solver, sigmas, cut(steps, params.blocks).edges)
+        return cut(steps, params.blocks, costs, params.skip, params.share and reads_start)

@@ -2,11 +2,15 @@
 
 import os
 import signal
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from faulty import Ears, complete, measure, suite
+from faulty import Counting, Ears, complete, measure, suite
 
 from harness.planning import make_plan
+from harness.pools import Failure
 from harness.storage.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
@@ -34,6 +38,16 @@ def test_two_workers_make_together_what_one_makes_alone_and_are_counted_as_one(t
     assert alone["iterations"] == together["iterations"] == together["iterations_most"] == 2
     assert alone["bytes_sent_per_image"] == 0 < together["bytes_sent_per_image"]
     assert rows["pipelined-2"]["nfe_critical_path"] < together["nfe_critical_path"]
+    virtual = Store(tmp_path / "groups").read("virtual")
+    for name, devices in (("vanilla-1", [1]), ("vanilla-2", [1, 2, 3]), ("pipelined-2", [1, 2, 3])):
+        row, replays = rows[name], virtual[virtual["trial_id"] == rows[name]["trial_id"]]
+        assert list(replays["devices"]) == devices
+        (own,) = replays[replays["is_real"]].to_dict("records")
+        assert own["devices"] == row["devices"]
+        assert own["virtual_latency_seconds"] == row["virtual_latency_seconds"] > 0
+        assert own["measured_latency_seconds"] == row["latency_seconds"]
+        assert own["serial_seconds"] == row["serial_latency_seconds"]
+        assert row["speedup_over_serial_low"] <= row["speedup_over_serial"] <= row["speedup_over_serial_high"]
     assert complete(ray_pool)
 
 
@@ -53,6 +67,51 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
     assert any("the worker died during sample" in sentence and "trying again" in sentence for sentence in ears.said)
     assert {row["verdict"] for row in found.values()} == {"VALID"}
     assert len(complete(ray_pool)) == ray_pool.size()
+
+
+class Stopping(Counting):
+    """A pool that stops the process of what is to be rank 1 of the first group, before it is told to join."""
+
+    deadline = 16.0
+    stopped = None
+
+    def start(self, task, inputs):
+        if task.ranks == 2 and self.stopped is None:
+            self.stopped, self.began = self._pool._free_members(task)[1].facts["pid"], time.monotonic()
+            os.kill(self.stopped, signal.SIGSTOP)
+            spec = {**task.spec, "deadline_seconds": self.deadline}
+            task = replace(task, spec=spec, deadline_seconds=self.deadline)
+        super().start(task, inputs)
+
+    def wait(self, seconds):
+        happening = super().wait(seconds)
+        if happening is not None and isinstance(happening.event, Failure):
+            self.seconds = time.monotonic() - self.began
+        return happening
+
+
+def test_a_rank_that_never_joins_ends_its_trial_within_the_deadline_and_the_devices_serve_on(tmp_path, ray_pool):
+    complete(ray_pool)
+    pool = Stopping(ray_pool)
+    found = measure(suite([srds("pipelined", 2), srds("vanilla", 2)], name="lonely"), tmp_path, pool)
+    rows = {row["method"]: row for row in found.values()}
+    lonely = rows["pipelined-2"]
+    assert (lonely["status"], lonely["verdict"]) == ("failed", "INVALID")
+    assert lonely["reasons"].startswith("failed(HarnessError): rank 0 of 2 did not meet the others within 4 s")
+    assert pool.seconds < pool.deadline
+    assert {name: rows[name]["reasons"] for name in ("ddim", "vanilla-2")} == {"ddim": "", "vanilla-2": ""}
+    assert sum(label.startswith("sample gaussian analytic pipelined-2") for label in pool.started) == 1
+    members = complete(ray_pool)
+    assert pool.stopped not in {member.facts["pid"] for member in members}
+    assert gone(pool.stopped)
+
+
+def gone(pid, seconds=20):
+    """Wait a while for a process to be there no more."""
+    until = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    return not Path(f"/proc/{pid}").exists()
 
 
 def test_more_devices_than_there_are_is_refused_in_one_sentence(tmp_path, ray_pool):

@@ -1,0 +1,57 @@
+"""The probe of a parallel executor: a batch made again, refinement by refinement, beside the serial answer to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from harness.registry import registry
+from harness.sampling import Sampler, Work
+from methods.parts import Executor
+
+
+def probe(sampler: Sampler, indices: range) -> dict[str, Any]:
+    """Return how far these images are from the serial ones, at the stop and after each refinement.
+
+    Serial is the same denoiser, levels, solver and noise under the executor "serial", which all ranks run alone. What
+    this costs is counted nowhere. All ranks must call. A distance is the root of the mean square over all numbers,
+    relative to that of the serial answer; a change is the mean of absolute values over the images that had not stopped.
+    """
+    serial = registry().make("executor", "serial", {})
+    assert isinstance(serial, Executor)
+    starts, work = sampler.start(indices), Work()
+    iterates: list[Tensor] = []
+    final = sampler.run(indices, work, starts, iterates)
+    answer = replace(sampler, executor=serial, peers=None).run(indices, start=starts)
+    if final.shape != answer.shape:
+        return {"distance_to_serial": None, "refinements": []}
+    return {
+        "distance_to_serial": _distance(final, answer),
+        "refinements": _refinements(iterates, answer, work.traced.iterations),
+    }
+
+
+def _refinements(iterates: list[Tensor], answer: Tensor, stopped: dict[int, int]) -> list[dict[str, Any]]:
+    """Return a row per refinement; `stopped` is how many images stopped after how many, if that is known."""
+    rows = []
+    for p, state in enumerate(iterates):
+        still = sum(images for k, images in stopped.items() if k >= p) if stopped else len(answer)
+        moved = (state - iterates[p - 1]).double().abs().flatten(1).mean(1).sum() / still if p else None
+        rows.append({
+            "refinement": p,
+            "distance_to_serial": _distance(state, answer),
+            "change": None if moved is None else _finite(moved),
+            "images_open": still,
+            "images": len(answer),
+        })  # fmt: skip
+    return rows
+
+
+def _distance(states: Tensor, answer: Tensor) -> float | None:
+    return _finite((states.double() - answer.double()).norm() / answer.double().norm())
+
+
+def _finite(value: Tensor) -> float | None:
+    return float(value) if value.isfinite() else None

@@ -1,0 +1,133 @@
+"""Virtual time of a parallel trial: its executor's model, replayed with calls and hops that are measured here.
+
+A call's seconds are those of a serial loop, over its evaluations: on the first rank alone, or "crowded", on all ranks
+at once, since devices of one machine share its memory and caches. Where a replay is on more devices than one, it takes
+the crowded calls. What comes out is a model's time: it is labelled virtual, stands beside measured times and never
+ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, median
+from typing import Any
+
+from harness.device import clocked
+from harness.group import Group
+from harness.sampling import Sampler, Work
+
+LOOP, BOUNCE = 1, 2
+"""Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""
+_LOOPS = 5
+_STEPS = 16
+"""Most steps of a loop over more than one image; a call's time hardly depends on the noise level."""
+_ROUND_TRIPS = 50
+
+
+class Calls:
+    """Seconds of one call of the network and of one hop. Every rank has one; the first measures, the others join."""
+
+    def __init__(self, serial: Sampler, group: Group) -> None:
+        self._serial = serial
+        self._group = group
+        self._seconds: dict[tuple[int, bool], float] = {}
+
+    def seconds(self, rows: int, crowded: bool) -> float:
+        """Return the median seconds of one call with so many rows; a first loop warms up."""
+        if (rows, crowded) not in self._seconds:
+            loops = [self._measured(range(first, first + rows), crowded) for first in range(_LOOPS + 1)]
+            self._seconds[rows, crowded] = median(loops[1:])
+        return self._seconds[rows, crowded]
+
+    def hop_seconds(self) -> float:
+        """Return the median seconds of one state of one image from a rank to another, by round trips."""
+        self._group.announce(BOUNCE, 0, _ROUND_TRIPS)
+        return median(self._bounce(_ROUND_TRIPS)) / 2
+
+    def join(self, word: int, indices: range) -> None:
+        """Do, on any rank but the first, what the first has announced."""
+        if word == LOOP:
+            self._loop(indices)
+            self._meet()
+        else:
+            self._bounce(len(indices))
+
+    def _measured(self, indices: range, crowded: bool) -> float:
+        if not crowded:
+            return self._loop(indices)
+        self._group.announce(LOOP, indices.start, len(indices))
+        seconds = self._loop(indices)
+        self._meet()
+        return seconds
+
+    def _loop(self, indices: range) -> float:
+        """Return seconds per call of one serial loop; over several images it takes a few steps only."""
+        steps = len(self._serial.sigmas) - 1 if len(indices) == 1 else _STEPS
+        sampler = replace(self._serial, sigmas=self._serial.sigmas[: steps + 1])
+        work, start = Work(), sampler.start(indices)
+        _, reading = clocked(lambda: sampler.run(indices, work, start), sampler.device)
+        return reading.seconds * len(indices) / sum(work.evaluations.values())
+
+    def _bounce(self, trips: int) -> list[float]:
+        """Return the seconds of every round trip between the first two ranks."""
+        peers, state = self._group.peers, self._serial.start([0])
+        assert peers is not None
+
+        def there_and_back() -> None:
+            if peers.rank == 0:
+                peers.send(state, 1, BOUNCE)
+                peers.receive(state, 1, BOUNCE)
+            elif peers.rank == 1:
+                peers.send(peers.receive(state, 0, BOUNCE), 0, BOUNCE)
+
+        seconds = [clocked(there_and_back, state.device)[1].seconds for _ in range(trips)]
+        self._meet()
+        return seconds
+
+    def _meet(self) -> None:
+        """Wait for all ranks, so that the next loops begin together."""
+        if self._group.peers is not None:
+            self._group.peers.settle(self._serial.start([0]))
+
+
+def virtual_rows(
+    trial: Sampler, calls: Calls, iterations: Sequence[int], serial_seconds: float, nfe: float, measured: float
+) -> list[dict[str, Any]]:
+    """Return the rows of the table `virtual`, one per number of devices; none where the executor has no model.
+
+    `iterations` are the refinements of every timed image, `serial_seconds` the median serial latency of `nfe`
+    evaluations, `measured` the median latency of the trial. Without a hop that was measured, on one device, only one
+    device is replayed.
+    """
+    executor, sigmas = trial.executor, trial.sigmas
+    own = executor.device_group()
+    counts = [n for n in executor.device_counts(sigmas) if own > 1 or n == 1] if iterations else []
+    alone = serial_seconds / nfe
+    hop = calls.hop_seconds() if counts and own > 1 else None
+
+    def call(rows: int, devices: int) -> float:
+        return alone if (rows, devices) == (1, 1) else calls.seconds(rows, devices > 1)
+
+    def latency(refinements: int, devices: int) -> float:
+        return executor.replayed(
+            trial.solver, sigmas, refinements, devices, lambda rows: call(rows, devices), hop or 0.0
+        )
+
+    rows = []
+    for devices in counts:
+        seconds = {k: latency(k, devices) for k in set(iterations)}
+        rows.append(
+            {
+                "devices": devices,
+                "is_real": devices == own,
+                "iterations": fmean(iterations),
+                "call_seconds": alone,
+                "crowded_call_seconds": calls.seconds(1, True) if own > 1 else None,
+                "hop_seconds": hop,
+                "serial_seconds": serial_seconds,
+                "virtual_latency_seconds": median(seconds[k] for k in iterations),
+                "measured_latency_seconds": measured if devices == own else None,
+            }
+        )
+    return rows
