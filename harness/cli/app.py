@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import export
 from harness.errors import UsageError
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(export.app)
 
 SuiteName = Annotated[str, typer.Argument(help="A suite's name (see `oneclock ls suites`) or the path of a TOML file.")]
 Address = Annotated[
