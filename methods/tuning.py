@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from methods.networks.blocks import BlockNetwork, BlockParams
+from methods.networks.drawn_loss import DrawnLoss
 from methods.networks.preconditioning import Draws
 from methods.parts import Params, PrepareContext
 
@@ -40,15 +41,22 @@ class TuningParams(Params):
 
 
 def tune(
-    student: nn.Module, network: BlockNetwork, loss: Loss, context: PrepareContext, p: Any, rates: Mapping[str, float]
+    student: nn.Module,
+    network: DrawnLoss,
+    loss: Loss,
+    context: PrepareContext,
+    p: Any,
+    rates: Mapping[str, float],
+    number: int = 0,
 ) -> tuple[dict[str, Tensor], float]:
     """Tune `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
 
-    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. Raises
+    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. What chance
+    decides is drawn by `network`; of several tunings in a row each has its own `number`, and so other draws. Raises
     ValueError if a loss is not finite; it looks every 25 steps and at the last.
     """
     device = next(student.parameters()).device
-    images, generator = context.images(), torch.Generator().manual_seed(context.seed)
+    images, generator = context.images(), torch.Generator().manual_seed(context.seed + number)
     optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), betas=p.tune_betas, weight_decay=0.0)
     teacher = copy.deepcopy(student).requires_grad_(False)
     last = math.nan

@@ -1,0 +1,58 @@
+"""The whole network, tuned at the levels that the trial visits.
+
+Phase 2 of the reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand): see
+methods/level_tuning. A schedule that alternated both phases has tuned weights of its own, and those are taken. The
+network of a trial is asked at its levels s_0 ... s_{N-1} alone, so what tuning spoils elsewhere is never seen.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from methods.denoisers.full import Full
+from methods.level_tuning import LevelTuningParams, tune_at, untunable_at_levels, weights_among
+from methods.networks.base import Network, NetworkParams
+from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext
+
+
+class FewStep(Full):
+    """The full network with weights for one schedule."""
+
+    name = "few-step"
+    summary = "the whole network tuned at the schedule's levels: phase 2 of the reconstruction of Huang 2024"
+    prepares = True
+    prepares_for = ("steps", "schedule")
+    sampling_only = ("compiled",)
+
+    class Params(LevelTuningParams, Full.Params):
+        pass
+
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        return super().refusal(parts, steps, network) or untunable_at_levels(network) or self._unread(parts)
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        """Return the weights, under their names in the network."""
+        left = context.prepared("schedule")
+        tuned = {} if left is None else weights_among(left.tensors)
+        if tuned:
+            return Artifact(tuned, {"tuned_by": "schedule"})
+        weights, facts = tune_at(context.network, context.levels(), context, self.params)
+        return Artifact(weights, {"tuned_by": "denoiser", **facts})
+
+    def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
+        assert artifact is not None
+        tuned = copy.deepcopy(network)
+        tuned.load_state_dict(dict(artifact.tensors))
+        return super().build(tuned.requires_grad_(False).eval())
+
+    def _unread(self, parts: Mapping[str, Method]) -> str | None:
+        """Return why a parameter is refused that nothing would read, since the schedule tunes the network itself."""
+        schedule = parts.get("schedule")
+        if schedule is None or getattr(schedule.params, "rounds", 1) < 2:
+            return None
+        fields = LevelTuningParams.model_fields
+        given = [name for name, field in fields.items() if getattr(self.params, name) != field.default]
+        if not given:
+            return None
+        return f'schedule "{schedule.name}" of several rounds tunes the network itself; give {", ".join(given)} to it'

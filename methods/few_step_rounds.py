@@ -1,0 +1,144 @@
+"""Both phases of the few-step sampler in turn: levels for the tuned network, and the network tuned at the levels.
+
+Reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand), the alternation. Once tuned, the network
+is undefined between its levels, so the frozen one stays the teacher: its flow is followed, its states are where both
+are asked, and a step costs what the tuned network's output at its left end differs from the teacher's inside it. What
+a round is worth is the FID of Euler's images, on noises that nothing else here sees. Everything beyond the abstract's
+"two phases that alternate" is ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.alternation import Weights, alternate
+from methods.level_tuning import LevelTuningParams, named_in_network, tune_at, untunable_at_levels
+from methods.networks.base import Network, NetworkParams
+from methods.pair_costs import gap_costs
+from methods.parts import Artifact, Method, PrepareContext
+from methods.solvers.ddim import DDIM
+from methods.teacher import denoised, end, starts, weight_of
+
+_BATCH = 64  # images that are sampled at once
+
+Choose = Callable[[Network, Tensor], np.ndarray]
+"""Phase 1 of a round: levels [N + 1] for a network, given the costs of its steps [K, M + 1, M + 1]."""
+
+
+class RoundsParams(LevelTuningParams):
+    """How often both phases take turns, and how long the network is tuned, over all rounds together."""
+
+    rounds: int = Field(default=1, ge=1)
+    """1 chooses levels for the frozen network and tunes nothing; more alternate with denoiser `few-step`."""
+    metric_images: int = Field(default=1024, ge=2)
+    """Images whose FID decides whether a round of several is kept."""
+
+
+class Flow(NamedTuple):
+    """Fine trajectories of the frozen network at every level of a grid: states and eps, each [M + 1, K, dim]."""
+
+    states: Tensor
+    eps: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what an artifact keeps, a trajectory a row, in single precision."""
+        return {name: value.transpose(0, 1).float().contiguous() for name, value in self._asdict().items()}
+
+    @classmethod
+    def joined(cls, artifacts: Sequence[Artifact]) -> Flow:
+        """Return the trajectories of several artifacts, in their order, in double precision."""
+        rows = {name: torch.cat([artifact.tensors[name] for artifact in artifacts]) for name in cls._fields}
+        return cls(**{name: value.double().transpose(0, 1) for name, value in rows.items()})
+
+
+def run_rounds(
+    context: PrepareContext,
+    flow: Flow,
+    grid: np.ndarray,
+    start: np.ndarray,
+    choose: Choose,
+    params: RoundsParams,
+    first_noise: int,
+) -> tuple[np.ndarray, dict[str, Tensor], dict[str, Any]]:
+    """Return the best levels, the network's weights for them under the names of `named_in_network`, and facts.
+
+    `start` are the levels to improve on. Each round tunes for an equal share of `params.tune_steps`. Images are made
+    from the preparation's noises from `first_noise` on; those before it are the flow's and the guard's.
+    """
+    shares = np.diff(np.arange(params.rounds + 1) * params.tune_steps // params.rounds).tolist()
+    tuned: list[dict[str, Any]] = []
+
+    def phase_1(weights: Weights) -> np.ndarray:
+        network = loaded(context.network, weights)
+        left = flow.eps if weights is None else left_ends(network, flow.states, grid, context)
+        return choose(network, gap_costs(left, flow.eps, grid))
+
+    def phase_2(weights: Weights, levels: np.ndarray) -> Weights:
+        number = len(tuned)
+        found, facts = tune_at(
+            context.network, levels, context, params, from_state=weights, steps=shares[number], number=number
+        )
+        tuned.append(facts)
+        return found
+
+    def metric(weights: Weights, levels: np.ndarray) -> float:
+        return fid_at(loaded(context.network, weights), levels, context, first_noise, params.metric_images)
+
+    best = alternate(start, None, phase_1, phase_2, metric, params.rounds)
+    rounds = [{"levels": r.levels.tolist(), "fid": r.metric, "kept": r.kept} for r in best.rounds]
+    weights = context.network.state_dict() if best.weights is None else best.weights
+    return best.levels, named_in_network(weights), {"rounds": rounds, "tuning": tuned, "fid": best.metric}
+
+
+@torch.no_grad()
+def left_ends(network: Network, states: Tensor, grid: np.ndarray, context: PrepareContext) -> Tensor:
+    """Return eps = (x - D(x; g)) / g at the states of every level of the grid, [M + 1, K, dim] float64."""
+    data = network.data
+    found = []
+    for m in context.passes(len(grid)):
+        g = float(grid[m])
+        x = states[m].to(weight_of(network).device).unflatten(1, (data.channels, data.resolution, data.resolution))
+        found.append(((x - denoised(network, x, g)) / g).flatten(1).to(states))
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def fid_at(network: Network, levels: np.ndarray, context: PrepareContext, first: int, n_images: int) -> float:
+    """Return the FID of Euler's images on levels [N + 1], from the preparation's noises first, first + 1, ..."""
+    edges = [*range(first, first + n_images, _BATCH), first + n_images]
+    made = []
+    for k in context.passes(len(edges) - 1):
+        x = starts(context, edges[k], edges[k + 1] - edges[k])
+        made.append(end(network, DDIM(), x, levels).float())
+    return context.fid(torch.cat(made))
+
+
+def loaded(network: Network, weights: Weights) -> Network:
+    """Return the network with these weights, ready to sample; itself if they are its own."""
+    if weights is None:
+        return network
+    copied = copy.deepcopy(network)
+    copied.load_state_dict(dict(weights))
+    return copied.requires_grad_(False).eval()
+
+
+def rounds_refusal(params: RoundsParams, parts: Mapping[str, Method], network: NetworkParams) -> str | None:
+    """Return why a schedule cannot alternate with the denoiser of the trial as its parameters say, or None."""
+    if params.rounds == 1:
+        fields = RoundsParams.model_fields
+        given = [name for name, field in fields.items() if getattr(params, name) != field.default]
+        return f"rounds is 1, so nothing is tuned and {', '.join(given)} would not be read" if given else None
+    denoiser = parts.get("denoiser")
+    if denoiser is not None and denoiser.name != "few-step":
+        return (
+            f'rounds is {params.rounds}, which tunes the network, but denoiser "{denoiser.name}" would sample with '
+            'the untuned one; take denoiser "few-step"'
+        )
+    return untunable_at_levels(network)

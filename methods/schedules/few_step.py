@@ -1,0 +1,221 @@
+"""Levels chosen by dynamic programming on a bound of Euler's error along the network's own trajectories.
+
+Huang 2024, "Optimizing Few-Step Sampler for Diffusion Probabilistic Model" (arXiv 2412.10786). Only the abstract could
+be had, so this is a reconstruction of phase 1 from it. The abstract's: a first-order sampler answers with a convex
+combination of the network's outputs; an upper bound on the discretisation error of a schedule follows, is estimated by
+Monte Carlo and minimised for the frozen network. Ours: the bound itself, U_1 = sum_i of the integral over step i of
+||eps(x(s_i), s_i) - eps(x(s), s)|| along the exact flow (objective A), or the denoising risk under the weights of the
+data form (objective B); the log-spaced grid, the programme, the refinement, and the guard, which keeps whichever of
+the hand-made and the optimised levels errs least on noises that nothing was optimised on. U_1 is a true bound where the
+data are log-concave, and a surrogate elsewhere. Several rounds alternate with phase 2: see methods/few_step_rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
+from methods.learned_levels import found, kept
+from methods.networks.base import Network, NetworkParams
+from methods.pair_costs import cheapest, gap_costs, interpolated_cost, refined, risk_costs
+from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
+from methods.schedules.arctan import Arctan
+from methods.schedules.cosine import Cosine
+from methods.schedules.edm import EDM
+from methods.schedules.logsnr import LogSNR
+from methods.schedules.quadratic_t import QuadraticT
+from methods.schedules.uniform_sigma import UniformSigma
+from methods.schedules.uniform_t import UniformT
+from methods.solvers.ddim import DDIM
+from methods.teacher import denoised, end, log_grid, starts, walk, weight_of
+
+_HAND_MADE = (EDM, LogSNR, Arctan, UniformT, QuadraticT, Cosine, UniformSigma)
+_BLOCK = 32  # noises of one job
+
+Candidates = Mapping[str, np.ndarray]
+"""Levels [N + 1] by the name of who chose them."""
+
+
+class FewStep(Schedule):
+    """The cheapest path of N steps down a log-spaced grid, moved off the grid, and kept if it is measured to be best.
+
+    All step counts share the jobs: the network is walked once.
+    """
+
+    name = "few-step"
+    summary = "levels that minimise a bound on Euler's error: reconstruction of Huang 2024 from its abstract"
+    prepares = True
+    prepares_for = ("steps",)
+    jobs_for = ()
+
+    class Params(RoundsParams):
+        objective: Literal["A", "B"] = "A"
+        """A: what the output changes inside each step of the flow. B: the risk of denoising data, worse for ODEs."""
+        grid: int = Field(default=128, ge=2, le=512)
+        """Cells of the log-spaced grid; a sampler of more steps is refused."""
+        noises: int = Field(default=64, ge=2)
+        """Trajectories (for B pairs of an image and a noise) that the objective is averaged over."""
+        validation: int = Field(default=64, ge=1)
+        """Further noises that the guard measures errors on."""
+        sub_steps: int = Field(default=1, ge=1)
+        """Steps of Heun's method in each cell of the grid; one is already a hundred times finer than what it judges."""
+        refine: bool = True
+        """Whether levels leave the grid."""
+        guard: bool = True
+        """Whether hand-made levels are taken where they err less than the optimised ones."""
+
+    search_only = (*(name for name in Params.model_fields if name not in ("grid", "sub_steps")),)
+
+    @property
+    def scores(self) -> bool:  # type: ignore[override]
+        return bool(self.params.rounds > 1)
+
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        p = self.params
+        if steps > p.grid:
+            return f"{steps} steps do not fit on a grid of {p.grid} cells; raise grid or take fewer steps"
+        if p.rounds > 1 and (p.objective != "A" or not p.guard):
+            return (
+                f"rounds is {p.rounds}, and rounds go by objective A and start from the best levels that the guard "
+                f'measures; leave objective = "A" and guard = true'
+            )
+        return rounds_refusal(p, parts, network)
+
+    def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
+        """Return blocks of noises to walk: all at once, first those that are optimised on."""
+        p = self.params
+        validation = _blocks("reference", p.noises, p.noises + p.validation) if p.guard else []
+        return [] if done else _blocks(self._kind, 0, p.noises) + validation
+
+    def do(self, context: PrepareContext, job: Job) -> Artifact:
+        """Return the costs of the block's noises [n, M + 1, M + 1], their fine trajectories, or where these end."""
+        grid, x = self._grid(context), starts(context, job["first"], job["count"])
+        if job["kind"] == "risk":
+            return Artifact({"costs": risk_costs(_squared_errors(context, job, grid), grid)})
+        states, eps = walk(context.network, x, grid, self.params.sub_steps, context.passes)
+        if job["kind"] == "reference":
+            return Artifact({"ends": states[-1].view_as(x)})
+        if job["kind"] == "flow":
+            return Artifact(Flow(states, eps).tensors())
+        return Artifact({"costs": gap_costs(eps, eps, grid)})
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        """Return the chosen levels with what every candidate is bounded by and was measured to err, or the rounds'."""
+        p, grid = self.params, self._grid(context)
+        if p.rounds > 1:
+            return self._alternated(context, grid)
+        costs = _joined(context, self._kind, "costs")
+        candidates = self._candidates(context, grid, costs)
+        errors = self._errors(context, context.network, candidates) if p.guard else {}
+        chosen = _least(errors) if p.guard else next(iter(candidates))
+        bounds = {name: interpolated_cost(costs, grid, levels) for name, levels in candidates.items()}
+        return kept(
+            candidates[chosen],
+            objective=p.objective,
+            grid=p.grid,
+            chosen=chosen,
+            bound=float(bounds[chosen].mean()),
+            bound_error=float(bounds[chosen].std() / len(costs) ** 0.5),
+            bounds={name: float(bound.mean()) for name, bound in bounds.items()},
+            errors=errors,
+            candidates={name: levels.tolist() for name, levels in candidates.items()},
+        )
+
+    def _alternated(self, context: PrepareContext, grid: np.ndarray) -> Artifact:
+        """Return the levels of the best round with the network's weights for them."""
+        p = self.params
+        given = hand_made(context.steps, context.sigma_min, context.sigma_max)
+        start = given[_least(self._errors(context, context.network, given))]
+
+        def choose(network: Network, costs: Tensor) -> np.ndarray:
+            candidates = self._candidates(context, grid, costs)
+            return candidates[_least(self._errors(context, network, candidates))]
+
+        flow = Flow.joined([artifact for job, artifact in context.done if job["kind"] == "flow"])
+        levels, weights, facts = run_rounds(context, flow, grid, start, choose, p, p.noises + p.validation)
+        artifact = kept(levels, objective=p.objective, grid=p.grid, **facts)
+        return replace(artifact, tensors={**artifact.tensors, **weights})
+
+    def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
+        return found(self.name, artifact, steps, sigma_min, sigma_max)
+
+    @property
+    def _kind(self) -> str:
+        """Return the kind of the jobs that the objective is estimated from."""
+        if self.params.rounds > 1:
+            return "flow"
+        return "costs" if self.params.objective == "A" else "risk"
+
+    def _grid(self, context: PrepareContext) -> np.ndarray:
+        return log_grid(self.params.grid, context.sigma_min, context.sigma_max)
+
+    def _candidates(self, context: PrepareContext, grid: np.ndarray, costs: Tensor) -> Candidates:
+        """Return optimised and hand-made levels, the optimised ones first."""
+        made = optimised(costs, grid, context.steps, self.params.refine)
+        return {**made, **hand_made(context.steps, context.sigma_min, context.sigma_max)}
+
+    def _errors(self, context: PrepareContext, network: Network, candidates: Candidates) -> dict[str, float]:
+        """Return how far from the frozen network's fine trajectories Euler on `network` ends, by candidate."""
+        p = self.params
+        x, ends = starts(context, p.noises, p.validation), _joined(context, "reference", "ends")
+        return {name: deviation(network, x, levels, ends.to(x)) for name, levels in candidates.items()}
+
+
+def optimised(costs: Tensor, grid: np.ndarray, steps: int, refine: bool) -> dict[str, np.ndarray]:
+    """Return levels [steps + 1] of least mean cost, of costs [K, M + 1, M + 1]: refined if asked for, and on the grid.
+
+    The norms are averaged, not what they are taken of.
+    """
+    mean = costs.mean(0).numpy()
+    on_grid = grid[cheapest(mean, steps)[-1]]
+    return {**({"refined": refined(mean, grid, on_grid)} if refine else {}), "on-grid": on_grid}
+
+
+def hand_made(steps: int, sigma_min: float, sigma_max: float) -> dict[str, np.ndarray]:
+    """Return the levels of every schedule that needs no preparation, but for those that the range does not fit."""
+    made = {}
+    for schedule in _HAND_MADE:
+        with suppress(ValueError):  # no VP process has such a range
+            made[schedule.name] = schedule().levels(steps, sigma_min, sigma_max)
+    return made
+
+
+@torch.no_grad()
+def deviation(network: Network, x: Tensor, levels: np.ndarray, ends: Tensor) -> float:
+    """Return the root mean square, over noises and pixels, of Euler's end on the levels less `ends` [K, c, h, w]."""
+    return float((end(network, DDIM(), x, levels) - ends).square().mean().sqrt())
+
+
+@torch.no_grad()
+def _squared_errors(context: PrepareContext, job: Job, grid: np.ndarray) -> Tensor:
+    """Return the mean over pixels of (D(y + s n; s) - y)^2 for the job's pairs at every level, float64 [n, M + 1]."""
+    images, noises = context.images(), range(job["first"], job["first"] + job["count"])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(context.seed))
+    clean = images[order[torch.tensor(noises) % len(images)]].to(weight_of(context.network).device, torch.float64)
+    unit = starts(context, job["first"], job["count"]) / context.sigma_max
+    errors = torch.empty(len(grid), job["count"], dtype=torch.float64)
+    for level in context.passes(len(grid)):
+        s = float(grid[level])
+        errors[level] = (denoised(context.network, clean + s * unit, s) - clean).square().flatten(1).mean(1)
+    return errors.T
+
+
+def _least(errors: Mapping[str, float]) -> str:
+    return min(errors, key=errors.__getitem__)
+
+
+def _blocks(kind: str, first: int, end_: int) -> list[Job]:
+    return [{"kind": kind, "first": k, "count": min(_BLOCK, end_ - k)} for k in range(first, end_, _BLOCK)]
+
+
+def _joined(context: PrepareContext, kind: str, name: str) -> Tensor:
+    """Return a tensor of all jobs of one kind, in the order of their noises."""
+    return torch.cat([artifact.tensors[name] for job, artifact in context.done if job["kind"] == kind])

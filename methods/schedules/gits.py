@@ -1,0 +1,137 @@
+"""Levels on a teacher's grid, the cheapest way down by dynamic programming: GITS (Chen et al. 2024, arXiv 2405.11326).
+
+Of the source (section 4 and the authors' code): teacher trajectories by iPNDM on 61 levels (rho = 7) from 256 noises;
+the cost of a step is that of one Euler jump from the teacher's state, against the teacher's state where it lands, in L1
+or L2, or as the growth of its deviation from the straight line between the trajectory's ends; each later step counts
+gamma = 1.15 times more. Ours: paths are followed by the choices that were made, not by comparing floats, and the noises
+are those of the preparation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.learned_levels import found, kept
+from methods.networks.base import NetworkParams
+from methods.pair_costs import cheapest
+from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
+from methods.parts import Params as BaseParams
+from methods.schedules.edm import EDM
+from methods.solvers.ipndm import IPNDM
+from methods.teacher import denoised, starts
+
+Metric = Literal["L1", "L2", "dev"]
+
+
+class GITS(Schedule):
+    """The path of exactly `steps` jumps and least discounted cost from the teacher's first level to its last.
+
+    `dev` sees only what bends a trajectory: where the data are one isotropic Gaussian every trajectory is straight, and
+    its costs are zero.
+    """
+
+    name = "gits"
+    summary = "the cheapest Euler jumps along a teacher's trajectories, GITS-like (Chen 2024)"
+    prepares = True
+    prepares_for = ("steps",)
+    jobs_for = ()
+    search_only = ("metric", "gamma", "teacher_steps", "noises", "batch")
+
+    class Params(BaseParams):
+        metric: Metric = "dev"
+        gamma: float = Field(1.15, gt=0)
+        """What a step counts relative to the one before."""
+        teacher_steps: int = Field(60, ge=1)
+        noises: int = Field(256, ge=1)
+        batch: int = Field(32, ge=1)
+        """Noises of one job."""
+
+    def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        most = self.params.teacher_steps
+        if steps > most:
+            return f"it chooses among the levels of {most} teacher_steps, too few for {steps} steps; raise them"
+        return None
+
+    def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
+        """Return the parts of the cost matrix that are missing, each from noises of its own."""
+        p = self.params
+        rest = {"teacher_steps": p.teacher_steps, "metric": p.metric}
+        jobs = [
+            {"first_noise": first, "n_noises": min(p.batch, p.noises - first), **rest}
+            for first in range(0, p.noises, p.batch)
+        ]
+        finished = [dict(d.job) for d in done]
+        return [job for job in jobs if job not in finished]
+
+    def do(self, context: PrepareContext, job: Job) -> Artifact:
+        """Return the costs of all jumps, summed over the job's noises."""
+        grid = teacher_grid(job["teacher_steps"], context)
+        x = starts(context, job["first_noise"], job["n_noises"])
+        states, slopes = teacher_trajectories(context, x, grid)
+        return Artifact({"costs": jump_costs(states, slopes, grid, job["metric"]).sum(0).cpu()})
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        """Choose the levels."""
+        grid, gamma = teacher_grid(self.params.teacher_steps, context), self.params.gamma
+        costs = torch.stack([d.artifact.tensors["costs"] for d in context.done]).sum(0).numpy() / self.params.noises
+        path = cheapest(costs, context.steps, gamma)[-1]
+        objective = float(costs[path[:-1], path[1:]] @ gamma ** np.arange(context.steps))
+        return kept(grid[path], objective=objective, indices=path.tolist())
+
+    def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
+        return found(self.name, artifact, steps, sigma_min, sigma_max)
+
+
+def teacher_grid(teacher_steps: int, context: PrepareContext) -> np.ndarray:
+    """Return the teacher's levels, float64 [teacher_steps + 1]."""
+    return EDM().levels(teacher_steps, context.sigma_min, context.sigma_max)
+
+
+@torch.no_grad()
+def teacher_trajectories(context: PrepareContext, x: Tensor, grid: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return iPNDM's states [M + 1, K, dim] and its noise estimates but at the last [M, K, dim], from x [K, ...]."""
+    solver, states, slopes = IPNDM(), [x], []
+    memory = solver.start()
+    for i in context.passes(len(grid) - 1):
+        x = solver.step(x, i, grid, partial(denoised, context.network), memory, _no_noise)
+        states.append(x)
+        slopes.append(memory[0])
+    return torch.stack(states).flatten(2), torch.stack(slopes).flatten(2)
+
+
+def jump_costs(states: Tensor, slopes: Tensor, grid: np.ndarray, metric: Metric) -> Tensor:
+    """Return what an Euler jump from any level a to any lower one b costs, float64 [K, M + 1, M + 1]; 0 for b <= a.
+
+    States [M + 1, K, dim], slopes [M, K, dim]. L1 and L2 are norms of the difference to the teacher's state at b, dev
+    is how much farther than that state the jump ends from the line through the first and the last state.
+    """
+    costs = states.new_zeros(states.shape[1], len(grid), len(grid))
+    sigma = torch.as_tensor(grid, device=states.device)
+    own = deviation(states, states)
+    for a, slope in enumerate(slopes):
+        jumped = states[a] + (sigma[a + 1 :] - sigma[a])[:, None, None] * slope
+        if metric == "dev":
+            cost = deviation(jumped, states) - own[a + 1 :]
+        else:
+            cost = (jumped - states[a + 1 :]).norm(p=1 if metric == "L1" else 2, dim=-1)
+        costs[:, a, a + 1 :] = cost.T
+    return costs
+
+
+def deviation(points: Tensor, states: Tensor) -> Tensor:
+    """Return how far points [n, K, dim] lie from the line through the first and the last of states [M + 1, K, dim]."""
+    line = states[-1] - states[0]
+    along = line / line.norm(dim=-1, keepdim=True)
+    rest = points - states[-1]
+    return (rest - (rest * along).sum(-1, keepdim=True) * along).norm(dim=-1)
+
+
+def _no_noise(step: int) -> Tensor:
+    raise AssertionError(f"iPNDM asked for noise at step {step}")

@@ -1,0 +1,174 @@
+"""Levels learnt through the sampler: LD3 (Tong et al. 2025, arXiv 2405.15506).
+
+Of the source (the authors' code): lambda = -log(sigma) by the running sum of a softmax, started even; the loss between
+the few-step student and a 20-step teacher from the same noise; a soft target, the student's noise moving inside a small
+ball; RMSprop on the logits with clipped gradients, 50 + 50 noises, 7 rounds, and the best on validation kept. Ours: L2
+in place of LPIPS; Heun on EDM's levels as the teacher; validation noises stay where they are, so that losses compare; a
+moved noise is accepted if its loss falls on the same levels. Left out: theta_2, which tells the network another level
+than the state's, as a schedule has one level for both; activations are all kept, without checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.grids import pinned
+from methods.learned_levels import found, kept
+from methods.parts import Artifact, PrepareContext, Schedule
+from methods.parts import Params as BaseParams
+from methods.schedules.edm import EDM
+from methods.solvers.heun import Heun
+from methods.teacher import end, starts
+from methods.unrolled import Unrollable, unrolled
+
+
+class LD3(Schedule):
+    """log s_i = log s_0 + cumsum(softmax(u))_i log(s_N / s_0), u learnt through `solver`; the trial may use another."""
+
+    name = "ld3"
+    summary = "levels learnt by gradients through the sampler, LD3-like (Tong 2025)"
+    prepares = True
+    prepares_for = ("steps",)
+
+    class Params(BaseParams):
+        solver: Unrollable = "ddim"
+        """The sampler through which levels are learnt, with its default parameters."""
+        teacher_steps: int = Field(20, ge=1)
+        train_noises: int = Field(50, ge=1)
+        validation_noises: int = Field(50, ge=1)
+        batch: int = Field(2, ge=1)
+        rounds: int = Field(7, ge=1)
+        """Passes over the training noises; each begins with the best levels so far."""
+        lr: float = Field(5e-3, gt=0)
+        momentum: float = Field(0.9, ge=0, lt=1)
+        patience: int = Field(5, ge=1)
+        """Steps without a better validation loss until the best levels come back and the rate decays."""
+        decay: float = Field(0.8, gt=0, le=1)
+        radius: float = Field(1e-3, ge=0)
+        """The ball of the soft target has this radius times values of an image / steps^2; 0: the target is hard."""
+        noise_rate: float = Field(12.0, gt=0)
+        """A noise moves against its gradient by this rate / steps."""
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        """Learn the levels."""
+        p = self.params
+        teacher = EDM().levels(p.teacher_steps, context.sigma_min, context.sigma_max)
+        x = starts(context, 0, p.train_noises + p.validation_noises)
+        with torch.no_grad():
+            pairs = _Pairs(x, end(context.network, Heun(), x, teacher))
+        learner = _Learner(context, p, pairs.rows(slice(p.train_noises)), pairs.rows(slice(p.train_noises, None)))
+        learner.learn()
+        return kept(
+            learner.best_levels(),
+            objective=learner.losses[learner.best_at],
+            objective_at_start=learner.losses[0],
+            validation_losses=learner.losses,
+        )
+
+    def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
+        return found(self.name, artifact, steps, sigma_min, sigma_max)
+
+
+def levels_of(logits: Tensor, sigma_min: float, sigma_max: float) -> Tensor:
+    """Return levels float64 [steps + 1] of logits [steps], strictly decreasing between ends that are exact."""
+    ends = logits.new_tensor([sigma_max, sigma_min])
+    top, bottom = ends.log()
+    inner = (top + logits.softmax(0).cumsum(0)[:-1] * (bottom - top)).exp()
+    return torch.cat([ends[:1], inner, ends[1:]])
+
+
+def within(moved: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Return states [K, ...] drawn back to the surface of the ball around each one's centre where they lie outside."""
+    shift = (moved - centre).flatten(1)
+    length = shift.norm(dim=1, keepdim=True)
+    return centre + (shift * (radius / length.clamp(min=radius))).view_as(moved)
+
+
+@dataclass
+class _Pairs:
+    """States at sigma_max and where the teacher ends from them, both [K, ...]."""
+
+    x: Tensor
+    target: Tensor
+
+    def rows(self, which: Any) -> _Pairs:
+        return _Pairs(self.x[which], self.target[which])
+
+
+class _Learner:
+    """The logits, what they have reached, and the step that improves them."""
+
+    def __init__(self, context: PrepareContext, params: Any, train: _Pairs, validation: _Pairs) -> None:
+        self._context, self._params, self._train, self._validation = context, params, train, validation
+        self._logits = torch.zeros(context.steps, dtype=torch.float64, device=train.x.device, requires_grad=True)
+        self._optimizer = torch.optim.RMSprop([self._logits], lr=params.lr, momentum=params.momentum)
+        self._centres = train.x.clone()
+        self._radius = params.radius * train.x[0].numel() / context.steps**2 * context.sigma_max
+        self._best, self._worse = self._logits.detach().clone(), 0
+        self.losses: list[float] = []  # on validation, the start's first
+        self.best_at = 0
+
+    def learn(self) -> None:
+        """Go through the training noises as often as there are rounds."""
+        p, generator = self._params, torch.Generator().manual_seed(self._context.seed)
+        self._validate()
+        if self._context.steps == 1:
+            return
+        batches = -(-len(self._train.x) // p.batch)
+        for step in self._context.passes(p.rounds * batches):
+            if step % batches == 0:
+                order = torch.randperm(len(self._train.x), generator=generator)
+                self._back_to_the_best()
+            self._step(order[step % batches * p.batch :][: p.batch])
+            self._validate()
+            if self._worse >= p.patience:
+                self._back_to_the_best()
+                for group in self._optimizer.param_groups:
+                    group["lr"] *= p.decay
+            self._context.progress(step + 1, p.rounds * batches, f"loss {self.losses[-1]:.3g}")
+
+    def best_levels(self) -> np.ndarray:
+        """Return the levels of least validation loss, float64 [steps + 1]."""
+        low, high = self._context.sigma_min, self._context.sigma_max
+        return pinned(levels_of(self._best, low, high).cpu().numpy(), low, high)
+
+    def _step(self, rows: Tensor) -> None:
+        """Move the logits by one gradient, and the noises of the batch towards what the student reaches better."""
+        pairs = self._train.rows(rows)
+        x = pairs.x.clone().requires_grad_()
+        losses = self._loss(x, pairs.target)
+        gradient, self._logits.grad = torch.autograd.grad(losses.mean(), (x, self._logits))
+        if self._radius > 0:
+            # x is sigma_max times the unit noise that the source moves
+            rate = self._params.noise_rate / self._context.steps * self._context.sigma_max**2
+            moved = within(pairs.x - rate * gradient, self._centres[rows], self._radius)
+            with torch.no_grad():
+                better = self._loss(moved, pairs.target) < losses
+            self._train.x[rows[better.cpu()]] = moved[better]
+        torch.nn.utils.clip_grad_norm_([self._logits], 1.0)
+        self._optimizer.step()
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        loss = float(self._loss(self._validation.x, self._validation.target).mean())
+        self._worse += 1
+        if not self.losses or loss < self.losses[self.best_at]:
+            self._best, self._worse, self.best_at = self._logits.detach().clone(), 0, len(self.losses)
+        self.losses.append(loss)
+
+    @torch.no_grad()
+    def _back_to_the_best(self) -> None:
+        self._logits.copy_(self._best)
+        self._worse = 0
+
+    def _loss(self, x: Tensor, target: Tensor) -> Tensor:
+        """Return each pair's mean square distance [K] between where the student ends and the teacher did."""
+        levels = levels_of(self._logits, self._context.sigma_min, self._context.sigma_max)
+        reached = unrolled(self._params.solver, self._context.network, x, levels)
+        return (reached - target).square().flatten(1).mean(1)
