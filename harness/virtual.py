@@ -1,17 +1,20 @@
 """Virtual time of a parallel trial: its executor's model, replayed with calls and hops that are measured here.
 
 A call's seconds are those of a serial loop, over its evaluations: on the first rank alone, or "crowded", on all ranks
-at once, since devices of one machine share its memory and caches. Where a replay is on more devices than one, it takes
-the crowded calls. What comes out is a model's time: it is labelled virtual, stands beside measured times and never
-ranks.
+at once, since devices of one machine share its memory and caches; then the slowest rank's count, as the others wait
+for it. Where a replay is on more devices than one, it takes the crowded calls. What comes out is a model's time: it
+is labelled virtual, stands beside measured times and never ranks.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
+
+import torch
 
 from harness.device import clocked
 from harness.group import Group
@@ -19,7 +22,7 @@ from harness.sampling import Sampler, Work
 
 LOOP, BOUNCE = 1, 2
 """Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""
-_LOOPS = 5
+_LOOPS = 7
 _STEPS = 16
 """Most steps of a loop over more than one image; a call's time hardly depends on the noise level."""
 _ROUND_TRIPS = 50
@@ -31,14 +34,18 @@ class Calls:
     def __init__(self, serial: Sampler, group: Group) -> None:
         self._serial = serial
         self._group = group
-        self._seconds: dict[tuple[int, bool], float] = {}
+        self._loops: dict[tuple[int, bool], list[float]] = defaultdict(list)
 
     def seconds(self, rows: int, crowded: bool) -> float:
-        """Return the median seconds of one call with so many rows; a first loop warms up."""
-        if (rows, crowded) not in self._seconds:
-            loops = [self._measured(range(first, first + rows), crowded) for first in range(_LOOPS + 1)]
-            self._seconds[rows, crowded] = median(loops[1:])
-        return self._seconds[rows, crowded]
+        """Return the median seconds of one call with so many rows; the first loop warmed up."""
+        while len(self._loops[rows, crowded]) <= _LOOPS:
+            self.loop(rows, crowded)
+        return median(self._loops[rows, crowded][1:])
+
+    def loop(self, rows: int, crowded: bool) -> None:
+        """Measure one loop; those that are made between the timed calls see the machine as these do."""
+        loops = self._loops[rows, crowded]
+        loops.append(self._measured(range(len(loops), len(loops) + rows), crowded))
 
     def hop_seconds(self) -> float:
         """Return the median seconds of one state of one image from a rank to another, by round trips."""
@@ -48,8 +55,7 @@ class Calls:
     def join(self, word: int, indices: range) -> None:
         """Do, on any rank but the first, what the first has announced."""
         if word == LOOP:
-            self._loop(indices)
-            self._meet()
+            self._slowest(self._loop(indices))
         else:
             self._bounce(len(indices))
 
@@ -57,9 +63,7 @@ class Calls:
         if not crowded:
             return self._loop(indices)
         self._group.announce(LOOP, indices.start, len(indices))
-        seconds = self._loop(indices)
-        self._meet()
-        return seconds
+        return self._slowest(self._loop(indices))
 
     def _loop(self, indices: range) -> float:
         """Return seconds per call of one serial loop; over several images it takes a few steps only."""
@@ -84,6 +88,16 @@ class Calls:
         seconds = [clocked(there_and_back, state.device)[1].seconds for _ in range(trips)]
         self._meet()
         return seconds
+
+    def _slowest(self, seconds: float) -> float:
+        """Return the most that a rank took, once all have ended."""
+        peers = self._group.peers
+        if peers is None:
+            return seconds
+        mine = torch.tensor([seconds], dtype=torch.float64, device=self._serial.device)
+        told = [float(peers.share(mine, rank)) for rank in range(peers.size)]
+        self._meet()
+        return max(told)
 
     def _meet(self) -> None:
         """Wait for all ranks, so that the next loops begin together."""

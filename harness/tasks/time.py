@@ -64,7 +64,8 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         rng=random.Random(spec["order_seed"]),
     )
     block.warm_up()
-    yield from block.rounds()
+    modelled = calls is not None and group.size > 1 and trial.executor.device_counts(trial.sigmas)
+    yield from block.rounds(calls if modelled else None)
     memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
     energy = block.energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if calls is None else block.virtual(calls)
@@ -130,12 +131,14 @@ class _Block:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
         return enough and (steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
-    def rounds(self) -> Iterator[Event]:
-        """Run rounds until the tier has its count and its seconds."""
+    def rounds(self, crowd: Calls | None) -> Iterator[Event]:
+        """Run rounds until the tier has its count and its seconds; with a crowd, all ranks also loop in each."""
         began, done = time.perf_counter(), 0
         while done < self.tier.rounds or time.perf_counter() - began < self.tier.seconds:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
                 self._repeat(role, kind, done)
+            if crowd is not None:
+                crowd.loop(rows=1, crowded=True)
             done += 1
             yield Progress(done, max(self.tier.rounds, done), "rounds")
 

@@ -92,6 +92,7 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
             taken = one(which, number)
             if number:  # the first round warms up
                 seconds[id(which)].append(taken)
+        calls.loop(rows=1, crowded=True)
     measured, plain = median(seconds[id(trial)]), median(seconds[id(serial)])
     speedup = median(b / a for a, b in zip(seconds[id(trial)], seconds[id(serial)], strict=True))
     rows = virtual_rows(trial, calls, [1], plain, steps, measured)
