@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.data.pixels import to_uint8
 from harness.seeds import ImageNoise
-from methods.parts import BuiltDenoiser, Executor, Peers, Solver, Trace, Units
+from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that leave weights in float32 and run the network under autocast."""
@@ -155,16 +155,23 @@ class Sampler:
         A list `iterates` is filled with what an iterative executor had for them after each refinement.
         """
         x = self.start(indices) if start is None else start
-
-        def step_noise(step: int) -> Tensor:
-            return self.noise.of_step(indices, step).to(self.device, self.state)
-
+        noise = self._step_noise(indices)
         work = Work() if work is None else work
         trace = Trace(peers=self.peers, iterates=iterates)
         evaluate = Evaluator(self.denoiser, work, self.precision)
-        states = self.executor.run(evaluate, self.solver, self.sigmas, x, step_noise, trace)
+        states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
         work.traced.add(trace)
         return states
+
+    @torch.inference_mode()
+    def rehearse(self, index: int, rows: int, calls: int, work: Work) -> None:
+        """Call the network as the executor does, about `calls` times with so many states of one image each."""
+        evaluate = Evaluator(self.denoiser, work, self.precision)
+        noise = self._step_noise([index])
+        self.executor.rehearse(evaluate, self.solver, self.sigmas, self.start([index]), rows, calls, noise)
+
+    def _step_noise(self, indices: Sequence[int]) -> StepNoise:
+        return lambda step: self.noise.of_step(indices, step).to(self.device, self.state)
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Return finished uint8 images [len(indices), channels, height, width] on the CPU: noise in, picture out."""

@@ -1,16 +1,15 @@
 """Virtual time of a parallel trial: its executor's model, replayed with calls and hops that are measured here.
 
-A call's seconds are those of a serial loop, over its evaluations: on the first rank alone, or "crowded", on all ranks
-at once, since devices of one machine share its memory and caches; then the slowest rank's count, as the others wait
-for it. Where a replay is on more devices than one, it takes the crowded calls. What comes out is a model's time: it
-is labelled virtual, stands beside measured times and never ranks.
+A call's seconds are those of a loop of calls made as the executor makes them: on the first rank alone, or "crowded",
+on all ranks at once, since devices of one machine share its memory and caches; then the slowest rank's count, as the
+others wait for it. Where a replay is on more devices than one, it takes the crowded calls. What comes out is a
+model's time: it is labelled virtual, stands beside measured times and never ranks.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
@@ -23,16 +22,16 @@ from harness.sampling import Sampler, Work
 LOOP, BOUNCE = 1, 2
 """Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""
 _LOOPS = 7
-_STEPS = 16
-"""Most steps of a loop over more than one image; a call's time hardly depends on the noise level."""
+_CALLS = 16
+"""Of the network, in a loop."""
 _ROUND_TRIPS = 50
 
 
 class Calls:
     """Seconds of one call of the network and of one hop. Every rank has one; the first measures, the others join."""
 
-    def __init__(self, serial: Sampler, group: Group) -> None:
-        self._serial = serial
+    def __init__(self, trial: Sampler, group: Group) -> None:
+        self._trial = trial
         self._group = group
         self._loops: dict[tuple[int, bool], list[float]] = defaultdict(list)
 
@@ -66,16 +65,14 @@ class Calls:
         return self._slowest(self._loop(indices))
 
     def _loop(self, indices: range) -> float:
-        """Return seconds per call of one serial loop; over several images it takes a few steps only."""
-        steps = len(self._serial.sigmas) - 1 if len(indices) == 1 else _STEPS
-        sampler = replace(self._serial, sigmas=self._serial.sigmas[: steps + 1])
-        work, start = Work(), sampler.start(indices)
-        _, reading = clocked(lambda: sampler.run(indices, work, start), sampler.device)
-        return reading.seconds * len(indices) / sum(work.evaluations.values())
+        """Return seconds per call of one loop, with as many rows as there are indices."""
+        work, rows = Work(), len(indices)
+        _, reading = clocked(lambda: self._trial.rehearse(indices.start, rows, _CALLS, work), self._trial.device)
+        return reading.seconds * rows / sum(work.evaluations.values())
 
     def _bounce(self, trips: int) -> list[float]:
         """Return the seconds of every round trip between the first two ranks."""
-        peers, state = self._group.peers, self._serial.start([0])
+        peers, state = self._group.peers, self._trial.start([0])
         assert peers is not None
 
         def there_and_back() -> None:
@@ -94,7 +91,7 @@ class Calls:
         peers = self._group.peers
         if peers is None:
             return seconds
-        mine = torch.tensor([seconds], dtype=torch.float64, device=self._serial.device)
+        mine = torch.tensor([seconds], dtype=torch.float64, device=self._trial.device)
         told = [float(peers.share(mine, rank)) for rank in range(peers.size)]
         self._meet()
         return max(told)
@@ -102,26 +99,24 @@ class Calls:
     def _meet(self) -> None:
         """Wait for all ranks, so that the next loops begin together."""
         if self._group.peers is not None:
-            self._group.peers.settle(self._serial.start([0]))
+            self._group.peers.settle(self._trial.start([0]))
 
 
 def virtual_rows(
-    trial: Sampler, calls: Calls, iterations: Sequence[int], serial_seconds: float, nfe: float, measured: float
+    trial: Sampler, calls: Calls, iterations: Sequence[int], serial_seconds: float, measured: float
 ) -> list[dict[str, Any]]:
     """Return the rows of the table `virtual`, one per number of devices; none where the executor has no model.
 
-    `iterations` are the refinements of every timed image, `serial_seconds` the median serial latency of `nfe`
-    evaluations, `measured` the median latency of the trial. Without a hop that was measured, on one device, only one
-    device is replayed.
+    `iterations` are the refinements of every timed image, `serial_seconds` the median latency of the serial twin,
+    `measured` that of the trial. Without a hop that was measured, on one device, only one device is replayed.
     """
     executor, sigmas = trial.executor, trial.sigmas
     own = executor.device_group()
     counts = [n for n in executor.device_counts(sigmas) if own > 1 or n == 1] if iterations else []
-    alone = serial_seconds / nfe
     hop = calls.hop_seconds() if counts and own > 1 else None
 
     def call(rows: int, devices: int) -> float:
-        return alone if (rows, devices) == (1, 1) else calls.seconds(rows, devices > 1)
+        return calls.seconds(rows, devices > 1)
 
     def latency(refinements: int, devices: int) -> float:
         return executor.replayed(
@@ -136,7 +131,7 @@ def virtual_rows(
                 "devices": devices,
                 "is_real": devices == own,
                 "iterations": fmean(iterations),
-                "call_seconds": alone,
+                "call_seconds": calls.seconds(1, False),
                 "crowded_call_seconds": calls.seconds(1, True) if own > 1 else None,
                 "hop_seconds": hop,
                 "serial_seconds": serial_seconds,

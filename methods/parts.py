@@ -262,6 +262,22 @@ class Executor(Method):
         """Return the numbers of devices to replay, ascending, its own among them; none if it has no model of time."""
         return ()
 
+    def rehearse(
+        self,
+        evaluate: Evaluate,
+        solver: Solver,
+        sigmas: np.ndarray,
+        x: Tensor,
+        rows: int,
+        calls: int,
+        noise: StepNoise,
+    ) -> None:
+        """Call the network about `calls` times as `run` does, each time with so many states, for a model of time.
+
+        x is one image's state [1, channels, height, width]; what comes out is of no use.
+        """
+        raise NotImplementedError(f'executor "{self.name}" has no model of time')
+
     def replayed(
         self,
         solver: Solver,

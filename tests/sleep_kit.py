@@ -23,7 +23,7 @@ from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
 EXECUTORS: Mapping[str, type[Executor]] = {found.name: found for found in (Serial, SRDS, ParaDiGMS)}
-ROUNDS = 5
+ROUNDS = 6
 TIERS["brief"] = Tier(ROUNDS, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1)
 ROW_SECONDS, CALL_SECONDS = 0.005, 0.012
 

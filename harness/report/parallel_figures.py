@@ -29,7 +29,7 @@ def overlapping(one: ResourceClass, analysis: Analysis) -> DataFrame:
     """Return the rows of parallel executors on any number of devices; none where an earlier class has shown them."""
     alike = [other for other in analysis.classes if all(_same(other.key[n], one.key[n]) for n in COMPARABLE)]
     if alike[0] is not one:
-        return one.rows.iloc[:0]
+        return one.rows.iloc[:0].assign(series="")
     rows = DataFrame([row for other in alike for _, row in other.rows.iterrows()])
     rows = rows[rows["executor"] != "serial"]
     several = rows["network"].nunique() > 1

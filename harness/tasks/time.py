@@ -44,7 +44,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     group = Group(spec["group"], worker.device, spec["deadline_seconds"])
     trial = worker.sampler(spec["sampler"], inputs, peers=group.peers)
     twin = {"serial": worker.sampler(_serially(spec["sampler"]), inputs)} if trial.executor.parallel else {}
-    calls = Calls(twin["serial"], group) if twin else None
+    calls = Calls(trial, group) if twin else None
     if not group.leads:
         for word, indices in group.followed():
             if word == _IMAGES:
@@ -64,7 +64,7 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         rng=random.Random(spec["order_seed"]),
     )
     block.warm_up()
-    modelled = calls is not None and group.size > 1 and trial.executor.device_counts(trial.sigmas)
+    modelled = bool(trial.executor.device_counts(trial.sigmas))
     yield from block.rounds(calls if modelled else None)
     memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
     energy = block.energy() if group.size == 1 else None  # the meter knows this device only
@@ -131,14 +131,14 @@ class _Block:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
         return enough and (steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
-    def rounds(self, crowd: Calls | None) -> Iterator[Event]:
-        """Run rounds until the tier has its count and its seconds; with a crowd, all ranks also loop in each."""
+    def rounds(self, calls: Calls | None) -> Iterator[Event]:
+        """Run rounds until the tier has its count and its seconds; a modelled executor's hold a loop of calls."""
         began, done = time.perf_counter(), 0
         while done < self.tier.rounds or time.perf_counter() - began < self.tier.seconds:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
                 self._repeat(role, kind, done)
-            if crowd is not None:
-                crowd.loop(rows=1, crowded=True)
+            if calls is not None:
+                calls.loop(rows=1, crowded=self.group.size > 1)
             done += 1
             yield Progress(done, max(self.tier.rounds, done), "rounds")
 
@@ -168,9 +168,8 @@ class _Block:
     def virtual(self, calls: Calls) -> list[dict[str, Any]]:
         """Return the trial's virtual times, replayed with the refinements of the images that were timed."""
         iterations = [k for work in self.works["trial", "latency"] for k in work.traced.iterations]
-        nfe = sum(self.works["serial", "latency"][0].evaluations.values())
         return virtual_rows(
-            self.samplers["trial"], calls, iterations, self._median("serial"), nfe, measured=self._median("trial")
+            self.samplers["trial"], calls, iterations, self._median("serial"), measured=self._median("trial")
         )
 
     def _median(self, role: str) -> float:

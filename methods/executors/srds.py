@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.lockstep import work
+from methods.lockstep import Member, advance, work
 from methods.networks.base import NetworkParams
 from methods.parareal import Cut, cut, default_blocks, owner
 from methods.parts import Evaluate, Executor, Method, Solver, StepNoise, Trace
@@ -116,6 +116,21 @@ class SRDS(Executor):
     def device_counts(self, sigmas: np.ndarray) -> tuple[int, ...]:
         blocks = cut(len(sigmas) - 1, self.params.blocks).blocks
         return tuple(sorted(n for n in {self.params.devices, blocks, *_REPLAYED} if n <= blocks))
+
+    def rehearse(
+        self,
+        evaluate: Evaluate,
+        solver: Solver,
+        sigmas: np.ndarray,
+        x: Tensor,
+        rows: int,
+        calls: int,
+        noise: StepNoise,
+    ) -> None:
+        steps = len(sigmas) - 1
+        for call in range(calls):
+            levels = [(call + steps * row // rows) % steps for row in range(rows)]
+            advance(evaluate, solver, sigmas, [Member(x, level, solver.start()) for level in levels], noise)
 
     def replayed(
         self,

@@ -64,7 +64,7 @@ def take_part(rank: int, port: int, steps: int, options: Any) -> None:
     network = small_unet(options.channels)
     trial = sampler(network, steps, SRDS(form=options.form, devices=2, most=1), group.peers)
     serial = sampler(network, steps, Serial())
-    calls = Calls(serial, group)
+    calls = Calls(trial, group)
     if not group.leads:
         for word, indices in group.followed():
             if word == IMAGES:
@@ -95,7 +95,7 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
         calls.loop(rows=1, crowded=True)
     measured, plain = median(seconds[id(trial)]), median(seconds[id(serial)])
     speedup = median(b / a for a, b in zip(seconds[id(trial)], seconds[id(serial)], strict=True))
-    rows = virtual_rows(trial, calls, [1], plain, steps, measured)
+    rows = virtual_rows(trial, calls, [1], plain, measured)
     row = next(row for row in rows if row["is_real"])
     call, hop, virtual = row["call_seconds"], row["hop_seconds"], row["virtual_latency_seconds"]
     grid = cut(steps)

@@ -68,6 +68,14 @@ def test_rows_on_any_number_of_devices_are_shown_once_and_serial_ones_not() -> N
     assert sorted(found) == [[], ["other"], ["srds", "srds-2"]]
 
 
+def test_a_later_class_has_no_figures_of_its_own() -> None:
+    analysis = derive({"trials": DataFrame([srds("a"), srds("b", devices=2)])})
+    later = overlapping(analysis.classes[1], analysis)
+    assert error_by_refinement(later, analysis.refinements) is None
+    assert iterations_by_tolerance(later) is None
+    assert speedup_by_devices(later, analysis.virtual) is None
+
+
 def test_networks_are_named_where_there_are_several() -> None:
     assert set(shown(srds("a"), srds("b"))["series"]) == {"a", "b"}
     assert set(shown(srds("a"), srds("b", network="uvit"))["series"]) == {"a @ unet-small", "b @ uvit"}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from sleep_kit import CALL_SECONDS, ROUNDS, ROW_SECONDS, free_ports, rank_process, sampler, timed
 
 from harness.virtual import virtual_rows
@@ -96,7 +97,7 @@ def test_devices_that_are_not_there_are_replayed_from_what_two_measured(form: st
         assert row["call_seconds"] == pytest.approx(one, rel=0.3)
         assert row["crowded_call_seconds"] == pytest.approx(row["call_seconds"], rel=0.2)  # sleepers share nothing
         assert 0 < row["hop_seconds"] < one
-        assert row["serial_seconds"] == pytest.approx(9 * row["call_seconds"])
+        assert row["serial_seconds"] == pytest.approx(9 * row["call_seconds"], rel=0.3)
         if form != "batched":
             call = row["call_seconds"] if row["devices"] == 1 else row["crowded_call_seconds"]
             modelled = replay(cut(9), 1, row["devices"], lambda _, call=call: call, row["hop_seconds"], form)
@@ -125,6 +126,24 @@ def test_an_executor_without_a_model_of_its_time_has_no_virtual_rows() -> None:
         ParaDiGMS().replayed(DDIM(), EDM().levels(9, 0.02, 20.0), 1, 1, lambda rows: 1.0, 0.0)
 
 
+@pytest.mark.parametrize(("solver", "calls"), [(DDIM(), 5), (Heun(), 10)])
+def test_a_rehearsal_makes_calls_of_so_many_states_at_steps_of_the_grid(solver: Any, calls: int) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def evaluate(x: torch.Tensor, sigma: Any, step: Any) -> torch.Tensor:
+        seen.append((len(x), [step] if isinstance(step, int) else step.tolist()))
+        return x
+
+    sigmas, x = EDM().levels(16, 0.02, 20.0), torch.ones(1, 1, 4, 4)
+    SRDS().rehearse(evaluate, solver, sigmas, x, 3, 5, lambda step: x)
+    assert len(seen) == calls
+    assert {rows for rows, _ in seen} == {3}
+    assert seen[0][1] == [0, 5, 10]
+    seen.clear()
+    SRDS().rehearse(evaluate, solver, sigmas, x, 1, 5, lambda step: x)
+    assert [steps for _, steps in seen][:: calls // 5] == [[0], [1], [2], [3], [4]]
+
+
 class Measured:
     """Calls and hops as if they had been measured."""
 
@@ -144,14 +163,14 @@ def rows_of(iterations: list[int], **params: Any) -> tuple[list[dict[str, Any]],
     executor, calls = SRDS(**params), Measured()
     trial: Any = SimpleNamespace(executor=executor, solver=DDIM(), sigmas=EDM().levels(16, 0.02, 20.0))
     calls_: Any = calls
-    return virtual_rows(trial, calls_, iterations, serial_seconds=24.0, nfe=16.0, measured=30.0), calls
+    return virtual_rows(trial, calls_, iterations, serial_seconds=24.0, measured=30.0), calls
 
 
 def test_a_row_is_the_median_over_the_timed_images_of_their_own_refinements() -> None:
     rows, _ = rows_of([1, 1, 4, 2, 2], form="vanilla")
     (row,) = rows
-    assert row["virtual_latency_seconds"] == 1.5 * cut(16).total(2)
-    assert (row["iterations"], row["measured_latency_seconds"], row["call_seconds"]) == (2.0, 30.0, 1.5)
+    assert row["virtual_latency_seconds"] == pytest.approx(1.1 * cut(16).total(2))
+    assert (row["iterations"], row["measured_latency_seconds"], row["call_seconds"]) == (2.0, 30.0, 1.1)
     assert rows_of([], form="vanilla")[0] == []
 
 
@@ -160,20 +179,20 @@ def test_one_device_takes_lone_calls_and_several_take_crowded_ones_and_hops() ->
     found = {row["devices"]: row["virtual_latency_seconds"] for row in rows}
     crowded = 2.2
     assert found == {
-        1: 1.5 * cut(16).total(1),
+        1: pytest.approx(1.1 * cut(16).total(1)),
         2: pytest.approx(crowded * (4 + 2 * 3 + 3) + 2 * 0.25),
         4: pytest.approx(crowded * (4 + 3 + 3) + 2 * 0.25),
     }
-    assert calls.asked == {(1, True)}
+    assert calls.asked == {(1, False), (1, True)}
     assert {(row["call_seconds"], row["crowded_call_seconds"], row["hop_seconds"]) for row in rows} == {
-        (1.5, 2.2, 0.25)
+        (1.1, 2.2, 0.25)
     }
 
 
 def test_only_those_shapes_are_measured_that_the_replay_asks_for() -> None:
     rows, calls = rows_of([2], form="batched", devices=2)
-    assert calls.asked == {(4, False), (3, False), (1, True), (2, True)}
-    alone = 4 * 1.5 + 3 * 1.4 + 3 * 1.5 + 3 * 1.3 + 2 * 1.5
+    assert calls.asked == {(4, False), (3, False), (1, False), (1, True), (2, True)}
+    alone = 4 * 1.1 + 3 * 1.4 + 3 * 1.1 + 3 * 1.3 + 2 * 1.1
     assert rows[0]["virtual_latency_seconds"] == pytest.approx(alone)
 
 
