@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,14 +13,15 @@ from harness.data.pixels import load_split
 from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts
-from harness.network_cards import NetworkCard, load_network_card, network_params
+from harness.network_cards import NetworkCard, load_network_card
+from harness.plan_checks import controlled_trial, is_of, matches, refuse, repeated
 from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
-from harness.suite import Expectation, Part, Suite, TrialEntry
+from harness.suite import Part, Suite, TrialEntry
 from harness.taskbook import TaskBook
 from harness.tasks import Task
 from harness.trial import Trial
-from methods.parts import PARTS, Method
+from methods.parts import PARTS
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class _Planner:
     def plan(self, only: str | None) -> Plan:
         trials = [t for entry in self.suite.trials for t in self._expand(entry)]
         if len({t.images_id() + t.method for t in trials}) < len(trials):
-            raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {_repeated(trials)}; remove one of them')
+            raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {repeated(trials)}; remove one of them')
         self._check_names(trials)
         clocks = self._clocks(trials)
         ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}
-        controlled = {id(t): _controlled(t, trials) for t in trials}
+        controlled = {id(t): controlled_trial(t, trials) for t in trials}
         curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
-        chosen = [t for t in trials if only is None or _matches(t, only)]
+        chosen = [t for t in trials if only is None or matches(t, only)]
         if not chosen:
             names = ", ".join(sorted({t.method for t in trials}))
             raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials; methods here: {names}')
@@ -109,7 +109,7 @@ class _Planner:
     def _trial(self, dataset: str, network: str, parts: list[Part], n: int, seed_set: int, entry: TrialEntry) -> Trial:
         card, net = self._dataset(dataset), self._network(network)
         made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
-        _refuse(made, net, n)
+        refuse(made, net, n)
         train = self.book.train(card, net)
         trial = Trial(
             dataset=card,
@@ -167,7 +167,7 @@ class _Planner:
             if expected.column not in known:
                 hint = did_you_mean(expected.column, known)
                 raise UsageError(f'expect.{number}: "{expected.column}" is no column of numbers{hint}')
-            if not any(_is_of(expected, trial) for trial in trials):
+            if not any(is_of(expected, trial) for trial in trials):
                 names = {f"{t.dataset.name} {t.method} {t.steps}" for t in trials}
                 wanted = f"{expected.dataset} {expected.method} {expected.steps}"
                 raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
@@ -211,7 +211,7 @@ class _Planner:
                 "band": self.suite.baseline.fid_band,
                 **({"control_of": trial.control_of} if trial.control_of else {}),
                 **({"fine": fine.id} if fine else {}),
-                "expect": [e.model_dump(mode="json") for e in self.suite.expect if _is_of(e, trial)],
+                "expect": [e.model_dump(mode="json") for e in self.suite.expect if is_of(e, trial)],
             }
         )
 
@@ -248,53 +248,6 @@ def trial_evaluations(trial: Trial) -> int:
 
 def _cell(trial: Trial) -> tuple[str, int]:
     return trial.dataset.name, trial.seed_set
-
-
-def _controlled(control: Trial, trials: list[Trial]) -> Trial | None:
-    """Return the trial that a control belongs to; raise UsageError if there is none."""
-    if control.control_of is None:
-        return None
-    method, at, network = control.control_of.partition(" @ ")
-    place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
-    beside = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
-    for trial in beside:
-        if trial.method == method:
-            return trial
-    raise UsageError(
-        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, '
-        f"{'that' if at else 'the same'} network and the same steps{did_you_mean(method, {t.method for t in beside})}"
-    )
-
-
-def _is_of(expected: Expectation, trial: Trial) -> bool:
-    return (expected.dataset, expected.method, expected.steps) == (trial.dataset.name, trial.method, trial.steps)
-
-
-def _matches(trial: Trial, pattern: str) -> bool:
-    names = (trial.method, f"{trial.method}-{trial.steps}", *(m.name for m in trial.parts.values()), trial.network.name)
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
-
-
-def _refuse(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
-    """Raise UsageError with the reason if the parts cannot stand together or on this network."""
-    size = network_params(net)
-    for method in parts.values():
-        if "*" not in method.families and net.family not in method.families:
-            fits = ", ".join(method.families)
-            raise UsageError(f'{method.part} "{method.name}" fits networks of family {fits}, not "{net.family}"')
-        reason = method.refusal(parts, steps, size)
-        if reason:
-            raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
-
-
-def _repeated(trials: list[Trial]) -> str:
-    seen: set[str] = set()
-    for trial in trials:
-        key = trial.images_id() + trial.method
-        if key in seen:
-            return trial.short
-        seen.add(key)
-    return ""
 
 
 def _as_part(item: str | Part) -> Part:

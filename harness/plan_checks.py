@@ -1,0 +1,58 @@
+"""Checks of a plan: what cannot stand together, what is listed twice, and which trial another one belongs to."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from harness.errors import UsageError, did_you_mean
+from harness.network_cards import NetworkCard, network_params
+from harness.suite import Expectation
+from harness.trial import Trial
+from methods.parts import Method
+
+
+def controlled_trial(control: Trial, trials: list[Trial]) -> Trial | None:
+    """Return the trial that a control belongs to; raise UsageError if there is none."""
+    if control.control_of is None:
+        return None
+    method, at, network = control.control_of.partition(" @ ")
+    place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
+    beside = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
+    for trial in beside:
+        if trial.method == method:
+            return trial
+    raise UsageError(
+        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, '
+        f"{'that' if at else 'the same'} network and the same steps{did_you_mean(method, {t.method for t in beside})}"
+    )
+
+
+def is_of(expected: Expectation, trial: Trial) -> bool:
+    return (expected.dataset, expected.method, expected.steps) == (trial.dataset.name, trial.method, trial.steps)
+
+
+def matches(trial: Trial, pattern: str) -> bool:
+    names = (trial.method, f"{trial.method}-{trial.steps}", *(m.name for m in trial.parts.values()), trial.network.name)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+
+def refuse(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
+    """Raise UsageError with the reason if the parts cannot stand together or on this network."""
+    size = network_params(net)
+    for method in parts.values():
+        if "*" not in method.families and net.family not in method.families:
+            fits = ", ".join(method.families)
+            raise UsageError(f'{method.part} "{method.name}" fits networks of family {fits}, not "{net.family}"')
+        reason = method.refusal(parts, steps, size)
+        if reason:
+            raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
+
+
+def repeated(trials: list[Trial]) -> str:
+    seen: set[str] = set()
+    for trial in trials:
+        key = trial.images_id() + trial.method
+        if key in seen:
+            return trial.short
+        seen.add(key)
+    return ""
