@@ -145,7 +145,7 @@ def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
 
 
 @pytest.mark.parametrize("betas", BETAS)
-@pytest.mark.parametrize("name", ["ddim@unet-8-5", "ddim-40", "heun-10", "ddim@logsnr", "ddsm-w20-srds"])
+@pytest.mark.parametrize("name", ["ddim@unet-8-5", "ddim-40", "heun-5", "ddim@arctan", "ddsm-w20-srds"])
 def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, name: str, betas: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name, betas)
     snippet = exported.as_snippet()
