@@ -154,7 +154,7 @@ def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, n
     assert scheduler.sigmas.equal(torch.from_numpy(exported.levels).float())
     assert len(scheduler.timesteps) == len(exported.levels) - 1 == exported.trial["steps"]
     assert scheduler.config["beta_schedule"] == betas
-    assert ('solver is "heun"' in snippet) == (name == "heun-10")
+    assert ('solver is "heun"' in snippet) == (name == "heun-5")
     assert ('denoiser "ddsm" has no counterpart' in snippet) == (name == "ddsm-w20-srds")
     assert ('executor "srds" has no counterpart' in snippet) == (name == "ddsm-w20-srds")
 
