@@ -24,8 +24,8 @@ from methods.virtual_time import replay
 
 FORMS = ("pipelined", "batched")
 DEADLINE = 90.0
-LOADED = 0.5
-"""How far sleepers of a few milliseconds may be off on a loaded machine; bench_parareal.py holds the 15 %."""
+WITHIN = pytest.mark.parametrize("within", [0.5, pytest.param(0.15, marks=pytest.mark.slow)])
+"""What is promised is 15 %; beside other tests on a loaded machine sleepers of milliseconds are held to less."""
 
 
 def srds(form: str, **params: Any) -> dict[str, Any]:
@@ -72,21 +72,25 @@ def real(found: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+@WITHIN
 @pytest.mark.parametrize("form", FORMS)
-def test_on_one_device_the_virtual_time_is_the_measured_one(form: str) -> None:
+def test_on_one_device_the_virtual_time_is_the_measured_one(form: str, within: float) -> None:
     found = timed(srds(form))
     assert found is not None
     (row,) = found["virtual"]
     assert (row["devices"], row["is_real"], row["iterations"]) == (1, True, 1.0)
     assert row["crowded_call_seconds"] is row["hop_seconds"] is None
-    assert row["virtual_latency_seconds"] == pytest.approx(row["measured_latency_seconds"], rel=LOADED)
+    assert row["virtual_latency_seconds"] == pytest.approx(row["measured_latency_seconds"], rel=within)
 
 
+@WITHIN
 @pytest.mark.parametrize("form", FORMS)
-def test_on_two_processes_the_virtual_time_is_the_measured_one(form: str, together: dict[str, Any]) -> None:
+def test_on_two_processes_the_virtual_time_is_the_measured_one(
+    form: str, within: float, together: dict[str, Any]
+) -> None:
     row = real(together[form])
     assert row["devices"] == 2
-    assert row["virtual_latency_seconds"] == pytest.approx(row["measured_latency_seconds"], rel=LOADED)
+    assert row["virtual_latency_seconds"] == pytest.approx(row["measured_latency_seconds"], rel=within)
 
 
 @pytest.mark.parametrize("form", FORMS)
