@@ -25,7 +25,7 @@ from methods.virtual_time import replay
 FORMS = ("pipelined", "batched")
 DEADLINE = 90.0
 WITHIN = pytest.mark.parametrize("within", [0.5, pytest.param(0.15, marks=pytest.mark.slow)])
-"""What is promised is 15 %; beside other tests on a loaded machine sleepers of milliseconds are held to less."""
+"""Promised are 15 %; beside other tests on a loaded machine sleepers of milliseconds are held to less."""
 
 
 def srds(form: str, **params: Any) -> dict[str, Any]:
