@@ -164,11 +164,13 @@ class Sampler:
         return states
 
     @torch.inference_mode()
-    def rehearse(self, index: int, rows: int, calls: int, work: Work) -> None:
-        """Call the network as the executor does, about `calls` times with so many states of one image each."""
+    def rehearse(self, index: int, calls: Sequence[Sequence[int]], work: Work) -> None:
+        """Call the network as the executor does, each time with a state of one image at every one of these steps."""
         evaluate = Evaluator(self.denoiser, work, self.precision)
         noise = self._step_noise([index])
-        self.executor.rehearse(evaluate, self.solver, self.sigmas, self.start([index]), rows, calls, noise)
+        start = self.start([index])
+        for steps in calls:
+            self.executor.rehearse(evaluate, self.solver, self.sigmas, start, steps, noise)
 
     def _step_noise(self, indices: Sequence[int]) -> StepNoise:
         return lambda step: self.noise.of_step(indices, step).to(self.device, self.state)

@@ -2,16 +2,18 @@
 
 A call's seconds are those of a loop of calls made as the executor makes them: on the first rank alone, or "crowded",
 on all ranks at once, since devices of one machine share its memory and caches; then the slowest rank's count, as the
-others wait for it. Where a replay is on more devices than one, it takes the crowded calls. What comes out is a
-model's time: it is labelled virtual, stands beside measured times and never ranks.
+others wait for it. Where the step decides how much of the network runs, every step has loops of its own. Where a
+replay is on more devices than one, it takes the crowded calls. What comes out is a model's time: it is labelled
+virtual, stands beside measured times and never ranks.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import count
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,64 +29,106 @@ _CALLS = 16
 _ROUND_TRIPS = 50
 
 
+class _Kind(NamedTuple):
+    """Calls that take the same time but for noise."""
+
+    step: int | None
+    """The step of all rows, where it decides what runs; None: any steps."""
+    rows: int
+    crowded: bool
+
+
 class Calls:
     """Seconds of one call of the network and of one hop. Every rank has one; the first measures, the others join."""
 
     def __init__(self, trial: Sampler, group: Group) -> None:
         self._trial = trial
         self._group = group
-        self._loops: dict[tuple[int, bool], list[float]] = defaultdict(list)
+        self._steps = len(trial.sigmas) - 1
+        self._loops: dict[_Kind, list[float]] = defaultdict(list)
+        self._turns = count()
 
-    def seconds(self, rows: int, crowded: bool) -> float:
-        """Return the median seconds of one call with so many rows; the first loop warmed up."""
-        while len(self._loops[rows, crowded]) <= _LOOPS:
-            self.loop(rows, crowded)
-        return median(self._loops[rows, crowded][1:])
+    def seconds(self, steps: Sequence[int], crowded: bool) -> float:
+        """Return the median seconds of one call with a row at each of these steps; every kind's first loop warms up."""
+        kinds = self._kinds(steps, crowded)
+        for kind in kinds:
+            while len(self._loops[kind]) <= _LOOPS:
+                self._measure(kind)
+        return sum(median(self._loops[kind][1:]) for kind in kinds)
 
-    def loop(self, rows: int, crowded: bool) -> None:
-        """Measure one loop; those that are made between the timed calls see the machine as these do."""
-        loops = self._loops[rows, crowded]
-        loops.append(self._measured(range(len(loops), len(loops) + rows), crowded))
+    def mean(self, crowded: bool) -> float:
+        """Return the seconds of one call with one row, averaged over the steps."""
+        return fmean(self.seconds([step], crowded) for step in range(self._steps))
+
+    def loop(self, crowded: bool) -> None:
+        """Measure one loop with one row, of the next step in turn; made between timed calls, it meets their machine."""
+        (kind,) = self._kinds([next(self._turns) % self._steps], crowded)
+        self._measure(kind)
 
     def hop_seconds(self) -> float:
-        """Return the median seconds of one state of one image from a rank to another, by round trips."""
+        """Return the median seconds of one state of one image from a rank to another, by round trips.
+
+        Each of the two ranks makes a call before it sends: as in a trial, who receives has rested and has to wake up.
+        """
         self._group.announce(BOUNCE, 0, _ROUND_TRIPS)
-        return median(self._bounce(_ROUND_TRIPS)) / 2
+        return median(self._bounce(_ROUND_TRIPS))
 
     def join(self, word: int, indices: range) -> None:
         """Do, on any rank but the first, what the first has announced."""
         if word == LOOP:
-            self._slowest(self._loop(indices))
+            image, place = divmod(indices.start, self._steps + 1)
+            self._slowest(self._loop(image, place - 1 if place else None, len(indices)))
         else:
             self._bounce(len(indices))
 
-    def _measured(self, indices: range, crowded: bool) -> float:
-        if not crowded:
-            return self._loop(indices)
-        self._group.announce(LOOP, indices.start, len(indices))
-        return self._slowest(self._loop(indices))
+    def _kinds(self, steps: Sequence[int], crowded: bool) -> list[_Kind]:
+        """Return the calls that the denoiser makes of one: rows of different steps are called apart if these decide."""
+        if not self._trial.denoiser.by_step:
+            return [_Kind(None, len(steps), crowded)]
+        return [_Kind(step, rows, crowded) for step, rows in Counter(steps).items()]
 
-    def _loop(self, indices: range) -> float:
-        """Return seconds per call of one loop, with as many rows as there are indices."""
-        work, rows = Work(), len(indices)
-        _, reading = clocked(lambda: self._trial.rehearse(indices.start, rows, _CALLS, work), self._trial.device)
+    def _measure(self, kind: _Kind) -> None:
+        """Measure one loop; each takes another image."""
+        image = len(self._loops[kind])
+        if kind.crowded:
+            place = 0 if kind.step is None else kind.step + 1
+            self._group.announce(LOOP, image * (self._steps + 1) + place, kind.rows)
+        seconds = self._loop(image, kind.step, kind.rows)
+        self._loops[kind].append(self._slowest(seconds) if kind.crowded else seconds)
+
+    def _loop(self, image: int, step: int | None, rows: int) -> float:
+        """Return seconds per call of one loop with so many rows, at one step or spread over all of them."""
+        work, every = Work(), self._steps
+        if step is None:
+            calls = [[(call + every * row // rows) % every for row in range(rows)] for call in range(_CALLS)]
+        else:
+            calls = [[step] * rows] * _CALLS
+        _, reading = clocked(lambda: self._trial.rehearse(image, calls, work), self._trial.device)
         return reading.seconds * rows / sum(work.evaluations.values())
 
     def _bounce(self, trips: int) -> list[float]:
-        """Return the seconds of every round trip between the first two ranks."""
+        """Return, on the first rank, the seconds of a hop in every round trip between the first two ranks."""
         peers, state = self._group.peers, self._trial.start([0])
         assert peers is not None
+        other, works = 1 - peers.rank, []
+
+        def work() -> None:
+            self._trial.rehearse(0, [[0]], Work())
 
         def there_and_back() -> None:
+            if peers.rank == 1:
+                peers.receive(state, other, BOUNCE)
+            works.append(clocked(work, state.device)[1].seconds)
+            peers.send(state, other, BOUNCE)
             if peers.rank == 0:
-                peers.send(state, 1, BOUNCE)
-                peers.receive(state, 1, BOUNCE)
-            elif peers.rank == 1:
-                peers.send(peers.receive(state, 0, BOUNCE), 0, BOUNCE)
+                peers.receive(state, other, BOUNCE)
 
-        seconds = [clocked(there_and_back, state.device)[1].seconds for _ in range(trips)]
+        there = trips if other >= 0 else 0  # a third rank looks on
+        seconds = [clocked(there_and_back, state.device)[1].seconds for _ in range(there)]
+        mine = torch.tensor(works, dtype=torch.float64, device=state.device)
+        theirs = peers.share(mine if there else mine.new_empty(trips), 1).tolist()
         self._meet()
-        return seconds
+        return [max((trip - a - b) / 2, 0.0) for trip, a, b in zip(seconds, works, theirs, strict=False)]
 
     def _slowest(self, seconds: float) -> float:
         """Return the most that a rank took, once all have ended."""
@@ -115,13 +159,11 @@ def virtual_rows(
     counts = [n for n in executor.device_counts(sigmas) if own > 1 or n == 1] if iterations else []
     hop = calls.hop_seconds() if counts and own > 1 else None
 
-    def call(rows: int, devices: int) -> float:
-        return calls.seconds(rows, devices > 1)
-
     def latency(refinements: int, devices: int) -> float:
-        return executor.replayed(
-            trial.solver, sigmas, refinements, devices, lambda rows: call(rows, devices), hop or 0.0
-        )
+        def call(steps: Sequence[int]) -> float:
+            return calls.seconds(steps, devices > 1)
+
+        return executor.replayed(trial.solver, sigmas, refinements, devices, call, hop or 0.0)
 
     rows = []
     for devices in counts:
@@ -131,8 +173,8 @@ def virtual_rows(
                 "devices": devices,
                 "is_real": devices == own,
                 "iterations": fmean(iterations),
-                "call_seconds": calls.seconds(1, False),
-                "crowded_call_seconds": calls.seconds(1, True) if own > 1 else None,
+                "call_seconds": calls.mean(False),
+                "crowded_call_seconds": calls.mean(True) if own > 1 else None,
                 "hop_seconds": hop,
                 "serial_seconds": serial_seconds,
                 "virtual_latency_seconds": median(seconds[k] for k in iterations),

@@ -70,8 +70,16 @@ class Cut:
         """Return whether refinement p takes block's coarse step anew; F is exact without it for i = p."""
         return block > p or not self.skip
 
+    def start(self, block: int) -> int:
+        """Return the step where a block begins, which its coarse step evaluates."""
+        return self.edges[block - 1]
+
+    def solve(self, block: int) -> list[int]:
+        """Return the steps that a block's fine solve evaluates, without the one that it shares with the coarse step."""
+        return [step for step in self.steps(block) for _ in range(self.work[step])][self.share :]
+
     def fine(self, block: int) -> int:
-        """Return the evaluations of a block's fine solve, without the one that it shares with the coarse step."""
+        """Return how many evaluations these are."""
         return sum(self.work[step] for step in self.steps(block)) - self.share
 
     def total(self, k: int) -> int:
@@ -86,13 +94,13 @@ class Cut:
         """
         chain = np.zeros(len(self.work))
         for i in range(1, self.blocks + 1):
-            chain[self.edges[i - 1]] += 1
+            chain[self.start(i)] += 1
         for p in range(1, k + 1):
             longest = max(self.active(p), key=self.fine)
             chain += self._solve(longest)
-            chain[self.edges[longest - 1]] -= self.share
+            chain[self.start(longest)] -= self.share
             for i in self.active(p):
-                chain[self.edges[i - 1]] += self.corrected(i, p)
+                chain[self.start(i)] += self.corrected(i, p)
         return chain
 
     def pipelined(self, k: int) -> np.ndarray:
@@ -122,5 +130,5 @@ class Cut:
 
     def _coarse(self, block: int) -> np.ndarray:
         one = np.zeros(len(self.work))
-        one[self.edges[block - 1]] = 1
+        one[self.start(block)] = 1
         return one

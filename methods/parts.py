@@ -204,8 +204,17 @@ class Peers(Protocol):
     def send(self, state: Tensor, to: int, tag: int) -> None:
         """Send a state to a rank without waiting; to itself is free."""
 
+    def expect(self, like: Tensor, source: int, tag: int) -> None:
+        """Say that the next `receive` from a rank will be this one, so that the state can come while this rank works.
+
+        It must be sent, if only by the end of the batch.
+        """
+
     def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
         """Wait for the state with this tag from a rank; it has the shape, dtype and device of `like`."""
+
+    def flush(self) -> None:
+        """Wait until the others have taken what was sent to them, which they do sooner while this rank waits."""
 
     def share(self, state: Tensor, source: int) -> Tensor:
         """Return the state that rank `source` holds, on every rank; all must call."""
@@ -268,15 +277,14 @@ class Executor(Method):
         solver: Solver,
         sigmas: np.ndarray,
         x: Tensor,
-        rows: int,
-        calls: int,
+        steps: Sequence[int],
         noise: StepNoise,
     ) -> None:
-        """Call the network about `calls` times as `run` does, each time with so many states, for a model of time.
+        """Call the network as `run` does with a state at each of these steps of the grid, for a model of time.
 
         x is one image's state [1, channels, height, width]; what comes out is of no use.
         """
-        raise NotImplementedError(f'executor "{self.name}" has no model of time')
+        raise NotImplementedError(f'executor "{self.name}" has no model of its time')
 
     def replayed(
         self,
@@ -284,14 +292,14 @@ class Executor(Method):
         sigmas: np.ndarray,
         iterations: int,
         devices: int,
-        call_seconds: Callable[[int], float],
+        call_seconds: Callable[[Sequence[int]], float],
         hop_seconds: float,
         rows: int = 1,
     ) -> float:
         """Return virtual seconds: what one batch of `rows` images would take, by the executor's model of time.
 
-        Each image takes `iterations` refinements, on `devices` devices; a call of the network with r rows takes
-        `call_seconds(r)`, and a state from one device to another `hop_seconds`.
+        Each image takes `iterations` refinements, on `devices` devices; a call of the network with a row at each of
+        some steps takes `call_seconds(steps)`, and a state from one device to another `hop_seconds`.
         """
         raise NotImplementedError(f'executor "{self.name}" has no model of its time')
 

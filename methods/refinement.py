@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -153,6 +154,7 @@ def _solve_all(
     for i in away:
         pair = torch.stack((states[i - 1], known[i])) if share else states[i - 1]
         peers.send(pair, owner(i, peers.size), 2 * i)
+    peers.flush()
     for i in mine:
         if rank == 0:
             starts[i], estimates[i] = states[i - 1], known[i] if share else None
@@ -179,12 +181,13 @@ def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: i
 
     The owner of the last block returns how every sample stopped; what the other ranks return has no meaning.
     Every state goes to the owner of the next block as soon as it is known. When the last block's owner has seen all
-    samples stop it halts the others, who look for that before every evaluation; then a rank that leaves sends one
-    state of no meaning in place of the next one, so that nobody waits for it.
+    samples stop it halts the others, who look for that before every evaluation from the second refinement on; then a
+    rank that leaves sends one state of no meaning in place of the next one, so that nobody waits for it.
     """
     cut, last = f.cut, f.cut.blocks
     right = (peers.rank + 1) % peers.size
     todo = [(p, i) for p in range(most + 1) for i in cut.active(p) if owner(i, peers.size) == peers.rank]
+    wanted = iter([(p, i) for p, i in todo if i > 1 and (p == 0 or cut.corrected(i, p))])
     starts, known, coarse = {}, {}, {}
     before = x
     stop = Stop(x, tolerance)
@@ -194,16 +197,26 @@ def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: i
         return p * (last + 1) + i
 
     def look() -> None:
-        if peers.halted():
+        if f.refinement > 1 and peers.halted():  # the first refinement's answer needs all of it
             raise _Halted
+
+    def expect() -> None:
+        """Ask for the start that is wanted next, of which there is one at any time."""
+        for p, i in islice(wanted, 1):
+            peers.expect(x, owner(i - 1, peers.size), tag(p, i - 1))
 
     def begin(p: int, i: int) -> Tensor:
         """Wait for the start of block i after p refinements, evaluate there, and return the coarse step."""
-        starts[i] = x if i == 1 else peers.receive(x, owner(i - 1, peers.size), tag(p, i - 1))
+        if i == 1:
+            starts[i] = x
+        else:
+            starts[i] = peers.receive(x, owner(i - 1, peers.size), tag(p, i - 1))
+            expect()
         known[i] = f.estimate(i, starts[i])
         return f.coarse(i, starts[i], known[i])
 
     f.look = look
+    expect()
     try:
         while todo:
             p, i = todo[0]

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Literal
 
 from methods.parareal import Cut, owner
 
-Seconds = Callable[[int], float]
-"""Seconds of one call of the network with so many rows, measured."""
+Seconds = Callable[[Sequence[int]], float]
+"""Seconds of one call of the network with a row at each of these steps of the grid, measured."""
 
 Form = Literal["serial", "vanilla", "batched", "pipelined"]
 Order = Literal["program", "greedy"]
@@ -48,37 +49,35 @@ def replay(
     moment it takes the first evaluation in (p, i, sub-step) order that can begin. `devices` None is as many as can be
     used, pipelined and greedy only.
     """
+
+    def call(steps: Sequence[int]) -> float:
+        return call_seconds([step for step in steps for _ in range(rows)])
+
     if form == "serial":
-        seconds = sum(cut.work) * call_seconds(rows)
+        seconds = sum(count * call([step]) for step, count in enumerate(cut.work))
         return Replay(seconds, (seconds,))
     if form == "pipelined":
-        graph = _Graph(cut, iterations, devices, hop_seconds)
-        return (
-            graph.greedy(call_seconds(rows))
-            if order == "greedy" or devices is None
-            else graph.program(call_seconds(rows))
-        )
+        graph = _Graph(cut, iterations, devices, call, hop_seconds)
+        return graph.greedy() if order == "greedy" or devices is None else graph.program()
     assert devices is not None
-    return _in_turns(cut, iterations, devices, call_seconds, hop_seconds, form == "batched", rows)
+    return _in_turns(cut, iterations, devices, call, hop_seconds, form == "batched")
 
 
-def _in_turns(
-    cut: Cut, iterations: int, devices: int, call_seconds: Seconds, hop: float, stacked: bool, rows: int
-) -> Replay:
+def _in_turns(cut: Cut, iterations: int, devices: int, call: Seconds, hop: float, stacked: bool) -> Replay:
     """Return the time where every refinement ends before the next: scatter, solve, gather, sweep on device 0."""
-    call = call_seconds(rows)
     busy = [0.0] * devices
-    now = busy[0] = cut.blocks * call
+    now = busy[0] = sum(call([cut.start(i)]) for i in range(1, cut.blocks + 1))
     for p in range(1, iterations + 1):
         spans = []
         for rank in range(devices):
-            solves = [cut.fine(i) for i in cut.active(p) if owner(i, devices) == rank]
+            solves = [cut.solve(i) for i in cut.active(p) if owner(i, devices) == rank]
             # stacked, the blocks of a rank go in step, so a shorter one leaves the call when it is through
-            going = [sum(solve > j for solve in solves) for j in range(max(solves, default=0))]
-            work = sum(call_seconds(n * rows) for n in going) if stacked else sum(solves) * call
+            together = [[step for step in steps if step is not None] for steps in zip_longest(*solves)]
+            calls = together if stacked else [[step] for solve in solves for step in solve]
+            work = sum(map(call, calls))
             busy[rank] += work
             spans.append(work + (2 * hop if rank and solves else 0.0))
-        sweep = sum(cut.corrected(i, p) for i in cut.active(p)) * call
+        sweep = sum(call([cut.start(i)]) for i in cut.active(p) if cut.corrected(i, p))
         busy[0] += sweep
         now += max(spans) + sweep
     return Replay(now, tuple(busy))
@@ -91,6 +90,7 @@ Key = tuple[int, int, int]
 @dataclass
 class _Task:
     device: Hashable
+    seconds: float
     needs: list[tuple[Key, bool]] = field(default_factory=list)
     """What must be done before, and whether its result has to come from another device."""
 
@@ -98,7 +98,8 @@ class _Task:
 class _Graph:
     """All evaluations of a pipelined run, in the order in which a program that follows (p, i) makes them."""
 
-    def __init__(self, cut: Cut, iterations: int, devices: int | None, hop: float) -> None:
+    def __init__(self, cut: Cut, iterations: int, devices: int | None, call: Seconds, hop: float) -> None:
+        self.call = call
         self.hop = hop
         self.devices = devices
         self.tasks: dict[Key, _Task] = {}
@@ -108,16 +109,16 @@ class _Graph:
             for i in cut.active(p):
                 start = made[p - 1, i - 1] if p else []
                 last = [began[i]] if p and cut.share else []
-                for j in range(cut.fine(i) if p else 0):
-                    last = [self._add((p, i, j), i, last, [] if j or cut.share else start)]
+                for j, step in enumerate(cut.solve(i) if p else ()):
+                    last = [self._add((p, i, j), step, last, [] if j or cut.share else start)]
                 if p == 0 or cut.corrected(i, p):
-                    coarse = self._add((p, i, cut.fine(i)), i, [], made[p, i - 1])
+                    coarse = self._add((p, i, cut.fine(i)), cut.start(i), [], made[p, i - 1])
                     last = [*last, coarse, *([began[i]] if p else [])]
                     began[i] = coarse
                 made[p, i] = last
         self.final = made[iterations, cut.blocks]
 
-    def greedy(self, call: float) -> Replay:
+    def greedy(self) -> Replay:
         """Return the time if a free device takes the first of its tasks that can begin."""
         waiting = {key: len(task.needs) for key, task in self.tasks.items()}
         leads: dict[Key, list[Key]] = defaultdict(list)
@@ -150,24 +151,25 @@ class _Graph:
                 if ready[device]:
                     key = heapq.heappop(ready[device])
                     idle.discard(device)
-                    busy[device] += call
-                    heapq.heappush(events, (now + call, 1, key))
+                    busy[device] += self.tasks[key].seconds
+                    heapq.heappush(events, (now + self.tasks[key].seconds, 1, key))
         return self._replay(done, busy)
 
-    def program(self, call: float) -> Replay:
+    def program(self) -> Replay:
         """Return the time if every device makes its evaluations in the program's order, waiting where it must."""
         done: dict[Key, float] = {}
         free: dict[Hashable, float] = defaultdict(float)
         busy: dict[Hashable, float] = defaultdict(float)
         for key, task in self.tasks.items():
-            done[key] = free[task.device] = max(free[task.device], self._arrival(key, done)) + call
-            busy[task.device] += call
+            done[key] = free[task.device] = max(free[task.device], self._arrival(key, done)) + task.seconds
+            busy[task.device] += task.seconds
         return self._replay(done, busy)
 
-    def _add(self, key: Key, block: int, own: list[Key], start: list[Key]) -> Key:
-        device: Hashable = key if self.devices is None else owner(block, self.devices)
+    def _add(self, key: Key, step: int, own: list[Key], start: list[Key]) -> Key:
+        """Add an evaluation at a step of the grid that needs some of its own block's and some of the one before."""
+        device: Hashable = key if self.devices is None else owner(key[1], self.devices)
         needs = [(need, False) for need in own] + [(need, self.tasks[need].device != device) for need in start]
-        self.tasks[key] = _Task(device, needs)
+        self.tasks[key] = _Task(device, self.call([step]), needs)
         return key
 
     def _arrival(self, key: Key, done: dict[Key, float]) -> float:

@@ -138,7 +138,7 @@ class _Block:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
                 self._repeat(role, kind, done)
             if calls is not None:
-                calls.loop(rows=1, crowded=self.group.size > 1)
+                calls.loop(crowded=self.group.size > 1)
             done += 1
             yield Progress(done, max(self.tier.rounds, done), "rounds")
 

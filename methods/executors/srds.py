@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -123,14 +123,10 @@ class SRDS(Executor):
         solver: Solver,
         sigmas: np.ndarray,
         x: Tensor,
-        rows: int,
-        calls: int,
+        steps: Sequence[int],
         noise: StepNoise,
     ) -> None:
-        steps = len(sigmas) - 1
-        for call in range(calls):
-            levels = [(call + steps * row // rows) % steps for row in range(rows)]
-            advance(evaluate, solver, sigmas, [Member(x, level, solver.start()) for level in levels], noise)
+        advance(evaluate, solver, sigmas, [Member(x, step, solver.start()) for step in steps], noise)
 
     def replayed(
         self,
@@ -138,7 +134,7 @@ class SRDS(Executor):
         sigmas: np.ndarray,
         iterations: int,
         devices: int,
-        call_seconds: Callable[[int], float],
+        call_seconds: Callable[[Sequence[int]], float],
         hop_seconds: float,
         rows: int = 1,
     ) -> float:

@@ -92,7 +92,7 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
             taken = one(which, number)
             if number:  # the first round warms up
                 seconds[id(which)].append(taken)
-        calls.loop(rows=1, crowded=True)
+        calls.loop(crowded=True)
     measured, plain = median(seconds[id(trial)]), median(seconds[id(serial)])
     speedup = median(b / a for a, b in zip(seconds[id(trial)], seconds[id(serial)], strict=True))
     rows = virtual_rows(trial, calls, [1], plain, measured)
@@ -101,7 +101,7 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
     grid = cut(steps)
     longest = len(grid.steps(1))
     formula = max((longest + grid.blocks) * call + (grid.blocks - 1) * hop, (grid.total(1) / 2 + longest) * call)
-    ceiling = steps / trial.executor.replayed(trial.solver, trial.sigmas, 1, 2, lambda rows: 1.0, 0.0)
+    ceiling = steps / trial.executor.replayed(trial.solver, trial.sigmas, 1, 2, lambda steps: 1.0, 0.0)
     print(f"N = {steps}, one refinement, {trial.executor.params.form} on 2 processes, {rounds} rounds:")
     ms = {"alone": 1e3 * call, "crowded": 1e3 * row["crowded_call_seconds"], "hop": 1e3 * hop}
     words = ", ".join(f"{name} {value:.3f} ms" for name, value in ms.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -26,7 +28,7 @@ MAKESPANS = {  # N: the numbers of refinements, then ticks at D = 1, 2, 4, 8, B 
 PROGRAM = {2: (40, 71, 95), 4: (24, 40, 56), 8: (16, 24, 32)}
 
 
-def tick(rows: int) -> float:
+def tick(steps: Sequence[int]) -> float:
     return 1.0
 
 
@@ -135,7 +137,7 @@ def test_one_device_takes_all_evaluations_and_none_is_lost_on_more(steps: int, b
         one = cut(steps, blocks, **flags)
         for k in range(1, blocks + 1):
             for devices in (1, 2, 3):
-                made = replay(one, k, devices, lambda rows: 0.5 * rows, 0.1, order=order, rows=2)
+                made = replay(one, k, devices, lambda steps: 0.5 * len(steps), 0.1, order=order, rows=2)
                 assert sum(made.busy) == pytest.approx(one.total(k))
                 assert made.seconds >= max(made.busy)
                 assert (devices > 1) or made.seconds == pytest.approx(one.total(k))
@@ -159,14 +161,38 @@ def test_refinements_in_turns_take_the_latency_model() -> None:
     def call(rows: int) -> float:
         return 1.0 + 0.125 * rows
 
+    def seconds(steps: Sequence[int]) -> float:
+        return call(len(steps))
+
     one, k, hop = cut(64), 3, 0.5
     shape = range(1, k + 1)
-    assert replay(one, k, 1, call, form="serial").seconds == 64 * call(1)
-    assert replay(one, k, 1, call, form="vanilla").seconds == one.total(k) * call(1)
+    assert replay(one, k, 1, seconds, form="serial").seconds == 64 * call(1)
+    assert replay(one, k, 1, seconds, form="vanilla").seconds == one.total(k) * call(1)
     batched = 8 * call(1) + sum(7 * call(8 - p + 1) + (8 - p) * call(1) for p in shape)
-    assert replay(one, k, 1, call, form="batched").seconds == pytest.approx(batched)
+    assert replay(one, k, 1, seconds, form="batched").seconds == pytest.approx(batched)
     vanilla = 8 * call(1) + sum((7 + 8 - p) * call(1) + 2 * hop for p in shape)
-    assert replay(one, k, 8, call, hop, form="vanilla").seconds == pytest.approx(vanilla)
-    assert replay(one, 1, 2, call, hop, form="batched").seconds == pytest.approx(
+    assert replay(one, k, 8, seconds, hop, form="vanilla").seconds == pytest.approx(vanilla)
+    assert replay(one, 1, 2, seconds, hop, form="batched").seconds == pytest.approx(
         8 * call(1) + 7 * call(4) + 7 * call(1) + 2 * hop
     )
+
+
+@pytest.mark.parametrize("form", ["serial", "vanilla", "batched", "pipelined"])
+def test_a_call_is_timed_at_the_steps_that_it_evaluates(form: str) -> None:
+    one, asked = cut(8, 3, work=(1, 1, 2, 1, 1, 1, 1, 1)), []
+
+    def seconds(steps: Sequence[int]) -> float:
+        asked.append(tuple(steps))
+        return float(sum(2**step for step in steps))
+
+    found = replay(one, 2, 1, seconds, form=form, rows=2).seconds
+    assert one.edges == (0, 3, 6, 8)
+    serial = Counter({0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1})
+    sweep, corrections = [0, 3, 6], [3, 6, 6]
+    fine = [1, 2, 2, 4, 5, 7, 4, 5, 7]  # without each block's first: all blocks, then all but the first
+    evaluated = serial if form == "serial" else Counter(sweep + corrections + fine)
+    assert found == 2 * sum(count * 2**step for step, count in evaluated.items())
+    if form == "batched":
+        assert {(1, 1, 4, 4, 7, 7), (2, 2, 5, 5), (2, 2), (4, 4, 7, 7), (5, 5)} <= set(asked)
+    else:
+        assert {len(steps) for steps in asked} == {2}

@@ -12,14 +12,12 @@ import pytest
 import torch
 from solver_kit import label, unit
 from srds_kit import Conv, grid, mixture_of, run, serial, start, threaded
-from torch import Tensor
 
 from methods.executors.srds import SRDS
 from methods.lockstep import work
 from methods.networks.base import NetworkParams
 from methods.parareal import cut
 from methods.parts import Solver, Trace
-from methods.peers import Alone
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 from methods.solvers.dpmpp_2m import DPMPP2M
@@ -133,41 +131,6 @@ def test_what_a_pipeline_sends_is_one_state_per_block_and_refinement() -> None:
     state, told = x.numel() * 8, x.numel() * 8 + 2 * 8  # the last block's owner tells the final state and counts
     crossings = 3 + 3 + 2 + 1  # sweep 0, then every active block but the last
     assert sum(made.trace.bytes_sent for made in ranks) == crossings * state + told
-
-
-class Halting(Alone):
-    """Rank 1 of 2 that hears of the end after some looks, and keeps what it sends."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.rank, self.size, self.looks = 1, 2, looks
-        self.sent: list[tuple[int, int]] = []
-
-    def send(self, state: Tensor, to: int, tag: int) -> None:
-        self.sent.append((to, tag))
-
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
-        return like
-
-    def share(self, state: Tensor, source: int) -> Tensor:
-        return torch.ones_like(state) if state.dtype == torch.int64 else state
-
-    def halted(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-
-@pytest.mark.parametrize("looks", range(2, 20))
-def test_a_rank_stops_before_its_next_evaluation_and_frees_the_one_that_waits_for_it(looks: int) -> None:
-    peers = Halting(looks)
-    made = run(mixture_of(), grid(25), start(2), peers=peers, devices=2, form="pipelined", blocks=5)
-    assert made.boundary.evaluations == 2 * looks
-    tasks = [(p, i) for p in range(6) for i in (2, 4) if i >= p]
-    ends = np.cumsum([1 if p == 0 else 4 + (i > p) for p, i in tasks])
-    finished = int((ends <= looks).sum())  # then one state of no meaning
-    assert peers.sent == [(0, p * 6 + i) for p, i in tasks[: finished + 1]]
-    # k = 1 for both samples: what is beyond the first refinement was for nothing
-    assert made.trace.speculative == 2 * max(0, looks - 12)
 
 
 @pytest.mark.parametrize(

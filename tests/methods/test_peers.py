@@ -1,0 +1,96 @@
+"""Two ranks over gloo, as threads: what is asked for ahead, what is waited for, what the end of a batch drops."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+from methods.peers import Alone, Connected, store
+
+CPU = torch.device("cpu")
+SECONDS = 20.0
+STATE = torch.arange(6.0).view(1, 1, 2, 3)
+
+
+def together(zero: Callable[[Connected], Any], one: Callable[[Connected], Any]) -> tuple[Any, Any]:
+    """Return what each of two ranks, which are threads, found."""
+    link = store("127.0.0.1", 0, True, SECONDS)
+
+    def rank(number: int, work: Callable[[Connected], Any]) -> Any:
+        mine = link if number == 0 else store("127.0.0.1", link.port, False, SECONDS)
+        return work(Connected(mine, number, 2, CPU, SECONDS))
+
+    with ThreadPoolExecutor(2) as threads:
+        found = [threads.submit(rank, number, work) for number, work in enumerate((zero, one))]
+        first, second = (one.result(timeout=2 * SECONDS) for one in found)
+    return first, second
+
+
+def test_what_is_asked_for_ahead_is_what_is_received_then() -> None:
+    def zero(peers: Connected) -> None:
+        for tag in (3, 4):
+            peers.send(STATE + tag, 1, tag)
+        peers.settle(STATE)
+
+    def one(peers: Connected) -> list[torch.Tensor]:
+        peers.expect(STATE, 0, 3)
+        found = [peers.receive(STATE, 0, 3), peers.receive(STATE, 0, 4)]
+        peers.settle(STATE)
+        return found
+
+    _, (third, fourth) = together(zero, one)
+    assert torch.equal(third, STATE + 3)
+    assert torch.equal(fourth, STATE + 4)
+
+
+def test_what_was_asked_for_and_never_received_is_dropped_at_the_end_of_the_batch() -> None:
+    def zero(peers: Connected) -> None:
+        for batch in (10, 20):
+            peers.send(STATE + batch, 1, 5)
+            peers.settle(STATE)
+
+    def one(peers: Connected) -> torch.Tensor:
+        peers.expect(STATE, 0, 5)
+        peers.settle(STATE)
+        found = peers.receive(STATE, 0, 5)
+        peers.settle(STATE)
+        return found
+
+    assert torch.equal(together(zero, one)[1], STATE + 20)
+
+
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_flush_waits_until_what_was_sent_is_taken_and_nothing_else_does(flushes: bool) -> None:
+    sent, taking = threading.Event(), threading.Event()
+
+    def zero(peers: Connected) -> bool:
+        peers.send(STATE, 1, 7)
+        sent.set()
+        if flushes:
+            peers.flush()
+        was_taken = taking.is_set()
+        peers.settle(STATE)
+        return was_taken
+
+    def one(peers: Connected) -> None:
+        assert sent.wait(SECONDS)
+        time.sleep(0.3)
+        taking.set()
+        peers.receive(STATE, 0, 7)
+        peers.settle(STATE)
+
+    assert together(zero, one)[0] is flushes
+
+
+def test_one_rank_alone_asks_itself_for_what_it_has() -> None:
+    alone = Alone()
+    alone.send(STATE, 0, 1)
+    alone.expect(STATE, 0, 1)
+    alone.flush()
+    assert alone.receive(STATE, 0, 1) is STATE
