@@ -207,7 +207,7 @@ class Peers(Protocol):
     def expect(self, like: Tensor, source: int, tag: int) -> None:
         """Say that the next `receive` from a rank will be this one, so that the state can come while this rank works.
 
-        It must be sent, if only by the end of the batch.
+        What is not received by the end of the batch is dropped there, sent or not.
         """
 
     def receive(self, like: Tensor, source: int, tag: int) -> Tensor:

@@ -39,7 +39,7 @@ class Alone:
     def expect(self, like: Tensor, source: int, tag: int) -> None:
         """Say that the next `receive` from a rank will be this one, so that the state can come while this rank works.
 
-        It must be sent, if only by the end of the batch.
+        What is not received by the end of the batch is dropped there, sent or not.
         """
 
     def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
@@ -96,8 +96,7 @@ class Connected(Alone):
         if to == self.rank:
             super().send(state, to, tag)
             return
-        state = state.contiguous()
-        self._flying.append((self._group_of(self.rank, to).send([state], to, tag), state))
+        self._fly(state, to, tag)
         self._sent[to].append(tag)
         self.bytes_sent += state.numel() * state.element_size()
 
@@ -135,12 +134,18 @@ class Connected(Alone):
         return self._halted
 
     def settle(self, like: Tensor) -> None:
-        self._link.set(f"sent/{self._batch}/{self.rank}", json.dumps(self._sent))
-        for source in range(self.size):
-            if source != self.rank:
-                sent = json.loads(self._link.get(f"sent/{self._batch}/{source}")).get(str(self.rank), [])
-                for tag in sent[len(self._received[source]) :]:
-                    self.receive(like, source, tag)
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        asked = {other: [tag for source, tag in self._expected if source == other] for other in others}
+        self._link.set(f"settled/{self._batch}/{self.rank}", json.dumps({"sent": self._sent, "asked": asked}))
+        told = {other: json.loads(self._link.get(f"settled/{self._batch}/{other}")) for other in others}
+        for other in others:  # a receive that has begun cannot be taken back, so it gets something
+            for tag in told[other]["asked"][str(self.rank)]:
+                if tag not in self._sent[other]:
+                    self._fly(like, other, tag)
+        for other in others:
+            sent = told[other]["sent"].get(str(self.rank), [])[len(self._received[other]) :]
+            for tag in [*sent, *(tag for tag in asked[other] if tag not in sent)]:
+                self.receive(like, other, tag)
         self._land()
         self._sent.clear()
         self._received.clear()
@@ -151,6 +156,10 @@ class Connected(Alone):
         """Return a receive that has begun, and where the state will be."""
         state = torch.empty_like(like, memory_format=torch.contiguous_format)
         return self._group_of(source, self.rank).recv([state], source, tag), state
+
+    def _fly(self, state: Tensor, to: int, tag: int) -> None:
+        state = state.contiguous()
+        self._flying.append((self._group_of(self.rank, to).send([state], to, tag), state))
 
     def _land(self) -> None:
         for work, _ in self._flying:

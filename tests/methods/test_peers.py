@@ -65,6 +65,27 @@ def test_what_was_asked_for_and_never_received_is_dropped_at_the_end_of_the_batc
     assert torch.equal(together(zero, one)[1], STATE + 20)
 
 
+def test_what_was_asked_for_and_never_sent_is_dropped_too_and_costs_no_bytes_of_states() -> None:
+    def zero(peers: Connected) -> int:
+        peers.send(STATE + 10, 1, 4)
+        peers.settle(STATE)
+        peers.send(STATE + 20, 1, 5)
+        peers.settle(STATE)
+        return peers.bytes_sent
+
+    def one(peers: Connected) -> torch.Tensor:
+        peers.receive(STATE, 0, 4)
+        peers.expect(STATE, 0, 5)
+        peers.settle(STATE)
+        found = peers.receive(STATE, 0, 5)
+        peers.settle(STATE)
+        return found
+
+    sent, found = together(zero, one)
+    assert torch.equal(found, STATE + 20)
+    assert sent == 2 * STATE.numel() * 4
+
+
 @pytest.mark.parametrize("flushes", [True, False])
 def test_a_flush_waits_until_what_was_sent_is_taken_and_nothing_else_does(flushes: bool) -> None:
     sent, taking = threading.Event(), threading.Event()
