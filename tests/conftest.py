@@ -19,6 +19,17 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread for torch, as in a worker: bytes and times are those of a worker then."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def plugin_path(tmp_path_factory):
     """The PYTHONPATH by which a process finds the plug-in `faulty`."""

@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from methods.peers import Alone, Connected, store
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 C = 0.5
 FORMS = ("vanilla", "pipelined", "batched")
 DEADLINE = 120.0
@@ -36,14 +37,6 @@ ORACLE = {  # relative errors on Gaussian data after 0, 1, ... refinements: sect
     64: (1.8e-1, 1.3e-2, 3.9e-4, 4.9e-6, 2.5e-8, 4.9e-11),
     256: (1.0e-1, 4.7e-3, 1.2e-4, 1.9e-6, 1.8e-8, 1.2e-10),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gaussian(x: Tensor, sigma: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
 from methods.solvers.unipc import UniPC
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 C = 0.5
 FORMS = ("vanilla", "pipelined", "batched")
 FIXED = ("vanilla", "pipelined")  # forms whose calls have one shape
@@ -33,14 +34,6 @@ ORACLE = {
 }
 MULTIMODAL = (1e-1, 7e-2, 2e-2, 2e-3, 7e-5, 2e-6)
 MULTISTEP: list[Solver] = [DPMPP2M(), IPNDM(), UniPC(order=3)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gaussian(x: Tensor, sigma: Tensor) -> Tensor:

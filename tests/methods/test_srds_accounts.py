@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,10 @@ from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
 from methods.solvers.unipc import UniPC
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FORMS = ("vanilla", "pipelined", "batched")
 FIXED = ("vanilla", "pipelined")  # forms whose calls have one shape
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("form", FORMS)
