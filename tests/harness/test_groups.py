@@ -137,6 +137,6 @@ def test_a_search_over_two_workers_finds_what_one_finds(tmp_path, ray_pool):
         wanted = suite([{"solver": "ddpm", "steps": 3, "denoiser": ddsm}], name=name, **changes)
         rows = measure(wanted, tmp_path / name, pool)
         history = Store(tmp_path / name / name).read("searches").drop(columns=["trial_id"])
-        found[name] = [row["images_sha256"] for row in rows.values()], history.to_dict("records")
+        found[name] = {row: rows[row]["images_sha256"] for row in rows}, history.to_dict("records")
     assert len(found["one"][1]) == 5 * 2 + 2
     assert found["two"] == found["one"]
