@@ -37,7 +37,7 @@ def sentence(folder: Path, text: str) -> str:
 
 
 def test_the_shipped_cards_load_under_their_names() -> None:
-    assert {"cifar10", "digits", "gaussian", "gaussian-mixture"} <= set(card_names())
+    assert {"cifar10", "cifar10-16", "digits", "gaussian", "gaussian-mixture"} <= set(card_names())
     for name in card_names():
         card = load_card(name)
         assert card.name == name
@@ -178,6 +178,14 @@ def test_identity_facts_are_json_and_ignore_where_the_data_lie(tmp_path: Path) -
     assert here.fingerprint_facts() == there.fingerprint_facts()
     smaller = load_card(write(tmp_path, EIGHT_LINES.replace("n = 2", "n = 1")))
     assert identity(here.fingerprint_facts()) != identity(smaller.fingerprint_facts())
+
+
+@pytest.mark.parametrize("folder", ["../x", "/etc"])
+def test_a_folder_that_leaves_the_data_is_refused(tmp_path: Path, folder: str) -> None:
+    text = EIGHT_LINES.replace('"image-folder"', '"parquet"').replace('path = "pictures"', f'folder = "{folder}"')
+    said = sentence(tmp_path, text)
+    assert "expected a relative path below ONECLOCK_DATA" in said
+    assert "mine.toml" in said
 
 
 def test_an_unknown_split_gets_a_suggestion() -> None:

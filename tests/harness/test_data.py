@@ -177,13 +177,38 @@ def test_cifar10_train_split(monkeypatch: pytest.MonkeyPatch) -> None:
     check_cifar10("train", 5000)
 
 
-def check_cifar10(split: str, per_class: int) -> None:
-    loaded = load_split(load_card("cifar10"), split)
+def test_cifar10_at_16_pixels_is_the_mean_of_two_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONECLOCK_DATA", str(cifar10_folder()))
+    small = check_cifar10("test", 1000, "cifar10-16")
+    assert (small.images.shape, small.images.dtype) == ((10_000, 3, 16, 16), np.dtype(np.uint8))
+    whole = load_split(load_card("cifar10"), "test")
+    four = sum(whole.images[:, :, i::2, j::2].astype(int) for i in range(2) for j in range(2))
+    assert np.array_equal(small.images, (four + 2) // 4)
+    assert small.labels is not None
+    assert np.array_equal(small.labels, whole.labels)
+
+
+@pytest.mark.slow
+def test_cifar10_at_16_pixels_train_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONECLOCK_DATA", str(cifar10_folder()))
+    images = check_cifar10("train", 5000, "cifar10-16").images
+    assert to_unit(images).std().item() == pytest.approx(load_card("cifar10-16").sigma_data, rel=1e-3)
+
+
+def test_cifar10_at_16_pixels_asks_for_the_folder_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONECLOCK_DATA", raising=False)
+    with pytest.raises(UsageError, match="set ONECLOCK_DATA to the folder that holds cifar10/"):
+        load_split(load_card("cifar10-16"), "test")
+
+
+def check_cifar10(split: str, per_class: int, name: str = "cifar10") -> Split:
+    loaded = load_split(load_card(name), split)
     assert loaded.labels is not None
     assert np.bincount(loaded.labels).tolist() == [per_class] * 10
     assert loaded.variant in {"jpeg-q75", "unpinned"}
     if loaded.variant == "jpeg-q75":
         assert "published" in loaded.note
+    return loaded
 
 
 def test_cifar10_without_data_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

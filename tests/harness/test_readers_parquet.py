@@ -10,7 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from reader_kit import encoded, first_pixels, read, refusal, target
+
+from harness.data.readers import READERS
 
 
 def shard(path: Path, cells: list[bytes | None], labels: list[int] | None = None) -> None:
@@ -19,6 +22,12 @@ def shard(path: Path, cells: list[bytes | None], labels: list[int] | None = None
         [{"bytes": cell, "path": None} for cell in cells], pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     )
     pq.write_table(pa.table({"img": column, "label": pa.array(labels or [0] * len(cells), pa.int64())}), path)
+
+
+def png(colours: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(colours).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def two_shards(folder: Path) -> None:
@@ -53,9 +62,7 @@ def test_parquet_takes_one_file_and_plain_binary_cells(tmp_path: Path) -> None:
 
 def test_parquet_channels_keep_their_places(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(colours).save(stream, "PNG")
-    shard(tmp_path / "train.parquet", [stream.getvalue()])
+    shard(tmp_path / "train.parquet", [png(colours)])
     pixels = read("parquet", target(1), path=str(tmp_path), image="img")
     assert np.array_equal(pixels.images[0], colours.transpose(2, 0, 1))
 
@@ -64,6 +71,56 @@ def test_parquet_folder_comes_from_the_setting(tmp_path: Path, monkeypatch: pyte
     two_shards(tmp_path / "toy")
     monkeypatch.setenv("ONECLOCK_DATA", str(tmp_path))
     assert first_pixels(read("parquet", target(), image="img")) == [1, 2, 3, 4]
+
+
+def test_parquet_folder_may_have_another_name_than_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_shards(tmp_path / "some" / "shared")
+    monkeypatch.setenv("ONECLOCK_DATA", str(tmp_path))
+    assert first_pixels(read("parquet", target(), folder="some/shared", image="img")) == [1, 2, 3, 4]
+    assert f"found no folder {tmp_path}/absent" in refusal("parquet", target(), folder="absent")
+    assert "the folder that holds absent/" in refusal("parquet", target(), folder="absent")
+    monkeypatch.delenv("ONECLOCK_DATA")
+    assert "the folder that holds absent/" in refusal("parquet", target(), folder="absent")
+
+
+@pytest.mark.parametrize("folder", ["..", "../x", "a/../../b", "/etc", "", "a\0b"])
+def test_parquet_folder_stays_below_the_setting(folder: str) -> None:
+    with pytest.raises(ValidationError, match="expected a relative path below ONECLOCK_DATA"):
+        READERS["parquet"].model_validate({"folder": folder})
+
+
+def test_parquet_takes_one_folder_only() -> None:
+    with pytest.raises(ValidationError, match="folder and path are both given"):
+        READERS["parquet"].model_validate({"folder": "a", "path": "/b"})
+
+
+def test_parquet_area_is_the_mean_of_each_box_a_half_rounded_up(tmp_path: Path) -> None:
+    red = [[0, 1, 10, 10], [0, 1, 10, 11], [255, 255, 3, 0], [255, 254, 0, 0]]  # sums 2, 41, 1019, 3
+    green = [[7, 0, 1, 1], [0, 0, 1, 2], [100, 101, 0, 0], [101, 100, 0, 1]]  # sums 7, 5, 402, 1
+    blue = [[9] * 4] * 4
+    colours = np.array([red, green, blue], dtype=np.uint8).transpose(1, 2, 0)
+    shard(tmp_path / "train.parquet", [png(colours)])
+    pixels = read("parquet", target(1, resolution=2), path=str(tmp_path), image="img", resize="area")
+    # .5 is 1, 10.25 is 10, 254.75 is 255, .75 is 1; 1.75 is 2, 1.25 is 1, 100.5 is 101, .25 is 0
+    assert pixels.images[0].tolist() == [[[1, 10], [255, 1]], [[2, 1], [101, 0]], [[9, 9], [9, 9]]]
+
+
+def test_parquet_area_takes_every_whole_multiple(tmp_path: Path) -> None:
+    steps = np.arange(36, dtype=np.uint8).reshape(6, 6)
+    shard(tmp_path / "train.parquet", [png(np.stack([steps] * 3, axis=2))])
+    said = {"path": str(tmp_path), "image": "img", "resize": "area"}
+    assert read("parquet", target(1, resolution=2), **said).images[0, 0].tolist() == [[7, 10], [25, 28]]
+    assert read("parquet", target(1, resolution=1), **said).images[0, 0].tolist() == [[18]]  # 17.5
+    assert np.array_equal(read("parquet", target(1, resolution=6), **said).images[0, 0], steps)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (8, 4), (2, 2), (6, 6)])
+def test_parquet_area_refuses_what_is_no_whole_multiple(tmp_path: Path, size: tuple[int, int]) -> None:
+    shard(tmp_path / "train.parquet", [encoded(1, size=size)])
+    said = refusal("parquet", target(1), path=str(tmp_path), image="img", resize="area")
+    assert f"has {size[0]}x{size[1]} pixels; expected a square of a whole multiple of 4 pixels a side" in said
 
 
 def test_parquet_missing_data_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

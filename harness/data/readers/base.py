@@ -38,10 +38,13 @@ class Target:
         """Return the error whose one sentence names data set and split."""
         return UsageError(f'data set "{self.dataset}", split "{self.split}": {found}; expected {expected}; {remedy}')
 
-    def missing(self, found: str, setting: str) -> UsageError:
-        """Return the error of data that are not there; `setting` names the argument of the card that points to them."""
+    def missing(self, found: str, setting: str, folder: str | None = None) -> UsageError:
+        """Return the error of data that are not there; `setting` names the argument of the card that points to them.
+
+        `folder` is the data set's folder below ONECLOCK_DATA where it is not called like the data set.
+        """
         remedy = (
-            f"set {DATA_SETTING} to the folder that holds {self.dataset}/, "
+            f"set {DATA_SETTING} to the folder that holds {folder or self.dataset}/, "
             f"or give `{setting}` under [arguments] of the card"
         )
         return self.refuse(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
@@ -92,22 +95,32 @@ class Reader(BaseModel):
         return {}
 
 
-def data_folder(target: Target, given: str | None, setting: str, *, must_exist: bool = True) -> Path:
-    """Return the folder of a data set: the card's argument if given, else ONECLOCK_DATA/<name of the data set>."""
+def data_folder(
+    target: Target, given: str | None, setting: str, *, below: str | None = None, must_exist: bool = True
+) -> Path:
+    """Return the folder of a data set: `given` if the card has it, else one below ONECLOCK_DATA.
+
+    That is `below` where the card names it, else the one that is called like the data set.
+    """
     if given is not None:
         folder = Path(given).expanduser()
     elif os.environ.get(DATA_SETTING):
-        folder = Path(os.environ[DATA_SETTING]).expanduser() / target.dataset
+        folder = Path(os.environ[DATA_SETTING]).expanduser() / (below or target.dataset)
     else:
-        raise target.missing(f"neither {DATA_SETTING} nor `{setting}` is set", setting)
+        raise target.missing(f"neither {DATA_SETTING} nor `{setting}` is set", setting, below)
     if must_exist and not folder.is_dir():
-        raise target.missing(f"found no folder {folder}", setting)
+        raise target.missing(f"found no folder {folder}", setting, below)
     return folder
+
+
+def stays_below(path: str) -> bool:
+    """Return whether a path is relative and leads nowhere above the folder that it starts from."""
+    return bool(path) and "\0" not in path and not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
 def inside(target: Target, source: str) -> str:
     """Return a source that is relative and stays below the data set's folder; refuse any other."""
-    if not source or "\0" in source or Path(source).is_absolute() or ".." in Path(source).parts:
+    if not stays_below(source):
         raise target.refuse(
             f"source is {source!r}", "a relative path below the data set's folder", "correct it in the card"
         )

@@ -33,7 +33,7 @@ class ImageFolderReader(Reader):
         images = target.allocate(len(files))
         labels = _classes(folder, files, target) if target.labels else None
         for index, file in enumerate(files):
-            images[index] = decode(_content(file, target), target, str(file), crop=self.resize == "center-crop-box")
+            images[index] = decode(_content(file, target), target, str(file), resize=self.resize)
         return Pixels(images, labels)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import model_validator
 
-from harness.data.readers.base import Pixels, Reader, Target, data_folder, inside
+from harness.data.readers.base import Pixels, Reader, Target, data_folder, inside, stays_below
 from harness.data.readers.pictures import decode
 from harness.errors import UsageError
 
@@ -21,13 +22,25 @@ _ENDS = ("-*.parquet", ".parquet")
 class ParquetReader(Reader):
     """`path` is the folder, `image` and `label` are the columns; a split's `source` is a pattern of file names.
 
-    Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder.
+    Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder. Without `path`, the
+    folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"` makes each pixel the
+    mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes.
     """
 
     location: ClassVar[str | None] = "path"
     path: str | None = None
+    folder: str | None = None
     image: str = "image"
     label: str | None = None
+    resize: Literal["none", "area"] = "none"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ParquetReader:
+        if self.folder is not None and not stays_below(self.folder):
+            raise ValueError(f"folder is {self.folder!r}; expected a relative path below ONECLOCK_DATA")
+        if self.folder is not None and self.path is not None:
+            raise ValueError("folder and path are both given; expected one of them, so leave the other out")
+        return self
 
     def read(self, target: Target) -> Pixels:
         """Return the images of all matching files, the files in sorted order, the rows in theirs."""
@@ -45,11 +58,11 @@ class ParquetReader(Reader):
         return Pixels(images, labels)
 
     def _files(self, target: Target) -> list[Path]:
-        folder = data_folder(target, self.path, "path")
+        folder = data_folder(target, self.path, "path", below=self.folder)
         patterns = [inside(target, target.source)] if target.source else [f"**/{target.split}{end}" for end in _ENDS]
         found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
         if not found:
-            raise target.missing(f"no file matches {' or '.join(patterns)} in {folder}", "path")
+            raise target.missing(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
         return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
     def _count(self, file: Path, target: Target) -> int:
@@ -92,7 +105,7 @@ class ParquetReader(Reader):
             where = f"row {first + row} of {file}"
             if encoded is None:
                 raise target.refuse(f"{where} is empty", "an encoded picture", "fetch the file again")
-            room[row] = decode(encoded, target, where)
+            room[row] = decode(encoded, target, where, resize=self.resize)
 
     def _labels(self, batch: pa.RecordBatch, target: Target, file: Path) -> np.ndarray:
         column = batch.column(self.label)

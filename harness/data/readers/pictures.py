@@ -8,22 +8,26 @@ converted, because the conversion would be a choice that the fingerprint cannot 
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from harness.data.readers.base import Target
 
+Resize = Literal["none", "center-crop-box", "area"]
+"""What is done with pictures of another size: refused; centre-cropped and box-averaged; whole boxes averaged."""
+
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
-def decode(encoded: bytes, target: Target, where: str, *, crop: bool = False) -> np.ndarray:
+def decode(encoded: bytes, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in the sentence of a failure."""
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
-            return to_pixels(picture, target, where, crop=crop)
+            return to_pixels(picture, target, where, resize=resize)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).split(" <_io.")[0]
         raise target.refuse(
@@ -33,25 +37,57 @@ def decode(encoded: bytes, target: Target, where: str, *, crop: bool = False) ->
         ) from None
 
 
-def to_pixels(picture: Image.Image, target: Target, where: str, *, crop: bool = False) -> np.ndarray:
-    """Return an opened picture as uint8 [channels, height, width]; with `crop`, centre-cropped and box-averaged."""
+def to_pixels(picture: Image.Image, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
+    """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
     if picture.mode not in _MODES[target.channels] or "transparency" in picture.info:
         raise target.refuse(
             f"{where} has the colour mode {_mode(picture)}",
             f"one of {', '.join(_MODES[target.channels])} without transparency for {target.channels} channel(s)",
             "convert the picture first, or correct `channels` in the card",
         )
-    side = target.resolution
-    if crop and picture.size != (side, side):
-        picture = _centre(picture.convert(_TARGET_MODE[target.channels]), target, where)
+    side, mode = target.resolution, _TARGET_MODE[target.channels]
+    if resize == "area":
+        boxes = _boxes(picture, target, where)
+        return area_mean(_plain(picture.convert(mode), target.channels), boxes)
+    if resize == "center-crop-box" and picture.size != (side, side):
+        picture = _centre(picture.convert(mode), target, where)
     if picture.size != (side, side):
         raise target.refuse(
             f"{where} has {picture.width}x{picture.height} pixels",
             f"{side}x{side}",
             "resize the pictures first, or correct `resolution` in the card",
         )
-    pixels = np.asarray(picture.convert(_TARGET_MODE[target.channels]), dtype=np.uint8)
-    return pixels.reshape(side, side, target.channels).transpose(2, 0, 1)
+    return _plain(picture.convert(mode), target.channels)
+
+
+def area_mean(pixels: np.ndarray, box: int) -> np.ndarray:
+    """Return uint8 [channels, height / box, width / box]: the mean of each box, rounded to nearest, a half up.
+
+    In whole numbers, (sum + box^2 // 2) // box^2. PIL's BOX filter rounds twice, after the rows and after the columns,
+    and is up to one grey level off.
+    """
+    channels, height, width = pixels.shape
+    parts = pixels.reshape(channels, height // box, box, width // box, box)
+    sums = parts.sum(axis=(2, 4), dtype=np.int64)
+    return ((sums + box * box // 2) // (box * box)).astype(np.uint8)
+
+
+def _plain(picture: Image.Image, channels: int) -> np.ndarray:
+    pixels = np.asarray(picture, dtype=np.uint8)
+    return pixels.reshape(picture.height, picture.width, channels).transpose(2, 0, 1)
+
+
+def _boxes(picture: Image.Image, target: Target, where: str) -> int:
+    """Return how many pixels a side become one; a refusal where that is no whole number."""
+    side = target.resolution
+    times, rest = divmod(picture.width, side)
+    if picture.width != picture.height or rest or not times:
+        raise target.refuse(
+            f"{where} has {picture.width}x{picture.height} pixels",
+            f'a square of a whole multiple of {side} pixels a side, which resize = "area" needs',
+            "crop the pictures first, or correct `resolution` in the card",
+        )
+    return times
 
 
 def _centre(picture: Image.Image, target: Target, where: str) -> Image.Image:
