@@ -4,13 +4,14 @@ PYTHON  ?= python3
 SUITE   ?= quick
 ADDRESS ?=
 RESULTS ?= results
+ZOO     ?=
 BIN     := .venv/bin
 HARNESS := $(BIN)/python -m harness
 
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install benchmark plan report test test-all lint format submit doctor bench clean
+.PHONY: help install benchmark plan report test test-all lint format submit doctor bench clean zoo zoo-pause zoo-resume
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -37,6 +38,15 @@ report: install  ## rebuild leaderboard, plots and report.html of SUITE from its
 
 submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back
 	$(HARNESS) submit $(SUITE) --address $(ADDRESS) --results $(RESULTS)
+
+zoo: install  ## train what the zoo lacks, two at a time at lowest priority; ZOO=unet-16 picks; goes on where it was
+	$(HARNESS) zoo train $(ZOO) --results $(RESULTS)
+
+zoo-pause: install  ## stop these trainings where they are, as while something is timed
+	$(HARNESS) zoo pause --results $(RESULTS)
+
+zoo-resume: install  ## let them go on
+	$(HARNESS) zoo resume --results $(RESULTS)
 
 test: install  ## the test suite (CPU, minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "not slow"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import export
+from harness.cli import export, zoo
 from harness.errors import UsageError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(export.app)
+app.add_typer(zoo.app)
 
 SuiteName = Annotated[str, typer.Argument(help="A suite's name (see `oneclock ls suites`) or the path of a TOML file.")]
 Address = Annotated[
@@ -40,6 +41,7 @@ class Listed(StrEnum):
     suites = "suites"
     networks = "networks"
     extractors = "extractors"
+    zoo = "zoo"
 
 
 @app.command(epilog="Example: oneclock run quick --only 'dpmpp*' --set n_images=500")
@@ -95,15 +97,37 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None
         typer.echo(line)
 
 
-@app.command(epilog="Example: oneclock train digits unet-8 --set train.steps=500")
+class Into(StrEnum):
+    """Where `train` can put a network for good."""
+
+    zoo = "zoo"
+
+
+@app.command(
+    epilog="Examples: oneclock train digits unet-8 --set train.steps=500; oneclock train digits unet-8 --into zoo"
+)
 def train(
     dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
     network: Annotated[str, typer.Argument(help="A network's name or card.")],
     address: Address = None,
     results: Results = RESULTS,
     settings: Settings = None,
+    into: Annotated[
+        Into | None,
+        typer.Option(
+            help="zoo: train in this process until held-out loss stands still, and keep weights and card in "
+            "methods/networks/zoo; goes on where it was stopped."
+        ),
+    ] = None,
 ) -> None:
     """Train a network on a data set and keep its weights for every suite; prints where they are."""
+    if into is Into.zoo:
+        from harness.zoo.run import train_into_zoo
+
+        if address:
+            raise UsageError("--into zoo trains in this process; expected no --address")
+        typer.echo(train_into_zoo(dataset, network, settings or [], results))
+        return
     from harness.training.run import train_network
 
     typer.echo(train_network(dataset, network, settings or [], address, results))

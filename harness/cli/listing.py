@@ -24,6 +24,7 @@ def lines(what: str) -> Iterator[str]:
         "suites": _suites,
         "networks": _networks,
         "extractors": _extractors,
+        "zoo": _zoo,
     }[what]()
 
 
@@ -58,6 +59,19 @@ def _networks() -> Iterator[str]:
 def _extractors() -> Iterator[str]:
     for name, sentence in describe():
         yield f"{name:20} {sentence}"
+
+
+def _zoo() -> Iterator[str]:
+    from harness.zoo.card import load_zoo_card, zoo_names
+
+    for name in zoo_names():
+        card = load_zoo_card(name)
+        judged, trained = card.judged, card.training
+        yield (
+            f"{name:16} {card.data.name:12} {trained.images_seen:>9,} images  limit {judged.limit_fid:6.2f} "
+            f"({judged.extractor.partition(':')[0]})  copies {100 * judged.copy_rate:4.1f} %  {card.dtype}  "
+            f"{'finished' if trained.finished else 'in training'}"
+        )
 
 
 def plan_lines(

@@ -25,12 +25,14 @@ from harness.tasks import Event, Result
 if TYPE_CHECKING:
     from harness.worker import Worker
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     network = build_network(card, data)
-    given = _read(resolve(inputs["weights"]).tobytes(), spec["path"])
+    given = read_state_dict(resolve(inputs["weights"]).tobytes(), spec["path"])
     _check_fit(given, network.state_dict(), spec["path"], card.name)
     check = cross_check(network, data)
     price = {"seconds": 0.0, "flops": 0}
@@ -38,7 +40,12 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     yield Result({name: value.numpy() for name, value in given.items()}, facts)
 
 
-def _read(data: bytes, path: str) -> dict[str, torch.Tensor]:
+def read_state_dict(data: bytes, path: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a weights file by name, half precision widened to float32; UsageError if it has none."""
+    return {name: value.float() if value.dtype in _HALF else value for name, value in _tensors(data, path).items()}
+
+
+def _tensors(data: bytes, path: str) -> dict[str, torch.Tensor]:
     if not path.endswith((".pth", ".pt")):
         try:
             return load(data)

@@ -47,9 +47,9 @@ class TrainSpec(BaseModel):
             raise ValueError(f"batch is {self.batch}; expected a multiple of workers = {self.workers}")
         return self
 
-    def learning_rate(self, step: int) -> float:
-        """Return the rate of step 0, 1, ...: linear warm-up, then half a cosine to zero, or constant."""
-        rate = self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
+    def learning_rate(self, step: int, first_step: int = 0) -> float:
+        """Return the rate of step 0, 1, ...: linear warm-up from `first_step`, half a cosine to zero or constant."""
+        rate = self.lr * min(1.0, (step - first_step + 1) / (self.warmup_steps + 1))
         if self.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return rate

@@ -51,11 +51,18 @@ class Trainer:
         port: int = 0,
         device: torch.device | str = "cpu",
         state: State | None = None,
+        first_step: int = 0,
     ) -> None:
+        """Start anew, or go on from `state`, bit by bit.
+
+        With `first_step` the network's weights have so many steps behind them, of which no more is known: moments and
+        warm-up start anew, steps go on counting.
+        """
         if spec.batch % world_size:
             raise HarnessError(f"batch is {spec.batch}; expected a multiple of the {world_size} processes")
         self.spec, self.rank, self.device = spec, rank, torch.device(device)
-        self.step, self.loss, self.seconds = 0, math.nan, 0.0
+        self.step, self.loss, self.seconds = first_step, math.nan, 0.0
+        self._first_step = first_step
         network = network.to(self.device).train()
         self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if state is not None:
@@ -103,7 +110,7 @@ class Trainer:
                 if kind in MOMENTS and piece.flat not in optimizer.state:
                     continue  # no step was taken yet
                 self._keep(found, f"{kind}/{name}", piece.read(self._stored(kind, piece)))
-        return found, {"step": self.step}
+        return found, {"step": self.step, "first_step": self._first_step}
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return the averaged weights with the network's fixed tensors, on rank 0; every rank must call."""
@@ -124,7 +131,7 @@ class Trainer:
 
     def _one_step(self) -> Tensor:
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = self.spec.learning_rate(self.step)
+            group["lr"] = self.spec.learning_rate(self.step, self._first_step)
         images, draws, generator = self._batches.of(self.step)
         torch.manual_seed(self.spec.stream(self.step) * 997 + self.rank)  # for dropout; forked by the caller
         loss = self._engine(images, draws, generator)
@@ -148,10 +155,11 @@ class Trainer:
             found[name] = value.cpu().numpy()
 
     def _resume(self, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        self.step = int(facts["step"])
-        kinds = ["ema", *(moment for moment in MOMENTS if self.step)]
-        if self.step:
-            create_moments(self._engine, self._pieces, self.step)
+        self.step, self._first_step = int(facts["step"]), int(facts.get("first_step", 0))
+        taken = self.step - self._first_step
+        kinds = ["ema", *(moment for moment in MOMENTS if taken)]
+        if taken:
+            create_moments(self._engine, self._pieces, taken)
         for kind in kinds:
             for name, piece in zip(self._trained, self._pieces, strict=True):
                 piece.write(self._stored(kind, piece), torch.from_numpy(tensors[f"{kind}/{name}"].copy()))

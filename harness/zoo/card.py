@@ -1,0 +1,179 @@
+"""What the zoo says of a trained network: a folder with `weights.safetensors` and `card.toml`, each checked when read.
+
+The card names the SHA-256 of the weights; a file unlike its card is damage (exit 4), a card that does not fit what was
+asked for is the asker's mistake (exit 2). Weights may be stored in half precision; they are widened when read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.errors import StoreDamagedError, UsageError, did_you_mean
+from harness.identity import check_name, file_sha256
+from harness.network_cards import NetworkCard
+from harness.storage.atomic import swapped_folder
+from harness.toml_files import read_toml, validated
+
+ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
+PREFIX = "zoo:"
+"""What `weights` of a network begins with where it names an entry of the zoo."""
+WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.toml"
+LARGEST_WEIGHTS_BYTES = 2_000_000
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TrainedOn(_Closed):
+    """The data: which pixels were trained on, and which were kept apart to judge by."""
+
+    name: str
+    split: str
+    pixels: Sha256
+    """Fingerprint of the training pixels, as every identity has it."""
+    variant: str
+    images: Count
+    held_out_split: str
+    held_out_pixels: Sha256
+    held_out_images: Count
+    """How many of that split were judged by, evenly spaced."""
+
+
+class Leg(_Closed):
+    """One uninterrupted stretch of a training: the optimiser's moments start anew with each."""
+
+    first_image: Count
+    last_image: Count
+    seconds: Annotated[float, Field(ge=0)]
+    device: str
+    started_on: str
+    """The day, as YYYY-MM-DD."""
+    libraries: dict[str, str]
+
+
+class Trained(_Closed):
+    """How the training went. Counts and prices run up to the weights that were kept."""
+
+    command: str
+    seed: Count
+    steps: Count
+    images_seen: Count
+    seconds: Annotated[float, Field(ge=0)]
+    flops: Annotated[float, Field(ge=0)] | None = None
+    """Absent where a call's work depends on its input."""
+    sigma_low: Positive
+    sigma_high: Positive
+    """Between them lie 99.8 % of the noise levels drawn in training."""
+    finished: bool
+    stopped: str
+    """Why the training ended, or that it goes on."""
+    legs: list[Leg] = Field(min_length=1)
+
+
+class Judged(_Closed):
+    """What the averaged weights are worth, as they are stored."""
+
+    held_out_loss: float
+    """Mean training loss of held-out images, over fixed noise levels and noise."""
+    held_out_draws: Count
+    limit_fid: float
+    """FID of the network solved out: no sampler of it can be expected to do better."""
+    limit_fid_low: float
+    limit_fid_high: float
+    """95 % interval by the delete-a-group jackknife: noise of the images, not of another training."""
+    limit_fid_float32: float
+    """The same of the weights in float32, before they were rounded for storing."""
+    limit_floor: float
+    """Bias floor of the FID: what samples of the reference's own distribution would show at this N."""
+    limit_solver: str
+    limit_steps: Count
+    limit_images: Count
+    extractor: str
+    extractor_sha256: Sha256
+    copy_rate: float
+    """Share of the limit's images nearer to a training image than 99 % of held-out images are."""
+    copy_distance: float
+    """That distance, over all pixels in [-1, 1]."""
+    nearest_median: float
+    """Median distance of the limit's images to their nearest training image."""
+    nearest_median_held_out: float
+
+
+class ZooCard(_Closed):
+    """The card of one trained network."""
+
+    name: str
+    sha256: Sha256
+    """Of the bytes of weights.safetensors."""
+    dtype: Literal["float32", "float16", "bfloat16"]
+    network: NetworkCard
+    data: TrainedOn
+    training: Trained
+    judged: Judged
+
+    def price(self) -> dict[str, Any]:
+        """Return what the training cost, as results of training tasks say it."""
+        return {"seconds": self.training.seconds, "flops": self.training.flops}
+
+
+def zoo_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the trained networks, sorted."""
+    return sorted(path.parent.name for path in (folder or ZOO).glob(f"*/{CARD_FILE}"))
+
+
+def load_zoo_card(name: str, folder: Path | None = None) -> ZooCard:
+    """Return a card by its name; UsageError for an unknown one, StoreDamagedError where its weights are not its own."""
+    root, known = folder or ZOO, zoo_names(folder)
+    if name not in known:
+        raise UsageError(f'zoo network "{name[:80]}" is unknown{did_you_mean(name, known)} (see `oneclock ls zoo`)')
+    path = root / name / CARD_FILE
+    try:
+        card = validated(ZooCard, read_toml(path), str(path))
+    except UsageError as error:
+        raise StoreDamagedError(f"{error}; restore the file from the repository") from None
+    weights = path.with_name(WEIGHTS_FILE)
+    found = file_sha256(weights) if weights.is_file() else "none, the file is missing"
+    if found != card.sha256:
+        raise StoreDamagedError(
+            f"{weights}: found SHA-256 {found}; its card expects {card.sha256}, restore the file from the repository"
+        )
+    return card
+
+
+def weights_path(name: str, folder: Path | None = None) -> Path:
+    """Return where the weights of a zoo network lie."""
+    return (folder or ZOO) / name / WEIGHTS_FILE
+
+
+def entry_name(network: str, seed: int) -> str:
+    """Return what a network trained from a seed is called in the zoo."""
+    return check_name(network if seed == 0 else f"{network}-seed{seed}", "zoo name")
+
+
+def write_entry(card: ZooCard, weights: bytes, folder: Path | None = None) -> Path:
+    """Put weights and card into the zoo in place of what the name held: whole or not at all; return the folder."""
+    if len(weights) > LARGEST_WEIGHTS_BYTES:
+        raise UsageError(
+            f"the weights of {card.name} take {len(weights):,} bytes as {card.dtype}; expected at most "
+            f"{LARGEST_WEIGHTS_BYTES:,}, choose a smaller network"
+        )
+    final = (folder or ZOO) / card.name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with swapped_folder(final) as fresh:
+        (fresh / WEIGHTS_FILE).write_bytes(weights)
+        (fresh / CARD_FILE).write_text(card_text(card), encoding="utf-8")
+    return final
+
+
+def card_text(card: ZooCard) -> str:
+    """Return a card as TOML; what is None is left out."""
+    head = f"# Written by `{card.training.command}`. Do not edit: the SHA-256 is checked against the weights.\n"
+    return head + tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))

@@ -1,0 +1,97 @@
+"""What is known of a training so far: legs, checks, the best weights; and the rules that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from harness.metrics.copies import highest_rate
+from harness.zoo.card import Leg
+from harness.zoo.judge import LIMIT_IMAGES
+from harness.zoo.recipes import Rules
+
+_BEST = "best/"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was seen of the averaged weights after so many images."""
+
+    images: int
+    seconds: float
+    held_out_loss: float
+    copy_rate: float
+
+
+@dataclass(frozen=True)
+class LegStart:
+    """Where the current leg began, and with how many steps of warm-up."""
+
+    step: int
+    seconds: float
+    warmup_steps: int
+    day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+
+
+@dataclass
+class History:
+    """One training up to now. `seconds` are those of training alone, before the current process."""
+
+    leg: LegStart
+    legs: list[Leg] = field(default_factory=list)
+    seconds: float = 0.0
+    checks: list[Check] = field(default_factory=list)
+    best_weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Check | None:
+        """Return the check with the lowest held-out loss among those whose copy rate may be; the first of equals."""
+        sound = [check for check in self.checks if check.copy_rate <= highest_rate(LIMIT_IMAGES)]
+        return min(sound, key=lambda check: check.held_out_loss, default=None)
+
+    def add(self, check: Check, weights: Mapping[str, np.ndarray]) -> None:
+        """Take in a check; keep the weights if it is the best."""
+        self.checks.append(check)
+        if self.best is check:
+            self.best_weights = {name: value.copy() for name, value in weights.items()}
+
+    def ended_by(self, rules: Rules) -> str | None:
+        """Return the rule that ends the training after its latest check, or None."""
+        last, best, allowed = self.checks[-1], self.best, highest_rate(LIMIT_IMAGES)
+        if last.copy_rate > allowed:
+            return (
+                f"the copy rate of {100 * last.copy_rate:.1f} % after {last.images:,} images is above the "
+                f"{100 * allowed:.1f} % that chance allows at the held-out level"
+            )
+        if best is not None and self.checks.index(best) + rules.patience < len(self.checks):
+            return f"held-out loss did not fall for {rules.patience} checks of {rules.check_images:,} images"
+        if last.images >= rules.images:
+            return f"the aim of {rules.images:,} images is reached"
+        return None
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the best weights under names of their own."""
+        return {_BEST + name: value for name, value in self.best_weights.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the best weights as plain JSON."""
+        return {
+            "leg": asdict(self.leg),
+            "legs": [leg.model_dump(mode="json") for leg in self.legs],
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any], seconds: float) -> History:
+        """Return what `tensors` and `as_dict` wrote."""
+        return cls(
+            leg=LegStart(**facts["leg"]),
+            legs=[Leg(**leg) for leg in facts["legs"]],
+            seconds=seconds,
+            checks=[Check(**check) for check in facts["checks"]],
+            best_weights={n.removeprefix(_BEST): value for n, value in tensors.items() if n.startswith(_BEST)},
+        )

@@ -1,0 +1,198 @@
+"""What a network in training is worth: loss on images it never saw, copies of those it saw, and its own limit.
+
+Everything is fixed but the weights (images, noise levels, noise), so that two looks at a training are paired.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data.cards import DatasetCard
+from harness.data.pixels import load_split, to_unit
+from harness.errors import HarnessError, UsageError
+from harness.metrics.copies import CopyTest, image_vectors
+from harness.metrics.extractors import Extractor, extractor_names, load_extractor
+from harness.metrics.quality import Quality, score
+from harness.metrics.reference import ReferenceFeatures, reference_of
+from harness.registry import registry
+from harness.sampling import Sampler
+from harness.seeds import ImageNoise
+from harness.zoo.card import Judged, TrainedOn
+from methods.networks.base import Network
+from methods.networks.preconditioned import PreconditionedNetwork
+from methods.networks.preconditioning import Draws
+from methods.parts import Denoiser, Executor, Schedule, Solver
+
+HELD_OUT_SPLIT = "test"
+HELD_OUT_IMAGES = 1_000
+"""Of the held-out split at most so many images are judged by, evenly spaced."""
+DRAWS = 16
+"""Noise levels and noises per held-out image."""
+LIMIT_IMAGES, LIMIT_SOLVER, LIMIT_STEPS = 1_200, "heun", 64
+"""The limit: so many images by so many steps of a second-order solver on the schedule edm, of seed set 0."""
+QUICK_SOLVER, QUICK_STEPS = "dpmpp-2m", 20
+"""How images are made during a training, where copies alone are looked for."""
+_BATCH = 100
+_DRAW_SEED = 20_261_126
+_NO_FEATURES = "pixels"
+_LEVELS = 100_000  # draws of which quantiles are taken
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A network solved out: quality of the images, and how near they are to the training's."""
+
+    quality: Quality
+    copy_rate: float
+    nearest_median: float
+
+
+class Judge:
+    """Looks at networks trained on one data set. Made once: it holds the splits and the reference features."""
+
+    def __init__(self, card: DatasetCard, train_split: str, flips: bool) -> None:
+        if HELD_OUT_SPLIT not in card.splits or train_split == HELD_OUT_SPLIT:
+            raise UsageError(
+                f'data set "{card.name}" keeps no split "{HELD_OUT_SPLIT}" apart from "{train_split}"; expected one, '
+                "by which the training is stopped"
+            )
+        self.card, self._split = card, train_split
+        self.training, self.held_out = load_split(card, train_split), load_split(card, HELD_OUT_SPLIT)
+        n = len(self.held_out.images)
+        chosen = np.arange(n) if n <= HELD_OUT_IMAGES else np.arange(HELD_OUT_IMAGES) * n // HELD_OUT_IMAGES
+        images = self.held_out.images[chosen]
+        self._judged_by = to_unit(images)
+        self.copies = CopyTest.of(
+            image_vectors(torch.from_numpy(self.training.images.copy()), flips), image_vectors(torch.from_numpy(images))
+        )
+        self.extractor = load_extractor(_extractor_for(card))
+        self._noise = ImageNoise(card.name, 0, self._judged_by.shape[1:])
+        self._reference: ReferenceFeatures | None = None
+
+    @property
+    def images(self) -> int:
+        """Return how many held-out images are judged by."""
+        return len(self._judged_by)
+
+    @torch.inference_mode()
+    def held_out_loss(self, network: Network) -> float:
+        """Return the mean training loss of the held-out images at fixed noise levels and noise."""
+        if not isinstance(network, PreconditionedNetwork):
+            raise UsageError(f'network family "{network.family}" has no loss by noise level; expected one that has')
+        generator = torch.Generator().manual_seed(_DRAW_SEED)
+        total, count = 0.0, 0
+        for part in self._judged_by.split(_BATCH):
+            for _ in range(DRAWS):
+                drawn = network.preconditioning.draws(tuple(part.shape), generator)
+                loss = network.preconditioning.loss(network.raw, part, Draws(*drawn), network.dtype)
+                total += float(loss) * len(part)
+                count += len(part)
+        return total / count
+
+    def trained_on(self) -> TrainedOn:
+        """Return what a card says of the data."""
+        return TrainedOn(
+            name=self.card.name,
+            split=self._split,
+            pixels=self.training.fingerprint,
+            variant=self.training.variant,
+            images=len(self.training.images),
+            held_out_split=HELD_OUT_SPLIT,
+            held_out_pixels=self.held_out.fingerprint,
+            held_out_images=self.images,
+        )
+
+    def judged(self, held_out_loss: float, limit: Limit, limit_float32: Limit) -> Judged:
+        """Return what a card says of the network's worth; HarnessError where its images have no FID."""
+        quality, exact = limit.quality, limit_float32.quality
+        figures = (quality.fid, quality.fid_low, quality.fid_high, quality.fid_floor, exact.fid)
+        fid, low, high, floor, fid_float32 = (math.nan if value is None else value for value in figures)
+        if not math.isfinite(fid):
+            raise HarnessError(f"the network's images have no FID ({'; '.join(quality.reasons)}); train it again")
+        return Judged(
+            held_out_loss=held_out_loss,
+            held_out_draws=DRAWS,
+            limit_fid=fid,
+            limit_fid_low=low,
+            limit_fid_high=high,
+            limit_fid_float32=fid_float32,
+            limit_floor=floor,
+            limit_solver=LIMIT_SOLVER,
+            limit_steps=LIMIT_STEPS,
+            limit_images=LIMIT_IMAGES,
+            extractor=f"{self.extractor.name}:{self.extractor.layer}",
+            extractor_sha256=self.extractor.sha256,
+            copy_rate=limit.copy_rate,
+            copy_distance=self.copies.threshold,
+            nearest_median=limit.nearest_median,
+            nearest_median_held_out=self.copies.held_out_median,
+        )
+
+    def copy_rate(self, network: Network) -> float:
+        """Return the copy rate of images made in few steps."""
+        return self.copies.rate(image_vectors(self._sampled(network, QUICK_SOLVER, QUICK_STEPS)))
+
+    def limit(self, network: Network) -> Limit:
+        """Return what the network is worth when its flow is solved out."""
+        images = self._sampled(network, LIMIT_SOLVER, LIMIT_STEPS)
+        distances = self.copies.distances(image_vectors(images))
+        features = self.extractor(images).cpu().numpy()
+        quality = score([(0, features)], self._reference_features(), len(images))
+        rate = float((distances < self.copies.threshold).double().mean())
+        return Limit(quality, rate, float(distances.median()))
+
+    def _sampled(self, network: Network, solver: str, steps: int) -> Tensor:
+        """Return uint8 images [LIMIT_IMAGES, C, H, W] from the noise of the suites' seed set 0."""
+        parts = {
+            "denoiser": registry().make("denoiser", "full", {}),
+            "schedule": registry().make("schedule", "edm", {}),
+            "solver": registry().make("solver", solver, {}),
+            "executor": registry().make("executor", "serial", {}),
+        }
+        denoiser, schedule, solve, executor = parts.values()
+        assert isinstance(denoiser, Denoiser)
+        assert isinstance(schedule, Schedule)
+        assert isinstance(solve, Solver)
+        assert isinstance(executor, Executor)
+        sampler = Sampler(
+            denoiser=denoiser.build(network, None),
+            sigmas=schedule.levels(steps, self.card.sigma_min, self.card.sigma_max, None),
+            solver=solve,
+            executor=executor,
+            noise=self._noise,
+            device=next(network.parameters()).device,
+        )
+        starts = range(0, LIMIT_IMAGES, _BATCH)
+        return torch.cat([sampler.images(range(i, min(i + _BATCH, LIMIT_IMAGES))) for i in starts])
+
+    def _reference_features(self) -> ReferenceFeatures:
+        if self._reference is None:
+            images = load_split(self.card, self.card.reference).images
+            self._reference = reference_of(_features(self.extractor, images))
+        return self._reference
+
+
+def _features(extractor: Extractor, images: np.ndarray) -> np.ndarray:
+    parts = range(0, len(images), extractor.batch)
+    return np.concatenate(
+        [extractor(torch.from_numpy(images[i : i + extractor.batch].copy())).cpu().numpy() for i in parts]
+    )
+
+
+def _extractor_for(card: DatasetCard) -> str:
+    """Return the feature network that ships for a data set, the pixels themselves where there is none."""
+    own = f"{card.name}-cnn"
+    return own if own in extractor_names() else _NO_FEATURES
+
+
+def trained_levels(network: Network) -> tuple[float, float]:
+    """Return the noise levels between which 99.8 % of the training's draws lie."""
+    assert isinstance(network, PreconditionedNetwork)  # else it had no held-out loss
+    sigma = network.preconditioning.draws((_LEVELS, 1), torch.Generator().manual_seed(_DRAW_SEED)).sigma
+    low, high = torch.quantile(sigma.double(), torch.tensor([0.001, 0.999], dtype=torch.float64))
+    return float(low), float(high)

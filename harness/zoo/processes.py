@@ -1,0 +1,156 @@
+"""The trainings of the zoo as processes: run the list two at a time, pause them, let them go on, say where they are.
+
+Each training is a process of its own at lowest priority, with one thread; its lock file holds its process id. This one
+only starts them and shows what they print, so it may be killed too: what still runs is met again by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import HarnessError, UsageError, did_you_mean
+from harness.storage.lock import holder
+from harness.zoo.recipes import Training, all_trainings, unfinished
+from harness.zoo.run import TRAININGS
+
+AT_ONCE = 2
+"""Trainings that run side by side, one core each."""
+NICE = 19
+LOG = "log.txt"
+_PAUSED = "paused"
+_POLL_SECONDS = 1.0
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
+    """Run what is unfinished of the list, or of these names, until all is finished; a failure ends it at the end.
+
+    Raises UsageError for an unknown name and while the trainings are paused, HarnessError if one did not finish.
+    """
+    todo = list(_chosen(names))
+    if (results / TRAININGS / _PAUSED).exists():
+        raise UsageError("the trainings are paused; expected them to go on, so run `make zoo-resume` first")
+    if not todo:
+        print("zoo: every training is finished", file=sys.stderr)
+        return
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    shown: dict[str, int] = {}
+    failed: list[str] = []
+    try:
+        while todo or running:
+            _start_next(results, todo, running, shown)
+            time.sleep(_POLL_SECONDS)
+            for name, process in list(running.items()):
+                _show_new_lines(results, name, shown)
+                if process.poll() is not None:
+                    del running[name]
+                    failed += [name] if process.returncode else []
+    finally:
+        _end(running.values())
+    if failed:
+        logs = ", ".join(str(_folder(results, name) / LOG) for name in failed)
+        raise HarnessError(f"not finished: {', '.join(failed)}; see {logs}")
+
+
+def pause(results: Path) -> list[str]:
+    """Stop every training where it is, and start no other; return the names of those that ran."""
+    (results / TRAININGS).mkdir(parents=True, exist_ok=True)
+    (results / TRAININGS / _PAUSED).touch()
+    return [name for name, pid in _live(results) if _signalled(pid, signal.SIGSTOP)]
+
+
+def resume(results: Path) -> list[str]:
+    """Let every training that was paused go on; return their names."""
+    (results / TRAININGS / _PAUSED).unlink(missing_ok=True)
+    return [name for name, pid in _live(results) if _signalled(pid, signal.SIGCONT)]
+
+
+def _chosen(names: Iterable[str]) -> Iterator[Training]:
+    wanted = list(names)
+    known = [training.name for training in all_trainings()]
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f'zoo training "{name[:80]}" is not listed{did_you_mean(name, known)}')
+    return (training for training in unfinished() if not wanted or training.name in wanted)
+
+
+def _start_next(
+    results: Path, todo: list[Training], running: dict[str, subprocess.Popen[bytes]], shown: dict[str, int]
+) -> None:
+    paused = (results / TRAININGS / _PAUSED).exists()
+    others = {name for name, _ in _live(results)} - running.keys()
+    while todo and not paused and len(running) + len(others) < AT_ONCE:
+        training = todo.pop(0)
+        if training.name in others:
+            continue  # an earlier call started it, and it goes on
+        folder = _folder(results, training.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / LOG
+        shown[training.name] = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as stream:
+            running[training.name] = subprocess.Popen(
+                _command(training, results),
+                stdout=stream,
+                stderr=stream,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ONE_THREAD},
+                start_new_session=True,
+                preexec_fn=lambda: os.nice(NICE),
+            )
+
+
+def _command(training: Training, results: Path) -> list[str]:
+    recipe = training.recipe
+    seed = ["--set", f"train.seed={training.seed}"] if training.seed else []
+    verb = [sys.executable, "-m", "harness", "train", recipe.dataset, recipe.network]
+    return [*verb, *seed, "--into", "zoo", "--results", str(results)]
+
+
+def _show_new_lines(results: Path, name: str, shown: dict[str, int]) -> None:
+    log = _folder(results, name) / LOG
+    with log.open("rb") as stream:
+        stream.seek(shown[name])
+        lines = stream.read()
+    whole = lines[: lines.rfind(b"\n") + 1]
+    shown[name] += len(whole)
+    sys.stderr.write(whole.decode(errors="replace"))
+    sys.stderr.flush()
+
+
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Ask each to stop between two steps, so that nothing of it is lost; kill what does not listen."""
+    live = [process for process in processes if process.poll() is None]
+    for process in live:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+    for process in live:
+        try:
+            process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _live(results: Path) -> Iterator[tuple[str, int]]:
+    """Yield name and process id of every training that holds its lock and lives."""
+    for folder in sorted((results / TRAININGS).glob("*/")):
+        pid = holder(folder)
+        if pid is not None:
+            yield folder.name, pid
+
+
+def _signalled(pid: int, number: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+        return True
+    return False
+
+
+def _folder(results: Path, name: str) -> Path:
+    return results / TRAININGS / name

@@ -1,0 +1,79 @@
+"""`oneclock train DATASET NETWORK --into zoo`: one training in this process, ended by signals between two steps."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from harness.data.cards import load_card
+from harness.errors import Terminated, UsageError
+from harness.network_cards import load_network_card
+from harness.registry import registry
+from harness.storage.lock import RunLock
+from harness.suite import apply_settings
+from harness.zoo.card import ZOO, entry_name
+from harness.zoo.recipes import rules_for
+from harness.zoo.training import ZooTraining
+
+TRAININGS = "trainings"
+"""Below the results folder: the working state of each training, in a folder of its name."""
+LOCK_SECONDS = 3600.0
+"""Beat of a training's lock: so slow that one which is paused for hours still holds it."""
+
+
+def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path, zoo: Path | None = None) -> Path:
+    """Train, or go on, until a rule ends it; return the folder of the entry.
+
+    Raises Terminated or KeyboardInterrupt once the state is kept, if a signal came.
+    """
+    changes: dict[str, object] = {}
+    apply_settings(changes, settings)
+    card, net = load_card(dataset), load_network_card(network, changes)
+    if not registry().network(net.family).trainable:
+        raise UsageError(f'network "{net.name}" is exact and is not trained')
+    torch.set_num_threads(1)
+    name = entry_name(net.name, net.train.seed if net.train else 0)
+    folder = results / TRAININGS / name
+    command = " ".join(["oneclock train", dataset, network, *(f"--set {s}" for s in settings), "--into zoo"])
+    with _caught_signals() as caught, RunLock(folder, LOCK_SECONDS):
+        training = ZooTraining(
+            card,
+            net,
+            rules_for(dataset, network, zoo),
+            command,
+            folder,
+            zoo,
+            say=_to_stderr,
+            stop_asked=lambda: bool(caught),
+        )
+        entry = training.run()
+    if entry is None and caught:
+        raise KeyboardInterrupt if caught[0] == signal.SIGINT else Terminated(128 + caught[0])
+    return (zoo or ZOO) / name
+
+
+def _to_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Yield a list that is filled with the signals that came; the second of a kind is taken as ever."""
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

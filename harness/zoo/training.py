@@ -1,0 +1,306 @@
+"""One training for the zoo: a plain process that can be killed at any moment and goes on where it was.
+
+The working state (weights, moments, average, history) is one file under `results/trainings/NAME`, replaced as a whole
+every half minute. Where only committed weights are left, as in a fresh clone, a new leg begins from them. Checks come
+at fixed numbers of images, so that interruptions change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from harness.data.cards import DatasetCard
+from harness.device import device_name
+from harness.errors import UsageError
+from harness.flops import training_flops
+from harness.identity import identity
+from harness.network_cards import NetworkCard, build_network, network_params
+from harness.storage.blobs import Blobs
+from harness.training.spec import LARGEST_STEPS, TrainSpec
+from harness.training.trainer import Trainer
+from harness.trial import library_versions
+from harness.zoo.card import Leg, Trained, ZooCard, entry_name, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.zoo.history import Check, History, LegStart
+from harness.zoo.judge import Judge, trained_levels
+from harness.zoo.recipes import Rules
+from harness.zoo.stored import Stored, read_weights, store_weights
+
+SAVE_SECONDS = 30.0
+"""The working state is written at least so often, so that a kill costs no more."""
+WARMUP_STEPS = 200
+"""Steps of warm-up where a leg begins from committed weights."""
+_CHUNK_SECONDS = 1.0
+_STATE = "state"
+
+
+class ZooTraining:
+    """One training. `stop_asked` is looked at between steps; what was done by then is kept."""
+
+    def __init__(
+        self,
+        card: DatasetCard,
+        net: NetworkCard,
+        rules: Rules,
+        command: str,
+        folder: Path,
+        zoo: Path | None = None,
+        say: Callable[[str], None] = print,
+        stop_asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        if net.train is None:
+            raise UsageError(f'network "{net.name}" has no [train] in its card; expected how it is trained')
+        # a constant rate: nobody knows beforehand where the training ends
+        self.spec = TrainSpec(**{**net.train.model_dump(), "decay": "constant", "steps": LARGEST_STEPS})
+        if rules.check_images < self.spec.batch:
+            raise UsageError(f"check_images is {rules.check_images}; expected at least the batch of {self.spec.batch}")
+        self.name = entry_name(net.name, self.spec.seed)
+        self._card, self._net, self._rules, self._command = card, net, rules, command
+        self._folder, self._zoo, self._say, self._stop_asked = folder, zoo, say, stop_asked
+        self._check_steps = rules.check_images // self.spec.batch
+        self._last_step = -(-rules.images // self.spec.batch)
+
+    def run(self) -> ZooCard | None:
+        """Train until a rule ends it and return the entry; None if it was asked to stop before."""
+        committed = self._committed()
+        if committed is not None and committed.training.finished:
+            self._say(f"{self.name} is finished: {committed.training.stopped}")
+            return committed
+
+        # what is looked at, and where it was left
+        self._judge = Judge(
+            self._card, "train" if "train" in self._card.splits else self._card.reference, self.spec.flips
+        )
+        self._blobs = Blobs(self._folder)
+        self._model = build_network(self._net, self._card.shape()).eval().requires_grad_(False)
+        self._history, trainer = self._as_it_was_left(committed)
+
+        # train, check, keep
+        try:
+            reason = self._advance(trainer)
+        finally:
+            trainer.close()
+        if reason is None:
+            return None
+        card = self._publish(reason, finished=True)
+        self._blobs.drop(_STATE)
+        return card
+
+    def _committed(self) -> ZooCard | None:
+        return load_zoo_card(self.name, self._zoo) if self.name in zoo_names(self._zoo) else None
+
+    # where it was left
+
+    def _as_it_was_left(self, committed: ZooCard | None) -> tuple[History, Trainer]:
+        """Return history and trainer: of the last process, of another machine's committed leg, or new ones."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.spec.seed)  # initial weights are drawn from torch's global generator
+            network = build_network(self._net, self._card.shape())
+        images = torch.from_numpy(self._judge.training.images.copy())
+        kept = self._blobs.get(_STATE)
+
+        if kept is not None:
+            tensors, facts = kept
+            self._check_settings(facts["decides"])
+            history = History.restored(tensors, facts["history"], facts["seconds"])
+            self._say(f"{self.name} continues at {facts['step'] * self.spec.batch:,} images")
+            return history, Trainer(network, images, self._spec_of(history.leg), state=kept)
+
+        if committed is None:
+            self._say(f"{self.name} starts; {self._rules.images:,} images at most")
+            history = History(LegStart(0, 0.0, self.spec.warmup_steps))
+            return history, Trainer(network, images, self.spec)
+
+        self._check_fit(committed)
+        trained = committed.training
+        history = History(
+            LegStart(trained.steps, trained.seconds, WARMUP_STEPS), list(trained.legs), seconds=trained.seconds
+        )
+        network.load_state_dict(read_weights(self.name, self._zoo))
+        self._say(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
+        return history, Trainer(network, images, self._spec_of(history.leg), first_step=trained.steps)
+
+    def _spec_of(self, leg: LegStart) -> TrainSpec:
+        return self.spec.model_copy(update={"warmup_steps": leg.warmup_steps})
+
+    def _check_settings(self, found: str) -> None:
+        if found != self._decides():
+            raise UsageError(
+                f"{self._folder} holds a training of {self.name} with other settings or data; expected the same, so "
+                "remove that folder to start anew"
+            )
+
+    def _check_fit(self, committed: ZooCard) -> None:
+        if committed.data.pixels != self._judge.training.fingerprint or not same_network(committed.network, self._net):
+            raise UsageError(
+                f"zoo network {self.name} was made of another network or other pixels; expected its own, so give this "
+                "one another name"
+            )
+
+    def _decides(self) -> str:
+        """Return the identity of what must be equal for a state to be gone on with."""
+        train = {k: v for k, v in self.spec.model_dump(mode="json").items() if k != "checkpoint_every"}
+        pixels = self._judge.training.fingerprint
+        return identity({"family": self._net.family, "params": self._net.params, "train": train, "pixels": pixels})
+
+    # the loop
+
+    def _advance(self, trainer: Trainer) -> str | None:
+        """Train until a rule ends it and return which; None when asked to stop. The state is kept either way."""
+        chunk, saved = 1, time.monotonic()
+        while True:
+            # a check, at fixed steps wherever the last process stopped
+            if self._check_due(trainer):
+                self._check(trainer)
+                self._save(trainer)
+                reason = self._history.ended_by(self._rules)
+                if reason is not None:
+                    return reason
+                if self._publish_due():
+                    self._publish("it goes on", finished=False)
+            if self._stop_asked():
+                self._save(trainer)
+                self._say(f"{self.name} stops at {self._images(trainer):,} images; run it again to go on")
+                return None
+
+            # some steps, about a second's worth, up to the next check
+            began = time.monotonic()
+            trainer.advance(min(chunk, self._steps_to_check(trainer.step)))
+            took = time.monotonic() - began
+            chunk = chunk * 2 if took < _CHUNK_SECONDS / 2 else max(1, int(chunk * _CHUNK_SECONDS / took))
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self._save(trainer)
+                self._say_progress(trainer, f"training loss {trainer.loss:.4f}")
+                saved = time.monotonic()
+
+    def _images(self, trainer: Trainer) -> int:
+        return trainer.step * self.spec.batch
+
+    def _seconds(self, trainer: Trainer) -> float:
+        return self._history.seconds + trainer.seconds
+
+    def _check_due(self, trainer: Trainer) -> bool:
+        checks = self._history.checks
+        done = bool(checks) and checks[-1].images == self._images(trainer)
+        falls_here = trainer.step % self._check_steps == 0 or trainer.step >= self._last_step
+        return falls_here and not done and trainer.step > self._history.leg.step
+
+    def _steps_to_check(self, step: int) -> int:
+        return max(1, min(self._check_steps - step % self._check_steps, self._last_step - step))
+
+    def _publish_due(self) -> bool:
+        every, checks = self._rules.publish_images, self._history.checks
+        if every is None or self._history.best is None:
+            return False
+        before = checks[-2].images if len(checks) > 1 else self._history.leg.step * self.spec.batch
+        return checks[-1].images // every > before // every
+
+    def _check(self, trainer: Trainer) -> None:
+        """Judge the averaged weights and say what was seen."""
+        weights = trainer.weights()
+        self._model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        check = Check(
+            images=self._images(trainer),
+            seconds=self._seconds(trainer),
+            held_out_loss=self._judge.held_out_loss(self._model),
+            copy_rate=self._judge.copy_rate(self._model),
+        )
+        self._history.add(check, weights)
+        self._say_progress(trainer, f"held-out loss {check.held_out_loss:.4f}  copies {100 * check.copy_rate:.1f} %")
+
+    def _say_progress(self, trainer: Trainer, seen: str) -> None:
+        """Say what was seen now, the lowest held-out loss so far, images and time left at most."""
+        history, images = self._history, self._images(trainer)
+        rate = (images - history.leg.step * self.spec.batch) / max(self._seconds(trainer) - history.leg.seconds, 1e-9)
+        best = history.best
+        lowest = f"  (lowest held-out loss {best.held_out_loss:.4f} at {best.images:,})" if best else ""
+        minutes = max(0, self._rules.images - images) / max(rate, 1e-9) / 60
+        self._say(
+            f"{self.name}  {images:,} images  {seen}{lowest}  {rate:,.0f} images/s  at most {minutes:,.0f} minutes left"
+        )
+
+    # what is kept
+
+    def _save(self, trainer: Trainer) -> None:
+        tensors, facts = trainer.state()
+        history = {"history": self._history.as_dict(), "seconds": self._seconds(trainer), "decides": self._decides()}
+        self._blobs.put_latest(_STATE, {**tensors, **self._history.tensors()}, {**facts, **history})
+
+    def _publish(self, reason: str, finished: bool) -> ZooCard | None:
+        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID."""
+        best, committed = self._history.best, self._committed()
+        if best is None:
+            self._say(f"{self.name}: {reason}; no weights were kept, so nothing enters the zoo")
+            return None
+        stored = store_weights(self._judge, self._model, self._history.best_weights)
+        card = self._card_of(best, stored, reason, finished)
+
+        # better by more than its interval, or the first
+        judged = card.judged
+        limit = f"limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}]"
+        if committed is None or judged.limit_fid_high < committed.judged.limit_fid:
+            path = write_entry(card, stored.data, self._zoo)
+            self._say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
+            return card
+
+        # no better: the weights stay, and a training that has ended says so
+        self._say(f"{self.name}: {reason}; {limit} is not below the zoo's {committed.judged.limit_fid:.2f} for sure")
+        if not finished:
+            return committed
+        stopped = f"{reason}; a leg to {best.images:,} images made it no better"
+        training = committed.training.model_copy(update={"finished": True, "stopped": stopped})
+        card = committed.model_copy(update={"training": training})
+        write_entry(card, weights_path(self.name, self._zoo).read_bytes(), self._zoo)
+        return card
+
+    def _card_of(self, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:
+        history = self._history
+        leg = Leg(
+            first_image=history.leg.step * self.spec.batch,
+            last_image=best.images,
+            seconds=best.seconds - history.leg.seconds,
+            device=device_name(torch.device("cpu")),
+            started_on=history.leg.day,
+            libraries=library_versions(),
+        )
+        low, high = trained_levels(self._model)
+        flops = self._flops_per_image()
+        trained = Trained(
+            command=self._command,
+            seed=self.spec.seed,
+            steps=best.images // self.spec.batch,
+            images_seen=best.images,
+            seconds=best.seconds,
+            flops=None if flops is None else flops * best.images,
+            sigma_low=low,
+            sigma_high=high,
+            finished=finished,
+            stopped=reason,
+            legs=[*history.legs, leg],
+        )
+        return ZooCard(
+            name=self.name,
+            sha256=hashlib.sha256(stored.data).hexdigest(),
+            dtype=stored.dtype,
+            network=self._net.model_copy(update={"train": self.spec}),
+            data=self._judge.trained_on(),
+            training=trained,
+            judged=self._judge.judged(best.held_out_loss, stored.limit, stored.limit_float32),
+        )
+
+    def _flops_per_image(self) -> float | None:
+        """Return the FLOPs of training on one image; None where they depend on the input."""
+        network = build_network(self._net, self._card.shape())
+        if not network.params.fixed_cost:
+            return None
+        probe = torch.from_numpy(self._judge.training.images[:1].copy()).float() / 127.5 - 1
+        return float(training_flops(network, probe, torch.Generator().manual_seed(0)))
+
+
+def same_network(one: NetworkCard, other: NetworkCard) -> bool:
+    """Tell whether two cards describe the same architecture; names, titles and training may differ."""
+    return (one.family, network_params(one)) == (other.family, network_params(other))
