@@ -6,6 +6,7 @@ One script per test rather than one interpreter per driver: starting pyarrow cos
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ from harness.storage.store import Store
 
 STEPS = ("create", "write", "sync", "read_back", "link", "rename", "sync_folder", "unlink")
 PLAN = [identity(number) for number in range(8)]
+MEET_SECONDS = 9.0  # the longest that one child waits for the other
 
 
 def tables(trial_id: str) -> dict[str, list[dict[str, object]]]:
@@ -130,18 +132,25 @@ def kills(folder: Path, rounds: int) -> list[int]:
 
 
 def race(base: Path, rounds: int, locked: bool) -> list[list[int]]:
-    """Start two drivers of one folder at the same moment, with or without the lock."""
+    """Start two drivers of one folder at the same moment, with or without the lock.
+
+    Whoever has the lock keeps it until the other is refused, or has it too: both meet there, however slow they are.
+    """
     codes = []
     for number in range(rounds):
-        folder, start = base / str(number), time.monotonic() + 0.02
+        folder, both = base / str(number), multiprocessing.get_context("fork").Barrier(2)
 
-        def drive(folder=folder, start=start) -> int:
-            time.sleep(max(0.0, start - time.monotonic()))
+        def drive(folder=folder, both=both) -> int:
+            both.wait(MEET_SECONDS)
             if not locked:
                 return commit_missing(folder, Disk(), PLAN[:3])
-            with RunLock(folder):
-                commit_missing(folder, Disk(), PLAN[:1])
-                time.sleep(0.08)
+            try:
+                with RunLock(folder):
+                    commit_missing(folder, Disk(), PLAN[:1])
+                    both.wait(MEET_SECONDS)
+            except LockedError:
+                both.wait(MEET_SECONDS)
+                raise
             return 0
 
         codes.append(sorted(end(pid) for pid in (fork(drive), fork(drive))))

@@ -38,7 +38,7 @@ def children(scenario: str, folder: Path, rounds: int = 0):
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=45,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr

@@ -15,7 +15,9 @@ MEBI = 1 << 20
 
 
 def test_a_sleep_is_measured_for_what_it_is() -> None:
-    readings = [clocked(lambda: time.sleep(0.05), CPU)[1] for _ in range(3)]
+    readings = []
+    while len(readings) < 100 and (not readings or readings[-1].seconds >= 0.06):  # a busy machine wakes sleepers late
+        readings.append(clocked(lambda: time.sleep(0.05), CPU)[1])
     assert 0.05 <= min(r.seconds for r in readings) < 0.06
     assert min(r.process_seconds for r in readings) < 0.02
     assert readings[0].device_seconds is None
@@ -27,7 +29,7 @@ def test_the_clock_hands_on_what_the_call_returned() -> None:
 
 def test_a_jump_of_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: -1e9)
-    assert 0 <= clocked(lambda: None, CPU)[1].seconds < 0.05
+    assert 0 <= clocked(lambda: None, CPU)[1].seconds < 10
 
 
 def peak(call: object) -> int:

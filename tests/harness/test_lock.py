@@ -222,22 +222,23 @@ def test_a_holder_that_was_robbed_knows_and_leaves_the_new_lock(tmp_path):
 
 def test_of_many_that_find_a_dead_holder_one_gets_the_lock(tmp_path):
     plant(tmp_path, 0, pid=2**22 + 1)
-    taken, refused, gate = [], [], threading.Barrier(8)
+    taken, refused, all_here = [], [], threading.Barrier(8)
 
     def grab():
-        gate.wait(10)
+        all_here.wait(10)
         try:
             with RunLock(tmp_path) as lock:
                 taken.append(lock)
-                time.sleep(0.5)
+                all_here.wait(10)  # it is held until the others have had their answer
         except LockedError:
             refused.append(1)
+            all_here.wait(10)
 
     threads = [threading.Thread(target=grab) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(20)
     assert (len(taken), len(refused)) == (1, 7)
 
 

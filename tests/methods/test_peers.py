@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,7 +87,7 @@ def test_what_was_asked_for_and_never_sent_is_dropped_too_and_costs_no_bytes_of_
 
 @pytest.mark.parametrize("flushes", [True, False])
 def test_a_flush_waits_until_what_was_sent_is_taken_and_nothing_else_does(flushes: bool) -> None:
-    sent, taking = threading.Event(), threading.Event()
+    sent, taking, looked = threading.Event(), threading.Event(), threading.Event()
 
     def zero(peers: Connected) -> bool:
         peers.send(STATE, 1, 7)
@@ -96,12 +95,13 @@ def test_a_flush_waits_until_what_was_sent_is_taken_and_nothing_else_does(flushe
         if flushes:
             peers.flush()
         was_taken = taking.is_set()
+        looked.set()
         peers.settle(STATE)
         return was_taken
 
     def one(peers: Connected) -> None:
         assert sent.wait(SECONDS)
-        time.sleep(0.3)
+        looked.wait(0.3 if flushes else SECONDS)  # a flush that did not wait would look by then
         taking.set()
         peers.receive(STATE, 0, 7)
         peers.settle(STATE)
