@@ -213,6 +213,8 @@ def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any
     return {
         "prepare_seconds": float(sum(p["seconds"] for p in prices)),
         "prepare_flops": None if any(p["flops"] is None for p in prices) else float(sum(p["flops"] for p in prices)),
+        "weights": planned.trial.network.weights or ("trained" if planned.train else "exact"),
+        "weights_sha256": results[planned.train].get("sha256") if planned.train else None,
     }
 
 

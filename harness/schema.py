@@ -105,6 +105,13 @@ TRIALS = (
     Column("network_time_share", REAL, "Share of the workers' sampling time spent inside the network."),
     Column("prepare_seconds", REAL, "Device-seconds that the training and preparing which the trial needs cost."),
     Column("prepare_flops", REAL, "Floating-point operations that training and preparing cost."),
+    Column(
+        "weights",
+        TEXT,
+        "Where the network's weights come from: zoo:NAME (its price is what its card says), a file (price unknown, "
+        "counted as 0), trained (here, kept for all suites) or exact (none).",
+    ),
+    Column("weights_sha256", TEXT, "SHA-256 of the given weights file; empty for weights trained here."),
     Column("devices", WHOLE, "Devices that one sample used at once."),
     Column("device_name", TEXT, "Device that was timed."),
     Column("timing_tier", TEXT, "Under which rule of repetitions the times were taken."),

@@ -15,6 +15,8 @@ from harness.suite import Suite
 from harness.tasks import Task
 from harness.training.spec import TrainSpec
 from harness.trial import Trial, library_versions, own_sha256
+from harness.zoo.card import PREFIX, weights_path
+from harness.zoo.fit import zoo_entry
 from methods.parts import Method, Solver
 
 _SHARD_BATCHES = 5
@@ -23,6 +25,8 @@ _SCORING = tuple(
     f"metrics/{name}.py" for name in ("quality", "frechet", "moments", "jackknife", "kernel_distance", "feature_stream")
 )
 _TRAINING = ("training/trainer.py", "training/batches.py", "training/spec.py")
+NO_PRICE = {"seconds": 0.0, "flops": 0}
+"""Of weights that a file holds: what they cost is not known here, and nothing is spent on them."""
 _FINE = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
 _TIMING = ("tasks/time.py", "virtual.py", "group.py", "device.py", "timing_rules.py")
 
@@ -44,7 +48,7 @@ class TaskBook:
         if not family.trainable:
             return None
         if net.weights is not None:
-            return self._given_weights(card, net, Path(net.weights))
+            return self._given_weights(card, net, net.weights)
         if net.train is None:
             raise UsageError(f'network "{net.name}" has neither [train] nor weights; give it one of them')
         if net.train.zero_stage == 3 and not family.scatters:
@@ -76,15 +80,22 @@ class TaskBook:
             )
         )
 
-    def _given_weights(self, card: DatasetCard, net: NetworkCard, path: Path) -> Task:
-        if not path.is_file():
-            raise UsageError(f'network "{net.name}": weights {path} do not exist; expected a safetensors file')
+    def _given_weights(self, card: DatasetCard, net: NetworkCard, weights: str) -> Task:
+        if weights.startswith(PREFIX):
+            found = zoo_entry(weights, card, net)
+            path, sha256, price = weights_path(found.name), found.sha256, found.price()
+        else:
+            path, price = Path(weights), NO_PRICE
+            if not path.is_file():
+                raise UsageError(f'network "{net.name}": weights {path} do not exist; expected a safetensors file')
+            sha256 = file_sha256(path)
         spec = {
             "path": str(path),
+            "price": price,
             "dataset": card.model_dump(mode="json"),
             "network": net.model_dump(mode="json"),
         }
-        facts = {"weights": file_sha256(path), "family": net.family, "params": net.params, "dataset": card.name}
+        facts = {"weights": sha256, "price": price, "family": net.family, "params": net.params, "dataset": card.name}
         return self._add(Task(identity(facts), "weights", f"check the weights of {net.name}", spec))
 
     def exact_id(self, card: DatasetCard, net: NetworkCard) -> str:

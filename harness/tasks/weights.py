@@ -1,11 +1,12 @@
 """Weights: check given weights against their network before anything is sampled with them.
 
-A safetensors file, or a PyTorch checkpoint as authors publish it (.pth, .pt), which is read as tensors alone, never
-unpickled into code, and is kept as safetensors from then on.
+A safetensors file (the zoo's are such), or a PyTorch checkpoint as authors publish it (.pth, .pt), which is read as
+tensors alone, never unpickled into code, and is kept as safetensors from then on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from pickle import UnpicklingError
@@ -32,11 +33,17 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     network = build_network(card, data)
-    given = read_state_dict(resolve(inputs["weights"]).tobytes(), spec["path"])
+    data_given = resolve(inputs["weights"]).tobytes()
+    given = read_state_dict(data_given, spec["path"])
     _check_fit(given, network.state_dict(), spec["path"], card.name)
     check = cross_check(network, data)
-    price = {"seconds": 0.0, "flops": 0}
-    facts = {"counters_agree": check.agree, "counter_flops": check.flops, "deepspeed_macs": check.macs, "price": price}
+    facts = {
+        "counters_agree": check.agree,
+        "counter_flops": check.flops,
+        "deepspeed_macs": check.macs,
+        "price": spec["price"],
+        "sha256": hashlib.sha256(data_given).hexdigest(),
+    }
     yield Result({name: value.numpy() for name, value in given.items()}, facts)
 
 

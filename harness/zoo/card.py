@@ -18,7 +18,7 @@ from harness.network_cards import NetworkCard
 from harness.storage.atomic import swapped_folder
 from harness.toml_files import read_toml, validated
 
-ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
+_ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
 PREFIX = "zoo:"
 """What `weights` of a network begins with where it names an entry of the zoo."""
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.toml"
@@ -124,17 +124,22 @@ class ZooCard(_Closed):
         return {"seconds": self.training.seconds, "flops": self.training.flops}
 
 
-def zoo_names(folder: Path | None = None) -> list[str]:
+def zoo_folder() -> Path:
+    """Return the folder that holds one folder per trained network."""
+    return _ZOO
+
+
+def zoo_names() -> list[str]:
     """Return the names of the trained networks, sorted."""
-    return sorted(path.parent.name for path in (folder or ZOO).glob(f"*/{CARD_FILE}"))
+    return sorted(path.parent.name for path in zoo_folder().glob(f"*/{CARD_FILE}"))
 
 
-def load_zoo_card(name: str, folder: Path | None = None) -> ZooCard:
+def load_zoo_card(name: str) -> ZooCard:
     """Return a card by its name; UsageError for an unknown one, StoreDamagedError where its weights are not its own."""
-    root, known = folder or ZOO, zoo_names(folder)
+    known = zoo_names()
     if name not in known:
         raise UsageError(f'zoo network "{name[:80]}" is unknown{did_you_mean(name, known)} (see `oneclock ls zoo`)')
-    path = root / name / CARD_FILE
+    path = zoo_folder() / name / CARD_FILE
     try:
         card = validated(ZooCard, read_toml(path), str(path))
     except UsageError as error:
@@ -148,9 +153,9 @@ def load_zoo_card(name: str, folder: Path | None = None) -> ZooCard:
     return card
 
 
-def weights_path(name: str, folder: Path | None = None) -> Path:
+def weights_path(name: str) -> Path:
     """Return where the weights of a zoo network lie."""
-    return (folder or ZOO) / name / WEIGHTS_FILE
+    return zoo_folder() / name / WEIGHTS_FILE
 
 
 def entry_name(network: str, seed: int) -> str:
@@ -158,14 +163,14 @@ def entry_name(network: str, seed: int) -> str:
     return check_name(network if seed == 0 else f"{network}-seed{seed}", "zoo name")
 
 
-def write_entry(card: ZooCard, weights: bytes, folder: Path | None = None) -> Path:
+def write_entry(card: ZooCard, weights: bytes) -> Path:
     """Put weights and card into the zoo in place of what the name held: whole or not at all; return the folder."""
     if len(weights) > LARGEST_WEIGHTS_BYTES:
         raise UsageError(
             f"the weights of {card.name} take {len(weights):,} bytes as {card.dtype}; expected at most "
             f"{LARGEST_WEIGHTS_BYTES:,}, choose a smaller network"
         )
-    final = (folder or ZOO) / card.name
+    final = zoo_folder() / card.name
     final.parent.mkdir(parents=True, exist_ok=True)
     with swapped_folder(final) as fresh:
         (fresh / WEIGHTS_FILE).write_bytes(weights)

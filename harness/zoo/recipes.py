@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.toml_files import read_toml, validated
-from harness.zoo.card import ZOO, entry_name, load_zoo_card, zoo_names
+from harness.zoo.card import entry_name, load_zoo_card, zoo_folder, zoo_names
 
 RECIPES_FILE = "trainings.toml"
 
@@ -55,21 +54,21 @@ class Training(BaseModel):
         return entry_name(self.recipe.network, self.seed)
 
 
-def load_recipes(folder: Path | None = None) -> list[Recipe]:
+def load_recipes() -> list[Recipe]:
     """Return the recipes in their order; none where the zoo lists none."""
-    path = (folder or ZOO) / RECIPES_FILE
+    path = zoo_folder() / RECIPES_FILE
     return list(validated(_Recipes, read_toml(path), str(path)).trainings) if path.is_file() else []
 
 
-def rules_for(dataset: str, network: str, folder: Path | None = None) -> Rules:
+def rules_for(dataset: str, network: str) -> Rules:
     """Return the rules of a listed training, else the usual ones."""
-    found = (r for r in load_recipes(folder) if (r.dataset, r.network) == (dataset, network))
+    found = (r for r in load_recipes() if (r.dataset, r.network) == (dataset, network))
     return next(found, Rules())
 
 
-def all_trainings(folder: Path | None = None) -> list[Training]:
+def all_trainings() -> list[Training]:
     """Return every training of the list: the first seed of each recipe, then the second, and so on."""
-    recipes = load_recipes(folder)
+    recipes = load_recipes()
     deepest = max((len(recipe.seeds) for recipe in recipes), default=0)
     return [
         Training(recipe=recipe, seed=recipe.seeds[turn])
@@ -79,9 +78,9 @@ def all_trainings(folder: Path | None = None) -> list[Training]:
     ]
 
 
-def unfinished(folder: Path | None = None) -> Iterator[Training]:
+def unfinished() -> Iterator[Training]:
     """Yield the trainings whose result is not in the zoo, or is there but goes on."""
-    known = set(zoo_names(folder))
-    for training in all_trainings(folder):
-        if training.name not in known or not load_zoo_card(training.name, folder).training.finished:
+    known = set(zoo_names())
+    for training in all_trainings():
+        if training.name not in known or not load_zoo_card(training.name).training.finished:
             yield training

@@ -16,7 +16,7 @@ from harness.network_cards import load_network_card
 from harness.registry import registry
 from harness.storage.lock import RunLock
 from harness.suite import apply_settings
-from harness.zoo.card import ZOO, entry_name
+from harness.zoo.card import entry_name, zoo_folder
 from harness.zoo.recipes import rules_for
 from harness.zoo.training import ZooTraining
 
@@ -26,7 +26,7 @@ LOCK_SECONDS = 3600.0
 """Beat of a training's lock: so slow that one which is paused for hours still holds it."""
 
 
-def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path, zoo: Path | None = None) -> Path:
+def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
     """Train, or go on, until a rule ends it; return the folder of the entry.
 
     Raises Terminated or KeyboardInterrupt once the state is kept, if a signal came.
@@ -44,17 +44,16 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
         training = ZooTraining(
             card,
             net,
-            rules_for(dataset, network, zoo),
+            rules_for(dataset, network),
             command,
             folder,
-            zoo,
             say=_to_stderr,
             stop_asked=lambda: bool(caught),
         )
         entry = training.run()
     if entry is None and caught:
         raise KeyboardInterrupt if caught[0] == signal.SIGINT else Terminated(128 + caught[0])
-    return (zoo or ZOO) / name
+    return zoo_folder() / name
 
 
 def _to_stderr(sentence: str) -> None:

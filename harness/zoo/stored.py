@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -45,9 +44,9 @@ def store_weights(judge: Judge, model: Network, weights: Mapping[str, np.ndarray
     return Stored(save(tensors), "float32", exact, exact)
 
 
-def read_weights(name: str, folder: Path | None = None) -> dict[str, Tensor]:
+def read_weights(name: str) -> dict[str, Tensor]:
     """Return the weights of a zoo network as float32; its card must have been read, which checks the file."""
-    path = weights_path(name, folder)
+    path = weights_path(name)
     return read_state_dict(path.read_bytes(), str(path))
 
 

@@ -19,12 +19,13 @@ from harness.device import device_name
 from harness.errors import UsageError
 from harness.flops import training_flops
 from harness.identity import identity
-from harness.network_cards import NetworkCard, build_network, network_params
+from harness.network_cards import NetworkCard, build_network
 from harness.storage.blobs import Blobs
 from harness.training.spec import LARGEST_STEPS, TrainSpec
 from harness.training.trainer import Trainer
 from harness.trial import library_versions
 from harness.zoo.card import Leg, Trained, ZooCard, entry_name, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.zoo.fit import network_difference
 from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import Judge, trained_levels
 from harness.zoo.recipes import Rules
@@ -48,7 +49,6 @@ class ZooTraining:
         rules: Rules,
         command: str,
         folder: Path,
-        zoo: Path | None = None,
         say: Callable[[str], None] = print,
         stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -60,7 +60,7 @@ class ZooTraining:
             raise UsageError(f"check_images is {rules.check_images}; expected at least the batch of {self.spec.batch}")
         self.name = entry_name(net.name, self.spec.seed)
         self._card, self._net, self._rules, self._command = card, net, rules, command
-        self._folder, self._zoo, self._say, self._stop_asked = folder, zoo, say, stop_asked
+        self._folder, self._say, self._stop_asked = folder, say, stop_asked
         self._check_steps = rules.check_images // self.spec.batch
         self._last_step = -(-rules.images // self.spec.batch)
 
@@ -91,7 +91,7 @@ class ZooTraining:
         return card
 
     def _committed(self) -> ZooCard | None:
-        return load_zoo_card(self.name, self._zoo) if self.name in zoo_names(self._zoo) else None
+        return load_zoo_card(self.name) if self.name in zoo_names() else None
 
     # where it was left
 
@@ -120,7 +120,7 @@ class ZooTraining:
         history = History(
             LegStart(trained.steps, trained.seconds, WARMUP_STEPS), list(trained.legs), seconds=trained.seconds
         )
-        network.load_state_dict(read_weights(self.name, self._zoo))
+        network.load_state_dict(read_weights(self.name))
         self._say(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
         return history, Trainer(network, images, self._spec_of(history.leg), first_step=trained.steps)
 
@@ -135,7 +135,9 @@ class ZooTraining:
             )
 
     def _check_fit(self, committed: ZooCard) -> None:
-        if committed.data.pixels != self._judge.training.fingerprint or not same_network(committed.network, self._net):
+        if committed.data.pixels != self._judge.training.fingerprint or network_difference(
+            committed.network, self._net
+        ):
             raise UsageError(
                 f"zoo network {self.name} was made of another network or other pixels; expected its own, so give this "
                 "one another name"
@@ -243,7 +245,7 @@ class ZooTraining:
         judged = card.judged
         limit = f"limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}]"
         if committed is None or judged.limit_fid_high < committed.judged.limit_fid:
-            path = write_entry(card, stored.data, self._zoo)
+            path = write_entry(card, stored.data)
             self._say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
             return card
 
@@ -254,7 +256,7 @@ class ZooTraining:
         stopped = f"{reason}; a leg to {best.images:,} images made it no better"
         training = committed.training.model_copy(update={"finished": True, "stopped": stopped})
         card = committed.model_copy(update={"training": training})
-        write_entry(card, weights_path(self.name, self._zoo).read_bytes(), self._zoo)
+        write_entry(card, weights_path(self.name).read_bytes())
         return card
 
     def _card_of(self, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:
@@ -299,8 +301,3 @@ class ZooTraining:
             return None
         probe = torch.from_numpy(self._judge.training.images[:1].copy()).float() / 127.5 - 1
         return float(training_flops(network, probe, torch.Generator().manual_seed(0)))
-
-
-def same_network(one: NetworkCard, other: NetworkCard) -> bool:
-    """Tell whether two cards describe the same architecture; names, titles and training may differ."""
-    return (one.family, network_params(one)) == (other.family, network_params(other))

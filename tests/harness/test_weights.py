@@ -27,6 +27,7 @@ def answer(data: bytes, path: str, changes: dict[str, Any] = SMALL) -> Any:
     card = load_network_card("uvit-8", changes)
     spec = {
         "path": path,
+        "price": {"seconds": 0.0, "flops": 0},
         "network": card.model_dump(mode="json"),
         "dataset": load_card("digits").model_dump(mode="json"),
     }

@@ -1,0 +1,43 @@
+"""Whether a trained network of the zoo is the one a suite asks for: same architecture, same pixels."""
+
+from __future__ import annotations
+
+from harness.data.cards import DatasetCard
+from harness.data.pixels import load_split
+from harness.errors import UsageError
+from harness.network_cards import NetworkCard, network_params
+from harness.zoo.card import PREFIX, ZooCard, load_zoo_card
+
+
+def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
+    """Return the entry that "zoo:NAME" means; UsageError where it does not fit, StoreDamagedError where damaged."""
+    found = load_zoo_card(weights.removeprefix(PREFIX))
+    difference = network_difference(found.network, net)
+    if difference:
+        raise UsageError(
+            f'network "{net.name}" asks for the weights {weights}, whose network has {difference}; expected the same, '
+            "so leave [networks] as the zoo has it or train it on the spot"
+        )
+    if found.data.name != card.name or not _same_pixels(found, card):
+        raise UsageError(
+            f'network "{net.name}" on the data set "{card.name}" asks for the weights {weights}, which were trained on '
+            f'"{found.data.name}" ({found.data.variant}, pixels {found.data.pixels[:12]}); expected the same pixels'
+        )
+    return found
+
+
+def network_difference(zoo: NetworkCard, asked: NetworkCard) -> str:
+    """Return the first difference of two architectures in words, the zoo's value first; empty where there is none."""
+    if zoo.family != asked.family:
+        return f"family {zoo.family} instead of {asked.family}"
+    one, other = (network_params(card).model_dump(mode="json") for card in (zoo, asked))
+    names = (name for name in one if one[name] != other[name])
+    return next((f"{name} = {one[name]} instead of {other[name]}" for name in names), "")
+
+
+def _same_pixels(found: ZooCard, card: DatasetCard) -> bool:
+    """Compare fingerprints where the images are at hand; a plan may do without them."""
+    try:
+        return load_split(card, found.data.split).fingerprint == found.data.pixels
+    except UsageError:
+        return found.data.split in card.splits
