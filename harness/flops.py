@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop, sdpa_flop
 
 from harness.training.deepspeed_start import load_deepspeed
 from methods.networks.base import DataShape, Network
@@ -34,6 +34,16 @@ class CrossCheck:
     def agree(self) -> bool:
         """Return whether FLOPs are twice the MACs, to the last integer."""
         return self.flops == 2 * self.macs
+
+
+def count_cpu_attention(registry: dict[Any, Any] = flop_registry) -> None:
+    """Teach torch's counter fused attention on a CPU where it does not know it, as torch 2.11 does not."""
+    aten = torch.ops.aten
+    registry.setdefault(aten._scaled_dot_product_flash_attention_for_cpu, sdpa_flop)
+    registry.setdefault(aten._scaled_dot_product_flash_attention_for_cpu_backward, sdpa_backward_flop)
+
+
+count_cpu_attention()
 
 
 def count_flops(call: Callable[..., Any], *args: Any) -> int:

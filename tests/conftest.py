@@ -9,6 +9,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from python_path import prepended
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -48,7 +49,7 @@ def ray_pool(plugin_path, request):
     from harness.pools.ray import RayPool
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", plugin_path)
+        patch.setenv("PYTHONPATH", prepended(plugin_path))
         patch.setattr("psutil.Process.cpu_affinity", lambda self: list(range(cores)))
         connect(None)
         patch.undo()

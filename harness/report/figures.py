@@ -211,7 +211,8 @@ def _drawable(one: ResourceClass, column: str) -> DataFrame:
 
 def _bars(one: ResourceClass) -> DataFrame:
     rows = _drawable(one, "speedup")
-    rows = rows.assign(lead=lead(rows), name=rows["series"] + ", NFE " + rows["nfe"].map(count).astype(object))
+    names = rows["series"].astype(str) + ", NFE " + rows["nfe"].map(count).astype(str)  # cast: there may be no rows
+    rows = rows.assign(lead=lead(rows), name=names)
     return rows.dropna(subset=["lead"]).sort_values(["lead", "fid", "trial_id"], ascending=[False, True, True])
 
 

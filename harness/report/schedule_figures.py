@@ -131,6 +131,7 @@ def _grids(rows: DataFrame, steps: DataFrame) -> Iterator[tuple]:
 
 def _told_apart(names: Series, several: Series, methods: Series) -> list[str]:
     """Return the names on one line each, with the method where one name stands for several things."""
+    names, methods = names.astype(str), methods.astype(str)  # pandas 3.0 adds no empty column of objects to a text
     return [one_line(name) for name in names.where(~several, names + " of " + methods)]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, suite
+from python_path import prepended
 
 from harness.pools.local import LocalPool
 from harness.storage.store import Store
@@ -24,7 +25,7 @@ def script(name, *words, path, seconds):
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(name)), *map(str, words)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": prepended(path), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=seconds,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from python_path import prepended
 from store_children import PLAN, Counting, remembering, tables
 
 from harness.api import load
@@ -35,7 +36,7 @@ def children(scenario: str, folder: Path, rounds: int = 0):
     done = subprocess.run(
         [sys.executable, script, scenario, str(folder), str(rounds)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": prepended(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=150,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -43,6 +44,12 @@ def test_without_times_only_the_figures_of_quality_and_work_remain() -> None:
         assert [name for name, draw in figures._DRAWERS.items() if draw(timeless.classes[0], timeless) is not None] == [
             "fid-flops", "fid-nfe", "schedules",
         ]  # fmt: skip
+
+
+def test_a_class_without_rows_has_no_figure(analysis: Analysis) -> None:
+    nothing = replace(analysis.classes[0], rows=analysis.classes[0].rows.iloc[:0])
+    with style():
+        assert [name for name, draw in figures._DRAWERS.items() if draw(nothing, analysis) is not None] == []
 
 
 def test_labels_of_the_front_do_not_overlap() -> None:

@@ -6,8 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import flop_registry
 
-from harness.flops import count_by_module, count_flops, coverage, cross_check, deepspeed_macs, training_flops
+from harness.flops import (
+    count_by_module,
+    count_cpu_attention,
+    count_flops,
+    coverage,
+    cross_check,
+    deepspeed_macs,
+    flop_counter,
+    training_flops,
+)
 from harness.network_cards import build_network, load_network_card
 from harness.tasks.train import _price
 from methods.networks.base import DataShape, Network
@@ -30,6 +40,30 @@ def test_attention_by_hand() -> None:
     q, k, v = torch.randn(2, 3, 10, 8), torch.randn(2, 3, 12, 8), torch.randn(2, 3, 12, 8)
     expected = 2 * 2 * 3 * 10 * 12 * (8 + 8)
     assert count_flops(functional.scaled_dot_product_attention, q, k, v) == expected
+
+
+def test_attention_on_a_cpu_is_counted_where_torch_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch 2.11 does not; where it does, as 2.15, its own formulas stay."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> int:
+        with flop_counter() as counter:
+            functional.scaled_dot_product_attention(q, k, v).sum().backward()
+        return int(counter.get_total_flops())
+
+    q, k, v = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (10, 12, 12))
+    product = 2 * 2 * 3 * 10 * 12 * 8  # two forwards; backwards five, one of which is the first done again
+    before = dict(flop_registry)
+    assert attend(q, k, v) == 7 * product
+    for operator in list(flop_registry):
+        if "flash_attention_for_cpu" in str(operator):
+            monkeypatch.delitem(flop_registry, operator)
+    assert attend(q, k, v) == 0
+    count_cpu_attention()
+    assert attend(q, k, v) == 7 * product
+    assert flop_registry.keys() == before.keys()
+    monkeypatch.undo()
+    count_cpu_attention()
+    assert flop_registry == before
 
 
 def test_fused_encoder_layer_is_not_free() -> None:

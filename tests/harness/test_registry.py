@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import toys
+from python_path import prepended
 
 import harness.registry as module
 import methods
@@ -216,7 +217,7 @@ def test_a_strangers_package_is_installed_listed_and_run(tmp_path: Path) -> None
     )
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*install, "--target", str(target), str(source)], timeout=120, check=True, capture_output=True)
-    environment = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": prepended(target), "OMP_NUM_THREADS": "1"}
     code = RUN.format(tests=str(ROOT / "tests"), folder=str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200

@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from harness.report.plot_style import INK, style, to_bytes
 from harness.report.rows import typed
-from harness.report.schedule_figures import error_by_steps, levels_by_step, part_name
+from harness.report.schedule_figures import _told_apart, error_by_steps, levels_by_step, part_name
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +180,13 @@ def test_error_wants_two_step_counts_and_two_schedules() -> None:
     assert error_by_steps(trials(curve("edm", {5: 0.3, 10: 0.1}), curve("few", {5: 0.2})), "truncation_error") is None
     assert error_by_steps(trials(*TWO).assign(truncation_error=np.nan), "truncation_error") is None
     assert error_by_steps(trials(*TWO), "truncation_error") is not None
+
+
+def test_no_rows_have_no_figure() -> None:
+    nothing = trials(*TWO).iloc[:0]
+    assert error_by_steps(nothing, "truncation_error") is None
+    assert levels_by_step(nothing, typed("steps", None)) is None
+    assert _told_apart(nothing["schedule"], nothing["steps"] > 0, nothing["method"]) == []
 
 
 def test_parts_are_named_with_the_parameters_of_the_display_name() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from python_path import prepended
 from solver_kit import no_noise
 from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
@@ -188,7 +189,7 @@ def records(rank: int, link: Any) -> dict[str, np.ndarray]:
 def test_two_processes_have_the_record_of_one(tmp_path: Path) -> None:
     link = store("127.0.0.1", 0, True, DEADLINE)
     tests, file = Path(__file__).parents[1], tmp_path / "1.npz"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tests.parent), str(tests)))}
+    environment = {**os.environ, "PYTHONPATH": prepended(tests.parent, tests)}
     other = subprocess.Popen([sys.executable, __file__, str(link.port), str(file)], env=environment)
     try:
         mine = records(0, link)
