@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.network_cards import build_network, load_network_card, network_names
 from methods.networks.base import DataShape
+from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.unet import UNet
 
 
@@ -38,6 +40,19 @@ def test_size_of_the_cifar_network_is_ddpms() -> None:
     with torch.device("meta"):
         network = build_network(load_network_card("unet-32"), DataShape(3, 32))
     assert sum(p.numel() for p in network.parameters()) == 35_746_307
+
+
+@pytest.mark.parametrize("name", [name for name in network_names() if name.endswith("-16")])
+def test_networks_for_16_pixels_fit_two_megabytes_in_half_precision(name: str) -> None:
+    data, card = load_card("cifar10-16"), load_network_card(name)
+    network = build_network(card, data.shape())
+    assert sum(p.numel() for p in network.parameters()) <= 980_000
+    assert card.train is not None
+    assert (card.train.flips, card.train.decay) == (True, "constant")
+    assert isinstance(network, PreconditionedNetwork)
+    params = network.params
+    assert params.preconditioning == "edm"
+    assert (params.sigma_data, params.p_mean, params.p_std) == (data.sigma_data, -1.2, 1.2)
 
 
 def test_family_may_be_looked_up_by_the_caller(tmp_path: Path) -> None:
