@@ -84,11 +84,11 @@ def price(analysis: Analysis) -> Section:
                 f"{row['method']}, {name_count(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
                 _text(row["recall"]), _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
                 _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
-                _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9),
+                _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
             ))  # fmt: skip
     headings = ("Trial", "KID ± SE", "Precision", "Recall", "Peak memory (MiB)", "Energy (J/image)",
                 "Network time share", "Critical path (GFLOPs/image)", "Preparation (device-s)",
-                "Preparation (GFLOPs)")  # fmt: skip
+                "Preparation (GFLOPs)", "Weights")  # fmt: skip
     return Section(headings, rows)
 
 
