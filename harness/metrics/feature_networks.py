@@ -16,6 +16,7 @@ from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from harness.errors import UsageError
+from harness.metrics.cifar10_16_network import Cifar10At16Network
 from harness.metrics.cifar10_network import Cifar10Network
 from harness.metrics.digits_network import DigitsNetwork
 from harness.metrics.small_cnn import SmallCnn
@@ -108,14 +109,25 @@ class DigitsFeatures(CnnFeatures):
 class Cifar10Features(CnnFeatures):
     """`harness.metrics.cifar10_network`: 32x32 images only, grey repeated to three channels."""
 
-    kind = Cifar10Network
+    kind: type[SmallCnn] = Cifar10Network
 
     def coloured(self, images: Tensor) -> Tensor:
         """Return the image itself, a grey one three times."""
         return images.float().expand(-1, 3, -1, -1)
 
 
-_OURS = {"pixels": PixelFeatures, "digits-cnn": DigitsFeatures, "cifar10-cnn": Cifar10Features}
+class Cifar10At16Features(Cifar10Features):
+    """`harness.metrics.cifar10_16_network`: 16x16 images only, grey repeated to three channels."""
+
+    kind = Cifar10At16Network
+
+
+_OURS = {
+    "pixels": PixelFeatures,
+    "digits-cnn": DigitsFeatures,
+    "cifar10-cnn": Cifar10Features,
+    "cifar10-16-cnn": Cifar10At16Features,
+}
 for _name, _class in _OURS.items():
     if _name not in FEATURE_EXTRACTORS_REGISTRY:  # a second registration raises
         register_feature_extractor(_name, _class)

@@ -26,7 +26,8 @@ from harness.metrics.frechet import ReferenceMoments, frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.small_cnn import blur
 
-SHIPPED = {"digits-cnn": (8, 64), "cifar10-cnn": (32, 128)}  # pixels a side, features
+SHIPPED = {"digits-cnn": (8, 64), "cifar10-cnn": (32, 128), "cifar10-16-cnn": (16, 64)}  # pixels a side, features
+PHOTOGRAPHS = {"cifar10-cnn": ("cifar10", 0.6), "cifar10-16-cnn": ("cifar10-16", 0.6)}  # data card, least accuracy
 PICTURES = 4000
 
 
@@ -36,17 +37,28 @@ def digits() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pixels:
-    """The first pictures of CIFAR-10's test split: decoding all of them would take a normal test too long."""
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Parquet file of CIFAR-10's first test pictures: decoding all of them would take a normal test too long."""
     folder = Path(os.environ.get(DATA_SETTING, "absent")) / "cifar10"
     files = sorted(folder.glob("**/test-*.parquet"))
     if not files:
         pytest.skip(f"no Parquet files of CIFAR-10 at hand: {DATA_SETTING} does not hold cifar10/test-*.parquet")
-    card, few = load_card("cifar10"), tmp_path_factory.mktemp("few")
+    file = tmp_path_factory.mktemp("few") / "few.parquet"
     with pq.ParquetFile(files[0]) as table:
-        pq.write_table(pa.Table.from_batches([next(table.iter_batches(PICTURES))]), few / "few.parquet")
-    reader = card.arguments.model_copy(update={"path": str(few)})
-    return reader.read(replace(card.target("test"), source="few.parquet", n=PICTURES))
+        pq.write_table(pa.Table.from_batches([next(table.iter_batches(PICTURES))]), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def pictures(few: Path) -> dict[str, Pixels]:
+    """The first pictures of CIFAR-10's test split as each feature network of photographs takes them."""
+    return {name: read_few(few, card) for name, (card, _) in PHOTOGRAPHS.items()}
+
+
+def read_few(file: Path, name: str) -> Pixels:
+    card = load_card(name)
+    reader = card.arguments.model_copy(update={"path": str(file.parent)})
+    return reader.read(replace(card.target("test"), source=file.name, n=PICTURES))
 
 
 def blocks(side: int, n: int = 100) -> torch.Tensor:
@@ -56,7 +68,7 @@ def blocks(side: int, n: int = 100) -> torch.Tensor:
 
 
 def test_every_name_is_described_in_one_line() -> None:
-    assert extractor_names() == ("cifar10-cnn", "digits-cnn", "inception-v3-compat", "pixels")
+    assert extractor_names() == ("cifar10-16-cnn", "cifar10-cnn", "digits-cnn", "inception-v3-compat", "pixels")
     assert [name for name, _ in describe()] == list(extractor_names())
     assert all("\n" not in line for _, line in describe())
 
@@ -81,12 +93,15 @@ def test_the_facts_file_pins_the_weights(name: str) -> None:
     assert weights.stat().st_size < 1.9e6
 
 
-def test_the_facts_of_cifar10_name_the_copy_of_the_data_and_the_floor() -> None:
-    facts = tomllib.loads((extractors._WEIGHTS / "cifar10_cnn.toml").read_text(encoding="utf-8"))
-    variant = load_card("cifar10").variants[facts["training"]["variant"]]
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_the_facts_of_photographs_name_the_copy_of_the_data_and_the_floor(name: str) -> None:
+    card, accuracy = PHOTOGRAPHS[name]
+    path = extractors._WEIGHTS / f"{name.replace('-', '_')}.toml"
+    facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    variant = load_card(card).variants[facts["training"]["variant"]]
     for split in ("train", "test"):
         assert facts["training"][f"{split}_pixels_sha256"] == variant.sha256[split]
-    assert facts["training"]["test_accuracy"] > 0.6
+    assert facts["training"]["test_accuracy"] > accuracy
     assert facts["floor"]["test_to_train"] > 0
 
 
@@ -109,20 +124,22 @@ def test_digits_features_name_the_digit() -> None:
     assert (logits.argmax(1).numpy() == split.labels).mean() > 0.95
 
 
-def test_cifar10_features_name_the_class(pictures: Pixels) -> None:
-    network = load_extractor("cifar10-cnn")._network.network
-    logits = network(torch.from_numpy(pictures.images[:1000]).float())[0]
-    assert pictures.labels is not None
-    assert (logits.argmax(1).numpy() == pictures.labels[:1000]).mean() > 0.6
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_features_of_photographs_name_the_class(name: str, pictures: dict[str, Pixels]) -> None:
+    network, found = load_extractor(name)._network.network, pictures[name]
+    logits = network(torch.from_numpy(found.images[:1000]).float())[0]
+    assert found.labels is not None
+    assert (logits.argmax(1).numpy() == found.labels[:1000]).mean() > PHOTOGRAPHS[name][1]
 
 
-def test_cifar10_features_react_to_the_faults_of_samplers(pictures: Pixels) -> None:
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_features_of_photographs_react_to_the_faults_of_samplers(name: str, pictures: dict[str, Pixels]) -> None:
     """Classes on average: halves of 2000 have a high floor, under which a single one (cat, bird) nearly drowns.
 
     Leaving out as many pictures at random gives 1.06 times the floor; 10,000 against 50,000 show every class.
     """
-    extractor = load_extractor("cifar10-cnn")
-    reference, rest = (torch.from_numpy(half) for half in np.split(pictures.images, 2))
+    extractor, found = load_extractor(name), pictures[name]
+    reference, rest = (torch.from_numpy(half) for half in np.split(found.images, 2))
     features = extractor(rest).numpy()
     to = ReferenceMoments.of(_moments(extractor, reference))
     floor = frechet_distance(to, Moments.of(features))
@@ -131,8 +148,8 @@ def test_cifar10_features_react_to_the_faults_of_samplers(pictures: Pixels) -> N
     soft = blur(rest.float(), torch.full((len(rest), 1, 1, 1), 0.3), "replicate").round().byte()
     for spoilt in (noisy, soft):
         assert frechet_distance(to, _moments(extractor, spoilt)) > 5 * floor
-    assert pictures.labels is not None
-    labels = pictures.labels[len(reference) :]
+    assert found.labels is not None
+    labels = found.labels[len(reference) :]
     of_nine = [frechet_distance(to, Moments.of(features[labels != absent])) for absent in range(10)]
     assert np.mean(of_nine) > 1.5 * floor
 

@@ -1,0 +1,38 @@
+"""The feature network of CIFAR-10 at 16x16: `cifar10_network`'s counterpart for photographs of half the size.
+
+Its distances are its own: they rank samplers of 16x16 pictures, and are never the literature's FID.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.metrics.small_cnn import SmallCnn
+
+
+class Cifar10At16Network(SmallCnn):
+    """Three convolutions (16x16, 8x8, 4x4), 64 linear features, and two heads that only training uses."""
+
+    size, dim, label_head = 16, 64, "label"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(32)
+        self.conv2 = nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(64)
+        self.conv3 = nn.Conv2d(64, 128, 3, stride=2, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(128)
+        self.hidden = nn.Linear(128 * 4 * 4, self.dim)
+        self.label = nn.Linear(self.dim, 10)
+        self.fault = nn.Linear(self.dim, 2)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features [n, 64] of colour images [n, 3, 16, 16]; see `SmallCnn.features`."""
+        x = (images / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        x = F.silu(self.norm1(self.conv1(x)))
+        x = F.silu(self.norm2(self.conv2(x)))
+        x = F.silu(self.norm3(self.conv3(x)))
+        return self.hidden(x.flatten(1))
