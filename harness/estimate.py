@@ -37,12 +37,12 @@ class Estimator:
         return trial.n_images * one + max(rounds, self._tier.seconds)
 
     def training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
-        """Return the device-seconds of the trainings that the trials need and that are not kept in the zoo."""
+        """Return the device-seconds of the trainings that the trials need, without weights that are given or kept."""
         zoo = results / "zoo"
         total = 0.0
         for planned in {p.train: p for p in todo if p.train is not None}.values():
             train = planned.trial.network.train
-            if train is None or (zoo.is_dir() and Blobs(zoo).has(str(planned.train))):
+            if planned.trial.network.weights or train is None or (zoo.is_dir() and Blobs(zoo).has(str(planned.train))):
                 continue
             total += train.steps * train.batch * _BACKWARD * self._evaluation(planned)
         return total

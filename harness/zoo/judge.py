@@ -70,7 +70,7 @@ class Judge:
         self.copies = CopyTest.of(
             image_vectors(torch.from_numpy(self.training.images.copy()), flips), image_vectors(torch.from_numpy(images))
         )
-        self.extractor = load_extractor(_extractor_for(card))
+        self.extractor = load_extractor(_extractor_for(card), device="cuda" if torch.cuda.is_available() else "cpu")
         self._noise = ImageNoise(card.name, 0, self._judged_by.shape[1:])
         self._reference: ReferenceFeatures | None = None
 
@@ -85,11 +85,13 @@ class Judge:
         if not isinstance(network, PreconditionedNetwork):
             raise UsageError(f'network family "{network.family}" has no loss by noise level; expected one that has')
         generator = torch.Generator().manual_seed(_DRAW_SEED)
+        device = next(network.parameters()).device
         total, count = 0.0, 0
         for part in self._judged_by.split(_BATCH):
             for _ in range(DRAWS):
                 drawn = network.preconditioning.draws(tuple(part.shape), generator)
-                loss = network.preconditioning.loss(network.raw, part, Draws(*drawn), network.dtype)
+                on_device = Draws(*(draw.to(device) for draw in drawn))
+                loss = network.preconditioning.loss(network.raw, part.to(device), on_device, network.dtype)
                 total += float(loss) * len(part)
                 count += len(part)
         return total / count
@@ -139,7 +141,11 @@ class Judge:
 
     def limit(self, network: Network) -> Limit:
         """Return what the network is worth when its flow is solved out."""
-        images = self._sampled(network, LIMIT_SOLVER, LIMIT_STEPS)
+        return self.solved(network, LIMIT_SOLVER, LIMIT_STEPS)
+
+    def solved(self, network: Network, solver: str, steps: int) -> Limit:
+        """Return the quality of the images that a solver makes in so many steps on the schedule edm."""
+        images = self._sampled(network, solver, steps)
         distances = self.copies.distances(image_vectors(images))
         features = self.extractor(images).cpu().numpy()
         quality = score([(0, features)], self._reference_features(), len(images))

@@ -102,8 +102,19 @@ def _start_next(
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ONE_THREAD},
                 start_new_session=True,
-                preexec_fn=lambda: os.nice(NICE),
+                preexec_fn=_take_lowest_priority,
             )
+
+
+def _take_lowest_priority() -> None:
+    """Make this process, and the session that it leads, yield to all others.
+
+    Linux may share a core among sessions first (autogroup), where a process's own nice value counts inside its session
+    alone; the session's value is set through a file of its own.
+    """
+    os.nice(NICE)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 def _command(training: Training, results: Path) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from harness.identity import identity
 from harness.network_cards import NetworkCard, build_network
 from harness.storage.blobs import Blobs
 from harness.training.spec import LARGEST_STEPS, TrainSpec
-from harness.training.trainer import Trainer
+from harness.training.trainer import State, Trainer
 from harness.trial import library_versions
 from harness.zoo.card import Leg, Trained, ZooCard, entry_name, load_zoo_card, weights_path, write_entry, zoo_names
 from harness.zoo.fit import network_difference
@@ -30,6 +31,7 @@ from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import Judge, trained_levels
 from harness.zoo.recipes import Rules
 from harness.zoo.stored import Stored, read_weights, store_weights
+from methods.networks.base import Network
 
 SAVE_SECONDS = 30.0
 """The working state is written at least so often, so that a kill costs no more."""
@@ -61,6 +63,7 @@ class ZooTraining:
         self.name = entry_name(net.name, self.spec.seed)
         self._card, self._net, self._rules, self._command = card, net, rules, command
         self._folder, self._say, self._stop_asked = folder, say, stop_asked
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._check_steps = rules.check_images // self.spec.batch
         self._last_step = -(-rules.images // self.spec.batch)
 
@@ -76,7 +79,7 @@ class ZooTraining:
             self._card, "train" if "train" in self._card.splits else self._card.reference, self.spec.flips
         )
         self._blobs = Blobs(self._folder)
-        self._model = build_network(self._net, self._card.shape()).eval().requires_grad_(False)
+        self._model = build_network(self._net, self._card.shape()).to(self._device).eval().requires_grad_(False)
         self._history, trainer = self._as_it_was_left(committed)
 
         # train, check, keep
@@ -100,7 +103,6 @@ class ZooTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.spec.seed)  # initial weights are drawn from torch's global generator
             network = build_network(self._net, self._card.shape())
-        images = torch.from_numpy(self._judge.training.images.copy())
         kept = self._blobs.get(_STATE)
 
         if kept is not None:
@@ -108,12 +110,12 @@ class ZooTraining:
             self._check_settings(facts["decides"])
             history = History.restored(tensors, facts["history"], facts["seconds"])
             self._say(f"{self.name} continues at {facts['step'] * self.spec.batch:,} images")
-            return history, Trainer(network, images, self._spec_of(history.leg), state=kept)
+            return history, self._trainer(network, self._spec_of(history.leg), state=kept)
 
         if committed is None:
             self._say(f"{self.name} starts; {self._rules.images:,} images at most")
             history = History(LegStart(0, 0.0, self.spec.warmup_steps))
-            return history, Trainer(network, images, self.spec)
+            return history, self._trainer(network, self.spec)
 
         self._check_fit(committed)
         trained = committed.training
@@ -122,7 +124,11 @@ class ZooTraining:
         )
         network.load_state_dict(read_weights(self.name))
         self._say(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
-        return history, Trainer(network, images, self._spec_of(history.leg), first_step=trained.steps)
+        return history, self._trainer(network, self._spec_of(history.leg), first_step=trained.steps)
+
+    def _trainer(self, network: Network, spec: TrainSpec, state: State | None = None, first_step: int = 0) -> Trainer:
+        images = torch.from_numpy(self._judge.training.images.copy())
+        return Trainer(network, images, spec, device=self._device, state=state, first_step=first_step)
 
     def _spec_of(self, leg: LegStart) -> TrainSpec:
         return self.spec.model_copy(update={"warmup_steps": leg.warmup_steps})
@@ -265,9 +271,9 @@ class ZooTraining:
             first_image=history.leg.step * self.spec.batch,
             last_image=best.images,
             seconds=best.seconds - history.leg.seconds,
-            device=device_name(torch.device("cpu")),
+            device=device_name(self._device),
             started_on=history.leg.day,
-            libraries=library_versions(),
+            libraries={**library_versions(), "deepspeed": version("deepspeed")},
         )
         low, high = trained_levels(self._model)
         flops = self._flops_per_image()

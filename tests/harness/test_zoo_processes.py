@@ -28,6 +28,8 @@ with RunLock(trainings / name, 3600.0):
     print(name, "begins", flush=True)
     running = len([p for p in trainings.glob("*/run.lock")])
     (trainings / name / "seen").write_text(str(running) + " " + str(os.nice(0)) + " " + os.environ["OMP_NUM_THREADS"])
+    group = Path("/proc/self/autogroup")
+    (trainings / name / "session").write_text(group.read_text() if group.exists() else "nice 1")
     until = time.monotonic() + 60
     while kind == "counts" and time.monotonic() < until and not (trainings / "enough").exists():
         with open(trainings / name / "count", "a") as stream:
@@ -48,6 +50,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
 
     monkeypatch.setattr(processes, "_command", command)
     monkeypatch.setattr(processes, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(processes, "NICE", 1)  # at lowest priority they would wait for the other tests
     listed = lambda: [Training(recipe=Recipe(dataset="digits", network=n), seed=0) for n in wanted]  # noqa: E731
     monkeypatch.setattr(processes, "all_trainings", listed)
     monkeypatch.setattr(processes, "unfinished", listed)
@@ -64,7 +67,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_two_at_a_time_at_lowest_priority(
+def test_two_at_a_time_at_the_priority_they_are_given(
     kinds: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kinds.update(dict.fromkeys(("one", "two", "three"), "ends"))
@@ -72,8 +75,9 @@ def test_two_at_a_time_at_lowest_priority(
     for name in kinds:
         running, nice, threads = (tmp_path / "trainings" / name / "seen").read_text().split()
         assert int(running) <= 2
-        assert int(nice) == min(19, os.nice(0) + 19)
+        assert int(nice) == min(19, os.nice(0) + 1)
         assert threads == "1"
+        assert (tmp_path / "trainings" / name / "session").read_text().split()[-2:] == ["nice", "1"]
     assert {line.split()[0] for line in capfd.readouterr().err.splitlines()} == set(kinds)
 
 
@@ -128,6 +132,10 @@ def test_what_an_earlier_call_started_is_not_started_twice(kinds: dict[str, str]
     assert (tmp_path / "trainings" / "two" / "seen").exists()
     (tmp_path / "trainings" / "enough").touch()
     first.join(timeout=60)
+
+
+def test_by_default_it_is_the_lowest_priority() -> None:
+    assert processes.NICE == 19
 
 
 def test_nothing_was_running(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Prints what more steps do to the networks of the zoo: FID by solver and steps, and the copy rate of the images.
+
+    python tests/benchmarks/bench_zoo.py [NAME ...] [--steps 5 10 20 40] [--sigma-max 80]
+
+On a network that is trained out, more accurate sampling is not worse. Each FID stands beside its difference to the one
+of the step count before, paired by image (95 %, delete-a-group jackknife); "worse" where that interval lies above 0.
+Noise, number of images, feature network and reference are those of the network's own limit on its card.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from harness.data.cards import load_card
+from harness.metrics.copies import highest_rate
+from harness.metrics.jackknife import paired_difference
+from harness.network_cards import build_network
+from harness.zoo.card import load_zoo_card, zoo_names
+from harness.zoo.judge import LIMIT_IMAGES, Judge, Limit
+from harness.zoo.stored import read_weights
+
+SOLVERS = ("ddim", "dpmpp-2m", "unipc", "heun")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="networks of the zoo; all by default")
+    parser.add_argument("--steps", nargs="+", type=int, default=[5, 10, 20, 40])
+    parser.add_argument("--sigma-max", type=float, help="highest noise level; by default the data card's")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    judges: dict[str, Judge] = {}
+    for name in options.names or zoo_names():
+        card = load_zoo_card(name)
+        data = load_card(card.data.name)
+        if options.sigma_max:
+            data = data.model_copy(update={"sigma_max": options.sigma_max})
+        judge = judges.setdefault(
+            data.name, Judge(data, card.data.split, bool(card.network.train and card.network.train.flips))
+        )
+        network = build_network(card.network, data.shape())
+        network.load_state_dict(read_weights(name))
+        network.eval().requires_grad_(False)
+        judged = card.judged
+        print(
+            f"{name}: limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}], floor "
+            f"{judged.limit_floor:.2f}, copies {100 * judged.copy_rate:.1f} % (chance allows "
+            f"{100 * highest_rate(LIMIT_IMAGES):.1f} %)",
+            flush=True,
+        )
+        for solver in SOLVERS:
+            before: Limit | None = None
+            cells = []
+            for steps in options.steps:
+                found = judge.solved(network, solver, steps)
+                cells.append(cell(steps, found, before))
+                before = found
+            print(f"  {solver:9} {'  '.join(cells)}", flush=True)
+
+
+def cell(steps: int, found: Limit, before: Limit | None) -> str:
+    """Return steps, FID, and how it differs from that of fewer steps."""
+    fid = found.quality.fid or float("nan")
+    text = f"{steps}: {fid:6.2f} copies {100 * found.copy_rate:3.1f} %"
+    if before is None:
+        return text
+    mine, theirs = ([r.fid or float("nan") for r in one.quality.replicates] for one in (found, before))
+    apart = paired_difference(fid, mine, before.quality.fid or float("nan"), theirs)
+    worse = " WORSE" if apart.low > 0 else ""
+    return f"{text} ({apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}]{worse})"
+
+
+if __name__ == "__main__":
+    main()
