@@ -17,7 +17,7 @@ import torch
 
 from harness.data.cards import DatasetCard
 from harness.device import device_name
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.flops import training_flops
 from harness.identity import identity
 from harness.network_cards import NetworkCard, build_network
@@ -90,6 +90,8 @@ class ZooTraining:
         if reason is None:
             return None
         card = self._publish(reason, finished=True)
+        if card is None:
+            raise HarnessError(f"{self.name}: {reason}; no weights were sound, so nothing enters the zoo")
         self._blobs.drop(_STATE)
         return card
 
@@ -239,10 +241,12 @@ class ZooTraining:
         self._blobs.put_latest(_STATE, {**tensors, **self._history.tensors()}, {**facts, **history})
 
     def _publish(self, reason: str, finished: bool) -> ZooCard | None:
-        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID."""
+        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID.
+
+        Returns the card that is there then; None where no weights were sound.
+        """
         best, committed = self._history.best, self._committed()
         if best is None:
-            self._say(f"{self.name}: {reason}; no weights were kept, so nothing enters the zoo")
             return None
         stored = store_weights(self._judge, self._model, self._history.best_weights)
         card = self._card_of(best, stored, reason, finished)

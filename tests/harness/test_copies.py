@@ -14,8 +14,17 @@ def test_distances_are_those_of_pythagoras() -> None:
 
 
 def test_a_copy_has_distance_zero_however_large_its_values() -> None:
-    training = 1e4 + torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
+    training = 1e3 + torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
     assert nearest_distances(training[7:9], training).tolist() == [0.0, 0.0]
+
+
+def test_distances_are_those_of_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(3)
+    vectors, others = torch.randn(60, 12, generator=generator), 5 + torch.randn(90, 12, generator=generator)
+    monkeypatch.setattr("harness.metrics.copies._DISTANCES", 700)  # several rounds
+    expected = (vectors[:, None] - others[None]).square().sum(-1).amin(1).sqrt()
+    assert torch.allclose(nearest_distances(vectors, others), expected, rtol=1e-6)
+    assert nearest_distances(vectors, others[:3]).shape == (60,)
 
 
 def test_copies_are_found_and_held_out_images_are_at_their_level() -> None:

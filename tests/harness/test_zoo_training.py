@@ -15,7 +15,7 @@ from zoo_kit import own_zoo, training
 
 from harness.data.cards import load_card
 from harness.data.pixels import load_split
-from harness.errors import LockedError, UsageError
+from harness.errors import HarnessError, LockedError, UsageError
 from harness.identity import file_sha256
 from harness.metrics.copies import highest_rate
 from harness.storage.lock import RunLock
@@ -156,6 +156,15 @@ def test_a_leg_warms_up_anew_over_two_hundred_steps() -> None:
     assert spec.learning_rate(1000, first_step=1000) == pytest.approx(spec.lr / 201)
     assert spec.learning_rate(1200, first_step=1000) == spec.lr
     assert spec.learning_rate(999_999, first_step=1000) == spec.lr
+
+
+def test_a_network_that_only_copies_enters_no_zoo(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "copy_rate", lambda self, network: 1.0)
+    with pytest.raises(
+        HarnessError, match=r"unet-tiny: the copy rate of 100\.0 % after 96 images .* no weights were sound"
+    ):
+        training(tmp_path).run()
+    assert zoo_names() == []
 
 
 def test_a_finished_training_is_not_done_again(zoo: Path, tmp_path: Path) -> None:
