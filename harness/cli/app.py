@@ -103,9 +103,7 @@ class Into(StrEnum):
     zoo = "zoo"
 
 
-@app.command(
-    epilog="Examples: oneclock train digits unet-8 --set train.steps=500; oneclock train digits unet-8 --into zoo"
-)
+@app.command(epilog="Example: oneclock train digits unet-8 --into zoo")
 def train(
     dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
     network: Annotated[str, typer.Argument(help="A network's name or card.")],

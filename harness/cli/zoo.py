@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(name="zoo", help="Run, pause and resume the trainings of the zoo.", no_args_is_help=True)
+app = typer.Typer(
+    name="zoo",
+    help="Run, pause and resume the trainings of the zoo.",
+    no_args_is_help=True,
+    epilog="Example: oneclock zoo train unet-16",
+)
 Results = Annotated[Path, typer.Option(help="Folder that holds the trainings' working state.")]
 RESULTS = Path("results")
 

@@ -22,7 +22,7 @@ from harness.storage.atomic import Disk
 from harness.suite import suite_names
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export")
+VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo")
 
 
 class Said:
