@@ -4,10 +4,11 @@ Results return through the job's own log, framed and checksummed, so that no fil
 the dashboard's be open. On the cluster they also stay in ONECLOCK_HOME (default ~/.oneclock), so that a job that was
 lost goes on where it was.
 
-What travels: this source tree with its cards and the zoo, and the suite's file. What does not: images, other weights. A
-card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean paths on the cluster's head, where the job's
-driver runs; it reads the data there once and Ray carries it to the workers. Cards beside the suite's file do not
-travel: put them into datasets/ of the source tree. The cluster's `python` must be the one whose environment runs Ray there.
+What travels: this source tree with its cards and the zoo, and the suite's file. What does not: images, other weights.
+A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean paths on the cluster's head, where the
+job's driver runs; it reads the data there once and Ray carries it to the workers. Cards beside the suite's file do
+not travel: put them into datasets/ of the source tree. The cluster's `python` must be the one whose environment runs
+Ray there.
 """
 
 from __future__ import annotations
