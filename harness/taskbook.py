@@ -41,6 +41,7 @@ class TaskBook:
         self.extractor = extractor
         self.data_facts: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, Task] = {}
+        self._given: dict[str, Task] = {}
 
     def train(self, card: DatasetCard, net: NetworkCard) -> Task | None:
         """Return the task that makes a network's weights, or None for a network that needs none."""
@@ -81,6 +82,13 @@ class TaskBook:
         )
 
     def _given_weights(self, card: DatasetCard, net: NetworkCard, weights: str) -> Task:
+        """Return the task of weights that a file holds; the file is read once, whatever happens to it afterwards."""
+        key = identity([card.name, net.model_dump(mode="json")])
+        if key not in self._given:
+            self._given[key] = self._read_given(card, net, weights)
+        return self._add(self._given[key])
+
+    def _read_given(self, card: DatasetCard, net: NetworkCard, weights: str) -> Task:
         if weights.startswith(PREFIX):
             found = zoo_entry(weights, card, net)
             path, sha256, price = weights_path(found.name), found.sha256, found.price()
@@ -91,12 +99,13 @@ class TaskBook:
             sha256 = file_sha256(path)
         spec = {
             "path": str(path),
+            "sha256": sha256,
             "price": price,
             "dataset": card.model_dump(mode="json"),
             "network": net.model_dump(mode="json"),
         }
         facts = {"weights": sha256, "price": price, "family": net.family, "params": net.params, "dataset": card.name}
-        return self._add(Task(identity(facts), "weights", f"check the weights of {net.name}", spec))
+        return Task(identity(facts), "weights", f"check the weights of {net.name}", spec)
 
     def exact_id(self, card: DatasetCard, net: NetworkCard) -> str:
         """Return what stands for the weights of an exact network."""

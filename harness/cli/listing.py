@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import api
 from harness.data.cards import card_names, load_card
+from harness.errors import StoreDamagedError
 from harness.estimate import Estimator
 from harness.metrics.extractors import describe
 from harness.network_cards import load_network_card, network_names
@@ -64,14 +65,21 @@ def _extractors() -> Iterator[str]:
 def _zoo() -> Iterator[str]:
     from harness.zoo.card import load_zoo_card, zoo_names
 
+    damaged: list[StoreDamagedError] = []
     for name in zoo_names():
-        card = load_zoo_card(name)
+        try:
+            card = load_zoo_card(name)
+        except StoreDamagedError as error:
+            damaged.append(error)
+            continue
         judged, trained = card.judged, card.training
         yield (
             f"{name:16} {card.data.name:12} {trained.images_seen:>9,} images  limit {judged.limit_fid:6.2f} "
             f"({judged.extractor.partition(':')[0]})  copies {100 * judged.copy_rate:4.1f} %  {card.dtype}  "
             f"{'finished' if trained.finished else 'in training'}"
         )
+    if damaged:
+        raise damaged[0]
 
 
 def plan_lines(

@@ -122,7 +122,8 @@ def holder(folder: Path) -> int | None:
     """Return the id of the living process on this machine that holds a folder's lock, or None."""
     facts = _read_facts(folder / LOCK_NAME)
     here = bool(facts.get("boot_id")) and all(facts.get(k) == v for k, v in _this_machine().items())
-    return int(facts["pid"]) if here and isinstance(facts.get("pid"), int) and _is_alive(facts) else None
+    pid = facts.get("pid")
+    return pid if here and isinstance(pid, int) and pid > 1 and _is_alive(facts) else None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

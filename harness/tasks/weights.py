@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     from harness.worker import Worker
 
 _HALF = (torch.float16, torch.bfloat16)
+_TAKEN = (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
     card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
     network = build_network(card, data)
-    data_given = resolve(inputs["weights"]).tobytes()
-    given = read_state_dict(data_given, spec["path"])
+    content = resolve(inputs["weights"]).tobytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != spec["sha256"]:
+        raise UsageError(f"{spec['path']} has changed since the run was planned; expected it to stay, so run again")
+    given = read_state_dict(content, spec["path"])
     _check_fit(given, network.state_dict(), spec["path"], card.name)
     check = cross_check(network, data)
     facts = {
@@ -42,14 +46,23 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         "counter_flops": check.flops,
         "deepspeed_macs": check.macs,
         "price": spec["price"],
-        "sha256": hashlib.sha256(data_given).hexdigest(),
+        "sha256": sha256,
     }
     yield Result({name: value.numpy() for name, value in given.items()}, facts)
 
 
 def read_state_dict(data: bytes, path: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a weights file by name, half precision widened to float32; UsageError if it has none."""
-    return {name: value.float() if value.dtype in _HALF else value for name, value in _tensors(data, path).items()}
+    """Return the tensors of a weights file by name, half precision widened to float32.
+
+    UsageError if it holds none, or other number formats, or values that are no numbers.
+    """
+    found = {name: value.float() if value.dtype in _HALF else value for name, value in _tensors(data, path).items()}
+    for name, value in found.items():
+        if value.dtype not in _TAKEN:
+            raise UsageError(f"{path}: {name} is of type {value.dtype}; expected float32, float16 or bfloat16")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UsageError(f"{path}: {name} holds values that are not finite; expected trained weights")
+    return found
 
 
 def _tensors(data: bytes, path: str) -> dict[str, torch.Tensor]:

@@ -6,6 +6,8 @@ asked for is the asker's mistake (exit 2). Weights may be stored in half precisi
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import check_name, file_sha256
 from harness.network_cards import NetworkCard
-from harness.storage.atomic import swapped_folder
+from harness.storage.atomic import TEMP_PREFIX, is_temp, swapped_folder
 from harness.toml_files import read_toml, validated
 
 _ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
@@ -82,7 +84,7 @@ class Judged(_Closed):
     """What the averaged weights are worth, as they are stored."""
 
     held_out_loss: float
-    """Mean training loss of held-out images, over fixed noise levels and noise."""
+    """Mean training loss of held-out images, over fixed noise levels and noise; of the whole network."""
     held_out_draws: Count
     limit_fid: float
     """FID of the network solved out: no sampler of it can be expected to do better."""
@@ -100,6 +102,8 @@ class Judged(_Closed):
     extractor_sha256: Sha256
     copy_rate: float
     """Share of the limit's images nearer to a training image than 99 % of held-out images are."""
+    copy_rate_highest: float
+    """What chance exceeds once in a hundred where nothing is copied."""
     copy_distance: float
     """That distance, over all pixels in [-1, 1]."""
     nearest_median: float
@@ -130,8 +134,8 @@ def zoo_folder() -> Path:
 
 
 def zoo_names() -> list[str]:
-    """Return the names of the trained networks, sorted."""
-    return sorted(path.parent.name for path in zoo_folder().glob(f"*/{CARD_FILE}"))
+    """Return the names of the trained networks, sorted; the left-overs of a kill are none."""
+    return sorted(path.name for path in zoo_folder().glob("*/") if not is_temp(path.name))
 
 
 def load_zoo_card(name: str) -> ZooCard:
@@ -144,6 +148,8 @@ def load_zoo_card(name: str) -> ZooCard:
         card = validated(ZooCard, read_toml(path), str(path))
     except UsageError as error:
         raise StoreDamagedError(f"{error}; restore the file from the repository") from None
+    if card.name != name:
+        raise StoreDamagedError(f'{path}: name is "{card.name}"; expected "{name}", restore it from the repository')
     weights = path.with_name(WEIGHTS_FILE)
     found = file_sha256(weights) if weights.is_file() else "none, the file is missing"
     if found != card.sha256:
@@ -160,6 +166,8 @@ def weights_path(name: str) -> Path:
 
 def entry_name(network: str, seed: int) -> str:
     """Return what a network trained from a seed is called in the zoo."""
+    if re.search(r"-seed\d+$", network):
+        raise UsageError(f'the network is called "{network}"; expected another name, since the zoo marks seeds so')
     return check_name(network if seed == 0 else f"{network}-seed{seed}", "zoo name")
 
 
@@ -172,6 +180,8 @@ def write_entry(card: ZooCard, weights: bytes) -> Path:
         )
     final = zoo_folder() / card.name
     final.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in final.parent.glob(f"{TEMP_PREFIX}{card.name}-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
     with swapped_folder(final) as fresh:
         (fresh / WEIGHTS_FILE).write_bytes(weights)
         (fresh / CARD_FILE).write_text(card_text(card), encoding="utf-8")

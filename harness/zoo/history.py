@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.copies import highest_rate
 from harness.zoo.card import Leg
-from harness.zoo.judge import LIMIT_IMAGES
 from harness.zoo.recipes import Rules
 
 _BEST = "best/"
@@ -31,9 +29,13 @@ class Check:
 class LegStart:
     """Where the current leg began, and with how many steps of warm-up."""
 
-    step: int
-    seconds: float
     warmup_steps: int
+    step: int = 0
+    """The trainer's step, by which images are drawn."""
+    images: int = 0
+    steps: int = 0
+    """Steps of all legs before; other than `step` where their batches were of another size."""
+    seconds: float = 0.0
     day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
 
@@ -42,15 +44,19 @@ class History:
     """One training up to now. `seconds` are those of training alone, before the current process."""
 
     leg: LegStart
+    highest_copy_rate: float
+    """Above it the network copies more than chance allows."""
     legs: list[Leg] = field(default_factory=list)
     seconds: float = 0.0
     checks: list[Check] = field(default_factory=list)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
+    published_images: int = 0
+    """After how many images the zoo was last written to."""
 
     @property
     def best(self) -> Check | None:
         """Return the check with the lowest held-out loss among those whose copy rate may be; the first of equals."""
-        sound = [check for check in self.checks if check.copy_rate <= highest_rate(LIMIT_IMAGES)]
+        sound = [check for check in self.checks if check.copy_rate <= self.highest_copy_rate]
         return min(sound, key=lambda check: check.held_out_loss, default=None)
 
     def add(self, check: Check, weights: Mapping[str, np.ndarray]) -> None:
@@ -61,11 +67,11 @@ class History:
 
     def ended_by(self, rules: Rules) -> str | None:
         """Return the rule that ends the training after its latest check, or None."""
-        last, best, allowed = self.checks[-1], self.best, highest_rate(LIMIT_IMAGES)
+        last, best, allowed = self.checks[-1], self.best, self.highest_copy_rate
         if last.copy_rate > allowed:
             return (
                 f"the copy rate of {100 * last.copy_rate:.1f} % after {last.images:,} images is above the "
-                f"{100 * allowed:.1f} % that chance allows at the held-out level"
+                f"{100 * allowed:.1f} % that chance allows where nothing is copied"
             )
         if best is not None and self.checks.index(best) + rules.patience < len(self.checks):
             return f"held-out loss did not fall for {rules.patience} checks of {rules.check_images:,} images"
@@ -81,6 +87,8 @@ class History:
         """Return everything but the best weights as plain JSON."""
         return {
             "leg": asdict(self.leg),
+            "highest_copy_rate": self.highest_copy_rate,
+            "published_images": self.published_images,
             "legs": [leg.model_dump(mode="json") for leg in self.legs],
             "checks": [asdict(check) for check in self.checks],
         }
@@ -90,6 +98,8 @@ class History:
         """Return what `tensors` and `as_dict` wrote."""
         return cls(
             leg=LegStart(**facts["leg"]),
+            highest_copy_rate=facts["highest_copy_rate"],
+            published_images=facts["published_images"],
             legs=[Leg(**leg) for leg in facts["legs"]],
             seconds=seconds,
             checks=[Check(**check) for check in facts["checks"]],

@@ -67,9 +67,11 @@ class Judge:
         chosen = np.arange(n) if n <= HELD_OUT_IMAGES else np.arange(HELD_OUT_IMAGES) * n // HELD_OUT_IMAGES
         images = self.held_out.images[chosen]
         self._judged_by = to_unit(images)
-        self.copies = CopyTest.of(
-            image_vectors(torch.from_numpy(self.training.images.copy()), flips), image_vectors(torch.from_numpy(images))
-        )
+        training = image_vectors(torch.from_numpy(self.training.images.copy()), flips)
+        try:
+            self.copies = CopyTest.of(training, image_vectors(torch.from_numpy(images)))
+        except ValueError as error:
+            raise UsageError(f'data set "{card.name}": {error}') from None
         self.extractor = load_extractor(_extractor_for(card), device="cuda" if torch.cuda.is_available() else "cpu")
         self._noise = ImageNoise(card.name, 0, self._judged_by.shape[1:])
         self._reference: ReferenceFeatures | None = None
@@ -109,15 +111,15 @@ class Judge:
             held_out_images=self.images,
         )
 
-    def judged(self, held_out_loss: float, limit: Limit, limit_float32: Limit) -> Judged:
-        """Return what a card says of the network's worth; HarnessError where its images have no FID."""
+    def judged(self, network: Network, limit: Limit, limit_float32: Limit) -> Judged:
+        """Return what a card says of a network's worth; HarnessError where its images have no FID."""
         quality, exact = limit.quality, limit_float32.quality
         figures = (quality.fid, quality.fid_low, quality.fid_high, quality.fid_floor, exact.fid)
         fid, low, high, floor, fid_float32 = (math.nan if value is None else value for value in figures)
         if not math.isfinite(fid):
             raise HarnessError(f"the network's images have no FID ({'; '.join(quality.reasons)}); train it again")
         return Judged(
-            held_out_loss=held_out_loss,
+            held_out_loss=self.held_out_loss(network),
             held_out_draws=DRAWS,
             limit_fid=fid,
             limit_fid_low=low,
@@ -130,10 +132,16 @@ class Judge:
             extractor=f"{self.extractor.name}:{self.extractor.layer}",
             extractor_sha256=self.extractor.sha256,
             copy_rate=limit.copy_rate,
+            copy_rate_highest=self.copies.highest_rate(LIMIT_IMAGES),
             copy_distance=self.copies.threshold,
             nearest_median=limit.nearest_median,
             nearest_median_held_out=self.copies.held_out_median,
         )
+
+    def same_rules(self, judged: Judged) -> bool:
+        """Tell whether a card's limit was taken as this judge takes it."""
+        mine = (LIMIT_SOLVER, LIMIT_STEPS, LIMIT_IMAGES, self.extractor.sha256)
+        return mine == (judged.limit_solver, judged.limit_steps, judged.limit_images, judged.extractor_sha256)
 
     def copy_rate(self, network: Network) -> float:
         """Return the copy rate of images made in few steps."""

@@ -16,15 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError, did_you_mean
-from harness.storage.lock import holder
+from harness.storage.lock import RunLock, holder
 from harness.zoo.recipes import Training, all_trainings, unfinished
-from harness.zoo.run import TRAININGS
+from harness.zoo.run import LOCK_SECONDS, PAUSED, TRAININGS
 
 AT_ONCE = 2
 """Trainings that run side by side, one core each."""
 NICE = 19
 LOG = "log.txt"
-_PAUSED = "paused"
 _POLL_SECONDS = 1.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -32,14 +31,20 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
     """Run what is unfinished of the list, or of these names, until all is finished; a failure ends it at the end.
 
-    Raises UsageError for an unknown name and while the trainings are paused, HarnessError if one did not finish.
+    Raises UsageError for an unknown name and while the trainings are paused, LockedError while another call runs
+    them, HarnessError if one did not finish.
     """
     todo = list(_chosen(names))
-    if (results / TRAININGS / _PAUSED).exists():
+    if (results / TRAININGS / PAUSED).exists():
         raise UsageError("the trainings are paused; expected them to go on, so run `make zoo-resume` first")
     if not todo:
         print("zoo: every training is finished", file=sys.stderr)
         return
+    with RunLock(results / TRAININGS, LOCK_SECONDS):
+        _run_all(results, todo)
+
+
+def _run_all(results: Path, todo: list[Training]) -> None:
     running: dict[str, subprocess.Popen[bytes]] = {}
     shown: dict[str, int] = {}
     failed: list[str] = []
@@ -48,8 +53,9 @@ def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
             _start_next(results, todo, running, shown)
             time.sleep(_POLL_SECONDS)
             for name, process in list(running.items()):
+                ended = process.poll() is not None
                 _show_new_lines(results, name, shown)
-                if process.poll() is not None:
+                if ended:
                     del running[name]
                     failed += [name] if process.returncode else []
     finally:
@@ -62,29 +68,28 @@ def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
 def pause(results: Path) -> list[str]:
     """Stop every training where it is, and start no other; return the names of those that ran."""
     (results / TRAININGS).mkdir(parents=True, exist_ok=True)
-    (results / TRAININGS / _PAUSED).touch()
+    (results / TRAININGS / PAUSED).touch()
     return [name for name, pid in _live(results) if _signalled(pid, signal.SIGSTOP)]
 
 
 def resume(results: Path) -> list[str]:
     """Let every training that was paused go on; return their names."""
-    (results / TRAININGS / _PAUSED).unlink(missing_ok=True)
+    (results / TRAININGS / PAUSED).unlink(missing_ok=True)
     return [name for name, pid in _live(results) if _signalled(pid, signal.SIGCONT)]
 
 
 def _chosen(names: Iterable[str]) -> Iterator[Training]:
-    wanted = list(names)
-    known = [training.name for training in all_trainings()]
+    wanted, listed = list(names), {training.name: training for training in all_trainings()}
     for name in wanted:
-        if name not in known:
-            raise UsageError(f'zoo training "{name[:80]}" is not listed{did_you_mean(name, known)}')
-    return (training for training in unfinished() if not wanted or training.name in wanted)
+        if name not in listed:
+            raise UsageError(f'zoo training "{name[:80]}" is not listed{did_you_mean(name, listed)}')
+    return unfinished(training for name, training in listed.items() if not wanted or name in wanted)
 
 
 def _start_next(
     results: Path, todo: list[Training], running: dict[str, subprocess.Popen[bytes]], shown: dict[str, int]
 ) -> None:
-    paused = (results / TRAININGS / _PAUSED).exists()
+    paused = (results / TRAININGS / PAUSED).exists()
     others = {name for name, _ in _live(results)} - running.keys()
     while todo and not paused and len(running) + len(others) < AT_ONCE:
         training = todo.pop(0)
@@ -157,7 +162,7 @@ def _live(results: Path) -> Iterator[tuple[str, int]]:
 
 
 def _signalled(pid: int, number: int) -> bool:
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
         return True
     return False

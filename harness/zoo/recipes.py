@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -78,9 +78,9 @@ def all_trainings() -> list[Training]:
     ]
 
 
-def unfinished() -> Iterator[Training]:
-    """Yield the trainings whose result is not in the zoo, or is there but goes on."""
+def unfinished(trainings: Iterable[Training]) -> Iterator[Training]:
+    """Yield those of the trainings whose result is not in the zoo, or is there but goes on."""
     known = set(zoo_names())
-    for training in all_trainings():
+    for training in trainings:
         if training.name not in known or not load_zoo_card(training.name).training.finished:
             yield training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ from harness.zoo.training import ZooTraining
 
 TRAININGS = "trainings"
 """Below the results folder: the working state of each training, in a folder of its name."""
-LOCK_SECONDS = 3600.0
-"""Beat of a training's lock: so slow that one which is paused for hours still holds it."""
+PAUSED = "paused"
+"""A file of this name beside them: no training goes on while it is there."""
+LOCK_SECONDS = 86_400.0
+"""Beat of a training's lock: so slow that one which is stopped for days still holds it."""
 
 
 def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
@@ -37,21 +40,23 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     if not registry().network(net.family).trainable:
         raise UsageError(f'network "{net.name}" is exact and is not trained')
     torch.set_num_threads(1)
+    words = ["oneclock", "train", dataset, network, *(word for s in settings for word in ("--set", s)), "--into", "zoo"]
     name = entry_name(net.name, net.train.seed if net.train else 0)
-    folder = results / TRAININGS / name
-    command = " ".join(["oneclock train", dataset, network, *(f"--set {s}" for s in settings), "--into zoo"])
-    with _caught_signals() as caught, RunLock(folder, LOCK_SECONDS):
+    folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
+    with _caught_signals() as caught:
         training = ZooTraining(
             card,
             net,
             rules_for(dataset, network),
-            command,
+            " ".join(shlex.join(words).split()),
             folder,
             say=_to_stderr,
             stop_asked=lambda: bool(caught),
+            paused=paused.exists,
         )
-        entry = training.run()
-    if entry is None and caught:
+        with RunLock(folder, LOCK_SECONDS):
+            entry = training.run()
+    if entry is None:
         raise KeyboardInterrupt if caught[0] == signal.SIGINT else Terminated(128 + caught[0])
     return zoo_folder() / name
 

@@ -14,7 +14,6 @@ import argparse
 import torch
 
 from harness.data.cards import load_card
-from harness.metrics.copies import highest_rate
 from harness.metrics.jackknife import paired_difference
 from harness.network_cards import build_network
 from harness.zoo.card import load_zoo_card, zoo_names
@@ -48,7 +47,7 @@ def main() -> None:
         print(
             f"{name}: limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}], floor "
             f"{judged.limit_floor:.2f}, copies {100 * judged.copy_rate:.1f} % (chance allows "
-            f"{100 * highest_rate(LIMIT_IMAGES):.1f} %)",
+            f"{100 * judge.copies.highest_rate(LIMIT_IMAGES):.1f} %)",
             flush=True,
         )
         for solver in SOLVERS:

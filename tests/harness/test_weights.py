@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -27,6 +28,7 @@ def answer(data: bytes, path: str, changes: dict[str, Any] = SMALL) -> Any:
     card = load_network_card("uvit-8", changes)
     spec = {
         "path": path,
+        "sha256": hashlib.sha256(data).hexdigest(),
         "price": {"seconds": 0.0, "flops": 0},
         "network": card.model_dump(mode="json"),
         "dataset": load_card("digits").model_dump(mode="json"),

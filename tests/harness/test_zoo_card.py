@@ -22,9 +22,17 @@ from harness.network_cards import build_network, load_network_card
 from harness.planning import make_plan
 from harness.suite import Suite
 from harness.tasks import Result
-from harness.tasks.weights import run
+from harness.tasks.weights import read_state_dict, run
 from harness.worker import Worker
-from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.zoo.card import (
+    LARGEST_WEIGHTS_BYTES,
+    ZooCard,
+    entry_name,
+    load_zoo_card,
+    weights_path,
+    write_entry,
+    zoo_names,
+)
 from harness.zoo.recipes import Recipe, all_trainings, load_recipes
 from methods.networks.base import DataShape
 
@@ -140,10 +148,9 @@ def test_half_precision_is_widened_when_read() -> None:
     data = DataShape(1, 8)
     torch.manual_seed(0)
     state = build_network(card, data).state_dict()
-    dataset = plan_dataset()
     for dtype in (torch.float16, torch.bfloat16):
         rounded = {name: value.to(dtype) for name, value in state.items()}
-        spec = {"path": "w.safetensors", "price": {}, "network": card.model_dump(mode="json"), "dataset": dataset}
+        spec = weights_spec(save(rounded), card)
         result = [*run(spec, {"weights": np.frombuffer(save(rounded), np.uint8)}, Worker())][-1]
         assert isinstance(result, Result)
         for name, value in result.tensors.items():
@@ -151,8 +158,66 @@ def test_half_precision_is_widened_when_read() -> None:
             assert torch.equal(torch.from_numpy(value), rounded[name].float())
 
 
-def plan_dataset() -> dict[str, Any]:
-    return load_card("digits").model_dump(mode="json")
+def weights_spec(data: bytes, card: Any) -> dict[str, Any]:
+    """Return the facts of the task that checks a weights file of these bytes."""
+    return {
+        "path": "w.safetensors",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "price": {},
+        "network": card.model_dump(mode="json"),
+        "dataset": load_card("digits").model_dump(mode="json"),
+    }
+
+
+def test_a_file_that_changed_since_the_plan_is_refused(zoo: Path) -> None:
+    (task,) = (task for task in plan().tasks.values() if task.kind == "weights")
+    changed = np.frombuffer(weights_path("unet-tiny").read_bytes() + b" ", np.uint8)
+    with pytest.raises(UsageError, match="has changed since the run was planned"):
+        list(run(task.spec, {"weights": changed}, Worker()))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (torch.tensor([1.0, float("nan")]), "x holds values that are not finite; expected trained weights"),
+        (
+            torch.zeros(2).to(torch.float8_e4m3fn),
+            "x is of type torch.float8_e4m3fn; expected float32, float16 or bfloat16",
+        ),
+    ],
+)
+def test_values_that_are_no_weights_are_refused(value: torch.Tensor, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        read_state_dict(save({"x": value}), "w.safetensors")
+
+
+def test_an_entry_in_another_folder_is_damage(zoo: Path) -> None:
+    (zoo / "unet-tiny").rename(zoo / "mine")
+    with pytest.raises(StoreDamagedError, match='name is "unet-tiny"; expected "mine"'):
+        load_zoo_card("mine")
+
+
+def test_what_a_kill_left_over_is_no_entry_and_goes_with_the_next(zoo: Path, trained: tuple[ZooCard, bytes]) -> None:
+    left_over = zoo / ".tmp-unet-tiny-0123456789abcdef"
+    left_over.mkdir()
+    (left_over / "card.toml").write_text("")
+    assert zoo_names() == ["unet-tiny"]
+    write_entry(*trained)
+    assert not left_over.exists()
+
+
+def test_a_name_that_looks_like_a_seed_is_refused() -> None:
+    assert [entry_name("unet-8", seed) for seed in (0, 2)] == ["unet-8", "unet-8-seed2"]
+    with pytest.raises(UsageError, match="since the zoo marks seeds so"):
+        entry_name("unet-8-seed1", 0)
+
+
+def test_one_damaged_entry_hides_no_other(zoo: Path) -> None:
+    (zoo / "damaged").mkdir()
+    listed = lines("zoo")
+    assert next(listed).startswith("unet-tiny ")
+    with pytest.raises(StoreDamagedError, match="damaged"):
+        next(listed)
 
 
 def test_weights_too_large_for_the_zoo_are_refused(zoo: Path, trained: tuple[ZooCard, bytes]) -> None:

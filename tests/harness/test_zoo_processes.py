@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, LockedError, UsageError
+from harness.storage.lock import RunLock, holder
 from harness.zoo import processes
 from harness.zoo.processes import pause, resume, run_trainings
 from harness.zoo.recipes import Recipe, Training
@@ -53,7 +56,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
     monkeypatch.setattr(processes, "NICE", 1)  # at lowest priority they would wait for the other tests
     listed = lambda: [Training(recipe=Recipe(dataset="digits", network=n), seed=0) for n in wanted]  # noqa: E731
     monkeypatch.setattr(processes, "all_trainings", listed)
-    monkeypatch.setattr(processes, "unfinished", listed)
+    monkeypatch.setattr(processes, "unfinished", lambda trainings: trainings)
     yield wanted
     (tmp_path / "trainings").mkdir(exist_ok=True)
     (tmp_path / "trainings" / "enough").touch()
@@ -123,15 +126,30 @@ def test_pause_stops_them_where_they_are_and_resume_lets_them_go_on(kinds: dict[
 
 def test_what_an_earlier_call_started_is_not_started_twice(kinds: dict[str, str], tmp_path: Path) -> None:
     kinds.update({"one": "counts"})
-    first = threading.Thread(target=run_trainings, args=(tmp_path,), daemon=True)
-    first.start()
+    left_behind: dict[str, subprocess.Popen[bytes]] = {}
+    processes._start_next(tmp_path, processes.all_trainings(), left_behind, {})
     wait_for(lambda: (tmp_path / "trainings" / "one" / "count").exists())
     kinds.update({"two": "ends"})
     run_trainings(tmp_path)
     assert (tmp_path / "trainings" / "one" / "log.txt").read_text() == "one begins\n"
     assert (tmp_path / "trainings" / "two" / "seen").exists()
     (tmp_path / "trainings" / "enough").touch()
-    first.join(timeout=60)
+    left_behind["one"].wait(timeout=60)
+
+
+def test_two_calls_do_not_run_the_list_at_once(kinds: dict[str, str], tmp_path: Path) -> None:
+    kinds.update({"one": "ends"})
+    with RunLock(tmp_path / "trainings"), pytest.raises(LockedError):
+        run_trainings(tmp_path)
+    assert not (tmp_path / "trainings" / "one").exists()
+
+
+def test_a_lock_that_names_no_process_holds_nothing(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        assert holder(tmp_path) == os.getpid()
+        facts = json.loads((tmp_path / "run.lock").read_text())
+        (tmp_path / "run.lock").write_text(json.dumps({**facts, "pid": -1}))
+        assert holder(tmp_path) is None
 
 
 def test_by_default_it_is_the_lowest_priority() -> None:
