@@ -8,40 +8,26 @@ changes nothing but the time.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from harness.data.cards import DatasetCard
-from harness.device import device_name
 from harness.errors import HarnessError, UsageError
-from harness.flops import training_flops
 from harness.identity import identity
 from harness.network_cards import NetworkCard, build_network
 from harness.storage.blobs import Blobs
 from harness.training.spec import LARGEST_STEPS, TrainSpec
 from harness.training.trainer import State, Trainer
-from harness.trial import library_versions
-from harness.zoo.card import (
-    LARGEST_WEIGHTS_BYTES,
-    Leg,
-    Trained,
-    ZooCard,
-    entry_name,
-    load_zoo_card,
-    weights_path,
-    write_entry,
-    zoo_names,
-)
+from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
 from harness.zoo.fit import network_difference
 from harness.zoo.history import Check, History, LegStart
-from harness.zoo.judge import LIMIT_IMAGES, Judge, trained_levels
+from harness.zoo.judge import LIMIT_IMAGES, Judge
+from harness.zoo.publisher import Publisher, committed_card
 from harness.zoo.recipes import Rules
-from harness.zoo.stored import Stored, read_weights, store_weights
+from harness.zoo.stored import read_weights
 from methods.networks.base import Network
 
 SAVE_SECONDS = 30.0
@@ -84,7 +70,7 @@ class ZooTraining:
 
     def run(self) -> ZooCard | None:
         """Train until a rule ends it and return the entry; None if it was asked to stop before."""
-        committed = self._committed()
+        committed = committed_card(self.name)
         if committed is not None:
             self._check_fit(committed)
             if committed.training.finished:
@@ -98,6 +84,9 @@ class ZooTraining:
         )
         self._blobs = Blobs(self._folder)
         self._model = build_network(self._net, self._card.shape()).to(self._device).eval().requires_grad_(False)
+        self._publisher = Publisher(
+            self.name, self._command, self._net, self.spec, self._judge, self._model, self._device, self._say
+        )
         self._history, trainer = self._as_it_was_left(network, committed)
 
         # train, check, keep
@@ -107,14 +96,11 @@ class ZooTraining:
             trainer.close()
         if reason is None:
             return None
-        card = self._publish(reason, finished=True)
+        card = self._publisher.publish(self._history, reason, finished=True)
         if card is None:
             raise HarnessError(f"{self.name}: {reason}; no weights were sound, so nothing enters the zoo")
         self._blobs.drop(_STATE)
         return card
-
-    def _committed(self) -> ZooCard | None:
-        return load_zoo_card(self.name) if self.name in zoo_names() else None
 
     # where it was left
 
@@ -218,7 +204,7 @@ class ZooTraining:
                 if reason is not None:
                     return reason
                 if self._publish_due():
-                    self._publish("it goes on", finished=False)
+                    self._publisher.publish(self._history, "it goes on", finished=False)
                     self._history.published_images = self._images(trainer)
                     self._save(trainer)
             while self._paused() and not self._stop_asked():
@@ -289,93 +275,7 @@ class ZooTraining:
             f"{self.name}  {images:,} images  {seen}{lowest}  {rate:,.0f} images/s  at most {minutes:,.0f} minutes left"
         )
 
-    # what is kept
-
     def _save(self, trainer: Trainer) -> None:
         tensors, facts = trainer.state()
         history = {"history": self._history.as_dict(), "seconds": self._seconds(trainer), "decides": self._decides()}
         self._blobs.put_latest(_STATE, {**tensors, **self._history.tensors()}, {**facts, **history})
-
-    def _publish(self, reason: str, finished: bool) -> ZooCard | None:
-        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID.
-
-        Returns the card that is there then; None where no weights were sound.
-        """
-        best, committed = self._history.best, self._committed()
-        if best is None:
-            return None
-        stored = store_weights(self._judge, self._model, self._history.best_weights)
-        card = self._card_of(best, stored, reason, finished)
-        judged = card.judged
-        limit = f"limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}]"
-
-        # sound, and better by more than its interval, or the first
-        if judged.copy_rate > judged.copy_rate_highest:
-            self._say(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
-            return committed
-        same = committed is not None and committed.sha256 == card.sha256
-        if committed is None or same or judged.limit_fid_high < self._limit_of(committed):
-            path = write_entry(card, stored.data)
-            self._say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
-            return card
-
-        # no better: the weights stay, and a training that has ended says so
-        self._say(f"{self.name}: {reason}; {limit} is not below the zoo's {committed.judged.limit_fid:.2f} for sure")
-        if not finished:
-            return committed
-        stopped = f"{reason}; a leg to {best.images:,} images made it no better"
-        training = committed.training.model_copy(update={"finished": True, "stopped": stopped})
-        card = committed.model_copy(update={"training": training})
-        write_entry(card, weights_path(self.name).read_bytes())
-        return card
-
-    def _limit_of(self, committed: ZooCard) -> float:
-        """Return the FID of the committed weights' limit, measured again where it was taken by other rules."""
-        if self._judge.same_rules(committed.judged):
-            return committed.judged.limit_fid
-        self._model.load_state_dict(read_weights(self.name))
-        found = self._judge.limit(self._model).quality.fid
-        return committed.judged.limit_fid if found is None else found
-
-    def _card_of(self, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:
-        history = self._history
-        leg = Leg(
-            first_image=history.leg.images,
-            last_image=best.images,
-            seconds=best.seconds - history.leg.seconds,
-            device=device_name(self._device),
-            started_on=history.leg.day,
-            libraries={**library_versions(), "deepspeed": version("deepspeed")},
-        )
-        low, high = trained_levels(self._model)
-        flops = self._flops_per_image()
-        trained = Trained(
-            command=self._command,
-            seed=self.spec.seed,
-            steps=history.leg.steps + (best.images - history.leg.images) // self.spec.batch,
-            images_seen=best.images,
-            seconds=best.seconds,
-            flops=None if flops is None else flops * best.images,
-            sigma_low=low,
-            sigma_high=high,
-            finished=finished,
-            stopped=reason,
-            legs=[*history.legs, leg],
-        )
-        return ZooCard(
-            name=self.name,
-            sha256=hashlib.sha256(stored.data).hexdigest(),
-            dtype=stored.dtype,
-            network=self._net.model_copy(update={"train": self.spec.model_copy(update={"steps": trained.steps})}),
-            data=self._judge.trained_on(),
-            training=trained,
-            judged=self._judge.judged(self._model, stored.limit, stored.limit_float32),
-        )
-
-    def _flops_per_image(self) -> float | None:
-        """Return the FLOPs of training on one image; None where they depend on the input."""
-        network = build_network(self._net, self._card.shape())
-        if not network.params.fixed_cost:
-            return None
-        probe = torch.from_numpy(self._judge.training.images[:1].copy()).float() / 127.5 - 1
-        return float(training_flops(network, probe, torch.Generator().manual_seed(0)))

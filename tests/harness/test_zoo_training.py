@@ -138,7 +138,7 @@ def test_killed_while_the_end_is_published_it_ends_the_same(
     assert whole is not None
     (zoo / "unet-tiny").rename(tmp_path / "put away")
     dies = pytest.MonkeyPatch()
-    dies.setattr("harness.zoo.training.ZooTraining._publish", lambda *args, **kwargs: 1 / 0)
+    dies.setattr("harness.zoo.publisher.Publisher.publish", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         training(tmp_path / "cut").run()
     dies.undo()

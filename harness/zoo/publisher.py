@@ -1,0 +1,123 @@
+"""What a training puts into the zoo: its best weights with their card, unless what is there is as good."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+
+from harness.device import device_name
+from harness.flops import training_flops
+from harness.network_cards import NetworkCard, build_network
+from harness.training.spec import TrainSpec
+from harness.trial import library_versions
+from harness.zoo.card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.zoo.history import Check, History
+from harness.zoo.judge import Judge, trained_levels
+from harness.zoo.stored import Stored, read_weights, store_weights
+from methods.networks.base import Network
+
+
+@dataclass
+class Publisher:
+    """Writes entries of one training; `model` is a network of its kind in eval mode, to judge weights with."""
+
+    name: str
+    command: str
+    net: NetworkCard
+    spec: TrainSpec
+    judge: Judge
+    model: Network
+    device: torch.device
+    say: Callable[[str], None]
+
+    def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
+        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID.
+
+        Returns the card that is there then; None where no weights were sound.
+        """
+        best, committed = history.best, committed_card(self.name)
+        if best is None:
+            return None
+        stored = store_weights(self.judge, self.model, history.best_weights)
+        card = self._card_of(history, best, stored, reason, finished)
+        judged = card.judged
+        limit = f"limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}]"
+
+        # sound, and better by more than its interval, or the first
+        if judged.copy_rate > judged.copy_rate_highest:
+            self.say(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
+            return committed
+        same = committed is not None and committed.sha256 == card.sha256
+        if committed is None or same or judged.limit_fid_high < self._limit_of(committed):
+            path = write_entry(card, stored.data)
+            self.say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
+            return card
+
+        # no better: the weights stay, and a training that has ended says so
+        self.say(f"{self.name}: {reason}; {limit} is not below the zoo's {committed.judged.limit_fid:.2f} for sure")
+        if not finished:
+            return committed
+        stopped = f"{reason}; a leg to {best.images:,} images made it no better"
+        training = committed.training.model_copy(update={"finished": True, "stopped": stopped})
+        card = committed.model_copy(update={"training": training})
+        write_entry(card, weights_path(self.name).read_bytes())
+        return card
+
+    def _limit_of(self, committed: ZooCard) -> float:
+        """Return the FID of the committed weights' limit, measured again where it was taken by other rules."""
+        if self.judge.same_rules(committed.judged):
+            return committed.judged.limit_fid
+        self.model.load_state_dict(read_weights(self.name))
+        found = self.judge.limit(self.model).quality.fid
+        return committed.judged.limit_fid if found is None else found
+
+    def _card_of(self, history: History, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:
+        leg = Leg(
+            first_image=history.leg.images,
+            last_image=best.images,
+            seconds=best.seconds - history.leg.seconds,
+            device=device_name(self.device),
+            started_on=history.leg.day,
+            libraries={**library_versions(), "deepspeed": version("deepspeed")},
+        )
+        low, high = trained_levels(self.model)
+        flops = self._flops_per_image()
+        trained = Trained(
+            command=self.command,
+            seed=self.spec.seed,
+            steps=history.leg.steps + (best.images - history.leg.images) // self.spec.batch,
+            images_seen=best.images,
+            seconds=best.seconds,
+            flops=None if flops is None else flops * best.images,
+            sigma_low=low,
+            sigma_high=high,
+            finished=finished,
+            stopped=reason,
+            legs=[*history.legs, leg],
+        )
+        return ZooCard(
+            name=self.name,
+            sha256=hashlib.sha256(stored.data).hexdigest(),
+            dtype=stored.dtype,
+            network=self.net.model_copy(update={"train": self.spec.model_copy(update={"steps": trained.steps})}),
+            data=self.judge.trained_on(),
+            training=trained,
+            judged=self.judge.judged(self.model, stored.limit, stored.limit_float32),
+        )
+
+    def _flops_per_image(self) -> float | None:
+        """Return the FLOPs of training on one image; None where they depend on the input."""
+        network = build_network(self.net, self.judge.card.shape())
+        if not network.params.fixed_cost:
+            return None
+        probe = torch.from_numpy(self.judge.training.images[:1].copy()).float() / 127.5 - 1
+        return float(training_flops(network, probe, torch.Generator().manual_seed(0)))
+
+
+def committed_card(name: str) -> ZooCard | None:
+    """Return the card that the zoo has under a name, or None."""
+    return load_zoo_card(name) if name in zoo_names() else None
