@@ -37,6 +37,8 @@ class Publisher:
     def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
         """Put the best weights into the zoo, unless what is there is as good within the interval of its FID.
 
+        What this leg itself put there on the way gives room to its best at the end.
+
         Returns the card that is there then; None where no weights were sound.
         """
         best, committed = history.best, committed_card(self.name)
@@ -51,8 +53,8 @@ class Publisher:
         if judged.copy_rate > judged.copy_rate_highest:
             self.say(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
             return committed
-        same = committed is not None and committed.sha256 == card.sha256
-        if committed is None or same or judged.limit_fid_high < self._limit_of(committed):
+        own = committed is not None and committed.training.images_seen > history.leg.images  # published on the way
+        if committed is None or (own and finished) or judged.limit_fid_high < self._limit_of(committed):
             path = write_entry(card, stored.data)
             self.say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
             return card

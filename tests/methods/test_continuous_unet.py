@@ -250,7 +250,9 @@ def test_refusals() -> None:
 
 def test_cards_are_the_counterparts_they_say() -> None:
     discrete, small = load_network_card("unet-8"), load_network_card("cunet-8")
-    assert small.train == discrete.train
+    assert small.train is not None
+    assert discrete.train is not None
+    assert small.train.model_copy(update={"lr": discrete.train.lr}) == discrete.train
     shared = ("channels", "sigma_data", "p_mean", "p_std", "time_scale")
     assert {k: small.params[k] for k in shared} == {k: discrete.params[k] for k in shared}
     assert sum(p.numel() for p in build_network(small, DataShape(1, 8)).parameters()) == 25_217
