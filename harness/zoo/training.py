@@ -246,9 +246,10 @@ class ZooTraining:
         return max(1, min(self._check_steps - trainer.step % self._check_steps, to_aim))
 
     def _publish_due(self) -> bool:
-        every, history = self._rules.publish_images, self._history
-        if every is None or history.best is None:
+        history, check = self._history, self._check_steps * self.spec.batch  # whole batches, as near as they come
+        if self._rules.publish_images is None or history.best is None:
             return False
+        every = check * max(1, self._rules.publish_images // self._rules.check_images)
         return history.checks[-1].images // every > max(history.published_images, history.leg.images) // every
 
     def _check(self, trainer: Trainer) -> None:
