@@ -106,6 +106,7 @@ def bare_steps(network: Any, images: Tensor, spec: TrainSpec, average: bool) -> 
         # What the engine draws, in its order.
         picked = images[torch.randint(len(images), (spec.batch,), generator=generator)]
         batch = picked.float() / 127.5 - 1
+        torch.manual_seed(spec.stream(step) * 997)  # dropout
         loss = network.loss_of(batch, network.draws(tuple(batch.shape), generator))
 
         optimizer.zero_grad()
