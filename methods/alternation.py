@@ -1,7 +1,7 @@
 """Two phases in turn, levels and then weights, for as long as what they make gets better.
 
 The alternation of Huang 2024 (arXiv 2412.10786; only its abstract was at hand): phase 1 chooses the levels for the
-weights, phase 2 tunes the weights at the levels. When to stop, and the return to the last good round, are ours.
+weights, phase 2 tunes the weights at the levels. That each phase must pay, and when to stop, are ours.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -18,9 +19,10 @@ Weights = Mapping[str, Tensor] | None
 
 
 @dataclass(frozen=True)
-class Round:
-    """What a round made: levels float64 [N + 1], its metric (lower is better), and whether it was kept."""
+class Phase:
+    """What a phase made: levels float64 [N + 1] with their metric (lower is better), and whether it was kept."""
 
+    made: Literal["start", "levels", "weights"]
     levels: np.ndarray
     metric: float
     kept: bool
@@ -28,12 +30,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Alternated:
-    """The best levels with their weights and metric, and every round; round 0 is the start."""
+    """The best levels with their weights and metric, and every phase, the start first."""
 
     levels: np.ndarray
     weights: Weights
     metric: float
-    rounds: tuple[Round, ...]
+    phases: tuple[Phase, ...]
 
 
 def alternate(
@@ -43,29 +45,30 @@ def alternate(
     phase_2: Callable[[Weights, np.ndarray], Weights],
     metric: Callable[[Weights, np.ndarray], float],
     rounds: int,
-    still: float = 0.02,
 ) -> Alternated:
     """Return the best of at most `rounds` rounds from a start; the metric of what is kept only ever falls.
 
-    A round that does not lower the metric is undone, to the bit, and is the last; so is one that moves no level by
-    `still` in its logarithm. What a phase does to the tensors that it is given does not matter: they are copies.
-    Raises ValueError if the metric of the start is not finite.
+    A phase that does not lower the metric is undone, to the bit: levels that phase 1 found stay when phase 2 is undone.
+    A round whose phase 2 is undone is the last. What a phase does to the tensors that it is given does not matter: they
+    are copies. Raises ValueError if the metric of the start is not finite.
     """
     levels, weights = _copied(start_levels), _cloned(start_weights)
     best = metric(_cloned(weights), _copied(levels))
     if not math.isfinite(best):
         raise ValueError(f"the metric of the starting schedule is {best}, expected a finite number; check the network")
-    history = [Round(_copied(levels), best, True)]
-    for _ in range(rounds):
-        new_levels = _copied(phase_1(_cloned(weights)))
-        new_weights = _cloned(phase_2(_cloned(weights), _copied(new_levels)))
+    history = [Phase("start", _copied(levels), best, True)]
+
+    def kept(made: Literal["levels", "weights"], new_weights: Weights, new_levels: np.ndarray) -> bool:
+        nonlocal levels, weights, best
         found = metric(_cloned(new_weights), _copied(new_levels))
-        history.append(Round(_copied(new_levels), found, found < best))
-        if not history[-1].kept:
-            break
-        moved = float(np.abs(np.log(new_levels / levels)).max())
-        levels, weights, best = new_levels, new_weights, found
-        if moved < still:
+        history.append(Phase(made, _copied(new_levels), found, found < best))
+        if found < best:
+            levels, weights, best = new_levels, new_weights, found
+        return history[-1].kept
+
+    for _ in range(rounds):
+        kept("levels", weights, _copied(phase_1(_cloned(weights))))
+        if not kept("weights", _cloned(phase_2(_cloned(weights), _copied(levels))), levels):
             break
     return Alternated(levels, weights, best, tuple(history))
 

@@ -1,9 +1,9 @@
 """Both phases of the few-step sampler in turn: levels for the tuned network, and the network tuned at the levels.
 
 Reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand), the alternation. Once tuned, the network
-is undefined between its levels, so the frozen one stays the teacher: its flow is followed, its states are where both
-are asked, and a step costs what the tuned network's output at its left end differs from the teacher's inside it. What
-a round is worth is the FID of Euler's images, on noises that nothing else here sees. Everything beyond the abstract's
+takes whole steps and is undefined between its levels, so the frozen one stays the teacher: its flow is followed, its
+states are where both are asked, and a step of the tuned network costs how far it lands from the teacher's flow. What a
+phase is worth is the FID of the trial's images, on noises that nothing else here sees. Everything beyond the abstract's
 "two phases that alternate" is ours.
 """
 
@@ -19,17 +19,19 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.alternation import Weights, alternate
-from methods.level_tuning import LevelTuningParams, named_in_network, tune_at, untunable_at_levels
+from methods.level_tuning import JUDGED, LevelTuningParams, named_in_network, tune_at, untunable_at_levels
 from methods.networks.base import Network, NetworkParams
-from methods.pair_costs import gap_costs
-from methods.parts import Artifact, Method, PrepareContext
-from methods.solvers.ddim import DDIM
+from methods.pair_costs import gap_costs, landing_errors
+from methods.parts import Artifact, Method, PrepareContext, Solver
 from methods.teacher import denoised, end, starts, weight_of
 
 _BATCH = 64  # images that are sampled at once
 
 Choose = Callable[[Network, Tensor], np.ndarray]
-"""Phase 1 of a round: levels [N + 1] for a network, given the costs of its steps [K, M + 1, M + 1]."""
+"""Phase 1 of a round: levels [N + 1] for a network, given the costs of its steps [K, M + 1, M + 1], not contracted."""
+
+UNTUNED = "the untuned network"
+"""What rounds return, by name, where no tuning lowered the metric."""
 
 
 class RoundsParams(LevelTuningParams):
@@ -38,7 +40,7 @@ class RoundsParams(LevelTuningParams):
     rounds: int = Field(default=1, ge=1)
     """1 chooses levels for the frozen network and tunes nothing; more alternate with denoiser `few-step`."""
     metric_images: int = Field(default=1024, ge=2)
-    """Images whose FID decides whether a round of several is kept."""
+    """Images whose FID decides whether a phase of several rounds is kept."""
 
 
 class Flow(NamedTuple):
@@ -70,20 +72,29 @@ def run_rounds(
     """Return the best levels, the network's weights for them under the names of `named_in_network`, and facts.
 
     `start` are the levels to improve on. Each round tunes for an equal share of `params.tune_steps`. Images are made
-    from the preparation's noises from `first_noise` on; those before it are the flow's and the guard's.
+    from the preparation's noises from `first_noise` on, then come those of the trajectories that are tuned on; those
+    before are the flow's and the guard's. The fact "returned" says so where the weights are the untuned network's.
     """
     shares = np.diff(np.arange(params.rounds + 1) * params.tune_steps // params.rounds).tolist()
     tuned: list[dict[str, Any]] = []
 
     def phase_1(weights: Weights) -> np.ndarray:
         network = loaded(context.network, weights)
-        left = flow.eps if weights is None else left_ends(network, flow.states, grid, context)
-        return choose(network, gap_costs(left, flow.eps, grid))
+        if weights is None:
+            return choose(network, gap_costs(flow.eps, flow.eps, grid))
+        left = left_ends(network, flow.states, grid, context)
+        return choose(network, landing_errors(flow.states, left, grid))
 
     def phase_2(weights: Weights, levels: np.ndarray) -> Weights:
         number = len(tuned)
         found, facts = tune_at(
-            context.network, levels, context, params, from_state=weights, steps=shares[number], number=number
+            context,
+            levels,
+            params,
+            from_state=weights,
+            steps=shares[number],
+            number=number,
+            first_noise=first_noise + params.metric_images + number * (params.tune_trajectories + JUDGED),
         )
         tuned.append(facts)
         return found
@@ -92,9 +103,11 @@ def run_rounds(
         return fid_at(loaded(context.network, weights), levels, context, first_noise, params.metric_images)
 
     best = alternate(start, None, phase_1, phase_2, metric, params.rounds)
-    rounds = [{"levels": r.levels.tolist(), "fid": r.metric, "kept": r.kept} for r in best.rounds]
-    weights = context.network.state_dict() if best.weights is None else best.weights
-    return best.levels, named_in_network(weights), {"rounds": rounds, "tuning": tuned, "fid": best.metric}
+    phases = [{"made": p.made, "levels": p.levels.tolist(), "fid": p.metric, "kept": p.kept} for p in best.phases]
+    facts = {"phases": phases, "tuning": tuned, "fid": best.metric}
+    if best.weights is None:
+        return best.levels, named_in_network(context.network.state_dict()), {**facts, "returned": UNTUNED}
+    return best.levels, named_in_network(best.weights), facts
 
 
 @torch.no_grad()
@@ -111,12 +124,12 @@ def left_ends(network: Network, states: Tensor, grid: np.ndarray, context: Prepa
 
 @torch.no_grad()
 def fid_at(network: Network, levels: np.ndarray, context: PrepareContext, first: int, n_images: int) -> float:
-    """Return the FID of Euler's images on levels [N + 1], from the preparation's noises first, first + 1, ..."""
+    """Return the FID of the trial's solver's images on levels [N + 1], from the preparation's noises first, ..."""
     edges = [*range(first, first + n_images, _BATCH), first + n_images]
     made = []
     for k in context.passes(len(edges) - 1):
         x = starts(context, edges[k], edges[k + 1] - edges[k])
-        made.append(end(network, DDIM(), x, levels).float())
+        made.append(end(network, context.solver, x, levels).float())
     return context.fid(torch.cat(made))
 
 
@@ -135,10 +148,12 @@ def rounds_refusal(params: RoundsParams, parts: Mapping[str, Method], network: N
         fields = RoundsParams.model_fields
         given = [name for name, field in fields.items() if getattr(params, name) != field.default]
         return f"rounds is 1, so nothing is tuned and {', '.join(given)} would not be read" if given else None
-    denoiser = parts.get("denoiser")
+    denoiser, solver = parts.get("denoiser"), parts.get("solver")
     if denoiser is not None and denoiser.name != "few-step":
         return (
             f'rounds is {params.rounds}, which tunes the network, but denoiser "{denoiser.name}" would sample with '
             'the untuned one; take denoiser "few-step"'
         )
-    return untunable_at_levels(network)
+    if isinstance(solver, Solver) and solver.stochastic:
+        return f'rounds is {params.rounds}, whose FID is of a deterministic solver; take another than "{solver.name}"'
+    return untunable_at_levels(network) or params.unread()

@@ -1,11 +1,12 @@
 """What it costs a first-order sampler to jump from one level of a grid to another, and the cheapest way down.
 
-Objective A bounds the discretisation error of Euler's method by what the network's output changes inside each step;
-objective B bounds the distance to clean data by the denoising risk. Both are reconstructions of Huang 2024,
-"Optimizing Few-Step Sampler for Diffusion Probabilistic Model" (arXiv 2412.10786), of which only the abstract could be
-had: the convex combination and a bound that is estimated and minimised are the abstract's, the formulas are ours. The
-weighted squares are those of Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), at power -3. The dynamic
-programme with a discount is that of Chen et al. 2024, GITS (arXiv 2405.11326), with its choices stored.
+The bound of the discretisation error of Euler's method is what the network's output changes inside each step, as it is
+or contracted: shrunk as the flow shrinks distances between the step and the end. The risk bounds the distance to clean
+data by the denoising loss. All are reconstructions of Huang 2024, "Optimizing Few-Step Sampler for Diffusion
+Probabilistic Model" (arXiv 2412.10786), of which only the abstract could be had: the convex combination and a bound
+that is estimated and minimised are the abstract's, the formulas are ours. The weighted squares are those of Sabour et
+al. 2024, "Align Your Steps" (arXiv 2404.14507), at power -3. The dynamic programme with a discount is that of Chen et
+al. 2024, GITS (arXiv 2405.11326), with its choices stored.
 
 Costs C [.., M + 1, M + 1] are indexed by the level where a step begins and the level where it ends, from the highest
 noise down; below the diagonal they are 0 and nothing reads them.
@@ -21,7 +22,7 @@ from torch import Tensor
 
 
 def gap_costs(left: Tensor, inside: Tensor, grid: np.ndarray) -> Tensor:
-    """Return objective A of each trajectory, float64 [K, M + 1, M + 1], from eps at every level [M + 1, K, dim].
+    """Return the bound of each trajectory's error, float64 [K, M + 1, M + 1], from eps at every level [M + 1, K, dim].
 
     C[a, b] is the integral from g_b to g_a of ||left_a - inside(s)|| / sqrt(dim) ds by the trapezium rule: `left` is
     the network that samples, `inside` the one whose flow it should follow, which are the same but for an alternation.
@@ -29,18 +30,43 @@ def gap_costs(left: Tensor, inside: Tensor, grid: np.ndarray) -> Tensor:
     return _integrated(_distances(left, inside) / left.shape[-1] ** 0.5, grid)
 
 
+def landing_errors(states: Tensor, left: Tensor, grid: np.ndarray) -> Tensor:
+    """Return how far one step of Euler's method lands from each trajectory, float64 [K, M + 1, M + 1].
+
+    C[a, b] = ||x_a - (g_a - g_b) left_a - x_b|| / sqrt(dim) of states x and slopes `left`, both [M + 1, K, dim]. For a
+    network that was tuned to take whole steps: its output no longer is the slope of any flow inside of them.
+    """
+    levels = torch.as_tensor(grid, device=states.device)
+    rows = []
+    for a in range(len(grid)):
+        landed = states[a] - (levels[a] - levels)[:, None, None] * left[a]
+        rows.append((landed - states).square().mean(-1).sqrt().T)
+    return torch.stack(rows, 1).double().triu(1)
+
+
+def contracted(costs: Tensor, grid: np.ndarray, c: float) -> Tensor:
+    """Return costs [.., M + 1, M + 1] times how much of an error where a step lands is left at the end of the grid.
+
+    C[a, b] sqrt((c^2 + g_M^2) / (c^2 + g_b^2)): the states of a level s have the variance c^2 + s^2, c the standard
+    deviation of the data, so this is by how much the root mean square distance of two trajectories shrinks from g_b to
+    g_M. For Gaussian data every distance shrinks by just that.
+    """
+    landing = torch.as_tensor(grid, device=costs.device)
+    return costs * ((c**2 + landing[-1] ** 2) / (c**2 + landing**2)).sqrt()
+
+
 def weighted_squares(outputs: Tensor, grid: np.ndarray, power: float) -> Tensor:
     """Return the integral of s^power ||out_a - out(s)||^2 / dim ds, float64 [K, M + 1, M + 1], likewise.
 
     Outputs [M + 1, K, dim] are D along the probability flow at power -2 (U_3: Jensen's inequality on the data form), D
-    along a forward process at power -3 (Align Your Steps), or eps at power 0 (U_2: the square of objective A).
+    along a forward process at power -3 (Align Your Steps), or eps at power 0 (U_2: the square of the bound).
     """
     density = torch.as_tensor(grid, device=outputs.device) ** power
     return _integrated(density * _distances(outputs, outputs).square() / outputs.shape[-1], grid)
 
 
 def risk_costs(errors: Tensor, grid: np.ndarray) -> Tensor:
-    """Return objective B, float64 [.., M + 1, M + 1]: the data-form weight of a step times the risk [.., M + 1].
+    """Return the risk, float64 [.., M + 1, M + 1]: the data-form weight of a step times the risk [.., M + 1].
 
     C[a, b] = g_M (1/g_b - 1/g_a) errors[a], errors[a] = E||D(y + g_a n; g_a) - y||^2.
     """

@@ -77,6 +77,8 @@ class PrepareContext(Protocol):
     sigma_min: float
     sigma_max: float
     steps: int
+    solver: Solver
+    """The trial's solver, for a method that declares `prepares_for` solver."""
     start: Artifact | None
     """What the preparation named by `begins_with` left."""
     done: Sequence[Done]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ Loss = Callable[[Tensor, Draws], Tensor]
 """The loss of clean images [batch, ...] for drawn levels, which lie on the host, and drawn noise, on the device."""
 
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -49,26 +50,51 @@ def tune(
     rates: Mapping[str, float],
     number: int = 0,
 ) -> tuple[dict[str, Tensor], float]:
-    """Tune `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
+    """Tune `student` in place on the training images; return the averaged state by name and the last loss.
 
-    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. What chance
-    decides is drawn by `network`; of several tunings in a row each has its own `number`, and so other draws. Raises
+    What chance decides is drawn by `network`. Otherwise as `descend`.
+    """
+    device, images = next(student.parameters()).device, context.images()
+
+    def drawn_loss(generator: torch.Generator) -> Tensor:
+        clean = training_images(images, p, generator)
+        sigma, noise = network.draws(tuple(clean.shape), generator)
+        return loss(clean.to(device), Draws(sigma, noise.to(device)))
+
+    return descend(student, drawn_loss, context, p, rates, number)
+
+
+def training_images(images: Tensor, p: Any, generator: torch.Generator) -> Tensor:
+    """Return a batch of training images, half of them mirrored if that is asked for."""
+    clean = images[torch.randint(len(images), (p.tune_batch,), generator=generator)]
+    if p.tune_flips:
+        mirrored = torch.rand(p.tune_batch, generator=generator) < 0.5
+        clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
+    return clean
+
+
+def descend(
+    student: nn.Module,
+    drawn_loss: Callable[[torch.Generator], Tensor],
+    context: PrepareContext,
+    p: Any,
+    rates: Mapping[str, float],
+    number: int = 0,
+) -> tuple[dict[str, Tensor], float]:
+    """Lower a loss of `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
+
+    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. `drawn_loss` draws
+    a batch and returns its loss; of several tunings in a row each has its own `number`, and so other draws. Raises
     ValueError if a loss is not finite; it looks every 25 steps and at the last.
     """
-    device = next(student.parameters()).device
-    images, generator = context.images(), torch.Generator().manual_seed(context.seed + number)
+    generator = torch.Generator().manual_seed(context.seed + number)
     optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), betas=p.tune_betas, weight_decay=0.0)
     teacher = copy.deepcopy(student).requires_grad_(False)
     last = math.nan
     for step in context.passes(p.tune_steps):
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / p.tune_steps))
-        clean = images[torch.randint(len(images), (p.tune_batch,), generator=generator)]
-        if p.tune_flips:
-            mirrored = torch.rand(p.tune_batch, generator=generator) < 0.5
-            clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
-        sigma, noise = network.draws(tuple(clean.shape), generator)
-        value = loss(clean.to(device), Draws(sigma, noise.to(device)))
+        value = drawn_loss(generator)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -92,11 +118,19 @@ def thawed(network: BlockNetwork) -> BlockNetwork:
 
     It is asked for no class, as the images come without theirs; a class and guidance are for sampling.
     """
-    copied = copy.deepcopy(network)
-    copied.params = copied.params.model_copy(update={"guidance": 1.0, "label": None})
+    copied = without_class(copy.deepcopy(network))
     for name, parameter in copied.named_parameters():
         parameter.requires_grad_(name not in copied.fixed)
     return copied.train()
+
+
+def without_class(network: AnyNetwork) -> AnyNetwork:
+    """Return the same network, its weights shared, asked for no class and without guidance."""
+    if not isinstance(network, BlockNetwork):
+        return network
+    asked = copy.copy(network)
+    asked.params = network.params.model_copy(update={"guidance": 1.0, "label": None})
+    return asked
 
 
 def untunable(network: BlockParams) -> str | None:

@@ -28,7 +28,7 @@ from harness.metrics.reference import ReferenceFeatures
 from harness.registry import registry
 from harness.sampling import Work
 from harness.tasks import Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
 
 if TYPE_CHECKING:
     from harness.worker import Worker
@@ -46,6 +46,9 @@ class Context:
         self.seed = int(spec["seed"])
         self.sigma_min, self.sigma_max = card.sigma_min, card.sigma_max
         self.steps = int(spec["sampler"]["steps"])
+        solver = registry().make("solver", **_named(spec["sampler"]["parts"]["solver"]))
+        assert isinstance(solver, Solver)
+        self.solver = solver
         self.start: Artifact | None = artifact_of(inputs, spec.get("start"))
         finished = [(job, resolve(handle)) for job, handle in inputs.get("done", ())]
         self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
@@ -68,8 +71,7 @@ class Context:
 
     def levels(self) -> np.ndarray:
         """Return the trial's noise levels, float64 [steps + 1]."""
-        facts = self._spec["sampler"]["parts"]["schedule"]
-        schedule = registry().make("schedule", facts["name"], facts["params"])
+        schedule = registry().make("schedule", **_named(self._spec["sampler"]["parts"]["schedule"]))
         assert isinstance(schedule, Schedule)
         return schedule.levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
 
@@ -135,6 +137,10 @@ class Context:
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell how far the work has come."""
         self.events.put(Progress(done, total, note))
+
+
+def _named(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": facts["name"], "params": facts["params"]}
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:

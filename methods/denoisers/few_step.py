@@ -1,8 +1,9 @@
 """The whole network, tuned at the levels that the trial visits.
 
 Phase 2 of the reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand): see
-methods/level_tuning. A schedule that alternated both phases has tuned weights of its own, and those are taken. The
-network of a trial is asked at its levels s_0 ... s_{N-1} alone, so what tuning spoils elsewhere is never seen.
+methods/level_tuning, whose target, the frozen network's own trajectories, is ours. A schedule that alternated both
+phases has tuned weights of its own, and those are taken. The network of a trial is asked at its levels alone, so what
+tuning spoils elsewhere is never seen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from methods.denoisers.full import Full
 from methods.level_tuning import LevelTuningParams, tune_at, untunable_at_levels, weights_among
 from methods.networks.base import Network, NetworkParams
-from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext
+from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext, Solver
 
 
 class FewStep(Full):
@@ -22,22 +23,31 @@ class FewStep(Full):
     name = "few-step"
     summary = "the whole network tuned at the schedule's levels: phase 2 of the reconstruction of Huang 2024"
     prepares = True
-    prepares_for = ("steps", "schedule")
     sampling_only = ("compiled",)
 
     class Params(LevelTuningParams, Full.Params):
         pass
 
+    @property
+    def prepares_for(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("steps", "schedule", *(["solver"] if self._follows else []))
+
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
-        return super().refusal(parts, steps, network) or untunable_at_levels(network) or self._unread(parts)
+        why = super().refusal(parts, steps, network) or untunable_at_levels(network) or self._unread(parts)
+        solver = parts.get("solver")
+        if why is None and self._follows and isinstance(solver, Solver) and solver.stochastic:
+            return (
+                f'solver "{solver.name}" draws noise and follows no trajectory; give tune_objective = "data" or take '
+                "a deterministic solver"
+            )
+        return why
 
     def prepare(self, context: PrepareContext) -> Artifact:
         """Return the weights, under their names in the network."""
         left = context.prepared("schedule")
-        tuned = {} if left is None else weights_among(left.tensors)
-        if tuned:
+        if left is not None and (tuned := weights_among(left.tensors)):
             return Artifact(tuned, {"tuned_by": "schedule"})
-        weights, facts = tune_at(context.network, context.levels(), context, self.params)
+        weights, facts = tune_at(context, context.levels(), self.params)
         return Artifact(weights, {"tuned_by": "denoiser", **facts})
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -46,11 +56,15 @@ class FewStep(Full):
         tuned.load_state_dict(dict(artifact.tensors))
         return super().build(tuned.requires_grad_(False).eval())
 
+    @property
+    def _follows(self) -> bool:
+        return bool(self.params.tune_objective == "trajectory")
+
     def _unread(self, parts: Mapping[str, Method]) -> str | None:
         """Return why a parameter is refused that nothing would read, since the schedule tunes the network itself."""
         schedule = parts.get("schedule")
         if schedule is None or getattr(schedule.params, "rounds", 1) < 2:
-            return None
+            return str(why) if (why := self.params.unread()) else None
         fields = LevelTuningParams.model_fields
         given = [name for name, field in fields.items() if getattr(self.params, name) != field.default]
         if not given:

@@ -4,10 +4,13 @@ Huang 2024, "Optimizing Few-Step Sampler for Diffusion Probabilistic Model" (arX
 be had, so this is a reconstruction of phase 1 from it. The abstract's: a first-order sampler answers with a convex
 combination of the network's outputs; an upper bound on the discretisation error of a schedule follows, is estimated by
 Monte Carlo and minimised for the frozen network. Ours: the bound itself, U_1 = sum_i of the integral over step i of
-||eps(x(s_i), s_i) - eps(x(s), s)|| along the exact flow (objective A), or the denoising risk under the weights of the
-data form (objective B); the log-spaced grid, the programme, the refinement, and the guard, which keeps whichever of
-the hand-made and the optimised levels errs least on noises that nothing was optimised on. U_1 is a true bound where the
-data are log-concave, and a surrogate elsewhere. Several rounds alternate with phase 2: see methods/few_step_rounds.
+||eps(x(s_i), s_i) - eps(x(s), s)|| along the exact flow (objective "bound"), which counts an error as if nothing shrank
+it afterwards; the same with each step's share times the flow's contraction from where the step lands to the end
+("contraction", the default: the bound alone puts too many steps where errors die out); or the denoising risk under the
+weights of the data form ("risk"); the log-spaced grid, the programme, the refinement, and the guard, which keeps
+whichever of the hand-made and the optimised levels errs least on noises that nothing was optimised on. U_1 is a true
+bound where the data are log-concave, and a surrogate elsewhere; contracted it is exact in its weights for Gaussian
+data alone. Several rounds alternate with phase 2: see methods/few_step_rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from torch import Tensor
 from methods.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
 from methods.learned_levels import found, kept
 from methods.networks.base import Network, NetworkParams
-from methods.pair_costs import cheapest, gap_costs, interpolated_cost, refined, risk_costs
+from methods.pair_costs import cheapest, contracted, gap_costs, interpolated_cost, refined, risk_costs
 from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
@@ -53,16 +56,16 @@ class FewStep(Schedule):
     name = "few-step"
     summary = "levels that minimise a bound on Euler's error: reconstruction of Huang 2024 from its abstract"
     prepares = True
-    prepares_for = ("steps",)
     jobs_for = ()
 
     class Params(RoundsParams):
-        objective: Literal["A", "B"] = "A"
-        """A: what the output changes inside each step of the flow. B: the risk of denoising data, worse for ODEs."""
+        objective: Literal["contraction", "bound", "risk"] = "contraction"
+        """Bound: what the output changes inside each step of the flow; contraction: weighed by what is left of it at
+        the end; risk: that of denoising data, worse for ODEs."""
         grid: int = Field(default=128, ge=2, le=512)
         """Cells of the log-spaced grid; a sampler of more steps is refused."""
         noises: int = Field(default=64, ge=2)
-        """Trajectories (for B pairs of an image and a noise) that the objective is averaged over."""
+        """Trajectories (for the risk pairs of an image and a noise) that the objective is averaged over."""
         validation: int = Field(default=64, ge=1)
         """Further noises that the guard measures errors on."""
         sub_steps: int = Field(default=1, ge=1)
@@ -75,6 +78,10 @@ class FewStep(Schedule):
     search_only = (*(name for name in Params.model_fields if name not in ("grid", "sub_steps")),)
 
     @property
+    def prepares_for(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("steps", "solver") if self.params.rounds > 1 else ("steps",)
+
+    @property
     def scores(self) -> bool:  # type: ignore[override]
         return bool(self.params.rounds > 1)
 
@@ -82,10 +89,10 @@ class FewStep(Schedule):
         p = self.params
         if steps > p.grid:
             return f"{steps} steps do not fit on a grid of {p.grid} cells; raise grid or take fewer steps"
-        if p.rounds > 1 and (p.objective != "A" or not p.guard):
+        if p.rounds > 1 and (p.objective != "contraction" or not p.guard):
             return (
-                f"rounds is {p.rounds}, and rounds go by objective A and start from the best levels that the guard "
-                f'measures; leave objective = "A" and guard = true'
+                f"rounds is {p.rounds}, and rounds go by the contraction and start from the best levels that the guard "
+                f'measures; leave objective = "contraction" and guard = true'
             )
         return rounds_refusal(p, parts, network)
 
@@ -112,7 +119,7 @@ class FewStep(Schedule):
         p, grid = self.params, self._grid(context)
         if p.rounds > 1:
             return self._alternated(context, grid)
-        costs = _joined(context, self._kind, "costs")
+        costs = self._weighed(context, grid, _joined(context, self._kind, "costs"))
         candidates = self._candidates(context, grid, costs)
         errors = self._errors(context, context.network, candidates) if p.guard else {}
         chosen = _least(errors) if p.guard else next(iter(candidates))
@@ -136,7 +143,7 @@ class FewStep(Schedule):
         start = given[_least(self._errors(context, context.network, given))]
 
         def choose(network: Network, costs: Tensor) -> np.ndarray:
-            candidates = self._candidates(context, grid, costs)
+            candidates = self._candidates(context, grid, self._weighed(context, grid, costs))
             return candidates[_least(self._errors(context, network, candidates))]
 
         flow = Flow.joined([artifact for job, artifact in context.done if job["kind"] == "flow"])
@@ -152,10 +159,16 @@ class FewStep(Schedule):
         """Return the kind of the jobs that the objective is estimated from."""
         if self.params.rounds > 1:
             return "flow"
-        return "costs" if self.params.objective == "A" else "risk"
+        return "risk" if self.params.objective == "risk" else "costs"
 
     def _grid(self, context: PrepareContext) -> np.ndarray:
         return log_grid(self.params.grid, context.sigma_min, context.sigma_max)
+
+    def _weighed(self, context: PrepareContext, grid: np.ndarray, costs: Tensor) -> Tensor:
+        """Return costs as the objective counts them; the data's standard deviation is that of all training values."""
+        if self.params.objective != "contraction":
+            return costs
+        return contracted(costs, grid, float(context.images().double().std()))
 
     def _candidates(self, context: PrepareContext, grid: np.ndarray, costs: Tensor) -> Candidates:
         """Return optimised and hand-made levels, the optimised ones first."""

@@ -20,6 +20,7 @@ from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact
 from methods.schedules.arctan import Arctan
 from methods.schedules.edm import EDM
+from methods.solvers.ddpm import DDPM
 
 SIZES: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}
 BRIEF: dict[str, Any] = {"tune_steps": 3, "tune_batch": 8, "tune_lr": 1e-2}
@@ -44,7 +45,8 @@ def test_it_is_found_under_its_name_and_says_what_it_is() -> None:
     assert isinstance(method, FewStep)
     assert "reconstruction of Huang 2024" in method.summary
     assert method.prepares
-    assert method.prepares_for == ("steps", "schedule")
+    assert method.prepares_for == ("steps", "schedule", "solver")  # whose own step it is tuned on
+    assert FewStep(tune_objective="data").prepares_for == ("steps", "schedule")
     assert method.sampling_only == ("compiled",)
 
 
@@ -64,7 +66,7 @@ def test_it_is_tuned_at_the_levels_of_its_trial(schedule: Any, steps: int) -> No
     context = ToyContext(net, schedule=schedule, steps=steps)
     artifact = FewStep(**BRIEF).prepare(context)
     levels = schedule.levels(steps, context.sigma_min, context.sigma_max)
-    weights, facts = tune_at(net, levels, context, LevelTuningParams(**BRIEF))
+    weights, facts = tune_at(context, levels, LevelTuningParams(**BRIEF))
     assert equal(artifact.tensors, weights)
     assert artifact.facts == {"tuned_by": "denoiser", **facts}
     assert artifact.facts["selected"]["levels"] == levels[:-1].tolist()
@@ -119,14 +121,23 @@ def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
     assert "no embedding for no class" in refused(UViTParams(**SIZES, classes=3, label=1, null_class=False))
     adaptive = ContinuousUNetParams(channels=(8,), norm_groups=4, ode_solver="dopri5", tolerance=1e-3)
     assert "depends on its input" in refused(adaptive)
+    sizes = UViTParams(**SIZES)
+    assert 'solver "ddpm" draws noise and follows no trajectory' in (
+        FewStep().refusal({"solver": DDPM()}, 4, sizes) or ""
+    )
+    assert FewStep(tune_objective="data").refusal({"solver": DDPM()}, 4, sizes) is None
+    assert refused(sizes, tune_weights="v") == ('tune_objective "trajectory" does not read tune_weights; leave it out')
+    assert refused(sizes, tune_objective="data", tune_trajectories=9) == (
+        'tune_objective "data" does not read tune_trajectories; leave it out'
+    )
 
 
 def test_parameters_that_an_alternation_would_not_read_are_refused() -> None:
     once, twice = (SimpleNamespace(name="few-step", params=SimpleNamespace(rounds=n)) for n in (1, 2))
     sizes = UViTParams(**SIZES)
     for schedule in (once, EDM()):
-        assert refused(sizes, schedule, tune_steps=5, tune_jitter=0) == ""
+        assert refused(sizes, schedule, tune_steps=5, tune_jitter=0.1) == ""
     assert refused(sizes, twice, compiled=True) == ""
-    assert refused(sizes, twice, tune_steps=5, tune_jitter=0) == (
+    assert refused(sizes, twice, tune_steps=5, tune_jitter=0.1) == (
         'schedule "few-step" of several rounds tunes the network itself; give tune_steps, tune_jitter to it'
     )

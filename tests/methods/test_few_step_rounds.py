@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 from toy_context import ToyContext
@@ -17,12 +16,13 @@ from toy_context import ToyContext
 from methods.denoisers.few_step import FewStep
 from methods.denoisers.full import Full
 from methods.few_step_rounds import Flow, RoundsParams, fid_at, left_ends, loaded, rounds_refusal, run_rounds
-from methods.level_tuning import tune_at, weights_among
+from methods.level_tuning import JUDGED, tune_at, weights_among
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.uvit import UViT, UViTParams
-from methods.pair_costs import cheapest, gap_costs
+from methods.pair_costs import cheapest, gap_costs, landing_errors
 from methods.parts import Artifact
 from methods.schedules.edm import EDM
+from methods.solvers.ddpm import DDPM
 from methods.teacher import log_grid, starts, walk
 
 SIZES: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}
@@ -63,7 +63,15 @@ def flow(of: ToyContext) -> Flow:
 
 def params(**changes: Any) -> RoundsParams:
     return RoundsParams(
-        **{"rounds": 2, "tune_steps": 5, "tune_batch": 8, "tune_lr": 1e-2, "metric_images": 70, **changes}
+        **{
+            "rounds": 2,
+            "tune_steps": 5,
+            "tune_batch": 8,
+            "tune_lr": 1e-2,
+            "metric_images": 70,
+            "tune_trajectories": 6,
+            **changes,
+        }
     )
 
 
@@ -107,7 +115,7 @@ def test_the_metric_is_of_eulers_images_on_noises_of_its_own() -> None:
 
 
 def test_each_phase_is_given_what_the_other_made_and_the_frozen_network_stays_the_teacher() -> None:
-    here, seen = context(9.0, 8.0, 7.0), list[tuple[Network, Tensor]]()
+    here, seen = context(9.0, 8.5, 8.0, 7.5, 7.0), list[tuple[Network, Tensor]]()
     mine, p = flow(here), params()
     grids = [START * [1, 0.9, 0.9, 1], START * [1, 0.8, 0.8, 1]]
 
@@ -116,44 +124,50 @@ def test_each_phase_is_given_what_the_other_made_and_the_frozen_network_stays_th
         return grids[len(seen) - 1]
 
     levels, tensors, facts = run_rounds(here, mine, GRID, START, choose, p, first_noise=50)
-    first, told = tune_at(here.network, grids[0], here, p, steps=2)
-    second, then = tune_at(here.network, grids[1], here, p, from_state=first, steps=3, number=1)
+    first, told = tune_at(here, grids[0], p, steps=2, first_noise=50 + 70)
+    second, then = tune_at(here, grids[1], p, from_state=first, steps=3, number=1, first_noise=50 + 70 + 6 + JUDGED)
     assert equal(weights_among(tensors), second)
     assert levels.tobytes() == grids[1].tobytes()
     assert facts["tuning"] == [told, then]
-    assert [r["fid"] for r in facts["rounds"]] == [9.0, 8.0, 7.0]
+    assert [r["fid"] for r in facts["phases"]] == [9.0, 8.5, 8.0, 7.5, 7.0]
+    assert "returned" not in facts
     assert facts["fid"] == 7.0
     assert seen[0][0] is here.network
     assert torch.equal(seen[0][1], gap_costs(mine.eps, mine.eps, GRID))
     assert equal(seen[1][0].state_dict(), first)
     left = left_ends(loaded(here.network, first), mine.states, GRID, here)
-    assert torch.equal(seen[1][1], gap_costs(left, mine.eps, GRID))
+    assert torch.equal(seen[1][1], landing_errors(mine.states, left, GRID))
     assert not torch.allclose(seen[1][1], seen[0][1], rtol=1e-3)
 
 
 def test_rounds_draw_anew() -> None:
     here = context()
-    first, second = (tune_at(here.network, START, here, params(), number=n)[0] for n in (0, 1))
+    first, second = (tune_at(here, START, params(), number=n)[0] for n in (0, 1))
     assert not equal(first, second)
 
 
-@pytest.mark.parametrize("fids", [(5.0, 6.0), (5.0, 4.0, 6.0)])
-def test_what_is_undone_is_what_was_before_to_the_bit(fids: tuple[float, ...]) -> None:
-    """Levels and weights: those that the network came with, or those of the round before."""
-    here = context(*fids)
+def test_tuning_that_is_undone_leaves_the_network_and_says_so_and_the_levels_stay() -> None:
+    here = context(5.0, 4.0, 6.0)
     levels, tensors, facts = run_rounds(here, flow(here), GRID, START, on_grid, params(), first_noise=50)
-    kept, weights = START, dict(here.network.state_dict())
-    if len(fids) == 3:
-        kept = np.array(facts["rounds"][1]["levels"])
-        weights, _ = tune_at(here.network, kept, here, params(), steps=2)
+    assert [(p["made"], p["kept"]) for p in facts["phases"]] == [("start", True), ("levels", True), ("weights", False)]
+    assert levels.tolist() == facts["phases"][1]["levels"] != START.tolist()
+    assert equal(weights_among(tensors), dict(here.network.state_dict()))
+    assert (facts["returned"], facts["fid"]) == ("the untuned network", 4.0)
+
+
+def test_a_second_tuning_that_is_undone_leaves_the_first_to_the_bit() -> None:
+    here = context(5.0, 4.0, 3.0, 3.5, 6.0)
+    levels, tensors, facts = run_rounds(here, flow(here), GRID, START, on_grid, params(), first_noise=50)
+    kept = np.array(facts["phases"][1]["levels"])
+    weights, _ = tune_at(here, kept, params(), steps=2, first_noise=50 + 70)
     assert levels.tobytes() == kept.tobytes()
     assert equal(weights_among(tensors), weights)
-    assert [r["kept"] for r in facts["rounds"]] == [True] * (len(fids) - 1) + [False]
-    assert facts["fid"] == fids[-2]
+    assert "returned" not in facts
+    assert facts["fid"] == 3.0
 
 
 def test_the_denoiser_samples_with_the_weights_that_the_rounds_left() -> None:
-    here = context(5.0, 4.0, 3.0)
+    here = context(5.0, 4.5, 4.0, 3.5, 3.0)
     levels, tensors, _ = run_rounds(here, flow(here), GRID, START, on_grid, params(), first_noise=50)
     here.others = {"schedule": Artifact({"levels": torch.from_numpy(levels), **tensors})}
     built = FewStep().build(here.network, FewStep().prepare(here))
@@ -174,6 +188,10 @@ def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
         'take denoiser "few-step"'
     )
     assert "gradient is zero" in refused(FewStep(), NetworkParams(), rounds=2)
+    noisy = {"denoiser": FewStep(), "solver": DDPM()}
+    assert 'of a deterministic solver; take another than "ddpm"' in (
+        rounds_refusal(RoundsParams(rounds=2), noisy, UViTParams(**SIZES)) or ""
+    )
     schedule = SimpleNamespace(name="few-step", params=RoundsParams(rounds=2))
     assert "give tune_steps to it" in (
         FewStep(tune_steps=9).refusal({"schedule": schedule}, STEPS, UViTParams(**SIZES)) or ""  # type: ignore[dict-item]

@@ -62,7 +62,7 @@ def test_all_step_counts_share_the_jobs_and_nothing_is_asked_twice() -> None:
 def test_what_is_not_needed_is_not_asked_for() -> None:
     kinds = {job["kind"] for job in FewStep(guard=False).next_jobs(4, NetworkParams(), [])}
     assert kinds == {"costs"}
-    kinds = {job["kind"] for job in FewStep(objective="B").next_jobs(4, NetworkParams(), [])}
+    kinds = {job["kind"] for job in FewStep(objective="risk").next_jobs(4, NetworkParams(), [])}
     assert kinds == {"risk", "reference"}
 
 
@@ -80,7 +80,7 @@ def test_what_a_job_finds_of_a_noise_depends_on_its_number_alone(kind: str, name
 def test_the_parameters_that_searches_do_not_share_jobs_over_are_those_that_a_job_reads() -> None:
     at, job = context(), {"kind": "costs", "first": 0, "count": 3}
     plain = FewStep(**SMALL).do(at, job).tensors["costs"]
-    for free in ({"noises": 9}, {"validation": 9}, {"objective": "B"}, {"guard": False}, {"refine": False}):
+    for free in ({"noises": 9}, {"validation": 9}, {"objective": "risk"}, {"guard": False}, {"refine": False}):
         assert set(free) <= set(FewStep.search_only)
         assert torch.equal(FewStep(**{**SMALL, **free}).do(at, job).tensors["costs"], plain)
     for read in ({"grid": 25}, {"sub_steps": 2}):
@@ -109,7 +109,7 @@ def test_the_risk_is_the_denoising_error_of_images_that_are_not_in_the_data_sets
 # What is chosen.
 
 
-@pytest.mark.parametrize("objective", ["A", "B"])
+@pytest.mark.parametrize("objective", ["bound", "contraction", "risk"])
 def test_levels_decrease_between_ends_that_are_equal_to_the_bit(objective: str) -> None:
     for refine in (True, False):
         artifact = prepared(context(), objective=objective, refine=refine, guard=False)
@@ -121,7 +121,7 @@ def test_levels_decrease_between_ends_that_are_equal_to_the_bit(objective: str) 
 
 def test_without_refinement_and_guard_the_programmes_path_is_taken() -> None:
     at = context()
-    artifact = prepared(at, refine=False, guard=False)
+    artifact = prepared(at, objective="bound", refine=False, guard=False)
     grid = log_grid(SMALL["grid"], LOW, HIGH)
     costs = torch.cat([d.artifact.tensors["costs"] for d in at.done])
     assert costs.shape == (8, 25, 25)
@@ -133,6 +133,33 @@ def test_without_refinement_and_guard_the_programmes_path_is_taken() -> None:
     each = costs[:, path[:-1], path[1:]].sum(1)
     assert artifact.facts["bound_error"] == pytest.approx(float(each.std()) / 8**0.5, rel=1e-9)
     assert artifact.facts["errors"] == {}
+
+
+def test_the_contraction_weighs_steps_by_what_is_left_of_them_at_the_end() -> None:
+    """The deviation that it takes for the data's is that of all training values."""
+    clean = 0.3 + 0.6 * torch.randn(400, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    at = context(clean=clean)
+    artifact = prepared(at, refine=False, guard=False)
+    grid = log_grid(SMALL["grid"], LOW, HIGH)
+    costs = torch.cat([d.artifact.tensors["costs"] for d in at.done]).mean(0).numpy()
+    c = float(clean.double().std())
+    weighed = costs * np.sqrt((c**2 + LOW**2) / (c**2 + grid**2))
+    np.testing.assert_array_equal(artifact.tensors["levels"].numpy(), grid[cheapest(weighed, 4)[-1]])
+    other = prepared(at, objective="bound", refine=False, guard=False)
+    assert not torch.equal(artifact.tensors["levels"], other.tensors["levels"])
+
+
+def test_on_gaussian_data_the_contraction_errs_less_than_the_bound() -> None:
+    """Data whose deviation in each direction is the one that the contraction knows: its weights are exact."""
+    clean = 0.5 * torch.randn(500, 1, 1, 1, generator=torch.Generator().manual_seed(3))
+    for steps in (3, 5, 8):
+        at = context(ONE, steps=steps, clean=clean)
+        errors = [
+            prepared(at, objective=name, grid=96, guard=True).facts["errors"]["refined"]
+            for name in ("contraction", "bound")
+        ]
+        print(steps, errors)
+        assert errors[0] < errors[1]
 
 
 def test_refinement_leaves_the_grid_and_lowers_the_bound() -> None:
@@ -150,7 +177,7 @@ def test_the_bounds_of_hand_made_levels_are_above_the_optimised_ones() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])
-@pytest.mark.parametrize("objective", ["A", "B"])
+@pytest.mark.parametrize("objective", ["bound", "contraction", "risk"])
 def test_the_guard_takes_what_errs_least_on_noises_of_its_own(steps: int, objective: str) -> None:
     at = context(steps=steps)
     artifact = prepared(at, objective=objective)
@@ -168,7 +195,7 @@ def test_the_guard_takes_what_errs_least_on_noises_of_its_own(steps: int, object
 
 def test_where_the_bound_misleads_the_guard_takes_a_hand_made_schedule() -> None:
     at = ToyContext(mixture(seed=5), sigma_min=0.01, sigma_max=40.0, steps=8)
-    params = {"grid": 64, "noises": 32, "validation": 64, "refine": False}
+    params = {"objective": "bound", "grid": 64, "noises": 32, "validation": 64, "refine": False}
     guarded = prepared(at, **params).facts
     chosen = guarded["chosen"]
     assert chosen in hand_made(8, 0.01, 40.0)
@@ -179,7 +206,7 @@ def test_where_the_bound_misleads_the_guard_takes_a_hand_made_schedule() -> None
 
 def test_risk_asks_for_other_levels_which_are_worse_for_eulers_method() -> None:
     at = context(ONE, steps=4, clean=torch.randn(500, 1, 1, 1, generator=torch.Generator().manual_seed(3)) * 0.5)
-    a, b = (prepared(at, objective=objective, grid=64, noises=64).facts for objective in ("A", "B"))
+    a, b = (prepared(at, objective=objective, grid=64, noises=64).facts for objective in ("bound", "risk"))
     assert b["errors"]["refined"] > 1.5 * a["errors"]["refined"]
 
 
@@ -194,7 +221,7 @@ def test_what_is_left_is_plain_json_and_its_levels_are_read_back() -> None:
     artifact = prepared(context(), refine=False)
     facts = artifact.facts
     assert json.loads(json.dumps(facts)) == facts
-    assert (facts["objective"], facts["grid"]) == ("A", 24)
+    assert (facts["objective"], facts["grid"]) == ("contraction", 24)
     assert artifact.tensors["levels"].tolist() == facts["candidates"][facts["chosen"]]
     assert FewStep().levels(4, LOW, HIGH, artifact).tolist() == artifact.tensors["levels"].tolist()
 
@@ -222,7 +249,7 @@ def test_more_steps_than_the_grid_has_cells_are_refused() -> None:
 
 
 def test_parameters_out_of_range_or_misspelt_are_refused() -> None:
-    for wrong in ({"objective": "C"}, {"grid": 1}, {"noises": 1}, {"validation": 0}, {"sub_steps": 0}, {"rounds_": 2}):
+    for wrong in ({"objective": "A"}, {"grid": 1}, {"noises": 1}, {"validation": 0}, {"sub_steps": 0}, {"rounds_": 2}):
         with pytest.raises(ValidationError):
             FewStep(**wrong)
 

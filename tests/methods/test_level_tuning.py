@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from toy_context import ToyContext
 
+from methods.level_loss import LevelLoss, weighted_errors
 from methods.level_tuning import (
-    LevelLoss,
     LevelTuningParams,
     named_in_network,
     tune_at,
     untunable_at_levels,
-    weighted_errors,
     weights_among,
 )
 from methods.networks.analytic import Analytic
@@ -58,7 +57,7 @@ def network(family: str = "unet") -> PreconditionedNetwork:
 
 
 def params(**changes: Any) -> LevelTuningParams:
-    return LevelTuningParams(**{"tune_steps": 3, "tune_batch": 8, **changes})
+    return LevelTuningParams(**{"tune_steps": 3, "tune_batch": 8, "tune_objective": "data", **changes})
 
 
 class Scaled(Analytic):
@@ -181,7 +180,7 @@ def moved(net: nn.Module, weights: dict[str, Tensor]) -> dict[str, float]:
 @every
 def test_no_steps_leave_the_weights_and_the_losses_to_the_bit(family: str) -> None:
     net = network(family)
-    weights, facts = tune_at(net, LEVELS, ToyContext(net), params(tune_steps=0))
+    weights, facts = tune_at(ToyContext(net), LEVELS, params(tune_steps=0))
     assert list(weights) == list(net.state_dict())
     assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
     for where in ("selected", "between"):
@@ -194,12 +193,12 @@ def test_the_seed_decides_the_weights(family: str) -> None:
     """Bitwise, whatever torch's global generator holds, which is left as it was; the network is not touched."""
     net = network(family)
     before = copy.deepcopy(net.state_dict())
-    first, facts = tune_at(net, LEVELS, ToyContext(net), params())
+    first, facts = tune_at(ToyContext(net), LEVELS, params())
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    again, same = tune_at(net, LEVELS, ToyContext(net), params())
+    again, same = tune_at(ToyContext(net), LEVELS, params())
     assert torch.equal(torch.get_rng_state(), state)
-    other, _ = tune_at(net, LEVELS, ToyContext(net, seed=1), params())
+    other, _ = tune_at(ToyContext(net, seed=1), LEVELS, params())
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert facts == same
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -214,20 +213,20 @@ def test_dropout_is_at_work_while_it_tunes() -> None:
     net, sizes = network(), MADE["unet"][1].model_copy(update={"dropout": 0.0})
     without = UNet(sizes, DataShape(1, 8))  # type: ignore[arg-type]
     without.load_state_dict(net.state_dict())
-    first, second = (tune_at(n, LEVELS, ToyContext(n), params(tune_lr=1e-2))[0] for n in (net, without))
+    first, second = (tune_at(ToyContext(n), LEVELS, params(tune_lr=1e-2))[0] for n in (net, without))
     assert max(moved(net, first).values()) > 0
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_it_goes_on_from_a_given_state_for_a_given_number_of_steps() -> None:
     net = network()
-    first, _ = tune_at(net, LEVELS, ToyContext(net), params(tune_lr=1e-2))
-    same, facts = tune_at(net, LEVELS, ToyContext(net), params(), from_state=first, steps=0)
+    first, _ = tune_at(ToyContext(net), LEVELS, params(tune_lr=1e-2))
+    same, facts = tune_at(ToyContext(net), LEVELS, params(), from_state=first, steps=0)
     assert all(torch.equal(same[name], value) for name, value in first.items())
     tuned = copy.deepcopy(net)
     tuned.load_state_dict(first)
-    onward, told = tune_at(tuned, LEVELS, ToyContext(tuned), params())
-    given, twin = tune_at(net, LEVELS, ToyContext(net), params(tune_steps=50), from_state=first, steps=3)
+    onward, told = tune_at(ToyContext(tuned), LEVELS, params())
+    given, twin = tune_at(ToyContext(net), LEVELS, params(tune_steps=50), from_state=first, steps=3)
     assert all(torch.equal(given[name], value) for name, value in onward.items())
     assert twin == told
     assert twin["selected"]["loss_before"] == facts["selected"]["loss_after"]
@@ -236,7 +235,7 @@ def test_it_goes_on_from_a_given_state_for_a_given_number_of_steps() -> None:
 def test_facts_are_the_losses_of_what_was_and_what_came() -> None:
     net = network()
     context = ToyContext(net)
-    weights, facts = tune_at(net, LEVELS, context, params(tune_lr=1e-2))
+    weights, facts = tune_at(context, LEVELS, params(tune_lr=1e-2))
     assert facts["selected"]["levels"] == [10.0, 2.0, 0.7]
     assert facts["between"]["levels"] == pytest.approx([math.sqrt(20), math.sqrt(1.4), math.sqrt(0.014)])
     tuned = copy.deepcopy(net)
@@ -254,7 +253,7 @@ def test_facts_are_the_losses_of_what_was_and_what_came() -> None:
 def test_a_loss_that_is_no_number_is_an_error_in_a_sentence() -> None:
     net = network()
     with pytest.raises(ValueError, match="the tuning loss became nan at step 24; lower tune_lr"):
-        tune_at(net, LEVELS, ToyContext(net), params(tune_steps=30, tune_lr=1e30))
+        tune_at(ToyContext(net), LEVELS, params(tune_steps=30, tune_lr=1e30))
 
 
 def test_what_cannot_be_tuned_says_why() -> None:
@@ -292,7 +291,7 @@ def test_a_brief_tuning_lowers_the_loss_at_the_selected_levels() -> None:
     context = ToyContext(net.eval().requires_grad_(False), clean=clean)
     gains = {}
     for jitter in (0.0, 1.0):
-        _, facts = tune_at(net, LEVELS, context, params(tune_steps=50, tune_batch=64, tune_lr=1e-3, tune_jitter=jitter))
+        _, facts = tune_at(context, LEVELS, params(tune_steps=50, tune_batch=64, tune_lr=1e-3, tune_jitter=jitter))
         ratios = {
             where: np.array(facts[where]["loss_after"]) / facts[where]["loss_before"]
             for where in ("selected", "between")

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from methods.pair_costs import (
     cheapest,
+    contracted,
     gap_costs,
     interpolated_cost,
+    landing_errors,
     path_cost,
     refined,
     risk_costs,
@@ -119,6 +121,32 @@ def test_two_halves_of_the_trajectories_agree_within_their_standard_errors() -> 
     first, second = each[:32], each[32:]
     gap = abs(float(first.mean() - second.mean()))
     assert 0 < gap < 3 * float((first.var() / 32 + second.var() / 32).sqrt())
+
+
+def test_the_contraction_is_by_how_much_the_flow_of_gaussian_data_shrinks_distances() -> None:
+    states, _ = walk(ONE, torch.cat([START, 2 * START]), GRID, 4)
+    apart = (states[:, 1] - states[:, 0]).abs().flatten()
+    shrunk = contracted(torch.ones(1, len(GRID), len(GRID), dtype=torch.float64), GRID, C)[0, 0]
+    torch.testing.assert_close(shrunk, apart[-1] / apart, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 256), (40, 130), (100, 101)])
+def test_a_landing_error_is_where_eulers_step_lands_beside_the_flow(a: int, b: int) -> None:
+    states, eps = walk(ONE, START, GRID, 4)
+    landed = states[a] + (GRID[b] - GRID[a]) * eps[a]
+    found = landing_errors(states, eps, GRID)
+    assert found[0, a, b] == pytest.approx(float((landed - states[b]).abs()), rel=1e-12)
+    assert (found.tril() == 0).all()
+    assert found[0, a, b] <= A[a, b] * (1 + 1e-3)  # the bound's triangle inequality
+
+
+def test_a_network_that_takes_whole_steps_exactly_costs_nothing_on_them() -> None:
+    states, _ = walk(ONE, START, GRID, 4)
+    slopes = torch.zeros_like(states)
+    slopes[10] = (states[90] - states[10]) / (GRID[90] - GRID[10])
+    found = landing_errors(states, slopes, GRID)[0, 10]
+    assert float(found[90]) < 1e-12
+    assert float(found[60]) > 1e-3
 
 
 def test_jensens_square_is_above_the_bounds_square() -> None:
