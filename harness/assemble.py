@@ -31,7 +31,7 @@ def finished_tables(
     trial, suite = planned.trial, plan.suite
     shards = [results[s] for s in planned.shards]
     score, clock_score = _facts(results, planned.score), _facts(results, planned.clock_score)
-    distance = _distance(shards)
+    distance, own_distance = (_distance(shards, prefix) for prefix in ("", "own_"))
     timing = results[planned.time]
     work = work_of(trial, shards)
     row = {
@@ -40,10 +40,11 @@ def finished_tables(
         **work["row"],
         **_quality(score),
         **_difference(planned, results, score),
-        **_truncation(distance),
+        **_truncation(distance, own_distance),
         **_times(timing, suite),
         **_beside_serial(timing),
         **_price(planned, results),
+        "returned": _returned(trial, results),
         **_relations(planned),
         "devices": trial.devices,
         "reference": f"{trial.dataset.name} {trial.dataset.reference} {trial.data_facts['pixels']}",
@@ -142,20 +143,18 @@ def _difference(planned: PlannedTrial, results: Mapping[str, Facts], score: Fact
     }
 
 
-def _distance(shards: Sequence[Facts]) -> Truncation | None:
+def _distance(shards: Sequence[Facts], prefix: str) -> Truncation | None:
     """Return the truncation error over the images that were compared, the shards in index order."""
-    return truncation(*([value for s in shards for value in s[name]] for name in ("squared_errors", "squared_norms")))
+    names = (f"{prefix}squared_errors", f"{prefix}squared_norms")
+    return truncation(*([value for s in shards for value in s.get(name, [])] for name in names))
 
 
-def _truncation(found: Truncation | None) -> dict[str, Any]:
-    if found is None:
-        return {}
-    return {
-        "truncation_error": found.value,
-        "truncation_error_low": found.low,
-        "truncation_error_high": found.high,
-        "truncation_images": found.images,
-    }
+def _truncation(found: Truncation | None, own: Truncation | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"truncation_images": found.images} if found else {}
+    for name, one in (("truncation_error", found), ("own_truncation_error", own)):
+        if one is not None:
+            row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    return row
 
 
 def _replicates(score: Facts, found: Truncation | None) -> list[dict[str, Any]]:
@@ -216,6 +215,12 @@ def _price(planned: PlannedTrial, results: Mapping[str, Facts]) -> dict[str, Any
         "weights": planned.trial.network.weights or ("trained" if planned.train else "exact"),
         "weights_sha256": results[planned.train].get("sha256") if planned.train else None,
     }
+
+
+def _returned(trial: Trial, results: Mapping[str, Facts]) -> str | None:
+    """Return what a preparation says that it returned in place of what it was to make; None if it made that."""
+    found = [results[artifact_id]["artifact"].get("returned") for artifact_id in trial.artifacts.values()]
+    return next(filter(None, found), None)
 
 
 def _searches(trial: Trial, results: Mapping[str, Facts]) -> list[dict[str, Any]]:

@@ -71,6 +71,14 @@ TRIALS = (
     Column("truncation_error_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
     Column("truncation_error_high", REAL, "Upper end of the 95 % interval of truncation_error."),
     Column("truncation_images", WHOLE, "Images, the first ones, over which truncation_error was taken."),
+    Column(
+        "own_truncation_error",
+        REAL,
+        "Relative RMS distance to a fine solution of the network that the denoiser was tuned to, from the same noise, "
+        "over the same images; empty where nothing was tuned or what was tuned has no flow of its own.",
+    ),
+    Column("own_truncation_error_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+    Column("own_truncation_error_high", REAL, "Upper end of the 95 % interval of own_truncation_error."),
     Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
     Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
     Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),
@@ -110,6 +118,11 @@ TRIALS = (
         TEXT,
         "Where the network's weights come from: zoo:NAME (its price is what its card says), a file (price unknown, "
         "counted as 0), trained (here, kept for all suites) or exact (none).",
+    ),
+    Column(
+        "returned",
+        TEXT,
+        "What preparing returned where it was to make something else, `the untuned network`; or empty.",
     ),
     Column("weights_sha256", TEXT, "SHA-256 of the given weights file; empty for weights trained here."),
     Column("devices", WHOLE, "Devices that one sample used at once."),

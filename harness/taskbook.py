@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harness.training.spec import TrainSpec
 from harness.trial import Trial, library_versions, own_sha256
 from harness.zoo.card import PREFIX, weights_path
 from harness.zoo.fit import zoo_entry
-from methods.parts import Method, Solver
+from methods.parts import Denoiser, Method, Solver
 
 _SHARD_BATCHES = 5
 _GROUPS = 20
@@ -177,12 +178,26 @@ class TaskBook:
 
         None where the suite does not ask for it, or the trial's solver does not follow the probability flow.
         """
+        return self._solved_out(trial, {}, {})
+
+    def own_fine(self, trial: Trial) -> Task | None:
+        """Return the task that solves out the flow of the network that a trial's denoiser was tuned to.
+
+        None where `fine` is, and where tuning leaves no flow of its own.
+        """
+        denoiser = trial.parts["denoiser"]
+        assert isinstance(denoiser, Denoiser)
+        if not denoiser.own_flow:
+            return None
+        return self._solved_out(trial, {"denoiser": denoiser}, {"denoiser": trial.artifacts["denoiser"]})
+
+    def _solved_out(self, trial: Trial, own: Mapping[str, Method], artifacts: Mapping[str, str]) -> Task | None:
         wanted, solver = self.suite.truncation, trial.parts["solver"]
         assert isinstance(solver, Solver)
         if wanted is None or solver.stochastic:
             return None
-        parts = {part: registry().make(part, name, {}) for part, name in _FINE.items()}
-        solved = replace(trial, parts=parts, steps=wanted.steps, artifacts={})
+        parts = {**{part: registry().make(part, name, {}) for part, name in _FINE.items()}, **own}
+        solved = replace(trial, parts=parts, steps=wanted.steps, artifacts=dict(artifacts))
         n = min(wanted.images, trial.n_images)
         facts = {"kind": "fine", "images": solved.images_id(), "n": n, "source": own_sha256(("tasks/fine.py",))}
         train = self.train(trial.dataset, trial.network)
@@ -192,7 +207,7 @@ class TaskBook:
                 "fine",
                 f"fine solution of {trial.network.name} on {trial.dataset.name}",
                 {"sampler": solved.sampler_facts(), "n": n},
-                (train.id,) if train else (),
+                (*([train.id] if train else []), *artifacts.values()),
                 deadline_seconds=self.suite.deadline_seconds,
             )
         )
@@ -204,11 +219,11 @@ class TaskBook:
         train = self.train(trial.dataset, trial.network)
         if train:
             needs.append(train.id)
-        fine = self.fine(trial)
+        solutions = {"fine": self.fine(trial), "own_fine": self.own_fine(trial)}
         shards = []
         for start in range(0, trial.n_images, size):
             stop = min(start + size, trial.n_images)
-            compared = {"fine": fine.id} if fine and start < fine.spec["n"] else {}
+            compared = {name: fine.id for name, fine in solutions.items() if fine and start < fine.spec["n"]}
             facts = {
                 "kind": "sample",
                 "images": images,

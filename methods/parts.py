@@ -335,6 +335,8 @@ class Denoiser(Method):
     """How much of the network runs at a step, for an image."""
 
     part = "denoiser"
+    own_flow: ClassVar[bool] = False
+    """Whether preparing makes another network, which answers by state and level alone: it has a flow of its own."""
 
     @abstractmethod
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:

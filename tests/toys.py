@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -251,6 +252,28 @@ class Reads(Full):
         left = context.prepared("schedule")
         found = None if left is None else left.tensors["levels"].tolist()
         return Artifact(facts={"levels": context.levels().tolist(), "prepared": found})
+
+
+class Dims(Full):
+    """A denoiser that prepares another network, with a flow of its own, or says that it returned the untuned one."""
+
+    name = "toy-dims"
+    prepares = True
+    own_flow = True
+
+    class Params(Full.Params):
+        factor: float = 0.9
+
+    def prepare(self, context: PrepareContext) -> Artifact:
+        untuned = {"returned": "the untuned network"} if self.params.factor == 1 else {}
+        return Artifact(facts=untuned)
+
+    def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
+        assert artifact is not None
+        dimmed, untouched = copy.deepcopy(network), network.forward
+        factor = self.params.factor
+        dimmed.forward = lambda x, sigma: factor * untouched(x, sigma)  # type: ignore[method-assign]
+        return super().build(dimmed)
 
 
 class Climbs(Full):

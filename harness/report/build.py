@@ -25,11 +25,13 @@ from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.parallel import overlapped, virtual
 from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
+from harness.report.tuned_truncation import tuned_truncation
 from harness.schema import TRIALS
 from harness.storage.atomic import read_regular, replace, swapped_folder
 
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
+TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,6 +49,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
     compared = {
         AGAINST_WHOLE: against_whole(pairs),
         AGAINST_CONTROLS: against_controls(pairs),
+        TUNED_TRUNCATION: tuned_truncation(analysis),
         OVERLAPPED: overlapped(analysis),
         VIRTUAL: virtual(analysis),
     }

@@ -74,7 +74,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Return whether the method beats its control in FID, or in time where FID shows no difference."""
+        """Return whether the method beats its control in FID, or in time where FID shows no difference.
+
+        Where preparing returned something else than it was to make, that is said, and nothing is claimed.
+        """
+        if self.row["returned"]:
+            return f"returned {self.row['returned']}; no claim"
         if self.finding == "lower FID":
             return "beats its control in FID"
         if self.finding == "higher FID":

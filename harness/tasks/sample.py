@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.worker import Worker
 
 GRID_IMAGES = 32
+_FINE = ("fine", "own_fine")  # solutions that states are compared with: of the untuned network, of the tuned one
 
 
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
@@ -40,8 +41,8 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
     extractor = worker.extractor(spec["extractor"], inputs)
     network = worker.network(spec["sampler"], inputs)
     start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
-    fine = resolve(inputs[spec["fine"]]).tensors["states"] if "fine" in spec else None
-    work, kept, audit = Work(), _Kept(), _Audit(fine)
+    fine, own = (_Distance(resolve(inputs[spec[k]]).tensors["states"] if k in spec else None) for k in _FINE)
+    work, kept, audit = Work(), _Kept(), _Audit(fine, own)
     seconds = 0.0
     for first in range(start, stop, batch):
         indices = range(first, min(first + batch, stop))
@@ -101,17 +102,16 @@ class _Kept:
 class _Audit:
     """Whether the images are images: shape, finiteness, variety; and how far each is from the exact solution.
 
-    That is the network's closed form, or where it has none the fine solution of the first images [n, ...].
+    That is the network's closed form, or where it has none the fine solution. A tuned network has a second one, of its
+    own flow.
     """
 
-    def __init__(self, fine: np.ndarray | None) -> None:
+    def __init__(self, fine: _Distance, own: _Distance) -> None:
         self.not_finite = 0
         self.first_not_finite: int | None = None
         self.constant = 0
         self.wrong_shape: list[int] | None = None
-        self.squared_errors: list[float] = []
-        self.squared_norms: list[float] = []
-        self._fine = fine
+        self._fine, self._own = fine, own
 
     @property
     def sound(self) -> bool:
@@ -128,12 +128,9 @@ class _Audit:
                 self.first_not_finite = indices[int(bad.nonzero()[0])]
         flat = images.flatten(1)
         self.constant += int((flat == flat[:, :1]).all(1).sum())
-        exact = flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
-        if exact is None and self._fine is not None:
-            exact = torch.from_numpy(self._fine[indices.start : indices.stop].copy()).to(states)
-        if exact is not None and self.sound:
-            self.squared_errors += _squares(states[: len(exact)] - exact)
-            self.squared_norms += _squares(exact)
+        if self.sound:
+            self._fine.take(indices, states, flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
+            self._own.take(indices, states, None)
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -141,9 +138,30 @@ class _Audit:
             "first_not_finite": self.first_not_finite,
             "constant": self.constant,
             "wrong_shape": self.wrong_shape,
-            "squared_errors": self.squared_errors if self.sound else [],
-            "squared_norms": self.squared_norms if self.sound else [],
+            **(self._fine.facts("") if self.sound else {}),
+            **(self._own.facts("own_") if self.sound else {}),
         }
+
+
+class _Distance:
+    """Squared errors of final states to exact ones, and the squared norms of these, image by image."""
+
+    def __init__(self, fine: np.ndarray | None) -> None:
+        """`fine` are exact states of the first images [n, ...], if there are any."""
+        self._fine = fine
+        self._errors: list[float] = []
+        self._norms: list[float] = []
+
+    def take(self, indices: range, states: Tensor, exact: Tensor | None) -> None:
+        """Compare states of these indices with `exact`, or where that is None with the fine solution."""
+        if exact is None and self._fine is not None:
+            exact = torch.from_numpy(self._fine[indices.start : indices.stop].copy()).to(states)
+        if exact is not None:
+            self._errors += _squares(states[: len(exact)] - exact)
+            self._norms += _squares(exact)
+
+    def facts(self, prefix: str) -> dict[str, list[float]]:
+        return {f"{prefix}squared_errors": self._errors, f"{prefix}squared_norms": self._norms}
 
 
 def _squares(states: Tensor) -> list[float]:

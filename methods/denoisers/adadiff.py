@@ -56,6 +56,10 @@ class AdaDiff(Denoiser):
         return () if self._static else ("theta", "rule", "first_test", "test_every")
 
     @property
+    def own_flow(self) -> bool:  # type: ignore[override]
+        return bool(self.params.rule == "per-image")
+
+    @property
     def prepares_for(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("steps", "schedule", "solver") if self._static else ()
 

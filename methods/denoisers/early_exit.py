@@ -58,6 +58,10 @@ class EarlyExit(Denoiser):
     def prepares(self) -> bool:  # type: ignore[override]
         return bool(self.params.tune_steps > 0)
 
+    @property
+    def own_flow(self) -> bool:  # type: ignore[override]
+        return bool(self.params.tune_steps > 0)
+
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         assert isinstance(network, BlockParams)
         exits = network.exits

@@ -23,6 +23,7 @@ class FewStep(Full):
     name = "few-step"
     summary = "the whole network tuned at the schedule's levels: phase 2 of the reconstruction of Huang 2024"
     prepares = True
+    own_flow = True
     sampling_only = ("compiled",)
 
     class Params(LevelTuningParams, Full.Params):

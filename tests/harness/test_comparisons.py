@@ -78,6 +78,20 @@ def test_a_control_is_beaten_only_by_what_is_measured(changes: dict[str, Any], v
     assert any(verdict in row for row in against_controls([found]).rows)
 
 
+def test_what_was_returned_in_place_of_a_tuned_network_claims_nothing() -> None:
+    """Whatever the figures say: a faster machine for a moment, or other images."""
+    found = made(
+        {FULL: 5.0, EXIT: 2.0, CONTROL: 9.0},
+        {FULL: 1.0, EXIT: 0.5, CONTROL: 0.75},
+        {FULL: 0.0, EXIT: 0.0, CONTROL: 0.0},
+        returned="the untuned network",
+    )
+    (pair_,) = (p for p in found if p.kind == "control")
+    assert pair_.finding == "lower FID"
+    assert pair_.verdict == "returned the untuned network; no claim"
+    assert any(pair_.verdict in row for row in against_controls(found).rows)
+
+
 def test_the_control_itself_is_compared_with_the_whole_network_only() -> None:
     fid, time = {FULL: 5.0, EXIT: 5.5, CONTROL: 9.0}, {FULL: 1.0, EXIT: 0.75, CONTROL: 0.75}
     pairs = made(fid, time, dict.fromkeys(fid, 0.01))

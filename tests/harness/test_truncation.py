@@ -22,6 +22,7 @@ from harness.errors import UsageError
 from harness.network_cards import build_network, load_network_card
 from harness.report.analysis import derive
 from harness.report.comparisons import comparisons
+from harness.report.tuned_truncation import tuned_truncation
 from harness.seeds import ImageNoise
 from harness.suite import Suite
 from methods.networks.analytic import Analytic
@@ -153,6 +154,34 @@ def test_the_fine_solution_is_at_no_distance_from_itself(mixture: Run) -> None:
 
 def test_a_changed_network_is_judged_by_its_distance_to_the_one_before(mixture: Run) -> None:
     assert mixture.row("toy-brighter/heun", STEPS)["truncation_error"] > 0.005
+
+
+def test_a_tuned_network_is_measured_against_its_own_flow_too(tmp_path: Path) -> None:
+    """On the fine solution's own schedule and solver nothing is left of its own error; the other flow is far."""
+    dims = {"denoiser": "toy-dims"}
+    trials = trial(solver="heun", steps=STEPS) + trial(solver="heun", steps=STEPS, **dims) + trial(steps=3, **dims)
+    trials += trial(solver="ddpm", steps=3, **dims)
+    with toys.registered(toys.Dims):
+        run = Run(suite_file(tmp_path, trials, top=asking(40)), tmp_path, MIXTURE)
+    assert run.pool.kinds["fine"] == 2  # the untuned network's, and one for both trials on the tuned one
+    mine, coarse = run.row("toy-dims/heun", STEPS), run.row("toy-dims/ddim", 3)
+    assert mine["own_truncation_error"] == 0.0
+    assert mine["truncation_error"] > 0.05
+    assert 0 < coarse["own_truncation_error_low"] < coarse["own_truncation_error"] < coarse["own_truncation_error_high"]
+    assert pd.isna(run.row("heun", STEPS)["own_truncation_error"])
+    assert pd.isna(run.row("toy-dims/ddpm", 3)["own_truncation_error"])
+    section = tuned_truncation(derive({"trials": run.tables.trials, "quality": run.tables.quality}))
+    assert [row[0] for row in section.rows if row[3] != row[4]] == [row[0] for row in section.rows]
+    assert len(section.rows) == 2
+
+
+def test_a_preparation_that_returned_something_else_says_so_in_its_row(tmp_path: Path) -> None:
+    trials = "".join(f'[[trials]]\nsteps = 3\ndenoiser = {{ name = "toy-dims", factor = {f} }}\n' for f in (1.0, 0.8))
+    with toys.registered(toys.Dims):
+        rows = Run(suite_file(tmp_path, trials), tmp_path, MIXTURE).tables.trials
+    told = dict(zip(rows["method"], rows["returned"], strict=True))
+    assert told["toy-dims(factor=1.0)/ddim"] == "the untuned network"
+    assert not told["toy-dims(factor=0.8)/ddim"] or pd.isna(told["toy-dims(factor=0.8)/ddim"])
 
 
 def test_a_stochastic_solver_has_no_truncation_error(mixture: Run) -> None:
