@@ -16,7 +16,6 @@ data alone. Several rounds alternate with phase 2: see methods/few_step_rounds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -26,21 +25,14 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
+from methods.hand_made import hand_made
 from methods.learned_levels import found, kept
 from methods.networks.base import Network, NetworkParams
 from methods.pair_costs import cheapest, contracted, gap_costs, interpolated_cost, refined, risk_costs
 from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
-from methods.schedules.arctan import Arctan
-from methods.schedules.cosine import Cosine
-from methods.schedules.edm import EDM
-from methods.schedules.logsnr import LogSNR
-from methods.schedules.quadratic_t import QuadraticT
-from methods.schedules.uniform_sigma import UniformSigma
-from methods.schedules.uniform_t import UniformT
 from methods.solvers.ddim import DDIM
 from methods.teacher import denoised, end, log_grid, starts, walk, weight_of
 
-_HAND_MADE = (EDM, LogSNR, Arctan, UniformT, QuadraticT, Cosine, UniformSigma)
 _BLOCK = 32  # noises of one job
 
 Candidates = Mapping[str, np.ndarray]
@@ -190,15 +182,6 @@ def optimised(costs: Tensor, grid: np.ndarray, steps: int, refine: bool) -> dict
     mean = costs.mean(0).numpy()
     on_grid = grid[cheapest(mean, steps)[-1]]
     return {**({"refined": refined(mean, grid, on_grid)} if refine else {}), "on-grid": on_grid}
-
-
-def hand_made(steps: int, sigma_min: float, sigma_max: float) -> dict[str, np.ndarray]:
-    """Return the levels of every schedule that needs no preparation, but for those that the range does not fit."""
-    made = {}
-    for schedule in _HAND_MADE:
-        with suppress(ValueError):  # no VP process has such a range
-            made[schedule.name] = schedule().levels(steps, sigma_min, sigma_max)
-    return made
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from toy_context import ToyContext
 
 from harness.registry import registry
+from methods.hand_made import hand_made
 from methods.networks.base import Network, NetworkParams
 from methods.pair_costs import cheapest, path_cost
 from methods.parts import Artifact, Done
-from methods.schedules.few_step import FewStep, deviation, hand_made
+from methods.schedules.few_step import FewStep, deviation
 from methods.teacher import log_grid, starts, walk
 
 POWER_LAW = Diagonal([1 / (1 + k) for k in range(16)], 4)

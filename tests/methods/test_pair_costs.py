@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from solver_kit import unit
 from torch import Tensor
 
+from methods.hand_made import hand_made
 from methods.pair_costs import (
     cheapest,
     contracted,
@@ -23,7 +24,6 @@ from methods.pair_costs import (
     risk_costs,
     weighted_squares,
 )
-from methods.schedules.few_step import hand_made
 from methods.teacher import log_grid, walk
 
 GRID = log_grid(256, LOW, HIGH)
