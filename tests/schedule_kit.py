@@ -16,9 +16,9 @@ HIGH, LOW = 80.0, 0.002
 STD = 0.5
 
 
-def gaussian(side: int = 2) -> Analytic:
-    """Return the denoiser of data N(0, 0.5² I), images [1, side, side]."""
-    facts = {"means": [[0.0] * side**2], "stds": [STD], "weights": [1.0]}
+def gaussian(side: int = 2, std: float = STD) -> Analytic:
+    """Return the denoiser of data N(0, std² I), images [1, side, side]."""
+    facts = {"means": [[0.0] * side**2], "stds": [std], "weights": [1.0]}
     return Analytic(NetworkParams(), DataShape(1, side, facts))
 
 
@@ -43,9 +43,9 @@ def prepared(schedule: Schedule, given: ToyContext) -> tuple[np.ndarray, Artifac
     return schedule.levels(given.steps, given.sigma_min, given.sigma_max, artifact), artifact
 
 
-def euler_error(levels: np.ndarray) -> float:
-    """Return Euler's relative error on data N(0, 0.5² I): 1 - prod cos of the steps in arctan(sigma / 0.5)."""
-    return float(1 - np.cos(np.diff(np.arctan(levels / STD))).prod())
+def euler_error(levels: np.ndarray, std: float = STD) -> float:
+    """Return Euler's relative error on data N(0, std² I): 1 - prod cos of the steps in arctan(sigma / std)."""
+    return float(1 - np.cos(np.diff(np.arctan(levels / std))).prod())
 
 
 def check(levels: np.ndarray, steps: int) -> None:

@@ -1,11 +1,16 @@
 """Levels learnt through the sampler: LD3 (Tong et al. 2025, arXiv 2405.15506).
 
-Of the source (the authors' code): lambda = -log(sigma) by the running sum of a softmax, started even; the loss between
-the few-step student and a 20-step teacher from the same noise; a soft target, the student's noise moving inside a small
-ball; RMSprop on the logits with clipped gradients, 50 + 50 noises, 7 rounds, and the best on validation kept. Ours: L2
-in place of LPIPS; Heun on EDM's levels as the teacher; validation noises stay where they are, so that losses compare; a
-moved noise is accepted if its loss falls on the same levels. Left out: theta_2, which tells the network another level
-than the state's, as a schedule has one level for both; activations are all kept, without checkpoints.
+Of the source (the authors' code): lambda = -log(sigma) by the running sum of a softmax; the loss between the few-step
+student and a 20-step teacher from the same noise; a soft target, the student's noise moving inside a small ball;
+RMSprop on the logits with clipped gradients, 50 + 50 noises, 7 rounds; after 5 steps without a better validation loss
+the best levels come back and the rate falls by a fifth, never below 5e-5; and the best on validation kept. The code
+starts even in lambda, or, asked to, with logits fitted to levels from a table of GITS's; its "best" knows what it
+visited alone. Ours: the start is whichever hand-made schedule has the least validation loss through `solver`, taken
+exactly (a softmax's logits are the logarithms of its shares), so that what comes out is never worse than any of them;
+L2 in place of LPIPS; Heun on EDM's levels as the teacher; validation noises stay where they are and all are used from
+the first step on, so that losses compare; a moved noise is accepted if its loss falls on the same levels. Left out:
+theta_2, which tells the network another level than the state's, as a schedule has one level for both, and the end of
+learning that hangs on theta_2's rate; activations are all kept, without checkpoints.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.grids import pinned
+from methods.hand_made import hand_made
 from methods.learned_levels import found, kept
 from methods.parts import Artifact, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
@@ -50,6 +56,8 @@ class LD3(Schedule):
         patience: int = Field(5, ge=1)
         """Steps without a better validation loss until the best levels come back and the rate decays."""
         decay: float = Field(0.8, gt=0, le=1)
+        least_lr: float = Field(5e-5, ge=0)
+        """No decay brings the rate below this; a rate that begins below it stays as it is."""
         radius: float = Field(1e-3, ge=0)
         """The ball of the soft target has this radius times values of an image / steps^2; 0: the target is hard."""
         noise_rate: float = Field(12.0, gt=0)
@@ -68,6 +76,8 @@ class LD3(Schedule):
             learner.best_levels(),
             objective=learner.losses[learner.best_at],
             objective_at_start=learner.losses[0],
+            start=learner.start,
+            hand_made=learner.hand_made,
             validation_losses=learner.losses,
         )
 
@@ -81,6 +91,12 @@ def levels_of(logits: Tensor, sigma_min: float, sigma_max: float) -> Tensor:
     top, bottom = ends.log()
     inner = (top + logits.softmax(0).cumsum(0)[:-1] * (bottom - top)).exp()
     return torch.cat([ends[:1], inner, ends[1:]])
+
+
+def logits_of(levels: np.ndarray) -> np.ndarray:
+    """Return the logits float64 [steps] of which `levels_of` makes these levels [steps + 1]."""
+    gaps = -np.diff(np.log(levels))
+    return np.log(gaps / gaps.sum())
 
 
 def within(moved: Tensor, centre: Tensor, radius: float) -> Tensor:
@@ -107,6 +123,8 @@ class _Learner:
     def __init__(self, context: PrepareContext, params: Any, train: _Pairs, validation: _Pairs) -> None:
         self._context, self._params, self._train, self._validation = context, params, train, validation
         self._logits = torch.zeros(context.steps, dtype=torch.float64, device=train.x.device, requires_grad=True)
+        self.hand_made: dict[str, float] = {}  # loss on validation by schedule
+        self.start = self._begin()
         self._optimizer = torch.optim.RMSprop([self._logits], lr=params.lr, momentum=params.momentum)
         self._centres = train.x.clone()
         self._radius = params.radius * train.x[0].numel() / context.steps**2 * context.sigma_max
@@ -130,8 +148,20 @@ class _Learner:
             if self._worse >= p.patience:
                 self._back_to_the_best()
                 for group in self._optimizer.param_groups:
-                    group["lr"] *= p.decay
+                    group["lr"] = max(p.decay * group["lr"], min(p.least_lr, p.lr))
             self._context.progress(step + 1, p.rounds * batches, f"loss {self.losses[-1]:.3g}")
+
+    @torch.no_grad()
+    def _begin(self) -> str:
+        """Set the logits to those of the hand-made schedule of least validation loss, and return its name."""
+        given = hand_made(self._context.steps, self._context.sigma_min, self._context.sigma_max)
+        logits = {name: torch.from_numpy(logits_of(levels)).to(self._logits) for name, levels in given.items()}
+        for name, one in logits.items():
+            self._logits.copy_(one)
+            self.hand_made[name] = self._validation_loss()
+        best = min(self.hand_made, key=self.hand_made.__getitem__)
+        self._logits.copy_(logits[best])
+        return best
 
     def best_levels(self) -> np.ndarray:
         """Return the levels of least validation loss, float64 [steps + 1]."""
@@ -156,11 +186,14 @@ class _Learner:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        loss = float(self._loss(self._validation.x, self._validation.target).mean())
+        loss = self._validation_loss()
         self._worse += 1
         if not self.losses or loss < self.losses[self.best_at]:
             self._best, self._worse, self.best_at = self._logits.detach().clone(), 0, len(self.losses)
         self.losses.append(loss)
+
+    def _validation_loss(self) -> float:
+        return float(self._loss(self._validation.x, self._validation.target).mean())
 
     @torch.no_grad()
     def _back_to_the_best(self) -> None:
