@@ -21,13 +21,14 @@ class ParaDiGMS(Executor):
 
     x_{t+1} <- x_b + sum_{u = b..t} (Phi_u(x_u) - x_u) for the window t = b, ..., where Phi_u is the solver's step with
     the noise of step u, if it adds any. The window goes on to the first state whose change is above the tolerance:
-    mean |new - old|^2 > tolerance^2 v, v the posterior variance of ancestral sampling in the step that leaves this
-    state, as in the authors' code. One more than the states at rest before it are done. New places begin as copies of
-    the last state; so the
-    window's last state is what each iteration makes of the final one.
+    mean |new - old|^2 > tolerance^2 v, as in the authors' code, where the states of both sides are variance
+    preserving, x / sqrt(1 + sigma^2), and v is the posterior variance there of the step that leaves this state
+    (`limits`). One more than the states at rest before it are done. New places begin as copies of the last state; so
+    the window's last state is what each iteration makes of the final one.
 
-    Unlike in the authors' code every sample has its own window, so none waits for another. All windows are stacked in
-    one call; an image's last bits depend on its batch.
+    Unlike in the authors' code every sample has its own window, so none waits for another; and what is summed and
+    copied are states at x = y + sigma n, not variance-preserving ones, so that the iterates differ, though what they
+    tend to does not. All windows are stacked in one call; an image's last bits depend on its batch.
     """
 
     name = "paradigms"
@@ -38,7 +39,7 @@ class ParaDiGMS(Executor):
         window: int = Field(32, ge=1)
         """Most steps that are evaluated at once; the authors' for 200 steps of DDIM."""
         tolerance: float = Field(0.1, ge=0)
-        """Change of a state relative to the noise of its step; 0 waits until nothing changes."""
+        """Most change of a state at rest over the noise of its step; 0 waits until nothing changes."""
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         solver = cast(Solver, parts["solver"])
@@ -54,7 +55,7 @@ class ParaDiGMS(Executor):
     ) -> Tensor:
         n, batch = len(sigmas) - 1, len(x)
         size = min(self.params.window, n)
-        limit = torch.from_numpy(np.append(self.params.tolerance**2 * _variances(sigmas), np.inf))
+        limit = torch.from_numpy(np.append(limits(sigmas, self.params.tolerance), np.inf))
         costs, _ = work(solver, sigmas, range(n))
         samples = torch.arange(batch)
         places = torch.arange(size)[:, None]
@@ -103,7 +104,14 @@ class ParaDiGMS(Executor):
         return states[0]
 
 
-def _variances(sigmas: np.ndarray) -> np.ndarray:
-    """Return v of the state after each step but the last [N - 1]: the posterior variance of the step from there on."""
+def limits(sigmas: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return the most mean square change [N - 1] of the state after each step but the last that is at rest.
+
+    In the authors' code the states at level s are u = x / sqrt(1 + s^2), and the limit of the mean square change of u
+    is tolerance^2 v, v = (1 - A') / (1 - A) (1 - A / A') the posterior variance (Ho et al. 2020, eq. 7) of the step
+    from s on to s', A = 1 / (1 + s^2) and A' = 1 / (1 + s'^2) the products of the alphas. Here x is what changes:
+    v = s'^2 (1 - (s' / s)^2) / (1 + s'^2), times 1 + s^2.
+    """
     s, s_next = sigmas[1:-1], sigmas[2:]
-    return s_next**2 * (1 - (s_next / s) ** 2)
+    posterior = s_next**2 * (1 - (s_next / s) ** 2) / (1 + s_next**2)
+    return tolerance**2 * posterior * (1 + s**2)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMParallelScheduler
 from solver_kit import label, unit
 from srds_kit import grid, mixture_of, run, serial, start
 from torch import Tensor
 
-from methods.executors.paradigms import ParaDiGMS
+from methods.executors.paradigms import ParaDiGMS, limits
 from methods.networks.base import NetworkParams
 from methods.parts import Solver
 from methods.solvers.ddim import DDIM
@@ -32,9 +34,20 @@ class Plain(NamedTuple):
     windows: list[tuple[int, int]]
 
 
+def preserving(sigmas: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Return the products of the alphas at the levels, and the variances by the state that a step leaves, as coded."""
+    products = 1 / (1 + sigmas**2)
+    variances = [(1 - later) / (1 - now) * (1 - now / later) for now, later in pairwise(products)]
+    return products, variances
+
+
 def plainly(solver: Solver, sigmas: np.ndarray, x: Tensor, row: int, window: int, tolerance: float) -> Plain:
-    """Return the authors' loop for one sample: a buffer of all states, one window after the other."""
+    """Return the authors' loop for one sample: a buffer of all states, one window after the other.
+
+    The error is theirs: of variance-preserving states, over the variance of the same index as the state.
+    """
     n, buffer, windows = len(sigmas) - 1, [x[row : row + 1]] * len(sigmas), []
+    products, variances = preserving(sigmas)
     begin = 0
     while begin < n:
         end = min(begin + window, n)
@@ -52,8 +65,8 @@ def plainly(solver: Solver, sigmas: np.ndarray, x: Tensor, row: int, window: int
             new = buffer[begin] + torch.stack(deltas[: u + 1]).sum(0)
             t = begin + u + 1
             if t < n and first_wrong == end - begin:
-                v = sigmas[t + 1] ** 2 * (1 - sigmas[t + 1] ** 2 / sigmas[t] ** 2)
-                if float((new - buffer[t]).square().mean()) / v > tolerance**2:
+                change = products[t] ** 0.5 * new - products[t] ** 0.5 * buffer[t]
+                if float(torch.linalg.norm(change)) ** 2 / variances[t] / new.numel() > tolerance**2:
                     first_wrong = u
             buffer[t] = new
         following = begin + min(1 + first_wrong, window)
@@ -81,6 +94,26 @@ def test_every_sample_is_the_plain_algorithm_alone(solver: Solver, steps: int, w
     np.testing.assert_array_equal(made.trace.critical, fronts)
     assert made.depth == [solver.evaluations_per_step * k for k in made.iterations]
     assert len(made.boundary.calls) == solver.evaluations_per_step * max(made.iterations)
+
+
+def test_the_limits_are_those_of_the_library_that_took_the_authors_code_over() -> None:
+    """diffusers' scheduler whose alphas are those of the grid; its pipeline divides by the variance at the state."""
+    sigmas = np.append(grid(20), 0.0)  # the library's last step goes to 0
+    products = 1 / (1 + sigmas[:-1][::-1] ** 2)
+    scheduler = DDPMParallelScheduler(
+        trained_betas=1 - products / np.append(1.0, products[:-1]), num_train_timesteps=21
+    )
+    scheduler.set_timesteps(21)
+    theirs = np.array([float(scheduler._get_variance(int(t))) for t in scheduler.timesteps])
+    mine = limits(sigmas, 0.3) / (1 + sigmas[1:-1] ** 2)  # of variance-preserving states
+    np.testing.assert_allclose(mine, 0.3**2 * theirs[1:], rtol=1e-4, atol=1e-19)
+
+
+def test_where_levels_are_low_the_two_kinds_of_states_and_so_their_limits_agree() -> None:
+    sigmas = np.geomspace(1e-3, 1e-5, 9)
+    s, s_next = sigmas[1:-1], sigmas[2:]
+    np.testing.assert_allclose(limits(sigmas, 0.1), 0.01 * s_next**2 * (1 - s_next**2 / s**2), rtol=1e-5)
+    assert limits(np.array([80.0, 40.0, 20.0]), 1.0)[0] == pytest.approx(400 * 0.75 * 1601 / 401, rel=1e-12)
 
 
 @pytest.mark.parametrize("solver", [DDIM(), Heun(), DDPM(), DDPM(variance="fixedlarge")], ids=label)
