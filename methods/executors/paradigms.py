@@ -19,16 +19,18 @@ from methods.parts import Params as BaseParams
 class ParaDiGMS(Executor):
     """All steps of a window from the states of the iteration before: Shih, Belkhale, Ermon, Sadigh, Anari 2023.
 
-    x_{t+1} <- x_b + sum_{u = b..t} (Phi_u(x_u) - x_u) for the window t = b, ..., where Phi_u is the solver's step with
-    the noise of step u, if it adds any. The window goes on to the first state whose change is above the tolerance:
-    mean |new - old|^2 > tolerance^2 v, as in the authors' code, where the states of both sides are variance
-    preserving, x / sqrt(1 + sigma^2), and v is the posterior variance there of the step that leaves this state
-    (`limits`). One more than the states at rest before it are done. New places begin as copies of the last state; so
-    the window's last state is what each iteration makes of the final one.
+    u_{t+1} <- u_b + sum_{k = b..t} (Phi_k(u_k) - u_k) for the window t = b, ..., where Phi_k is the solver's step with
+    the noise of step k, if it adds any, and u = x / sqrt(1 + sigma^2) is the variance-preserving state, which the
+    authors' code works on. What is summed matters: the fixed point is the serial trajectory in any coordinates, but
+    copies of the first u are states of the right size at every level, and those of the first x are not.
 
-    Unlike in the authors' code every sample has its own window, so none waits for another; and what is summed and
-    copied are states at x = y + sigma n, not variance-preserving ones, so that the iterates differ, though what they
-    tend to does not. All windows are stacked in one call; an image's last bits depend on its batch.
+    The window goes on to the first state whose change is above the tolerance: mean |new - old|^2 > tolerance^2 v, v the
+    posterior variance of ancestral sampling in the step that leaves this state, as in the authors' code. One more than
+    the states at rest before it are done. New places begin as copies of the last state; so the window's last state is
+    what each iteration makes of the final one.
+
+    Unlike in the authors' code every sample has its own window, so none waits for another. All windows are stacked in
+    one call; an image's last bits depend on its batch.
     """
 
     name = "paradigms"
@@ -55,17 +57,19 @@ class ParaDiGMS(Executor):
     ) -> Tensor:
         n, batch = len(sigmas) - 1, len(x)
         size = min(self.params.window, n)
-        limit = torch.from_numpy(np.append(limits(sigmas, self.params.tolerance), np.inf))
+        limit = torch.from_numpy(np.append(self.params.tolerance**2 * posterior_variances(sigmas), np.inf))
+        scale = np.sqrt(1 + sigmas**2).tolist()  # of x over that of u
         costs, _ = work(solver, sigmas, range(n))
         samples = torch.arange(batch)
         places = torch.arange(size)[:, None]
         drawn: dict[int, Tensor] = {}
-        states = x.expand(size + 1, *x.shape)  # of each sample those at its window's beginning, and after every step
+        # u of each sample at its window's beginning and after every step
+        states = (x / scale[0]).expand(size + 1, *x.shape)
         begin = torch.zeros(batch, dtype=torch.int64)
         iterations = torch.zeros(batch, dtype=torch.int64)
         critical = torch.zeros(batch, n, dtype=torch.float64)
         if trace.iterates is not None:
-            trace.iterates.append(x)
+            trace.iterates.append(states[-1] * scale[n])
         while (begin < n).any():
             steps = begin + places  # [size, batch]
             inside = steps < n
@@ -75,7 +79,7 @@ class ParaDiGMS(Executor):
 
             at = {int(t): ((steps == t) & inside).nonzero(as_tuple=True) for t in steps[inside].unique()}
             drawn = {t: d for t, d in drawn.items() if t in at}
-            members = [Member(states[w, s], t, solver.start()) for t, (w, s) in at.items()]
+            members = [Member(states[w, s] * scale[t], t, solver.start()) for t, (w, s) in at.items()]
 
             def noise_of(t: int, at: dict = at, drawn: dict = drawn) -> Tensor:
                 if t not in drawn:
@@ -84,8 +88,8 @@ class ParaDiGMS(Executor):
 
             advance(evaluate, solver, sigmas, members, noise_of)
             change = torch.zeros_like(states[1:])
-            for (w, s), member in zip(at.values(), members, strict=True):
-                change[w, s] = member.x - states[w, s]
+            for (t, (w, s)), member in zip(at.items(), members, strict=True):
+                change[w, s] = member.x / scale[t + 1] - states[w, s]
             sums = [states[0]]
             for one in change:  # in order: a cumulative sum on a GPU is not the same bytes every time
                 sums.append(sums[-1] + one)
@@ -99,19 +103,16 @@ class ParaDiGMS(Executor):
             source = torch.minimum(torch.arange(size + 1)[:, None] + ahead, end)
             states = new[source, samples]
             if trace.iterates is not None:
-                trace.iterates.append(states[-1].clone())
+                trace.iterates.append(states[-1] * scale[n])
         trace.iterations, trace.critical = iterations, critical
-        return states[0]
+        return states[0] * scale[n]
 
 
-def limits(sigmas: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return the most mean square change [N - 1] of the state after each step but the last that is at rest.
+def posterior_variances(sigmas: np.ndarray) -> np.ndarray:
+    """Return v of the variance-preserving state after each step but the last [N - 1]: of the step from there on.
 
-    In the authors' code the states at level s are u = x / sqrt(1 + s^2), and the limit of the mean square change of u
-    is tolerance^2 v, v = (1 - A') / (1 - A) (1 - A / A') the posterior variance (Ho et al. 2020, eq. 7) of the step
-    from s on to s', A = 1 / (1 + s^2) and A' = 1 / (1 + s'^2) the products of the alphas. Here x is what changes:
-    v = s'^2 (1 - (s' / s)^2) / (1 + s'^2), times 1 + s^2.
+    (1 - A') / (1 - A) (1 - A / A') for a step from s to s', with the products of the alphas A = 1 / (1 + s^2) and
+    A' = 1 / (1 + s'^2) (Ho et al. 2020, eq. 7).
     """
     s, s_next = sigmas[1:-1], sigmas[2:]
-    posterior = s_next**2 * (1 - (s_next / s) ** 2) / (1 + s_next**2)
-    return tolerance**2 * posterior * (1 + s**2)
+    return s_next**2 / (1 + s_next**2) * (1 - (s_next / s) ** 2)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from diffusers import DDPMParallelScheduler
 from solver_kit import label, unit
-from srds_kit import grid, mixture_of, run, serial, start
+from srds_kit import HIGH, LOW, Boundary, grid, mixture_of, run, serial, start
 from torch import Tensor
 
-from methods.executors.paradigms import ParaDiGMS, limits
+from methods.executors.paradigms import ParaDiGMS, posterior_variances
 from methods.networks.base import NetworkParams
-from methods.parts import Solver
+from methods.parts import Solver, Trace
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 from methods.solvers.dpmpp_2m import DPMPP2M
@@ -44,36 +44,41 @@ def preserving(sigmas: np.ndarray) -> tuple[np.ndarray, list[float]]:
 def plainly(solver: Solver, sigmas: np.ndarray, x: Tensor, row: int, window: int, tolerance: float) -> Plain:
     """Return the authors' loop for one sample: a buffer of all states, one window after the other.
 
-    The error is theirs: of variance-preserving states, over the variance of the same index as the state.
+    All states are variance preserving, and DDIM's step is that of its paper (Song et al. 2021, eq. 12).
     """
-    n, buffer, windows = len(sigmas) - 1, [x[row : row + 1]] * len(sigmas), []
     products, variances = preserving(sigmas)
+    n, buffer, windows = len(sigmas) - 1, [products[0] ** 0.5 * x[row : row + 1]] * len(sigmas), []
+
+    def denoise(y: Tensor, s: float) -> Tensor:
+        return NETWORK(y, torch.full((1,), s, dtype=torch.float64))
+
+    def stepped(t: int) -> Tensor:
+        now, later = products[t], products[t + 1]
+        y = buffer[t] / now**0.5
+        if isinstance(solver, DDIM):
+            clean = denoise(y, sigmas[t])
+            return later**0.5 * clean + (1 - later) ** 0.5 * (buffer[t] - now**0.5 * clean) / (1 - now) ** 0.5
+        return later**0.5 * solver.step(y, t, sigmas, denoise, None, lambda i: noise(i)[row : row + 1])
+
     begin = 0
     while begin < n:
         end = min(begin + window, n)
         windows.append((begin, end))
-        deltas = []
-        for t in range(begin, end):
-
-            def denoise(y: Tensor, s: float) -> Tensor:
-                return NETWORK(y, torch.full((1,), s, dtype=torch.float64))
-
-            stepped = solver.step(buffer[t], t, sigmas, denoise, None, lambda i: noise(i)[row : row + 1])
-            deltas.append(stepped - buffer[t])
+        deltas = [stepped(t) - buffer[t] for t in range(begin, end)]
         first_wrong = end - begin
         for u in range(end - begin):
             new = buffer[begin] + torch.stack(deltas[: u + 1]).sum(0)
             t = begin + u + 1
             if t < n and first_wrong == end - begin:
-                change = products[t] ** 0.5 * new - products[t] ** 0.5 * buffer[t]
-                if float(torch.linalg.norm(change)) ** 2 / variances[t] / new.numel() > tolerance**2:
+                error = float(torch.linalg.norm(new - buffer[t])) ** 2
+                if error / variances[t] / new.numel() > tolerance**2:
                     first_wrong = u
             buffer[t] = new
         following = begin + min(1 + first_wrong, window)
         for t in range(end + 1, min(following + window, n) + 1):
             buffer[t] = buffer[end]
         begin = following
-    return Plain(buffer[-1], windows)
+    return Plain(buffer[-1] / products[-1] ** 0.5, windows)
 
 
 @pytest.mark.parametrize("solver", [DDIM(), Heun(), DDPM()], ids=label)
@@ -96,24 +101,25 @@ def test_every_sample_is_the_plain_algorithm_alone(solver: Solver, steps: int, w
     assert len(made.boundary.calls) == solver.evaluations_per_step * max(made.iterations)
 
 
-def test_the_limits_are_those_of_the_library_that_took_the_authors_code_over() -> None:
+def test_the_variances_are_those_of_the_library_that_took_the_authors_code_over() -> None:
     """diffusers' scheduler whose alphas are those of the grid; its pipeline divides by the variance at the state."""
     sigmas = np.append(grid(20), 0.0)  # the library's last step goes to 0
     products = 1 / (1 + sigmas[:-1][::-1] ** 2)
-    scheduler = DDPMParallelScheduler(
-        trained_betas=1 - products / np.append(1.0, products[:-1]), num_train_timesteps=21
-    )
+    betas = 1 - products / np.append(1.0, products[:-1])
+    scheduler = DDPMParallelScheduler(trained_betas=betas, num_train_timesteps=21)
     scheduler.set_timesteps(21)
     theirs = np.array([float(scheduler._get_variance(int(t))) for t in scheduler.timesteps])
-    mine = limits(sigmas, 0.3) / (1 + sigmas[1:-1] ** 2)  # of variance-preserving states
-    np.testing.assert_allclose(mine, 0.3**2 * theirs[1:], rtol=1e-4, atol=1e-19)
+    np.testing.assert_allclose(posterior_variances(sigmas), theirs[1:], rtol=1e-4, atol=1e-19)
+    np.testing.assert_allclose(posterior_variances(sigmas), preserving(sigmas)[1][1:], rtol=1e-12)
 
 
-def test_where_levels_are_low_the_two_kinds_of_states_and_so_their_limits_agree() -> None:
-    sigmas = np.geomspace(1e-3, 1e-5, 9)
-    s, s_next = sigmas[1:-1], sigmas[2:]
-    np.testing.assert_allclose(limits(sigmas, 0.1), 0.01 * s_next**2 * (1 - s_next**2 / s**2), rtol=1e-5)
-    assert limits(np.array([80.0, 40.0, 20.0]), 1.0)[0] == pytest.approx(400 * 0.75 * 1601 / 401, rel=1e-12)
+def test_the_estimate_before_the_first_iteration_is_the_start_at_the_size_of_the_last_level() -> None:
+    x = start(BATCH)
+    trace = Trace(iterates=[])
+    final = ParaDiGMS(window=8).run(Boundary(NETWORK), DDIM(), grid(20), x, noise, trace)
+    assert trace.iterates is not None
+    torch.testing.assert_close(trace.iterates[0], x * ((1 + LOW**2) / (1 + HIGH**2)) ** 0.5, rtol=1e-12, atol=0)
+    assert torch.equal(trace.iterates[-1], final)
 
 
 @pytest.mark.parametrize("solver", [DDIM(), Heun(), DDPM(), DDPM(variance="fixedlarge")], ids=label)
