@@ -20,6 +20,7 @@ from harness.report.analysis import Analysis, derive
 from harness.report.comparisons import against_controls, against_whole, comparisons
 from harness.report.comparisons import to_csv as comparisons_csv
 from harness.report.derived import DERIVED
+from harness.report.equal_distance import equal_distance
 from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
@@ -33,6 +34,7 @@ AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
 TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
+EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
@@ -51,6 +53,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
         AGAINST_CONTROLS: against_controls(pairs),
         TUNED_TRUNCATION: tuned_truncation(analysis),
         OVERLAPPED: overlapped(analysis),
+        EQUAL_DISTANCE: equal_distance(analysis),
         VIRTUAL: virtual(analysis),
     }
     texts = {

@@ -114,12 +114,17 @@ def _quality_half_width(row: Series, curve: DataFrame, time: np.ndarray, replica
 def _timing_widths(row: Series, curve: DataFrame, weights: np.ndarray) -> tuple[float, float]:
     """Return how far the log ratio may lie down and up from the timing intervals of the method and of the curve."""
     down, up = _log_sides(row["speedup"], row["speedup_low"], row["speedup_high"])
-    used = curve[weights > 0]
-    sides = [_log_sides(*point) for point in used[["speedup", "speedup_low", "speedup_high"]].to_numpy()]
-    shares = weights[weights > 0]
-    curve_down = math.hypot(*(share * side[1] for share, side in zip(shares, sides, strict=True)))
-    curve_up = math.hypot(*(share * side[0] for share, side in zip(shares, sides, strict=True)))
-    return math.hypot(down, curve_down), math.hypot(up, curve_up)
+    below, above = read_widths(curve[["speedup", "speedup_low", "speedup_high"]].to_numpy(), weights)
+    return math.hypot(down, below), math.hypot(up, above)
+
+
+def read_widths(speedups: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Return how far a log time that was read with these weights [n] may lie below and above.
+
+    `speedups` holds the speed-up of each point with the ends of its interval [n, 3]; a higher one is a lower time.
+    """
+    sides = [(share, *_log_sides(*point)) for share, point in zip(weights, speedups, strict=True) if share > 0]
+    return math.hypot(*(share * up for share, _, up in sides)), math.hypot(*(share * down for share, down, _ in sides))
 
 
 def _log_sides(value: float, low: float, high: float) -> tuple[float, float]:

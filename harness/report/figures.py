@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from harness.report.analysis import Analysis, ResourceClass, lead
+from harness.report.executor_rows import overlapping
 from harness.report.formats import count, number, one_line
 from harness.report.parallel_figures import (
     error_by_refinement,
     iterations_by_tolerance,
-    overlapping,
     speedup_by_devices,
+    speedup_by_distance,
 )
 from harness.report.pareto import pareto_front
 from harness.report.plot_labels import label_front
@@ -61,6 +62,7 @@ CAPTIONS = {
     "training": "FID against training time, for networks that were trained with several budgets.",
     "refinements": "How refinements of parallel executors close in on the serial answer.",
     "tolerances": "Refinements of parallel executors until an image stops, against their tolerance.",
+    "distances": "Speed-up over the serial run against distance to its answer, one line per executor.",
     "devices": "Speed-up over the serial run against devices: measured on real ones, and replayed on virtual ones.",
 }
 
@@ -196,6 +198,7 @@ _DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     "training": lambda one, _: quality_by_training(one.rows),
     "refinements": lambda one, analysis: error_by_refinement(overlapping(one, analysis), analysis.refinements),
     "tolerances": lambda one, analysis: iterations_by_tolerance(overlapping(one, analysis)),
+    "distances": lambda one, analysis: speedup_by_distance(overlapping(one, analysis)),
     "devices": lambda one, analysis: speedup_by_devices(overlapping(one, analysis), analysis.virtual),
 }
 

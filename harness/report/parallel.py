@@ -20,9 +20,9 @@ from harness.report.replicates import half_width, shared
 from harness.report.sections import Section
 
 HEADINGS = (
-    "Trial", "Devices", "Refinements, mean (most)", "NFE", "NFE on the critical path", "Speculative NFE",
-    "KiB sent per image", "FID minus that of the serial run", "Latency (ms)", "Device-ms per image",
-    "Speed-up over serial", "Parallel efficiency", "Virtual / measured latency",
+    "Trial", "Devices", "Refinements, mean (most)", "Distance to the serial answer", "NFE",
+    "NFE on the critical path", "Speculative NFE", "KiB sent per image", "FID minus that of the serial run",
+    "Latency (ms)", "Device-ms per image", "Speed-up over serial", "Parallel efficiency", "Virtual / measured latency",
 )  # fmt: skip
 VIRTUAL_HEADINGS = (
     "Trial, run on", "Virtual devices", "Refinements, mean", "Call (ms)", "Crowded call (ms)", "Hop (ms)",
@@ -41,7 +41,7 @@ def overlapped(analysis: Analysis) -> Section:
         twin = _twin(row, everyone)
         speedup, ends = _speedup(row, twin)
         found.append((
-            _name(row), f"{row['devices']:.0f}", _refinements(row),
+            _name(row), f"{row['devices']:.0f}", _refinements(row), _text(row["distance_to_serial"]),
             _text(row["nfe"]), _text(row["nfe_critical_path"]), _text(row["nfe_speculative"]),
             _text(row["bytes_sent_per_image"] / 1024), _difference(row, twin, analysis.replicates),
             _text(1e3 * row["latency_seconds"]), _text(1e3 * row["latency_seconds"] * row["devices"]),

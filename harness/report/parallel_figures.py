@@ -1,14 +1,10 @@
 """The figures of parallel executors: how refinements close in on the serial answer, and what devices buy.
 
-Devices separate resource classes, but not what is asked here: these figures are drawn once, over all rows that differ
-from the first class in the number of devices alone. A time replayed by a model is drawn open and dashed, and is called
-virtual.
+They are drawn once, over all rows that differ in the number of devices alone (`executor_rows.overlapping`). A time
+replayed by a model is drawn open and dashed, and is called virtual.
 """
 
 from __future__ import annotations
-
-import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -17,24 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
-from harness.report.analysis import COMPARABLE, Analysis, ResourceClass
+from harness.report.equal_distance import curves
+from harness.report.executor_rows import all_but, speedups, tolerance, without
 from harness.report.formats import one_line
 from harness.report.plot_style import INK, MUTED, Look, log_axis, looks, new_figure, ticks_at
 
 MOST_PANELS = 4
 _DASHES = (0, (4, 2))
-
-
-def overlapping(one: ResourceClass, analysis: Analysis) -> DataFrame:
-    """Return the rows of parallel executors on any number of devices; none where an earlier class has shown them."""
-    alike = [other for other in analysis.classes if all(_same(other.key[n], one.key[n]) for n in COMPARABLE)]
-    if alike[0] is not one:
-        return one.rows.iloc[:0].assign(series="")
-    rows = DataFrame([row for other in alike for _, row in other.rows.iterrows()])
-    rows = rows[rows["executor"] != "serial"]
-    several = rows["network"].nunique() > 1
-    names = rows["method"] + " @ " + rows["network"] if several else rows["method"]
-    return rows.assign(series=[one_line(name) for name in names]).sort_values(["steps", "series", "trial_id"])
 
 
 def error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure | None:
@@ -73,11 +58,11 @@ def error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure | Non
 
 def iterations_by_tolerance(rows: DataFrame) -> Figure | None:
     """Return refinements against the executor's tolerance, their mean and their most; None without two tolerances."""
-    rows = rows.assign(tolerance=[_tolerance(row) for _, row in rows.iterrows()])
+    rows = rows.assign(tolerance=[tolerance(row) for _, row in rows.iterrows()])
     rows = rows[(rows["tolerance"] > 0) & rows["iterations"].notna()]
     rows = rows.assign(
-        series=[_without(row["series"], "tolerance") + f", {row['steps']:.0f} steps" for _, row in rows.iterrows()],
-        alike=[_all_but(row, "tolerance") for _, row in rows.iterrows()],
+        series=[without(row["series"], "tolerance") + f", {row['steps']:.0f} steps" for _, row in rows.iterrows()],
+        alike=[all_but(row, "tolerance") for _, row in rows.iterrows()],
     )
     rows = rows[rows.groupby("alike")["tolerance"].transform("nunique") > 1]
     executors = sorted(rows["executor"].unique())[:MOST_PANELS]
@@ -100,14 +85,49 @@ def iterations_by_tolerance(rows: DataFrame) -> Figure | None:
     return figure
 
 
+def speedup_by_distance(rows: DataFrame) -> Figure | None:
+    """Return speed-up against distance to the serial answer: a line per executor, a panel per steps.
+
+    Only executors that were run to several tolerances; None where none was. The line joins what is on the running best,
+    which equal distance is read off (`equal_distance`).
+    """
+    lines = curves(rows)
+    if not lines:
+        return None
+    counted = DataFrame([{"steps": line.steps, "series": line.series, "is_baseline": False} for line in lines])
+    shown = _panels(counted, ["steps"])
+    figure, panels = new_figure(3.4 + 3.6 * len(shown), _height(counted), len(shown))
+    styles = looks(counted)
+    for axes, (steps,) in zip(panels, shown, strict=True):
+        here = [line for line in lines if line.steps == steps]
+        for line in here:
+            look, points = styles[line.series], line.points
+            sides = [points["speedup"] - points["low"], points["high"] - points["speedup"]]
+            axes.errorbar(
+                points["distance"], points["speedup"], yerr=np.clip(np.nan_to_num(sides), 0.0, None), fmt="none",
+                ecolor=look.color,
+            )  # fmt: skip
+            axes.plot(points["distance"], points["speedup"], look.marker, color=look.color, markersize=4, zorder=1)
+            best = points[points["is_best"]]
+            _line(axes, best["distance"], best["speedup"], look, line.series)
+        every = pd.concat([line.points for line in here])
+        axes.axhline(1.0, color=INK, linewidth=0.8, zorder=1)
+        log_axis(axes, "x", every["distance"].to_numpy())
+        log_axis(axes, "y", every["speedup"].to_numpy())
+        axes.set(xlabel="Distance to the serial answer (relative RMS)", title=f"{steps:.0f} steps")
+    panels[0].set_ylabel("Serial latency over latency (one image alone)")
+    _finish(figure, panels, "a point per tolerance; upper left is better; lines compare only where both were measured")
+    return figure
+
+
 def speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | None:
     """Return the serial latency of the same block over latency, against devices, measured and virtual, by step count.
 
     Only for what was measured or replayed on more than one number of devices; None where nothing was.
     """
     rows = rows.assign(
-        series=[_without(name, "devices") for name in rows["series"]],
-        speedup=rows["speedup_over_serial"].fillna(rows["serial_latency_seconds"] / rows["latency_seconds"]),
+        series=[without(name, "devices") for name in rows["series"]],
+        speedup=speedups(rows),
     )
     replayed = virtual.assign(speedup=virtual["serial_seconds"] / virtual["virtual_latency_seconds"])
     replayed = replayed.dropna(subset=["speedup", "devices"])
@@ -150,10 +170,6 @@ def speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | None:
     return figure
 
 
-def _same(a: object, b: object) -> bool:
-    return a == b or (a != a and b != b)
-
-
 def _panels(rows: DataFrame, columns: list[str]) -> list[tuple]:
     """Return the values of these columns that get a panel: of many those with most rows, in their order."""
     sizes = rows.groupby(columns).size().sort_index(ascending=False).sort_values(ascending=False, kind="stable")
@@ -167,25 +183,6 @@ def _line(axes: Axes, x: Series, y: Series, look: Look, label: str) -> None:
         x, y, color=look.color, linewidth=look.width, marker=look.marker, markersize=6.0, markeredgecolor="white",
         markeredgewidth=0.6, label=label,
     )  # fmt: skip
-
-
-def _tolerance(row: Series) -> float:
-    """Return the executor's tolerance, NaN if it has none."""
-    return float(json.loads(row["params_json"] or "{}").get("executor", {}).get("tolerance", "nan"))
-
-
-def _all_but(row: Series, parameter: str) -> str:
-    """Return what the row is but for a parameter of its executor."""
-    params = json.loads(row["params_json"] or "{}")
-    params["executor"] = {name: value for name, value in params.get("executor", {}).items() if name != parameter}
-    names = [row[name] for name in ("network", "denoiser", "schedule", "solver", "executor", "steps")]
-    return json.dumps([*names, params], sort_keys=True)
-
-
-def _without(name: str, parameter: str) -> str:
-    """Return a display name without one parameter in its brackets."""
-    rest = re.sub(rf"(?<=[(,]){parameter}=[^,()]*,?", "", name)
-    return re.sub(r",\)", ")", rest).replace("()", "")
 
 
 def _height(rows: DataFrame) -> float:

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.analysis import derive
+from harness.report.executor_rows import overlapping
 from harness.report.parallel_figures import (
     error_by_refinement,
     iterations_by_tolerance,
-    overlapping,
     speedup_by_devices,
 )
 from harness.report.plot_style import style, to_bytes
