@@ -4,6 +4,8 @@ Moon et al. 2024, "A Simple Early Exiting Framework for Accelerated Sampling in 
 sections 3.1 to 3.3, and the authors' code for DiT. Few blocks run near noise (t near 1), all of them near the data.
 The network is fine-tuned under the schedule with its ordinary loss; each drawn image costs in training the blocks that
 it costs in sampling. The averaged weights sample ("teacher" in the paper; it is never evaluated in the loss).
+
+The control of a schedule is the same depths in reversed order (`reverse`): ours, not the paper's.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from methods.compiled import compiled
+from methods.exit_depths import ByLevel, ByTime, Depths, Visited, backwards
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
@@ -46,7 +48,12 @@ class EarlyExit(Denoiser):
         the fourth interval on (6,4,2,0,...). Of the paper's own tables only `demo` is public; it wants 28 blocks.
         """
         reverse: bool = False
-        """Runs the schedule backwards in time: a control, at about equal cost."""
+        """A control at equal FLOPs: of the n evaluations of an image the k-th runs the depth of the (n-1-k)-th.
+
+        Levels between those of the trial run what the one above them does. For a serial run, the solver's own order of
+        evaluations is reversed (of Heun's method 2 N, the levels inside twice), so the depths of a trajectory are the
+        same ones to the unit; an executor that iterates evaluates some steps more often than others, and loses that.
+        """
         time_weight: float = Field(default=0.0, ge=0)
         """Mu of lambda(t) = 1 + mu (full - S) / (full - least S), scaled to mean 1: ours, the paper's is unknown."""
         compiled: bool = False
@@ -56,7 +63,11 @@ class EarlyExit(Denoiser):
 
     @property
     def prepares(self) -> bool:  # type: ignore[override]
-        return bool(self.params.tune_steps > 0)
+        return bool(self.params.tune_steps > 0 or self.params.reverse)
+
+    @property
+    def prepares_for(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("steps", "schedule", "solver") if self.params.reverse else ()
 
     @property
     def own_flow(self) -> bool:  # type: ignore[override]
@@ -73,7 +84,7 @@ class EarlyExit(Denoiser):
         wrong = [depth for depth in table if depth not in exits]
         if wrong or not table:
             return f"schedule {list(table)} holds {wrong or 'no depth'}; the network can run {exits[0]} to {exits[-1]}"
-        return untunable(network) if self.prepares else None
+        return untunable(network) if self.params.tune_steps > 0 else None
 
     def table(self, exits: range) -> tuple[int, ...]:
         """Return the depth of each interval of time, data first, for a network that accepts the depths `exits`."""
@@ -84,35 +95,48 @@ class EarlyExit(Denoiser):
             table = _DEMO
         else:
             table = tuple(exits[-1] - out for out in _left_out(schedule, len(exits) - 1))
-        return table[::-1] if self.params.reverse else table
+        return table
 
     def prepare(self, context: PrepareContext) -> Artifact:
-        student = thawed(_blocks(context.network))
-        table = torch.tensor(self.table(student.exits))
+        network = _blocks(context.network)
+        facts: dict[str, Any] = {"table": list(self.table(network.exits))}
+        if self.params.reverse:
+            visited = Visited()
+            context.sample(visited, range(1), 1)
+            facts["levels"], facts["depths"] = backwards(ByTime(facts["table"], network.diffusion_time), visited.levels)
+        if self.params.tune_steps == 0:
+            return Artifact(facts=facts)
+        student, depths = thawed(network), self.depths(network, facts)
+        weights_of = self._weights(depths) if self.params.time_weight > 0 else None
 
         def loss(images: Tensor, draws: Draws) -> Tensor:
-            depths = depths_at(student, table, draws.sigma)
             asked = student.regression(images, draws)
-            errors = (student.raw(asked.scaled, asked.label, depths) - asked.target) ** 2
-            if self.params.time_weight > 0:
-                errors = errors * self._weights(table)[_interval(student, table, draws.sigma)].to(errors)
+            errors = (student.raw(asked.scaled, asked.label, depths.at(draws.sigma)) - asked.target) ** 2
+            if weights_of is not None:
+                errors = errors * weights_of[depths.piece(draws.sigma.double())].to(errors)
             return errors.mean()
 
         weights, last = tune(student, student, loss, context, self.params, {})
-        return Artifact(weights, {"loss": last, "table": table.tolist()})
+        return Artifact(weights, {"loss": last, **facts})
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         blocks = _blocks(network)
-        if artifact is not None:
+        if artifact is not None and artifact.tensors:
             blocks = copy.deepcopy(blocks)
             blocks.load_state_dict(dict(artifact.tensors))
-        return _Scheduled(blocks, self.table(blocks.exits), self.params.compiled)
+        return _Scheduled(blocks, self.depths(blocks, artifact.facts if artifact else {}), self.params.compiled)
 
-    def _weights(self, table: Tensor) -> Tensor:
-        """Return lambda [intervals, 1, 1, 1] with mean 1 over uniform time."""
-        left_out = (table.max() - table).double()
+    def depths(self, network: BlockNetwork, facts: Mapping[str, Any]) -> Depths:
+        """Return how many blocks run at a level; in reversed order, as the facts that `prepare` left have it."""
+        if self.params.reverse:
+            return ByLevel(facts["depths"], facts["levels"], network.diffusion_time)
+        return ByTime(self.table(network.exits), network.diffusion_time)
+
+    def _weights(self, depths: Depths) -> Tensor:
+        """Return lambda [pieces, 1, 1, 1] with mean 1 over uniform time."""
+        left_out, lengths = (depths.depths.max() - depths.depths).double(), depths.lengths()
         weights = 1 + self.params.time_weight * left_out / left_out.max().clamp(min=1)
-        return (weights / weights.mean())[:, None, None, None]
+        return (weights * lengths.sum() / (weights * lengths).sum())[:, None, None, None]
 
 
 def _left_out(schedule: str, blocks: int) -> list[int]:
@@ -123,14 +147,14 @@ def _left_out(schedule: str, blocks: int) -> list[int]:
 
 
 class _Scheduled(BuiltDenoiser):
-    def __init__(self, network: BlockNetwork, table: tuple[int, ...], compile_each: bool) -> None:
+    def __init__(self, network: BlockNetwork, depths: Depths, compile_each: bool) -> None:
         self.network = network
-        self.table = torch.tensor(table)
-        self.eager = {depth: partial(network.raw, depth=depth) for depth in sorted(set(table))}
+        self.depths = depths
+        self.eager = {depth: partial(network.raw, depth=depth) for depth in sorted(set(depths.depths.tolist()))}
         self.calls = {depth: compiled(raw, network, compile_each) for depth, raw in self.eager.items()}
 
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
-        depths = depths_at(self.network, self.table, sigma)
+        depths = self.depths.at(sigma)
         first = int(depths[0])
         if bool((depths == first).all()):
             return self.network.denoised(self.calls[first], x, sigma), {f"depth-{first}": 1}
@@ -140,17 +164,6 @@ class _Scheduled(BuiltDenoiser):
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
         return {f"depth-{d}": partial(self.network.denoised, raw) for d, raw in self.eager.items()}
-
-
-def depths_at(network: BlockNetwork, table: Tensor, sigma: Tensor) -> Tensor:
-    """Return how many blocks run at levels sigma [rows]: int64 [rows] on the host."""
-    return table[_interval(network, table, sigma)]
-
-
-def _interval(network: BlockNetwork, table: Tensor, sigma: Tensor) -> Tensor:
-    """Return the interval of time of each level, [rows] on the host; the right end of time belongs to the last one."""
-    time = network.preconditioning.time(sigma.cpu().double())
-    return (time * len(table) + 1e-9).floor().long().clamp(max=len(table) - 1)
 
 
 def _blocks(network: Network) -> BlockNetwork:

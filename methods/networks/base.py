@@ -10,6 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from methods.networks.vp_process import time_without_process
+
 
 @dataclass(frozen=True)
 class DataShape:
@@ -49,6 +51,14 @@ class Network(nn.Module):
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return the clean estimate D(x; sigma) [batch, channels, height, width] for sigma [batch]."""
+
+    def diffusion_time(self, sigma: Tensor) -> Tensor:
+        """Return the diffusion time in [0, 1] (0 is data) of levels sigma > 0, any shape, float64.
+
+        It is the one time by which methods decide what runs at a level, and the tables' `t`: that of the process which
+        a network was trained in, or of the linear-beta VP process where there is none.
+        """
+        return time_without_process(sigma)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean training loss of clean images [batch, channels, height, width] in [-1, 1]."""

@@ -56,6 +56,10 @@ class PreconditionedNetwork(Network):
         """Return D(x; sigma) from any stand-in for the raw network, sigma [batch] on the host or the device."""
         return self.preconditioning.denoise(raw, x, sigma, self.dtype)
 
+    def diffusion_time(self, sigma: Tensor) -> Tensor:
+        """Return the preconditioning's diffusion time of levels."""
+        return self.preconditioning.time(sigma)
+
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
         """Return what chance decides in a training step on images of this shape."""
         return self.preconditioning.draws(shape, generator)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.networks.vp_process import LinearBeta, VpProcess
+from methods.networks.vp_process import LinearBeta, VpProcess, time_without_process
 
 Inner = Callable[[Tensor, Tensor], Tensor]
 """A raw network: (input [batch, channels, height, width], noise label [batch]) to an output of the input's shape."""
@@ -120,7 +120,7 @@ class Edm(Preconditioning):
 
     def time(self, sigma: Tensor) -> Tensor:
         """Return the time at which the linear-beta VP process has this level; EDM itself has no other time."""
-        return LinearBeta().time(sigma)
+        return time_without_process(sigma)
 
 
 @dataclass(frozen=True)

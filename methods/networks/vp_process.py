@@ -107,3 +107,8 @@ class ScaledLinearBeta(DiscreteBeta):
     def betas(self) -> Tensor:
         """Return the variance added at each step, float64 [steps]."""
         return torch.linspace(0.00085**0.5, 0.012**0.5, self.steps, dtype=torch.float64) ** 2
+
+
+def time_without_process(sigma: Tensor) -> Tensor:
+    """Return the time of levels for a network that was trained in no diffusion time of its own: LinearBeta's."""
+    return LinearBeta().time(sigma)

@@ -90,6 +90,15 @@ def test_mean_depths_are_taken_anew_for_every_way_of_sampling() -> None:
     assert len({p.shards for p in made.trials}) == len(made.trials)
 
 
+def test_exits_in_reversed_order_are_those_of_one_trial() -> None:
+    control = {"name": "early-exit", "reverse": True}
+    ways = [{"steps": 3}, {"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "schedule": "logsnr"}]
+    made = plan(**DIGITS, trials=[{"steps": 3}, *({**way, "denoiser": control} for way in ways)])
+    assert len({p.prepares[0] for p in made.trials[1:]}) == len(ways)
+    untuned = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": {**control, "tune_steps": 0}}])
+    assert len(untuned.trials[1].prepares) == 1
+
+
 def test_a_network_that_slices_its_weights_is_not_trained_with_them_scattered() -> None:
     changed: dict[str, Any] = {**DIGITS, "network": "slim-8", "networks": {"slim-8": {"train": {"zero_stage": 3}}}}
     with pytest.raises(UsageError, match=r'network "slim-8" slices its weights, .* set zero_stage below 3'):

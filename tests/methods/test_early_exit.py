@@ -9,32 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from block_kit import FAMILIES, both, network
 from torch import Tensor
 
 from harness.flops import count_flops
-from methods.denoisers.early_exit import EarlyExit, depths_at
+from methods.denoisers.early_exit import EarlyExit
+from methods.exit_depths import ByTime
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
-from methods.networks.dit import DiT, DiTParams
+from methods.networks.dit import DiTParams
 from methods.networks.uvit import UViT, UViTParams
 
-Made = tuple[type[BlockNetwork], type[BlockParams]]
-FAMILIES: dict[str, Made] = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
 DEPTHS = {"uvit": (3, 0, 2, 3, 1), "dit": (6, 1, 4, 6, 2)}  # of five rows: all, least, and some between, in no order
-both = pytest.mark.parametrize("family", FAMILIES)
-
-
-def network(family: str = "uvit", depth: int = 6, **changes: Any) -> BlockNetwork:
-    """Return an untrained VP network in which every weight matters; DiT's own initial weights give 0."""
-    torch.manual_seed(0)
-    made, params = FAMILIES[family]
-    sizes = {"width": 16, "heads": 2, "patch": 2, "preconditioning": "vp", **changes}
-    built = made(params(depth=depth, **sizes), DataShape(1, 8))
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            if name not in built.fixed:
-                parameter += 0.05 * torch.randn(parameter.shape)
-    return built.eval().requires_grad_(False)
 
 
 def question(dtype: torch.dtype = torch.float32, rows: int = 5) -> tuple[Tensor, Tensor]:
@@ -65,7 +51,6 @@ def test_tables_by_name() -> None:
         DiTParams(depth=28, width=8, heads=1, patch=2).exits,
     )
     assert EarlyExit().table(uvit) == (6, 6, 5, 5, 4, 4, 3, 3, 2, 2)
-    assert EarlyExit(schedule="medium", reverse=True).table(uvit) == (2, 2, 3, 3, 4, 4, 5, 5, 6, 6)
     assert EarlyExit(schedule="full").table(uvit) == (6,) * 10
     assert EarlyExit(schedule="strong").table(uvit)[-2:] == (0, 0)
     assert EarlyExit(schedule="mild").table(uvit)[-2:] == (4, 4)
@@ -93,16 +78,16 @@ def test_boundaries_of_the_demo_schedule_belong_to_the_noisier_interval() -> Non
     expected = {0: 28, 199: 28, 200: 24, 399: 24, 400: 20, 599: 20, 600: 16, 799: 16, 800: 12, 999: 12}
     for tau, depth in expected.items():
         assert denoiser(x, level(built, tau / 1000), 0)[1] == {f"depth-{depth}": 1}, tau
-    table = torch.tensor(EarlyExit(schedule="demo").table(built.exits))
+    depths = EarlyExit(schedule="demo").depths(built, {})
     every = level(built, *(tau / 1000 for tau in range(1000)))
-    assert depths_at(built, table, every).tolist() == [28 - 4 * (tau // 200) for tau in range(1000)]
+    assert depths.at(every).tolist() == [28 - 4 * (tau // 200) for tau in range(1000)]
 
 
 @pytest.mark.parametrize("preconditioning", ["edm", "vp", "vp-discrete"])
 def test_the_ends_of_time_are_in_the_table(preconditioning: str) -> None:
-    built, table = network(preconditioning=preconditioning), torch.arange(10)
+    depths = ByTime(range(10), network(preconditioning=preconditioning).diffusion_time)
     sigmas = torch.tensor([1e-9, 0.002, 152.17, 157.5, 1e6], dtype=torch.float64)
-    assert depths_at(built, table, sigmas).tolist() == [0, 0, 9, 9, 9]
+    assert depths.at(sigmas).tolist() == [0, 0, 9, 9, 9]
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toy_context import ToyContext
 
-from methods.denoisers.early_exit import EarlyExit, depths_at
+from methods.denoisers.early_exit import EarlyExit
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
@@ -230,7 +230,7 @@ def test_tuning_starts_at_the_networks_own_loss(family: str) -> None:
         context = ToyContext(built, seed=seed)
         clean, draws = first_batch(built, context, 1)
         found = EarlyExit(schedule="strong", tune_steps=1, tune_batch=1).prepare(context).facts["loss"]
-        near_data = bool(built.preconditioning.time(draws.sigma.double()) < 0.2)
+        near_data = bool(built.diffusion_time(draws.sigma.double()) < 0.2)
         assert (found == built.loss_of(clean, draws).item()) == near_data
         kept += near_data
     assert 0 < kept < 12
@@ -240,7 +240,7 @@ def test_time_weights_favour_what_runs_less_and_have_mean_one() -> None:
     built, context = network(), ToyContext(network(), seed=3)
     clean, draws = first_batch(built, context, 16)
     table = EarlyExit(schedule="strong").table(built.exits)
-    depths = depths_at(built, torch.tensor(table), draws.sigma)
+    depths = EarlyExit(schedule="strong").depths(built, {}).at(draws.sigma)
     asked = built.preconditioning.regression(clean, draws)
     errors = (built.raw(asked.scaled, asked.label, depths) - asked.target).square().mean((1, 2, 3))
     weights = torch.tensor([1 + 2 * (3 - depth) / 3 for depth in table])
@@ -269,6 +269,7 @@ def test_sampling_reads_the_average(family: str) -> None:
 def test_only_tuning_needs_preparation() -> None:
     assert EarlyExit().prepares
     assert not EarlyExit(tune_steps=0).prepares
+    assert EarlyExit(tune_steps=0, reverse=True).prepares
     assert EarlyExit.sampling_only == ("compiled",)
 
 
@@ -306,13 +307,12 @@ def test_tuning_mends_what_the_schedule_breaks_and_time_matters() -> None:
     built.eval().requires_grad_(False)
     context, test = ToyContext(built, clean=digits[:1500]), digits[1500:]
     found = SimpleNamespace(full=loss_by_depths(built, test, (3,) * 10))
-    for name, reverse in (("forward", False), ("backward", True)):
-        sizes = {"tune_steps": 300, "tune_batch": 64, "tune_lr": 2e-3, "reverse": reverse}
-        method = EarlyExit(schedule="strong", **sizes)
-        table = method.table(built.exits)
-        found.untuned = loss_by_depths(built, test, table)
+    table = EarlyExit(schedule="strong").table(built.exits)
+    for name, depths in (("forward", table), ("backward", table[::-1])):
+        method = EarlyExit(schedule=depths, tune_steps=300, tune_batch=64, tune_lr=2e-3)
+        found.untuned = loss_by_depths(built, test, depths)
         weights = method.build(built, method.prepare(context)).network  # type: ignore[attr-defined]
-        setattr(found, name, loss_by_depths(weights, test, table))
+        setattr(found, name, loss_by_depths(weights, test, depths))
         assert found.untuned > 2 * getattr(found, name), found
         assert getattr(found, name) < 1.1 * found.full, found
     assert found.forward < 0.98 * found.backward, found  # 0.134 and 0.141 when written; 0.138 at full depth
