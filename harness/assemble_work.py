@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.identity import canonical_json
 from harness.trial import Trial
-from methods.vp_time import t_of_sigma
 
 Facts = Mapping[str, Any]
 
@@ -70,9 +69,8 @@ def _overlapped(by_step: Mapping[int, Facts], shards: Sequence[Facts], n: int) -
 
 
 def step_rows(trial: Trial, cost: Facts, by_step: Mapping[int, Facts]) -> list[dict[str, Any]]:
-    card = trial.dataset
-    sigmas = cost["sigmas"]
-    times = [float(t_of_sigma(s, card.sigma_min, card.sigma_max)) for s in sigmas]
+    """Return the rows of a trial's steps; `cost` is what the first shard told of the network and its grid."""
+    sigmas, times = cost["sigmas"], cost["times"]
     return [
         {
             "step": step,

@@ -155,8 +155,13 @@ STEPS = (
     Column("step", WHOLE, "Step of the solver, from 0 at the highest noise."),
     Column("sigma", REAL, "Noise level at the start of the step."),
     Column("sigma_next", REAL, "Noise level at its end."),
-    Column("t", REAL, "VP diffusion time of sigma (linear beta, the data set's sigma range), 1 at sigma_max."),
-    Column("t_next", REAL, "VP diffusion time of sigma_next."),
+    Column(
+        "t",
+        REAL,
+        "Diffusion time of sigma, 0 at the data, by which methods decide what runs: that of the process the network "
+        "was trained in; for a network without one, of the VP process with beta(t) = 0.1 + 19.9 t.",
+    ),
+    Column("t_next", REAL, "Diffusion time of sigma_next."),
     Column("nfe", REAL, "Network evaluations per image in the step."),
     Column("flops_per_image", REAL, "Floating-point operations per image in the step."),
     Column("network_share", REAL, "Share of the full network's operations that ran, per evaluation."),

@@ -68,7 +68,10 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
 
 
 def _cost(sampler: Sampler, network: Network) -> dict[str, Any]:
-    """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters."""
+    """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters.
+
+    And the trial's grid: its levels, and the network's diffusion time of each.
+    """
     x = sampler.start([0])
     sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
     return {
@@ -77,6 +80,7 @@ def _cost(sampler: Sampler, network: Network) -> dict[str, Any]:
         "coverage": coverage(network, x, sigma),
         "parameters": sum(p.numel() for p in network.parameters()),
         "sigmas": [float(s) for s in sampler.sigmas],
+        "times": network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
     }
 
 

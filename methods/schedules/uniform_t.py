@@ -1,20 +1,20 @@
-"""Levels uniform in the time of the variance-preserving process with linear beta."""
+"""Levels uniform in the time of a variance-preserving process with linear beta that is fitted to the range."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from methods.fitted_vp import EPS_S, fitted_sigma
 from methods.grids import pinned, ramp
 from methods.parts import Artifact, Schedule
-from methods.vp_time import EPS_S, sigma_of_t
 
 
 class UniformT(Schedule):
     """t_i = 1 + (i / N) (eps_s - 1), the grid of Ho et al. 2020 and Song et al. 2021 fitted to the requested ends."""
 
     name = "uniform-t"
-    summary = "uniform in VP time, linear beta (Song et al. 2021)"
+    summary = "uniform in the time of a VP process fitted to the range (Song et al. 2021)"
 
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
         u = ramp(steps, sigma_min, sigma_max)
-        return pinned(sigma_of_t(1 + u * (EPS_S - 1), sigma_min, sigma_max), sigma_min, sigma_max)
+        return pinned(fitted_sigma(1 + u * (EPS_S - 1), sigma_min, sigma_max), sigma_min, sigma_max)

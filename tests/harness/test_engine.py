@@ -121,7 +121,8 @@ def test_steps_of_a_trial_add_up_to_its_row(plain: Run) -> None:
         assert set(steps["network_share"]) == {1.0}
         np.testing.assert_array_equal(steps["sigma"][1:], steps["sigma_next"][:-1])
         assert (steps["sigma"].iloc[0], steps["sigma_next"].iloc[-1]) == (80.0, 0.002)
-        assert steps["t"].iloc[0] == pytest.approx(1.0)
+        for level, time in (("sigma", "t"), ("sigma_next", "t_next")):  # of the VP process with beta = 0.1 + 19.9 t
+            np.testing.assert_allclose(0.1 * steps[time] + 9.95 * steps[time] ** 2, np.log1p(steps[level] ** 2))
         assert (steps["t"] > steps["t_next"]).all()
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from methods.fitted_vp import EPS_S, fitted_beta, fitted_sigma
 from methods.parts import Schedule
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
@@ -18,7 +19,6 @@ from methods.schedules.logsnr import LogSNR
 from methods.schedules.quadratic_t import QuadraticT
 from methods.schedules.uniform_sigma import UniformSigma
 from methods.schedules.uniform_t import UniformT
-from methods.vp_time import EPS_S, constants, sigma_of_t, t_of_sigma
 
 ANY_RANGE: list[Schedule] = [Cosine(), LogSNR(), EDM(), EDM(rho=1.5), Arctan(), Arctan(c=2.0), UniformSigma()]
 VP_RANGE: list[Schedule] = [UniformT(), QuadraticT()]
@@ -27,6 +27,14 @@ ALL = ANY_RANGE + VP_RANGE
 lowest = st.floats(1e-4, 1.0)
 factor = st.floats(1.5, 1e5)
 count = st.integers(1, 200)
+
+
+def fitted_time(sigma: np.ndarray, sigma_min: float, sigma_max: float) -> np.ndarray:
+    """Return t of bd t² / 2 + bmin t = ln(1 + sigma²), of the two forms of the root the one that subtracts nothing."""
+    bd, bmin = fitted_beta(sigma_min, sigma_max)
+    integral = np.log1p(np.square(sigma))
+    root = np.sqrt(np.maximum(bmin**2 + 2 * bd * integral, 0.0))
+    return (root - bmin) / bd if bmin < 0 else 2 * integral / (bmin + root)
 
 
 def check(schedule: Schedule, steps: int, sigma_min: float, sigma_max: float) -> None:
@@ -92,8 +100,8 @@ def test_one_step_is_the_two_ends(schedule: Schedule) -> None:
         (Cosine(), np.arctan),
         (Arctan(), lambda s: np.arctan(2 * s)),
         (Arctan(c=0.2), lambda s: np.arctan(5 * s)),
-        (UniformT(), lambda s: t_of_sigma(s, 0.002, 80.0)),
-        (QuadraticT(), lambda s: np.sqrt(t_of_sigma(s, 0.002, 80.0))),
+        (UniformT(), lambda s: fitted_time(s, 0.002, 80.0)),
+        (QuadraticT(), lambda s: np.sqrt(fitted_time(s, 0.002, 80.0))),
     ],
     ids=lambda v: getattr(v, "name", ""),
 )
@@ -110,25 +118,25 @@ def test_edm_levels_are_those_printed_by_the_authors_formula() -> None:
 
 def test_vp_constants_are_those_of_the_fit_of_karras() -> None:
     # What the fit must satisfy: log(sigma^2 + 1) at t = eps_s and t = 1.
-    bd, bmin = constants(0.002, 80.0)
+    bd, bmin = fitted_beta(0.002, 80.0)
     assert bd / 2 + bmin == pytest.approx(math.log(80.0**2 + 1), rel=1e-14)
     assert bd * EPS_S**2 / 2 + bmin * EPS_S == pytest.approx(math.log1p(0.002**2), rel=1e-9)
     # Song et al.'s own process has bd = 19.9 and bmin = 0.1; its ends give them back.
     own = np.sqrt(np.expm1(19.9 * np.array([EPS_S, 1.0]) ** 2 / 2 + 0.1 * np.array([EPS_S, 1.0])))
-    np.testing.assert_allclose(constants(*own), (19.9, 0.1), rtol=1e-9)
+    np.testing.assert_allclose(fitted_beta(*own), (19.9, 0.1), rtol=1e-9)
 
 
 @settings(max_examples=100, deadline=None)
 @given(t=st.floats(EPS_S, 1.0), share=st.floats(1e-4, 0.99), sigma_max=st.floats(0.5, 1e4))
 def test_time_and_level_are_inverse_to_each_other(t: float, share: float, sigma_max: float) -> None:
     sigma_min = share * math.sqrt(math.expm1(EPS_S * (2 - EPS_S) * math.log1p(sigma_max**2)))
-    sigma = sigma_of_t(np.array(t), sigma_min, sigma_max)
+    sigma = fitted_sigma(np.array(t), sigma_min, sigma_max)
     # Near the limit of the fit sigma hardly changes with t at t = 1, so only half of the digits come back there.
-    assert float(t_of_sigma(sigma, sigma_min, sigma_max)) == pytest.approx(t, rel=1e-6 if share > 0.9 else 1e-9)
+    assert float(fitted_time(sigma, sigma_min, sigma_max)) == pytest.approx(t, rel=1e-6 if share > 0.9 else 1e-9)
 
 
 def test_time_and_level_meet_at_the_two_ends() -> None:
-    np.testing.assert_allclose(sigma_of_t(np.array([EPS_S, 1.0]), 0.002, 80.0), [0.002, 80.0], rtol=1e-9)
+    np.testing.assert_allclose(fitted_sigma(np.array([EPS_S, 1.0]), 0.002, 80.0), [0.002, 80.0], rtol=1e-9)
 
 
 def test_parameters_out_of_range_or_misspelt_are_refused() -> None:
