@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 
 from harness.errors import UsageError, did_you_mean
+from harness.identity import canonical_json
 from harness.network_cards import NetworkCard, network_params
 from harness.suite import Expectation
 from harness.trial import Trial
@@ -46,6 +47,16 @@ def refuse(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
         reason = method.refusal(parts, steps, size)
         if reason:
             raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
+
+
+def ambiguous(trials: list[Trial]) -> str:
+    """Return a display name of several combinations of parts on one network, as a label over a list is; "" if none."""
+    meanings: dict[tuple[str, str, str], str] = {}
+    for trial in trials:
+        parts = canonical_json({p: [m.name, m.params.model_dump(mode="json")] for p, m in trial.parts.items()})
+        if meanings.setdefault((trial.dataset.name, trial.network.name, trial.method), parts) != parts:
+            return trial.method
+    return ""
 
 
 def repeated(trials: list[Trial]) -> str:

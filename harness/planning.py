@@ -14,7 +14,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts
 from harness.network_cards import NetworkCard, load_network_card
-from harness.plan_checks import controlled_trial, is_of, matches, refuse, repeated
+from harness.plan_checks import ambiguous, controlled_trial, is_of, matches, refuse, repeated
 from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.suite import Part, Suite, TrialEntry
@@ -82,6 +82,11 @@ class _Planner:
         trials = [t for entry in self.suite.trials for t in self._expand(entry)]
         if len({t.images_id() + t.method for t in trials}) < len(trials):
             raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {repeated(trials)}; remove one of them')
+        if name := ambiguous(trials):
+            raise UsageError(
+                f'suite "{self.suite.name}" calls several combinations of parts "{name}"; '
+                "give each a label of its own, or none"
+            )
         self._check_names(trials)
         clocks = self._clocks(trials)
         ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame, Series
 
+from harness.report.alike import alike, parameters
 from harness.report.analysis import Analysis, ResourceClass
 from harness.report.formats import DASH, csv_text, interval, number
 from harness.report.leaderboard import name_count
@@ -168,14 +169,23 @@ def to_csv(pairs: list[Comparison]) -> str:
 
 
 def _whole(row: Series, one: ResourceClass) -> Series | None:
-    """Return the row with the same network, schedule, solver, executor and steps, and the whole network."""
+    """Return the row that differs in nothing but its denoiser, which is the whole network; None if not exactly one.
+
+    A parameter that both denoisers have, as whether the network is compiled, must be equal too.
+    """
     if row["denoiser"] == "full":
         return None
-    same = one.rows["denoiser"] == "full"
-    for part in ("network", "schedule", "solver", "executor", "steps", "batch", "precision_dtype"):
-        same &= one.rows[part] == row[part]
-    found = one.rows[same]
+    found = one.rows[(one.rows["denoiser"] == "full") & _same_but_denoiser(one.rows, row)]
+    mine = parameters(row, "denoiser")
+    agree = [
+        all(mine.get(k, v) == v for k, v in parameters(other, "denoiser").items()) for _, other in found.iterrows()
+    ]
+    found = found[agree]
     return found.iloc[0] if len(found) == 1 else None
+
+
+def _same_but_denoiser(rows: DataFrame, row: Series) -> Series:
+    return alike(rows, row, ("schedule", "solver", "executor"), ("steps", "batch", "precision_dtype", "seed_sets"))
 
 
 def _compare(row: Series, other: Series, kind: str, analysis: Analysis) -> Comparison:

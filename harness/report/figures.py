@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
+from harness.report.alike import alike, part_names
 from harness.report.analysis import Analysis, ResourceClass, lead
 from harness.report.executor_rows import overlapping
 from harness.report.formats import count, number, one_line
@@ -136,11 +137,10 @@ def schedules(one: ResourceClass) -> Figure | None:
     if one.baseline.empty:
         return None
     rows, first = _drawable(one, "nfe"), one.baseline.iloc[0]
-    for part in ("network", "denoiser", "solver", "executor"):
-        rows = rows[rows[part] == first[part]]
-    if rows["schedule"].nunique() < 2:
+    rows = rows[alike(rows, first, ("denoiser", "solver", "executor"))]
+    rows = rows.assign(series=[one_line(name) for name in part_names(rows, "schedule")])
+    if rows["series"].nunique() < 2:
         return None
-    rows = rows.assign(series=[one_line(name) for name in rows["schedule"]])
     figure, (axes,) = new_figure(7.6, _height(rows, 4.6))
     _lines(axes, rows, looks(rows))
     axes.set(title=f"Schedules under {one_line(first['solver'])}")

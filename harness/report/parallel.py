@@ -8,11 +8,11 @@ devices of which some were not there; they are labelled so and stand in a table 
 
 from __future__ import annotations
 
-import json
 import math
 
 from pandas import DataFrame, Series
 
+from harness.report.alike import alike
 from harness.report.analysis import Analysis
 from harness.report.formats import DASH, interval, number
 from harness.report.leaderboard import name_count
@@ -86,20 +86,10 @@ def _name(row: Series) -> str:
 
 def _twin(row: Series, rows: DataFrame) -> Series | None:
     """Return the serial row that is equal in everything but the executor and the devices, on the same device."""
-    same = rows["executor"] == "serial"
-    for column in ("suite", "dataset", "network", "steps", "batch", "precision_dtype", "n_images", "device_name"):
-        same &= rows[column] == row[column]
-    parts = _others(row["params_json"])
-    for _, other in rows[same].iterrows():
-        alike = all(other[part] == row[part] for part in ("denoiser", "schedule", "solver"))
-        if alike and _others(other["params_json"]) == parts:
-            return other
-    return None
-
-
-def _others(params: str) -> dict[str, object]:
-    """Return the parameters of all parts but the executor."""
-    return {part: values for part, values in json.loads(params or "{}").items() if part != "executor"}
+    columns = ("suite", "dataset", "steps", "batch", "precision_dtype", "n_images", "device_name", "seed_sets")
+    same = (rows["executor"] == "serial") & alike(rows, row, ("denoiser", "schedule", "solver"), columns)
+    found = rows[same]
+    return found.iloc[0] if len(found) else None
 
 
 def _difference(row: Series, twin: Series | None, replicates: DataFrame) -> str:

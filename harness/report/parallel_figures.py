@@ -127,14 +127,15 @@ def speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | None:
     """
     rows = rows.assign(
         series=[without(name, "devices") for name in rows["series"]],
+        alike=[all_but(row, "devices") for _, row in rows.iterrows()],
         speedup=speedups(rows),
     )
     replayed = virtual.assign(speedup=virtual["serial_seconds"] / virtual["virtual_latency_seconds"])
     replayed = replayed.dropna(subset=["speedup", "devices"])
-    models = rows[["trial_id", "series", "steps"]].merge(replayed, on="trial_id")
-    reach = pd.concat([rows.dropna(subset=["speedup"]), models]).groupby(["series", "steps"])["devices"].nunique()
+    models = rows[["trial_id", "series", "alike"]].merge(replayed, on="trial_id")
+    reach = pd.concat([rows.dropna(subset=["speedup"]), models]).groupby(["series", "alike"])["devices"].nunique()
     wide = reach.index[reach > 1]
-    rows = rows[np.array([way in wide for way in zip(rows["series"], rows["steps"], strict=True)], dtype=bool)]
+    rows = rows[np.array([way in wide for way in zip(rows["series"], rows["alike"], strict=True)], dtype=bool)]
     shown = _panels(rows, ["steps"])
     if not shown:
         return None
@@ -144,7 +145,7 @@ def speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | None:
         here = rows[rows["steps"] == steps]
         points = replayed[replayed["trial_id"].isin(here["trial_id"])]
         most = max([1.0, *here["devices"], *points["devices"]])
-        for series, line in here.groupby("series"):
+        for (series, _), line in here.groupby(["series", "alike"]):
             look = styles[str(series)]
             measured = line.dropna(subset=["speedup"]).sort_values(["devices", "trial_id"])
             low, high = measured["speedup_over_serial_low"], measured["speedup_over_serial_high"]

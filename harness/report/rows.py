@@ -18,8 +18,8 @@ CONFIGURATION = (
 
 # Rows equal in all of these are measurements of one thing; the reference and the clock may have changed in between.
 _SUPERSEDES = (
-    "suite", "dataset", "network", "method", "params_json", "steps", "seed_set", "batch", "precision_dtype", "n_images",
-    "extractor", "device_name", "timing_tier",
+    "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
+    "seed_set", "batch", "precision_dtype", "n_images", "extractor", "device_name", "timing_tier",
 )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
+from harness.report.alike import part_names
 from harness.report.formats import one_line
 from harness.report.plot_style import MUTED, log_axis, looks, new_figure, ticks_at
 
 MOST_PANELS = 4
-_PLACES = {"denoiser": ("^", "/"), "solver": ("(?:^|/)", "(?:[@/]|$)"), "schedule": ("@", "(?:/|$)")}
 _ERRORS = {
     "truncation_error": "Truncation error (relative RMS)",
     "fid": "FID (lower is better)",
@@ -71,9 +70,9 @@ def error_by_steps(rows: DataFrame, error: str) -> Figure | None:
     if rows.empty:
         return None
     rows = rows.assign(
-        schedule_name=[part_name(row, "schedule") for _, row in rows.iterrows()],
-        denoiser_name=[part_name(row, "denoiser") for _, row in rows.iterrows()],
-        solver_name=[part_name(row, "solver") for _, row in rows.iterrows()],
+        schedule_name=part_names(rows, "schedule"),
+        denoiser_name=part_names(rows, "denoiser"),
+        solver_name=part_names(rows, "solver"),
     )
     way = ["network", "solver_name"]
     met = rows.groupby([*way, "denoiser_name"])["schedule_name"].transform("nunique")
@@ -111,22 +110,17 @@ def error_by_steps(rows: DataFrame, error: str) -> Figure | None:
     return figure
 
 
-def part_name(row: Series, part: str) -> str:
-    """Return a part with its parameters as the row's display name has them; without, where a suite named the row."""
-    before, after = _PLACES[part]
-    given = re.search(rf"{before}({re.escape(row[part])}\([^()]*\)){after}", row["method"])
-    return given[1] if given else row[part]
-
-
 def _grids(rows: DataFrame, steps: DataFrame) -> Iterator[tuple]:
     """Yield the levels of each row, baseline and serial rows first: the others repeat them."""
     ladders = {str(trial_id): line.sort_values("step") for trial_id, line in steps.groupby("trial_id")}
-    order = rows.assign(_late=~rows["is_baseline"], _overlaps=rows["executor"] != "serial")
+    order = rows.assign(
+        _schedule=part_names(rows, "schedule"), _late=~rows["is_baseline"], _overlaps=rows["executor"] != "serial"
+    )
     for _, row in order.sort_values(["_late", "_overlaps", "method", "trial_id"]).iterrows():
         ladder = ladders.get(row["trial_id"])
         if ladder is not None and len(ladder) == row["steps"]:
             grid = (*ladder["sigma"], ladder["sigma_next"].iloc[-1])
-            yield row["network"], row["steps"], row["method"], part_name(row, "schedule"), grid, row["is_baseline"]
+            yield row["network"], row["steps"], row["method"], row["_schedule"], grid, row["is_baseline"]
 
 
 def _told_apart(names: Series, several: Series, methods: Series) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from harness.report.alike import part_names
 from harness.report.formats import one_line
 from harness.report.pareto import pareto_front
 from harness.report.plot_style import INK, MUTED, log_axis, looks, new_figure
@@ -18,22 +19,25 @@ def search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
     FIDs are those of the search's own images: few, and the same noise for all. The chosen candidate is marked where the
     search saw it; its FID in the leaderboard is that of other noise.
     """
-    found = searches.merge(rows[["trial_id", "method", "network", "solver", "steps", "is_baseline"]], on="trial_id")
+    rows = rows.assign(solver_name=part_names(rows, "solver"))
+    found = searches.merge(
+        rows[["trial_id", "method", "network", "solver_name", "steps", "is_baseline"]], on="trial_id"
+    )
     found = found.dropna(subset=["fid", "flops_per_image"])
     if found.empty:
         return None
     found = found.assign(
         series=[one_line(name) for name in found["method"]],
         gflops=found["flops_per_image"] / 1e9,
-        panel=found["solver"] + ", " + found["steps"].map("{:.0f}".format) + " steps, " + found["network"],
+        panel=found["solver_name"] + ", " + found["steps"].map("{:.0f}".format) + " steps, " + found["network"],
     )
     panels = sorted(found["panel"].unique())[:MOST_PANELS]
     figure, all_axes = new_figure(3.0 + 4.4 * len(panels), 4.8, len(panels))
     styles = looks(found)
     for axes, panel in zip(all_axes, panels, strict=True):
         here = found[found["panel"] == panel]
-        for series in sorted(here["series"].unique()):
-            look, mine = styles[series], here[here["series"] == series]
+        for (series, _), mine in here.groupby(["series", "trial_id"]):  # a label may stand for several searches
+            look = styles[str(series)]
             tried, final = mine[~mine["is_final"]], mine[mine["is_chosen"]]
             front = tried[pareto_front(tried["gflops"].to_numpy(), tried["fid"].to_numpy())].sort_values("gflops")
             axes.plot(tried["gflops"], tried["fid"], linestyle="", marker=".", color=look.color, alpha=0.45)

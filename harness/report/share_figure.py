@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from harness.report.alike import part_names
 from harness.report.formats import one_line
 from harness.report.plot_style import log_axis, looks, new_figure
 
@@ -21,9 +22,12 @@ def network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
     partial = rows[rows["denoiser"] != "full"]
     if partial.empty:
         return None
-    solver = partial["solver"].value_counts(sort=True).sort_index().idxmax()
-    partial = partial[partial["solver"] == solver].sort_values(["method", "nfe"]).head(MOST_LINES)
-    partial = partial.assign(series=[one_line(name) for name in partial["method"]])
+    solvers = part_names(partial, "solver")
+    solver = solvers.value_counts(sort=True).sort_index().idxmax()
+    partial = partial[solvers == solver].sort_values(["method", "network", "nfe", "trial_id"]).head(MOST_LINES)
+    several = partial["network"].nunique() > 1
+    names = partial["method"] + " @ " + partial["network"] if several else partial["method"]
+    partial = partial.assign(series=[one_line(name) for name in names])
     known = steps[steps["trial_id"].isin(partial["trial_id"])].dropna(subset=["network_share", "sigma"])
     if known.empty:
         return None
@@ -44,6 +48,6 @@ def network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
         title=f"How much of the network runs, under {one_line(str(solver))}",
     )
     axes.set_ylim(bottom=0)
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from harness.report.alike import parts_key
 from harness.report.formats import one_line
 from harness.report.plot_style import log_axis, looks, new_figure
 
@@ -12,18 +13,23 @@ from harness.report.plot_style import log_axis, looks, new_figure
 def quality_by_training(rows: DataFrame) -> Figure | None:
     """Return FID against training seconds, one line per network card with several budgets; None without such cards.
 
-    Only rows of whole networks under the solver and step count that most of them share; their preparation is training.
+    Only rows of whole networks under the parts, with all their parameters, and the step count that most of them share;
+    their preparation is training. A card that was changed in its size too is another line.
     """
     whole = rows[(rows["denoiser"] == "full") & rows["fid"].notna() & (rows["prepare_seconds"] > 0)]
-    budgets = whole.groupby("network_like")["network"].nunique()
-    whole = whole[whole["network_like"].isin(budgets.index[budgets > 1])]
+    whole = whole.assign(parts=[parts_key(row) for _, row in whole.iterrows()])
+    line = ["network_like", "parameters", "parts", "steps"]
+    whole = whole[whole.groupby(line, dropna=False)["network"].transform("nunique") > 1]
     if whole.empty:
         return None
-    ways = whole.groupby(["method", "steps"])["network"].nunique().sort_index()
-    way = ways.index[int(ways.argmax())]
-    method, steps = str(way[0]), float(way[1])
-    whole = whole[(whole["method"] == method) & (whole["steps"] == steps)]
-    whole = whole.assign(series=[one_line(name) for name in whole["network_like"]])
+    ways = whole.groupby(["parts", "steps"])["network"].nunique().sort_index()
+    parts, steps = ways.index[int(ways.argmax())]
+    whole = whole[(whole["parts"] == parts) & (whole["steps"] == steps)]
+    method = min(whole["method"])
+    several = whole.groupby("network_like")["parameters"].transform("nunique") > 1
+    names = whole["network_like"].astype(str)
+    names = names.where(~several, names + whole["parameters"].map(", {:.0f} parameters".format).astype(str))
+    whole = whole.assign(series=[one_line(name) for name in names])
     figure, (axes,) = new_figure(7.2, 4.6)
     for series, look in looks(whole).items():
         line = whole[whole["series"] == series].sort_values("prepare_seconds")

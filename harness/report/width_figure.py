@@ -7,7 +7,7 @@ import json
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from harness.report.formats import one_line
 from harness.report.plot_style import new_figure
@@ -20,9 +20,11 @@ def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     """Return a map of width against step, one line per row in which widths change; None where there is none."""
     named = rows[["trial_id", "method", "network", "steps"]].sort_values(["steps", "method", "network", "trial_id"])
     widths = steps.assign(width=[_width(units) for units in steps["units_json"]]).dropna(subset=["width"])
+    names = named["method"] + " @ " + named["network"]
+    names = names.where(~names.duplicated(keep=False), names + named["steps"].map(", {:.0f} steps".format).astype(str))
     found = {
-        f"{one_line(row['method'])} @ {one_line(row['network'])}": widths[widths["trial_id"] == row["trial_id"]]
-        for _, row in named.iterrows()
+        one_line(name): widths[widths["trial_id"] == trial_id]
+        for name, trial_id in zip(_numbered(names), named["trial_id"], strict=True)
     }
     found = {name: line.sort_values("step") for name, line in found.items() if line["width"].nunique() > 1}
     if not found:
@@ -41,6 +43,12 @@ def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Width of the network at each step")
     axes.tick_params(axis="y", rotation=0)
     return figure
+
+
+def _numbered(names: Series) -> list[str]:
+    """Return the names, a second and later one of the same with its number: a label may stand for several rows."""
+    places = names.groupby(names).cumcount() + 1
+    return [name if place == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
 
 
 def _width(units: str) -> float:

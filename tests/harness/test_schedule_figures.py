@@ -11,9 +11,10 @@ import tables
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from harness.report.alike import part_names
 from harness.report.plot_style import INK, style, to_bytes
 from harness.report.rows import typed
-from harness.report.schedule_figures import _told_apart, error_by_steps, levels_by_step, part_name
+from harness.report.schedule_figures import _told_apart, error_by_steps, levels_by_step
 
 
 @pytest.fixture(autouse=True)
@@ -195,11 +196,11 @@ def test_parts_are_named_with_the_parameters_of_the_display_name() -> None:
         row("few", 5, method="few/ddim@few(rounds=2)", denoiser="few"),
         row("few", 5, method="a label", denoiser="few"),
     ]))  # fmt: skip
-    names = [tuple(part_name(one, part) for part in ("denoiser", "schedule", "solver")) for _, one in rows.iterrows()]
+    names = [part_names(rows, part).tolist() for part in ("denoiser", "schedule", "solver")]
     assert names == [
-        ("few(a=1)", "few(rounds=2)", "unipc(order=3)"),
-        ("few", "few(rounds=2)", "ddim"),
-        ("few", "few", "ddim"),
+        ["few(a=1)", "few", "few"],
+        ["few(rounds=2)", "few(rounds=2)", "few(rounds=2)"],  # the label's row has the parameters of the others
+        ["unipc(order=3)", "ddim", "ddim"],
     ]
 
 

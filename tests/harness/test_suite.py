@@ -191,3 +191,11 @@ def test_seeds_are_the_first_disjoint_sets(tmp_path: Path) -> None:
 
 def test_a_seed_set_twice_is_a_trial_twice(tmp_path: Path) -> None:
     assert "lists a trial twice" in sentence(written(tmp_path, GOOD), ["seed_sets=[1, 1]"])
+
+
+def test_a_label_over_several_combinations_of_parts_is_refused(tmp_path: Path) -> None:
+    two = GOOD + '[[trials]]\nlabel = "mine"\nsolver = ["heun", "unipc"]\nsteps = 2\n'
+    told = sentence(written(tmp_path, two))
+    assert told == ('suite "mine" calls several combinations of parts "mine"; give each a label of its own, or none')
+    steps = GOOD + '[[trials]]\nlabel = "mine"\nsolver = "heun"\nsteps = [2, 3]\n'
+    assert len(planned(load_suite(written(tmp_path, steps))).trials) == 4
