@@ -36,6 +36,7 @@ class Tables:
     timings: pd.DataFrame
     quality: pd.DataFrame
     searches: pd.DataFrame
+    calibration: pd.DataFrame
     virtual: pd.DataFrame
     refinements: pd.DataFrame
     damage: tuple[str, ...] = ()
@@ -62,8 +63,8 @@ def load(folder: str | Path) -> Tables:
         damage.update(dict.fromkeys(str(problem) for problem in store.damage))  # each look names what it met
         return table
 
-    trials, steps, timings, quality, searches, virtual, refinements = map(read, TABLES)
-    return Tables(path, trials, steps, timings, quality, searches, virtual, refinements, tuple(damage))
+    trials, steps, timings, quality, searches, calibration, virtual, refinements = map(read, TABLES)
+    return Tables(path, trials, steps, timings, quality, searches, calibration, virtual, refinements, tuple(damage))
 
 
 def plan(

@@ -69,6 +69,7 @@ def finished_tables(
         "timings": repetitions,
         "quality": _replicates(score, distance),
         "searches": _searches(trial, results),
+        "calibration": _calibration(trial, results),
         "refinements": shards[0].get("refinements", []),
         "virtual": timing["virtual"],
     }
@@ -231,6 +232,15 @@ def _searches(trial: Trial, results: Mapping[str, Facts]) -> list[dict[str, Any]
             candidate = canonical_json(tried["candidate"])
             rows.append({**tried, "part": part, "candidate_json": candidate})
     return [{key: value for key, value in row.items() if key != "candidate"} for row in rows]
+
+
+def _calibration(trial: Trial, results: Mapping[str, Facts]) -> list[dict[str, Any]]:
+    """Return what the methods of a trial predict of themselves beside the truth, as their preparations measured it."""
+    return [
+        {**measured, "part": part}
+        for part, artifact_id in trial.artifacts.items()
+        for measured in results[artifact_id]["artifact"].get("calibration", [])
+    ]
 
 
 def _audit(timed: Mapping[str, str], scored: Mapping[int, str]) -> dict[str, bool]:

@@ -215,6 +215,20 @@ SEARCHES = (
     Column("is_chosen", FLAG, "Whether it is what the search found."),
 )
 
+CALIBRATION = (
+    Column("trial_id", TEXT, "The trial whose preparation compared what its method predicts of itself with the truth."),
+    Column("attempt", WHOLE, "Its attempt."),
+    Column("part", TEXT, "Which part of the sampler predicts."),
+    Column("sigma", REAL, "Noise level of the images."),
+    Column("block", WHOLE, "Block of the network after which it was predicted, from 1."),
+    Column(
+        "predicted",
+        REAL,
+        "Predicted uncertainty, mean over images under noises that tuning never drew.",
+    ),
+    Column("true", REAL, "The error that it stands for, the same mean of the same images."),
+)
+
 VIRTUAL = (
     Column("trial_id", TEXT, "The trial whose refinements were replayed. Virtual: a model's time, never ranked."),
     Column("attempt", WHOLE, "Its attempt."),
@@ -253,6 +267,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "timings": TIMINGS,
     "quality": QUALITY,
     "searches": SEARCHES,
+    "calibration": CALIBRATION,
     "virtual": VIRTUAL,
     "refinements": REFINEMENTS,
 }

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from methods.networks.blocks import BlockNetwork, BlockParams
-from methods.networks.drawn_loss import DrawnLoss
 from methods.networks.preconditioning import Draws
 from methods.parts import Params, PrepareContext
 
 Loss = Callable[[Tensor, Draws], Tensor]
 """The loss of clean images [batch, ...] for drawn levels, which lie on the host, and drawn noise, on the device."""
+
+
+class Drawn(Protocol):
+    """What decides at which noise levels a network is tuned: itself, as in its training, or a method's own draws."""
+
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
+        """Return noise levels [batch] and unit noise [shape] of one step, on the host."""
 
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -43,7 +49,7 @@ class TuningParams(Params):
 
 def tune(
     student: nn.Module,
-    network: DrawnLoss,
+    drawn: Drawn,
     loss: Loss,
     context: PrepareContext,
     p: Any,
@@ -52,13 +58,13 @@ def tune(
 ) -> tuple[dict[str, Tensor], float]:
     """Tune `student` in place on the training images; return the averaged state by name and the last loss.
 
-    What chance decides is drawn by `network`. Otherwise as `descend`.
+    What chance decides is drawn by `drawn`. Otherwise as `descend`.
     """
     device, images = next(student.parameters()).device, context.images()
 
     def drawn_loss(generator: torch.Generator) -> Tensor:
         clean = training_images(images, p, generator)
-        sigma, noise = network.draws(tuple(clean.shape), generator)
+        sigma, noise = drawn.draws(tuple(clean.shape), generator)
         return loss(clean.to(device), Draws(sigma, noise.to(device)))
 
     return descend(student, drawn_loss, context, p, rates, number)

@@ -23,10 +23,15 @@ class Uncertainty(nn.Module):
     to each token (the paper's text); the authors' code does without.
     """
 
+    scales: Tensor | None = None
+    """Units [blocks] in which a head reads its tokens while it learns, ours: a raw residual stream grows from block to
+    block (on uvit-8 from 3 to 390), and Adam moves every weight by about its rate, so that a rate in raw units that
+    suits the first head saturates the last."""
+
     def __init__(self, network: BlockNetwork, concat: bool) -> None:
         super().__init__()
         width, patch, channels = network.params.width, network.params.patch, network.data.channels
-        self._patch, self._channels, self._concat = patch, channels, concat
+        self._width, self._patch, self._channels, self._concat = width, patch, channels, concat
         self.heads = nn.ModuleList(
             nn.Linear(width * (2 if concat else 1), patch**2 * channels) for _ in range(network.n_blocks)
         )
@@ -35,11 +40,19 @@ class Uncertainty(nn.Module):
 
     def certainty(self, i: int, tokens: Tensor, label: Tensor) -> Tensor:
         """Return c after block i: [rows, n, patch² channels] of patch tokens [rows, n, width] and labels [rows]."""
-        tokens = tokens.detach()
+        tokens = tokens.detach() if self.scales is None else tokens.detach() / self.scales[i]
         if self._concat:
             time = sinusoids(label, tokens.shape[2])[:, None].expand_as(tokens)
             tokens = torch.cat([tokens, time], dim=2)
         return self.heads[i](tokens).sigmoid()
+
+    @torch.no_grad()
+    def fold_scales(self) -> None:
+        """Read tokens in raw units from now on, with weights that give the same certainties."""
+        if self.scales is not None:
+            for i, scale in enumerate(self.scales):
+                self.heads.get_parameter(f"{i}.weight")[:, : self._width] /= scale
+        self.scales = None
 
     def mean(self, i: int, tokens: Tensor, label: Tensor) -> Tensor:
         """Return the mean uncertainty u = 1 - c of each row after block i, float32 [rows] (float64 stays)."""
@@ -61,24 +74,43 @@ class Losses(NamedTuple):
     weights: Tensor
 
 
-def losses(network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws) -> Losses:
+def losses(
+    network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws, layers_teach: str = "network"
+) -> Losses:
     """Return the three losses of clean images [batch, ...], with every block read off by the shared head."""
     asked = network.regression(images, draws)
     outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
-    return layer_losses(outputs, certainties, asked.target, asked.in_noise)
+    return layer_losses(outputs, certainties, asked.target, asked.in_noise, layers_teach)
 
 
-def layer_losses(outputs: Tensor, certainties: Tensor, target: Tensor, in_noise: Tensor) -> Losses:
+def true_uncertainty(outputs: Tensor, target: Tensor, in_noise: Tensor) -> Tensor:
+    """Return tanh|e_i - eps| of raw outputs [blocks, batch, ...] (DuoDiff's restatement, equation 6)."""
+    return (in_noise * (outputs - target)).abs().tanh()
+
+
+@torch.no_grad()
+def token_scales(network: BlockNetwork, images: Tensor, draws: Draws) -> Tensor:
+    """Return the root mean square of the patch tokens after every block, float32 [blocks]."""
+    asked = network.regression(images, draws)
+    depths, _ = _every_depth(network, asked.scaled, asked.label)
+    return torch.stack([network.patch_tokens(h).float().square().mean().sqrt() for h in depths])
+
+
+def layer_losses(
+    outputs: Tensor, certainties: Tensor, target: Tensor, in_noise: Tensor, layers_teach: str = "network"
+) -> Losses:
     """Return the losses of outputs and certainties [blocks, batch, channels, height, width].
 
-    Target of a certainty: 1 - tanh|e_i - eps| (DuoDiff's restatement, equation 6), detached. L_UAL weighs each layer's
-    error by its mean certainty over the batch, normalised over layers and not detached, as the code does.
+    Target of a certainty: 1 minus the true uncertainty, detached. L_UAL weighs each layer's
+    error by its mean certainty over the batch, normalised over layers. If it teaches the network alone, those weights
+    are detached, so that the heads learn nothing but their target; `both` is the authors' code.
     """
     errors = outputs - target
-    wanted = 1 - (in_noise * errors).abs().tanh().detach()
+    wanted = 1 - true_uncertainty(outputs, target, in_noise).detach()
     squares = (errors**2).flatten(1).mean(1)
     certain = certainties.flatten(1).mean(1)
     weights = certain / certain.sum()
+    weights = weights if layers_teach == "both" else weights.detach()
     return Losses(
         simple=(errors[-1] ** 2).mean(),
         uncertainty=((certainties - wanted) ** 2).mean(),
@@ -92,6 +124,15 @@ def every_exit(network: BlockNetwork, heads: Uncertainty, scaled: Tensor, label:
 
     Of a conditional network, those without a class. One call of the shared head serves all blocks.
     """
+    depths, condition = _every_depth(network, scaled, label)
+    certainties = [heads.image(heads.certainty(i, network.patch_tokens(h), label)) for i, h in enumerate(depths)]
+    n = len(depths)
+    outputs = network.head(torch.cat(depths), None if condition is None else condition.repeat(n, 1))
+    return outputs.unflatten(0, (n, -1)), torch.stack(certainties)
+
+
+def _every_depth(network: BlockNetwork, scaled: Tensor, label: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """Return the tokens after every block, and what conditions the head; without a class."""
     nothing = label.new_full((len(label),), network.params.classes, dtype=torch.long)
     h, condition = network.embed(scaled, label, nothing if network.params.classes else None)
     depths: list[Tensor] = []
@@ -99,7 +140,4 @@ def every_exit(network: BlockNetwork, heads: Uncertainty, scaled: Tensor, label:
         source = network.reads(i)
         h = network.block(i, h, condition, None if source is None else depths[source])
         depths.append(h)
-    certainties = [heads.image(heads.certainty(i, network.patch_tokens(h), label)) for i, h in enumerate(depths)]
-    n = len(depths)
-    outputs = network.head(torch.cat(depths), None if condition is None else condition.repeat(n, 1))
-    return outputs.unflatten(0, (n, -1)), torch.stack(certainties)
+    return depths, condition

@@ -57,6 +57,7 @@ class Analysis:
     steps: DataFrame
     timings: DataFrame
     searches: DataFrame
+    calibration: DataFrame
     virtual: DataFrame
     refinements: DataFrame
     replicates: DataFrame
@@ -81,6 +82,7 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         searches=of_attempts(typed("searches", tables.get("searches")), trials).sort_values(
             ["trial_id", "round", "candidate_json"]
         ),
+        calibration=of_attempts(typed("calibration", tables.get("calibration")), trials),
         virtual=of_attempts(typed("virtual", tables.get("virtual")), trials).sort_values(["trial_id", "devices"]),
         refinements=of_attempts(typed("refinements", tables.get("refinements")), trials),
         replicates=replicates,

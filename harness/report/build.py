@@ -17,6 +17,7 @@ from markupsafe import Markup
 from pandas import DataFrame
 
 from harness.report.analysis import Analysis, derive
+from harness.report.calibration import calibration_table
 from harness.report.comparisons import against_controls, against_whole, comparisons
 from harness.report.comparisons import to_csv as comparisons_csv
 from harness.report.derived import DERIVED
@@ -35,6 +36,7 @@ AGAINST_CONTROLS = "Claims and their controls"
 TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
 EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
+CALIBRATION = "Uncertainty predicted, beside the true one"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
@@ -52,6 +54,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
         AGAINST_WHOLE: against_whole(pairs),
         AGAINST_CONTROLS: against_controls(pairs),
         TUNED_TRUNCATION: tuned_truncation(analysis),
+        CALIBRATION: calibration_table(analysis),
         OVERLAPPED: overlapped(analysis),
         EQUAL_DISTANCE: equal_distance(analysis),
         VIRTUAL: virtual(analysis),

@@ -13,6 +13,7 @@ from pandas import DataFrame
 
 from harness.report.alike import alike, part_names
 from harness.report.analysis import Analysis, ResourceClass, lead
+from harness.report.calibration import calibration_figure
 from harness.report.executor_rows import overlapping
 from harness.report.formats import count, number, one_line
 from harness.report.parallel_figures import (
@@ -60,6 +61,7 @@ CAPTIONS = {
     "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
     "widths": "Which width of a slimmable network ran at each step.",
     "searches": "What searches tried: FID on the search's own images against arithmetic, and what was chosen.",
+    "calibration": "What a method predicts of its own error beside the truth, by noise level and block.",
     "training": "FID against training time, for networks that were trained with several budgets.",
     "refinements": "How refinements of parallel executors close in on the serial answer.",
     "tolerances": "Refinements of parallel executors until an image stops, against their tolerance.",
@@ -195,6 +197,7 @@ _DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     "network-share": lambda one, analysis: network_share(one.rows, analysis.steps),
     "widths": lambda one, analysis: widths_by_step(one.rows, analysis.steps),
     "searches": lambda one, analysis: search_front(one.rows, analysis.searches),
+    "calibration": lambda one, analysis: calibration_figure(one.rows, analysis.calibration),
     "training": lambda one, _: quality_by_training(one.rows),
     "refinements": lambda one, analysis: error_by_refinement(overlapping(one, analysis), analysis.refinements),
     "tolerances": lambda one, analysis: iterations_by_tolerance(overlapping(one, analysis)),

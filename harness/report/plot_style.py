@@ -65,15 +65,15 @@ def looks(rows: DataFrame) -> dict[str, Look]:
 
 
 def new_figure(
-    width: float, height: float, columns: int = 1, ratios: tuple[float, ...] = ()
+    width: float, height: float, columns: int = 1, ratios: tuple[float, ...] = (), rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of that size in inches, with no global state behind it, and its axes from left to right."""
+    """Return a figure of that size in inches, with no global state behind it, and its axes row by row."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
-    grid = figure.subplots(1, columns, squeeze=False, width_ratios=ratios or None)
-    for axes in grid[0]:
+    grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None)
+    for axes in grid.flat:
         sns.despine(ax=axes)
-    return figure, list(grid[0])
+    return figure, list(grid.flat)
 
 
 def log_axis(axes: Axes, which: str, values: np.ndarray) -> None:

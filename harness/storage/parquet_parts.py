@@ -21,6 +21,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "timings": ("kind", "round", "order", "role"),
     "quality": ("group",),
     "searches": ("round", "candidate_json"),
+    "calibration": ("part", "sigma", "block"),
     "virtual": ("devices",),
     "refinements": ("refinement",),
 }

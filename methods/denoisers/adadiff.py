@@ -16,13 +16,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from methods.calibration import calibration
 from methods.gated import Gated, MeanDepth, Tuned
+from methods.level_coverage import Recorded, usual_grid
+from methods.level_draws import DrawnTuningParams, LevelDraws
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext
-from methods.tuning import TuningParams, thawed, tune, untunable
-from methods.uncertainty import Uncertainty, losses
+from methods.tuning import thawed, tune, untunable
+from methods.uncertainty import Uncertainty, losses, token_scales
 
 _IMAGES, _BATCH = 256, 64  # of which the mean depths are taken
 
@@ -35,7 +38,7 @@ class AdaDiff(Denoiser):
     families = ("uvit", "dit")
     prepares = True
 
-    class Params(TuningParams):
+    class Params(DrawnTuningParams):
         theta: float = Field(default=0.1, ge=0, le=1)
         """Largest mean uncertainty at which an image leaves; 0 never, 1 after the first tested block."""
         rule: Literal["per-image", "per-batch", "mean-depth"] = "per-image"
@@ -50,6 +53,9 @@ class AdaDiff(Denoiser):
         """Whether the heads see the noise label: `concat` is the paper's text, `none` its code."""
         uncertainty_weight: float = Field(default=1.0, ge=0)
         layers_weight: float = Field(default=1.0, ge=0)
+        layers_teach: Literal["network", "both"] = "network"
+        """Whom the layers' loss teaches. In the authors' code the heads too: early layers, whose errors are large, then
+        learn to be more uncertain than they are, on few steps up to certainty 0 at every level."""
 
     @property
     def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -78,13 +84,18 @@ class AdaDiff(Denoiser):
         tuned = Tuned(thawed(network), self._heads(network, context.seed))
 
         def loss(images: Tensor, draws: Draws) -> Tensor:
-            found = losses(tuned.network, tuned.heads, images, draws)
             p = self.params
+            found = losses(tuned.network, tuned.heads, images, draws, p.layers_teach)
             return found.simple + p.uncertainty_weight * found.uncertainty + p.layers_weight * found.layers
 
-        rates = {"heads.": self.params.uncertainty_lr}
-        weights, last = tune(tuned, tuned.network, loss, context, self.params, rates)
-        return Artifact(weights, {"loss": last})
+        drawn, grid = Recorded(LevelDraws(tuned.network, context, self.params)), usual_grid(context)
+        tuned.heads.scales = self._scales(network, context)
+        weights, last = tune(tuned, drawn, loss, context, self.params, {"heads.": self.params.uncertainty_lr})
+        tuned.load_state_dict(weights)
+        tuned.heads.fold_scales()
+        found = calibration(tuned.network.eval(), tuned.heads, grid[:-1], context)
+        facts = {"loss": last, "coverage": drawn.covered(grid), "calibration": found}
+        return Artifact({name: value.detach() for name, value in tuned.state_dict().items()}, facts)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         assert artifact is not None
@@ -102,6 +113,14 @@ class AdaDiff(Denoiser):
             torch.manual_seed(seed)
             heads = Uncertainty(network, self.params.uncertainty_time == "concat")
         return heads.to(weight.device, weight.dtype)
+
+    def _scales(self, network: BlockNetwork, context: PrepareContext) -> Tensor:
+        """Return the size of each block's tokens at the levels of the tuning, before it: [blocks]."""
+        images, generator = context.images(), torch.Generator().manual_seed(context.seed)
+        clean = images[torch.arange(_BATCH) * len(images) // _BATCH]
+        sigma, noise = LevelDraws(network, context, self.params).draws(tuple(clean.shape), generator)
+        device = next(network.parameters()).device
+        return token_scales(network, clean.to(device), Draws(sigma, noise.to(device)))
 
     @property
     def _static(self) -> bool:

@@ -20,11 +20,13 @@ from torch import Tensor
 
 from methods.compiled import compiled
 from methods.exit_depths import ByLevel, ByTime, Depths, Visited, backwards
+from methods.level_coverage import Recorded, usual_grid
+from methods.level_draws import DrawnTuningParams, LevelDraws
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext, Units
-from methods.tuning import TuningParams, thawed, tune, untunable
+from methods.tuning import thawed, tune, untunable
 
 _INTERVALS = 10
 _THIRDS = {"full": 0, "mild": 1, "medium": 2, "strong": 3}
@@ -39,7 +41,7 @@ class EarlyExit(Denoiser):
     summary = "blocks left out by a fixed schedule of time, fine-tuned: ASE (Moon 2024)"
     families = ("uvit", "dit")
 
-    class Params(TuningParams):
+    class Params(DrawnTuningParams):
         schedule: Literal["full", "mild", "medium", "strong", "steep", "demo"] | tuple[int, ...] = "medium"
         """A name, or depths for equal intervals of time, data first.
 
@@ -116,8 +118,9 @@ class EarlyExit(Denoiser):
                 errors = errors * weights_of[depths.piece(draws.sigma.double())].to(errors)
             return errors.mean()
 
-        weights, last = tune(student, student, loss, context, self.params, {})
-        return Artifact(weights, {"loss": last, **facts})
+        drawn = Recorded(LevelDraws(student, context, self.params))
+        weights, last = tune(student, drawn, loss, context, self.params, {})
+        return Artifact(weights, {"loss": last, **facts, "coverage": drawn.covered(usual_grid(context))})
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         blocks = _blocks(network)

@@ -66,6 +66,10 @@ class Preconditioning(ABC):
     def time(self, sigma: Tensor) -> Tensor:
         """Return the diffusion time in [0, 1] (0 is data) by which methods schedule what runs at a level."""
 
+    @abstractmethod
+    def level(self, time: Tensor) -> Tensor:
+        """Return the level of diffusion times in (0, 1], of the shape of time."""
+
     def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (equation 7) for sigma [batch]."""
         c = Coefficients(*(value.to(x.device, non_blocking=True) for value in self.coefficients(sigma)))
@@ -122,6 +126,10 @@ class Edm(Preconditioning):
         """Return the time at which the linear-beta VP process has this level; EDM itself has no other time."""
         return time_without_process(sigma)
 
+    def level(self, time: Tensor) -> Tensor:
+        """Return the level of that process."""
+        return LinearBeta().sigma(time)
+
 
 @dataclass(frozen=True)
 class Vp(Preconditioning):
@@ -147,6 +155,10 @@ class Vp(Preconditioning):
     def time(self, sigma: Tensor) -> Tensor:
         """Return the process's time."""
         return self.process.time(sigma)
+
+    def level(self, time: Tensor) -> Tensor:
+        """Return the process's level."""
+        return self.process.sigma(time)
 
 
 def _rows(value: Tensor, like: Tensor) -> Tensor:

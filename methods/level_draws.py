@@ -1,0 +1,48 @@
+"""Which noise levels a network is tuned at: those that sampling visits, or those of its training.
+
+What decides by what it learnt must have learnt it where it is asked: between sigma_min and sigma_max. Of the log-normal
+levels of EDM's training hardly any lie near sigma_max. The codes of the methods that tune here draw t uniform, as DDPM
+does (AdaDiff's; ASE's for DiT), which leaves sigma_min out in its turn: of ten steps of EDM's grid from 20 to 0.002 the
+lowest level has 0.4 % of the draws in its cell. Uniform in ln sigma is the other way round.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from methods.networks.preconditioned import PreconditionedNetwork
+from methods.networks.preconditioning import Draws
+from methods.parts import PrepareContext
+from methods.tuning import TuningParams
+
+
+class DrawnTuningParams(TuningParams):
+    """How long and how fast a network is tuned, and at which levels."""
+
+    tune_levels: Literal["mixed", "time", "training"] = "mixed"
+    """mixed: of the levels between the data set's sigma_min and sigma_max three quarters uniform in diffusion time (the
+    papers' codes) and one quarter uniform in ln sigma; time: all uniform in time; training: as in the network's own."""
+
+
+_LOG_SHARES = {"mixed": 0.25, "time": 0.0}
+
+
+class LevelDraws:
+    """Levels between the ends of a context's range by `tune_levels`, with unit noise."""
+
+    def __init__(self, network: PreconditionedNetwork, context: PrepareContext, params: DrawnTuningParams) -> None:
+        self._network, self._kind = network, params.tune_levels
+        self._ends = torch.tensor([context.sigma_min, context.sigma_max], dtype=torch.float64)
+
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+        """Return levels float32 [batch] and unit noise [shape]."""
+        if self._kind == "training":
+            return Draws(*self._network.draws(shape, generator))
+        uniform, choice = torch.rand((2, shape[0]), generator=generator, dtype=torch.float64)
+        process = self._network.preconditioning
+        (first, last), (low, high) = process.time(self._ends), self._ends.log()
+        in_time, in_log = process.level(first.lerp(last, uniform)), low.lerp(high, uniform).exp()
+        sigma = torch.where(choice < _LOG_SHARES[self._kind], in_log, in_time).clamp(*self._ends)
+        return Draws(sigma.float(), torch.randn(shape, generator=generator))

@@ -1,0 +1,34 @@
+"""The digits and the zoo's networks for them, without an engine: what a suite's preparation is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from toy_context import ToyContext
+
+from harness.data.cards import load_card
+from harness.network_cards import build_network, load_network_card
+from harness.zoo.stored import read_weights
+from methods.networks.base import Network
+
+CARD = load_card("digits")
+
+
+def zoo_network(name: str) -> Network:
+    """Return a network of the zoo in eval mode, frozen, float32."""
+    network = build_network(load_network_card(name), CARD.shape())
+    network.load_state_dict({key: value.float() for key, value in read_weights(name).items()})
+    return network.eval().requires_grad_(False)
+
+
+def training_images() -> Tensor:
+    """Return the 1500 training images, as the card's pixels: bytes, mapped to [-1, 1]."""
+    pixels = np.round(load_digits().images[:1500] / 16 * 255)
+    return torch.from_numpy(pixels).float()[:, None] / 127.5 - 1
+
+
+def context(network: Network, steps: int = 10) -> ToyContext:
+    """Return what a preparation on the digits is given, at the card's ends."""
+    return ToyContext(network, sigma_min=CARD.sigma_min, sigma_max=CARD.sigma_max, steps=steps, clean=training_images())
