@@ -41,7 +41,11 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class Artifact:
-    """What `prepare` leaves behind: tensors by name and plain JSON facts. Stored as safetensors, never pickled."""
+    """What `prepare` leaves behind: tensors by name and plain JSON facts. Stored as safetensors, never pickled.
+
+    Two facts become tables: `history`, what a search tried, and `calibration`, what a method predicts of its own error
+    beside the truth (harness/schema.py names their columns).
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)

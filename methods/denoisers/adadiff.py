@@ -3,7 +3,9 @@
 Tang et al. 2024, "AdaDiff: Accelerating Diffusion Models through Step-Wise Adaptive Computation" (ECCV, arXiv
 2309.17074), sections 3.2 to 3.4. An image leaves at the first block whose mean uncertainty is under theta; the shared
 output head then reads its tokens. Rows that have left are compacted away, so they cost nothing more, and an
-image decides as it would alone. The authors' code decides once per batch: `rule = "per-batch"`.
+image decides as it would alone. The authors' code decides once per batch: `rule = "per-batch"`. Ours, so that heads
+know their errors after few steps of tuning: where levels are drawn (level_draws), the units in which heads read their
+tokens (uncertainty), and that the layers' loss does not teach them. The facts hold predicted and true uncertainty.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class AdaDiff(Denoiser):
         test_every: int = Field(default=1, ge=1)
         """Tests only every so many blocks from the first; each test waits for the device once."""
         tune_steps: int = Field(default=200, ge=1)
-        uncertainty_lr: float = Field(default=1e-3, gt=0)
+        uncertainty_lr: float = Field(default=1e-2, gt=0)
+        """Rate of the heads, whose tokens have root mean square 1 while they learn."""
         uncertainty_time: Literal["none", "concat"] = "none"
         """Whether the heads see the noise label: `concat` is the paper's text, `none` its code."""
         uncertainty_weight: float = Field(default=1.0, ge=0)

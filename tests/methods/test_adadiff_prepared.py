@@ -86,7 +86,7 @@ def test_preparation_leaves_what_building_needs(family: str) -> None:
     blocks, tensors = network.n_blocks, artifact.tensors
     heads = {f"heads.heads.{i}.{name}" for i in range(blocks) for name in ("weight", "bias")}
     assert set(tensors) == {f"network.{k}" for k in before} | heads
-    assert set(artifact.facts) == {"loss"}
+    assert set(artifact.facts) == {"loss", "coverage", "calibration"}
     learnt = {k for k in before if k not in network.fixed}
     assert {k for k in before if not torch.equal(tensors[f"network.{k}"], before[k])} >= learnt - {"label_emb.weight"}
     assert all(torch.equal(tensors[f"network.{k}"], before[k]) for k in network.fixed)

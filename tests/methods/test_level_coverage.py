@@ -1,4 +1,4 @@
-"""Whether tuned networks were shown the levels at which they are asked: shares by hand, then every such method."""
+"""Whether tuned networks were shown the levels at which they are asked: by hand, then every method that tunes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.early_exit import EarlyExit
 from methods.level_coverage import LEAST_SHARE, STEPS, Recorded, shares, thin, usual_grid
 from methods.level_draws import DrawnTuningParams, LevelDraws
-from methods.level_tuning import LevelLoss, LevelTuningParams
+from methods.level_loss import LevelLoss
+from methods.level_tuning import LevelTuningParams
 
 BATCH, PASSES = 64, 200  # of a tuning by default
 

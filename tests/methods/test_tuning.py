@@ -24,6 +24,8 @@ FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
     "dit": (DiT, DiTParams),
 }
 both = pytest.mark.parametrize("family", FAMILIES)
+ITS_OWN: dict[str, Any] = {"tune_levels": "training", "tune_steps": 1, "tune_batch": 1}
+"""A step at levels that the network draws itself."""
 
 
 def network(family: str = "uvit", **changes: Any) -> BlockNetwork:
@@ -223,13 +225,13 @@ def test_tuning_starts_at_the_networks_own_loss(family: str) -> None:
         context = ToyContext(built, seed=seed)
         own = built.loss_of(*first_batch(built, context, 8)).item()
         for weight in (0.0, 3.0):
-            method = EarlyExit(schedule="full", tune_steps=1, tune_batch=8, time_weight=weight)
+            method = EarlyExit(schedule="full", time_weight=weight, **{**ITS_OWN, "tune_batch": 8})
             assert method.prepare(context).facts["loss"] == own
     kept = 0
     for seed in range(12):
         context = ToyContext(built, seed=seed)
         clean, draws = first_batch(built, context, 1)
-        found = EarlyExit(schedule="strong", tune_steps=1, tune_batch=1).prepare(context).facts["loss"]
+        found = EarlyExit(schedule="strong", **ITS_OWN).prepare(context).facts["loss"]
         near_data = bool(built.diffusion_time(draws.sigma.double()) < 0.2)
         assert (found == built.loss_of(clean, draws).item()) == near_data
         kept += near_data
@@ -245,7 +247,7 @@ def test_time_weights_favour_what_runs_less_and_have_mean_one() -> None:
     errors = (built.raw(asked.scaled, asked.label, depths) - asked.target).square().mean((1, 2, 3))
     weights = torch.tensor([1 + 2 * (3 - depth) / 3 for depth in table])
     by_row = (1 + 2 * (3 - depths) / 3) / weights.mean()
-    method = EarlyExit(schedule="strong", tune_steps=1, tune_batch=16, time_weight=2.0)
+    method = EarlyExit(schedule="strong", time_weight=2.0, **{**ITS_OWN, "tune_batch": 16})
     assert method.prepare(context).facts["loss"] == pytest.approx((errors * by_row).mean().item(), rel=1e-5)
 
 

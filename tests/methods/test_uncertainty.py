@@ -114,14 +114,15 @@ def test_gradients_reach_what_they_should(family: str) -> None:
     heads = heads_of(network)
     backbone = {n: p for n, p in network.named_parameters() if n not in network.fixed}
 
-    def grads(name: str, of: Any) -> list[torch.Tensor | None]:
-        value = getattr(losses(network, heads, *draws(3)), name)
+    def grads(name: str, of: Any, teach: str = "network") -> list[torch.Tensor | None]:
+        value = getattr(losses(network, heads, *draws(3), teach), name)
         return list(torch.autograd.grad(value, list(of), allow_unused=True))
 
     assert all(g is None for g in grads("uncertainty", backbone.values()))
     assert all(g is not None and g.any() for g in grads("uncertainty", heads.parameters()))
     assert all(g is None for g in grads("simple", heads.parameters()))
-    assert all(g is not None and g.any() for g in grads("layers", heads.parameters()))  # w is not detached
+    assert all(g is None for g in grads("layers", heads.parameters()))
+    assert all(g is not None and g.any() for g in grads("layers", heads.parameters(), "both"))  # w is not detached
     for name in ("simple", "layers"):
         assert all(g is not None and g.isfinite().all() for g in grads(name, backbone.values()))
 
@@ -132,7 +133,7 @@ def test_layers_reach_heads_through_their_weights_alone() -> None:
     heads, (images, (sigma, noise)) = heads_of(network), draws(3)
     asked = network.preconditioning.regression(images, Draws(sigma, noise))
     outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
-    found = layer_losses(outputs, certainties, asked.target, asked.in_noise)
+    found = layer_losses(outputs, certainties, asked.target, asked.in_noise, "both")
     squares = ((outputs - asked.target) ** 2).flatten(1).mean(1)
     assert found.layers.item() == pytest.approx((found.weights * squares).sum().item())
     detached = (found.weights.detach() * squares).sum()
