@@ -113,7 +113,7 @@ def _relations(planned: PlannedTrial) -> dict[str, Any]:
         "is_baseline": planned.is_baseline,
         "baseline_trial_id": planned.baseline_trial_id,
         "clock_trial_id": planned.clock_trial_id,
-        "control_of_trial_id": planned.control_of_trial_id,
+        "control_of_trial_id": " ".join(planned.control_of_trial_ids) or None,
     }
 
 

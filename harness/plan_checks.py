@@ -12,18 +12,24 @@ from harness.trial import Trial
 from methods.parts import Method
 
 
-def controlled_trial(control: Trial, trials: list[Trial]) -> Trial | None:
-    """Return the trial that a control belongs to; raise UsageError if there is none."""
-    if control.control_of is None:
-        return None
-    method, at, network = control.control_of.partition(" @ ")
+def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
+    """Return the trials that a control belongs to, in the suite's order; raise UsageError if one is missing."""
+    found = [_controlled(control, name, trials) for name in control.control_of]
+    twice = next((name for k, name in enumerate(control.control_of) if found[k] in found[:k]), None)
+    if twice is not None:
+        raise UsageError(f'{control.short} is a control of "{twice}" twice; remove one of them')
+    return found
+
+
+def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial:
+    method, at, network = name.partition(" @ ")
     place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
     beside = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
     for trial in beside:
         if trial.method == method:
             return trial
     raise UsageError(
-        f'{control.short} is a control of "{control.control_of}", which is no other trial on the same data, '
+        f'{control.short} is a control of "{name}", which is no other trial on the same data, '
         f"{'that' if at else 'the same'} network and the same steps{did_you_mean(method, {t.method for t in beside})}"
     )
 

@@ -14,7 +14,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts
 from harness.network_cards import NetworkCard, load_network_card
-from harness.plan_checks import ambiguous, controlled_trial, is_of, matches, refuse, repeated
+from harness.plan_checks import ambiguous, controlled_trials, is_of, matches, refuse, repeated
 from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.suite import Part, Suite, TrialEntry
@@ -41,7 +41,7 @@ class PlannedTrial:
     baseline_trial_id: str | None
     baseline_score: str | None
     is_baseline: bool
-    control_of_trial_id: str | None
+    control_of_trial_ids: tuple[str, ...]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class _Planner:
         self._check_names(trials)
         clocks = self._clocks(trials)
         ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}
-        controlled = {id(t): controlled_trial(t, trials) for t in trials}
+        controlled = {id(t): controlled_trials(t, trials) for t in trials}
         curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
         chosen = [t for t in trials if only is None or matches(t, only)]
         if not chosen:
@@ -130,7 +130,7 @@ class _Planner:
             extractor=self.book.extractor,
             device_class=self.device_class,
             label=entry.label,
-            control_of=entry.control_of,
+            control_of=tuple(_listed(entry.control_of)) if entry.control_of is not None else (),
             optional=entry.optional,
         )
         for part in reversed(PARTS):  # a denoiser may be prepared for a schedule that is itself prepared
@@ -214,14 +214,14 @@ class _Planner:
                 "suite": self.suite.name,
                 "method": trial.method,
                 "band": self.suite.baseline.fid_band,
-                **({"control_of": trial.control_of} if trial.control_of else {}),
+                **({"control_of": list(trial.control_of)} if trial.control_of else {}),
                 **({"fine": fine.id} if fine else {}),
                 "expect": [e.model_dump(mode="json") for e in self.suite.expect if is_of(e, trial)],
             }
         )
 
     def _planned(
-        self, trial: Trial, clock: Trial, same_nfe: Trial | None, controlled: Trial | None, ids: Mapping[int, str]
+        self, trial: Trial, clock: Trial, same_nfe: Trial | None, controlled: list[Trial], ids: Mapping[int, str]
     ) -> PlannedTrial:
         shards = self.book.shards(trial)
         reference = self.book.reference(trial.dataset)
@@ -241,7 +241,7 @@ class _Planner:
             baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
             baseline_score=self.book.score(same_nfe).id if same_nfe else None,
             is_baseline=self._on_curve(trial),
-            control_of_trial_id=ids[id(controlled)] if controlled else None,
+            control_of_trial_ids=tuple(ids[id(one)] for one in controlled),
         )
 
 

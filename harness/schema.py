@@ -143,7 +143,11 @@ TRIALS = (
         TEXT,
         "The trial whose time every speedup is relative to; its own row is the A/A row.",
     ),
-    Column("control_of_trial_id", TEXT, "The trial for which the suite names this one as a control."),
+    Column(
+        "control_of_trial_id",
+        TEXT,
+        "The trial for which the suite names this one as a control; of several, all their ids with spaces between.",
+    ),
     Column("status", TEXT, "finished or failed."),
     Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
     Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),

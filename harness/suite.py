@@ -53,10 +53,10 @@ class TrialEntry(Closed):
     executor: Parts = "serial"
     steps: Steps
     label: str | None = None
-    control_of: str | None = None
-    """The method, by its display name, that must beat these trials on the same data, network and steps.
+    control_of: Names | None = None
+    """The method, or a list of methods, by display name, that must beat these trials on the same data and steps.
 
-    "METHOD @ NETWORK" names one on another network.
+    They stand on the same network; "METHOD @ NETWORK" names one on another.
     """
     optional: bool = False
     """Left out, with one sentence, where the cluster has fewer devices than one sample needs at once."""

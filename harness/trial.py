@@ -44,7 +44,7 @@ class Trial:
     extractor: dict[str, Any]
     device_class: str
     label: str | None = None
-    control_of: str | None = None
+    control_of: tuple[str, ...] = ()
     optional: bool = False
     artifacts: dict[str, str] = field(default_factory=dict)
 

@@ -1,5 +1,7 @@
 """Rows compared two by two: a method with the whole network at equal steps, and with the controls its suite names.
 
+A control that is the whole network tuned as long as the method stands beside the whole network as it was trained.
+
 Differences of FID and of truncation error are paired by image through the jackknife replicates. Times are ratios of two
 speed-ups over the same clock, whose intervals are combined in log space.
 """
@@ -22,6 +24,9 @@ from harness.report.replicates import half_width, shared
 from harness.report.sections import Section
 
 WHOLE = "the whole network"
+WHOLE_TUNED = "the whole network, tuned as long"
+CONTROL = "control"
+_TUNED_AS_LONG = ("tune_steps", "tune_batch", "tune_lr")  # of a denoiser: equal images seen, at an equal rate
 _NO_SAVING = 0.999  # share of the other's FLOPs above which a yield is timing noise
 _CSV_COLUMNS = (
     "kind", "trial_id", "network", "method", "steps", "nfe", "other_trial_id", "other_network", "other_method", "fid",
@@ -39,7 +44,7 @@ class Comparison:
     row: Series
     other: Series
     kind: str
-    """`the whole network`, or `control`."""
+    """WHOLE, WHOLE_TUNED or CONTROL; a control that is also the whole network, tuned as long, makes two pairs."""
     difference: float
     difference_half: float
     truncation: float
@@ -59,10 +64,6 @@ class Comparison:
     def parameters(self) -> float:
         """Return the parameters of the row's network over those of the other's."""
         return self.row["parameters"] / self.other["parameters"] if self.other["parameters"] > 0 else math.nan
-
-    def place(self, row: Series) -> str:
-        """Return on which network a row stands, where the two differ in that."""
-        return f" @ {row['network']}" if self.row["network"] != self.other["network"] else ""
 
     @property
     def finding(self) -> str:
@@ -98,16 +99,23 @@ def comparisons(analysis: Analysis) -> list[Comparison]:
             whole = _whole(row, one)
             if whole is not None:
                 found.append(_compare(row, whole, WHOLE, analysis))
-            for _, control in one.rows[one.rows["control_of_trial_id"] == row["trial_id"]].iterrows():
-                found.append(_compare(row, control, "control", analysis))
+            controls = one.rows.loc[[row["trial_id"] in ids.split() for ids in one.rows["control_of_trial_id"]]]
+            tuned = controls.loc[_tuned_wholes(row, controls, analysis.steps)]
+            found += [_compare(row, other, WHOLE_TUNED, analysis) for _, other in tuned.iterrows()]
+            found += [_compare(row, control, CONTROL, analysis) for _, control in controls.iterrows()]
     return found
 
 
 def against_whole(pairs: list[Comparison]) -> Section:
-    """Return what leaving out a part of the network saved and what it cost, per row."""
+    """Return what leaving out a part of the network saved and what it cost, per row.
+
+    A row that was tuned stands twice where the suite has the whole network tuned as long.
+    """
+    several = _networks(pairs) > 1
     rows = [
         (
-            _name(pair.row),
+            _name(pair.row) + _place(pair.row, several),
+            "as trained" if pair.kind == WHOLE else f"tuned as long: {pair.other['method']}",
             _ranged(pair.row["fid"], pair.row["fid_low"], pair.row["fid_high"]),
             _about(pair.difference, pair.difference_half),
             _plain(pair.flops),
@@ -116,19 +124,20 @@ def against_whole(pairs: list[Comparison]) -> Section:
             pair.finding,
         )
         for pair in pairs
-        if pair.kind == WHOLE
+        if pair.kind in (WHOLE, WHOLE_TUNED)
     ]
-    headings = ("Trial", "FID", "FID minus that of the whole network", "FLOPs ratio", "Time ratio",
+    headings = ("Trial", "Whole network", "FID", "FID minus that of the whole network", "FLOPs ratio", "Time ratio",
                 "FLOPs-to-time yield", "Finding")  # fmt: skip
     return Section(headings, rows)
 
 
 def against_controls(pairs: list[Comparison]) -> Section:
     """Return each claim beside the control that it must beat."""
+    several = _networks(pairs) > 1
     rows = [
         (
-            _name(pair.row) + pair.place(pair.row),
-            pair.other["method"] + pair.place(pair.other),
+            _name(pair.row) + _place(pair.row, several),
+            pair.other["method"] + _place(pair.other, several),
             _plain(pair.row["fid"]),
             _plain(pair.other["fid"]),
             _about(pair.difference, pair.difference_half),
@@ -139,7 +148,7 @@ def against_controls(pairs: list[Comparison]) -> Section:
             pair.verdict,
         )
         for pair in pairs
-        if pair.kind == "control"
+        if pair.kind == CONTROL
     ]
     headings = ("Trial", "Control", "FID", "FID of the control", "Difference", "Parameters ratio", "FLOPs ratio",
                 "Time ratio", "Difference in truncation error", "Finding")  # fmt: skip
@@ -163,7 +172,7 @@ def to_csv(pairs: list[Comparison]) -> str:
             f"{pair.row['steps']:.0f}", repr(float(pair.row["nfe"])), pair.other["trial_id"],
             csv_text(pair.other["network"]), csv_text(pair.other["method"]),
             *(repr(float(value)) if value == value else "" for value in numbers),
-            pair.finding if pair.kind == WHOLE else pair.verdict,
+            pair.verdict if pair.kind == CONTROL else pair.finding,
         ])  # fmt: skip
     return stream.getvalue()
 
@@ -182,6 +191,23 @@ def _whole(row: Series, one: ResourceClass) -> Series | None:
     ]
     found = found[agree]
     return found.iloc[0] if len(found) == 1 else None
+
+
+def _tuned_wholes(row: Series, controls: DataFrame, steps: DataFrame) -> list[bool]:
+    """Return which controls are the whole network, tuned on as many images at the same rate, and differ in no more.
+
+    The network is whole where all of its operations, and none besides, ran in every step.
+    """
+    mine = parameters(row, "denoiser")
+    if not all(mine.get(name, 0) for name in _TUNED_AS_LONG):
+        return [False] * len(controls)
+    found = []
+    for same, (_, control) in zip(_same_but_denoiser(controls, row), controls.iterrows(), strict=True):
+        shares = steps[steps["trial_id"] == control["trial_id"]]["network_share"]
+        theirs = parameters(control, "denoiser")
+        as_long = all(theirs.get(name) == mine[name] for name in _TUNED_AS_LONG)
+        found.append(bool(same and as_long and len(shares) and (shares == 1).all()))
+    return found
 
 
 def _same_but_denoiser(rows: DataFrame, row: Series) -> Series:
@@ -235,6 +261,15 @@ def _ranged(value: float, low: float, high: float) -> str:
 
 def _plain(value: float) -> str:
     return DASH if math.isnan(value) else number(value)
+
+
+def _networks(pairs: list[Comparison]) -> int:
+    return len({one["network"] for pair in pairs for one in (pair.row, pair.other)})
+
+
+def _place(row: Series, several: bool) -> str:
+    """Return on which network a row stands, where the pairs stand on several."""
+    return f" @ {row['network']}" if several else ""
 
 
 def _name(row: Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from typing import Any
 
@@ -12,7 +13,17 @@ import tables
 from pandas import DataFrame
 
 from harness.report.analysis import derive
-from harness.report.comparisons import Comparison, against_controls, against_whole, comparisons, to_csv
+from harness.report.comparisons import (
+    _TUNED_AS_LONG,
+    WHOLE,
+    WHOLE_TUNED,
+    Comparison,
+    against_controls,
+    against_whole,
+    comparisons,
+    to_csv,
+)
+from methods.tuning import TuningParams
 
 FULL, EXIT, CONTROL = "ddim", "early-exit/ddim", "early-exit(tune_steps=0)/ddim"
 
@@ -124,3 +135,85 @@ def test_a_control_on_another_network_is_named_with_it_and_parameters_are_compar
     assert row[0] == "ddim, NFE 20 @ cunet"
     assert row[1] == "ddim @ unet-small"
     assert row[5] == "0.250"
+
+
+SHORT = {"tune_steps": 200, "tune_batch": 64, "tune_lr": 2e-3}
+LONGER = {**SHORT, "tune_steps": 400}
+
+
+def tuned_pairs(claim: dict[str, Any], control: dict[str, Any], share: float = 1.0, **changes: Any) -> list[Comparison]:
+    """Return the pairs of a claim and another one, both with the same control, beside the whole network."""
+
+    def params(denoiser: dict[str, Any]) -> str:
+        return json.dumps({"denoiser": denoiser})
+
+    claims = [
+        {**tables.row(name, 20, 5.5, 0.75, denoiser=name, params_json=params(claim)), "trial_id": tables.trial_id(name)}
+        for name in ("early-exit", "adadiff")
+    ]
+    facts = {"denoiser": "early-exit", "params_json": params({**control, "schedule": "full"}), **changes}
+    served = " ".join(one["trial_id"] for one in claims)
+    rows = [
+        tables.row(FULL, 20, 5.0, 1.0),
+        *claims,
+        tables.row(CONTROL, 20, 4.5, 1.0, control_of_trial_id=served, **facts),
+    ]
+    steps = tables.steps(DataFrame(rows))
+    steps.loc[steps["trial_id"] == rows[-1]["trial_id"], "network_share"] = share
+    return comparisons(derive({"trials": DataFrame(rows), "steps": steps}))
+
+
+def test_one_control_serves_several_claims_and_stands_beside_the_whole_network() -> None:
+    pairs = tuned_pairs(SHORT, SHORT)
+    for claim in ("early-exit", "adadiff"):
+        mine = [(p.kind, p.other["method"]) for p in pairs if p.row["method"] == claim]
+        assert mine == [(WHOLE, FULL), (WHOLE_TUNED, CONTROL), ("control", CONTROL)]
+        shown = [row for row in against_whole(pairs).rows if row[0].startswith(claim)]
+        assert [row[1] for row in shown] == ["as trained", f"tuned as long: {CONTROL}"]
+        assert [float(row[3]) for row in shown] == [0.5, 1.0]
+    assert len(against_controls(pairs).rows) == 2
+    written = list(csv.DictReader(io.StringIO(to_csv(pairs))))
+    assert [row["kind"] for row in written].count(WHOLE_TUNED) == 2
+    assert {row["finding"] for row in written if row["kind"] == WHOLE_TUNED} == {"no interval, no finding"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "control", "changes"),
+    [
+        (SHORT, LONGER, {}),
+        (SHORT, {**SHORT, "tune_lr": 1e-3}, {}),
+        (SHORT, {**SHORT, "tune_batch": 32}, {}),
+        ({**SHORT, "tune_steps": 0}, {**SHORT, "tune_steps": 0}, {}),
+        (SHORT, {}, {}),
+        ({}, {}, {}),
+        (SHORT, SHORT, {"share": 0.9}),
+        (SHORT, SHORT, {"share": 1.1}),
+        (SHORT, SHORT, {"solver": "heun"}),
+        (SHORT, SHORT, {"weights_sha256": "ab"}),
+    ],
+)
+def test_what_is_not_whole_or_not_tuned_as_long_is_a_control_and_no_more(
+    claim: dict[str, Any], control: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    kinds = [pair.kind for pair in tuned_pairs(claim, control, **changes)]
+    assert WHOLE_TUNED not in kinds
+    assert kinds.count("control") == 2
+
+
+def test_tuning_is_compared_by_the_parameters_that_tuned_methods_have() -> None:
+    assert set(_TUNED_AS_LONG) <= set(TuningParams.model_fields)
+
+
+def test_networks_are_named_where_there_are_several() -> None:
+    def rows(network: str) -> list[dict[str, Any]]:
+        made = [
+            tables.row(FULL, 20, 5.0, 1.0, network=network),
+            tables.row(EXIT, 20, 5.5, 0.75, network=network, denoiser="early-exit"),
+        ]
+        return [{**one, "trial_id": tables.trial_id(one["method"], network)} for one in made]
+
+    one, two = (
+        against_whole(comparisons(derive({"trials": DataFrame(r)}))) for r in (rows("a"), rows("a") + rows("b"))
+    )
+    assert [row[0] for row in one.rows] == [f"{EXIT}, NFE 20"]
+    assert sorted(row[0] for row in two.rows) == [f"{EXIT}, NFE 20 @ a", f"{EXIT}, NFE 20 @ b"]

@@ -127,19 +127,40 @@ def test_a_control_names_the_trial_that_it_belongs_to() -> None:
     made = plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/ddim"}])
     *others, control = made.trials
     assert control.prepares == ()
-    assert control.control_of_trial_id == next(p.id for p in others if p.trial.method == "early-exit/ddim")
-    assert {p.control_of_trial_id for p in others} == {None}
+    assert control.control_of_trial_ids == (next(p.id for p in others if p.trial.method == "early-exit/ddim"),)
+    assert {p.control_of_trial_ids for p in others} == {()}
     with pytest.raises(
         UsageError, match=r'a control of "early-exit/heun", which is no other .* did you mean "early-exit/ddim"'
     ):
         plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/heun"}])
 
 
+def test_a_control_may_serve_several_claims() -> None:
+    claims = [{"steps": [3, 4]}, {"steps": [3, 4], "denoiser": ["early-exit", "adadiff"]}]
+    tuned: dict[str, Any] = {"steps": [3, 4], "denoiser": {"name": "early-exit", "schedule": "full"}}
+    names = ["early-exit/ddim", "adadiff/ddim"]
+    made = plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names}])
+    for control in made.trials[-2:]:
+        expected = [
+            p.id for n in names for p in made.trials if (p.trial.method, p.trial.steps) == (n, control.trial.steps)
+        ]
+        assert list(control.control_of_trial_ids) == expected
+    alone = plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names[:1]}]).trials[-1]
+    assert alone.id != made.trials[-1].id  # the identity says whose control it is
+    assert alone.id == plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names[0]}]).trials[-1].id
+    with pytest.raises(
+        UsageError, match=r'a control of "adadif/ddim", which is no other .* did you mean "adadiff/ddim"'
+    ):
+        plan(**DIGITS, trials=[*claims, {**tuned, "control_of": [names[0], "adadif/ddim"]}])
+    with pytest.raises(UsageError, match='a control of "early-exit/ddim" twice; remove one of them'):
+        plan(**DIGITS, trials=[*claims, {**tuned, "control_of": [names[0], names[0]]}])
+
+
 def test_a_control_may_stand_on_another_network() -> None:
     trials = [{"steps": [3, 4]}, {"steps": [3, 4], "network": "cunet-8"}]
     claim = {"steps": 4, "network": "unet-8", "control_of": "ddim @ cunet-8"}
     made = plan(**DIGITS, trials=[*trials, claim])
-    of = next(p for p in made.trials if p.id == made.trials[-1].control_of_trial_id)
+    of = next(p for p in made.trials if (p.id,) == made.trials[-1].control_of_trial_ids)
     assert (of.trial.network.name, of.trial.steps) == ("cunet-8", 4)
     with pytest.raises(UsageError, match=r'a control of "ddim @ unet-9", which is no other trial .* that network'):
         plan(**DIGITS, trials=[*trials, {**claim, "control_of": "ddim @ unet-9"}])
