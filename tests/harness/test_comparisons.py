@@ -168,7 +168,7 @@ def test_one_control_serves_several_claims_and_stands_beside_the_whole_network()
     for claim in ("early-exit", "adadiff"):
         mine = [(p.kind, p.other["method"]) for p in pairs if p.row["method"] == claim]
         assert mine == [(WHOLE, FULL), (WHOLE_TUNED, CONTROL), ("control", CONTROL)]
-        shown = [row for row in against_whole(pairs).rows if row[0].startswith(claim)]
+        shown = [row for row in against_whole(pairs).rows if row[0] == f"{claim}, NFE 20"]
         assert [row[1] for row in shown] == ["as trained", f"tuned as long: {CONTROL}"]
         assert [float(row[3]) for row in shown] == [0.5, 1.0]
     assert len(against_controls(pairs).rows) == 2

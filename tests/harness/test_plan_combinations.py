@@ -141,16 +141,12 @@ def test_a_control_may_serve_several_claims() -> None:
     names = ["early-exit/ddim", "adadiff/ddim"]
     made = plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names}])
     for control in made.trials[-2:]:
-        expected = [
-            p.id for n in names for p in made.trials if (p.trial.method, p.trial.steps) == (n, control.trial.steps)
-        ]
-        assert list(control.control_of_trial_ids) == expected
+        ids = {p.trial.method: p.id for p in made.trials if p.trial.steps == control.trial.steps}
+        assert control.control_of_trial_ids == tuple(ids[name] for name in names)
     alone = plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names[:1]}]).trials[-1]
     assert alone.id != made.trials[-1].id  # the identity says whose control it is
     assert alone.id == plan(**DIGITS, trials=[*claims, {**tuned, "control_of": names[0]}]).trials[-1].id
-    with pytest.raises(
-        UsageError, match=r'a control of "adadif/ddim", which is no other .* did you mean "adadiff/ddim"'
-    ):
+    with pytest.raises(UsageError, match=r'a control of "adadif/ddim", .* did you mean "adadiff/ddim"'):
         plan(**DIGITS, trials=[*claims, {**tuned, "control_of": [names[0], "adadif/ddim"]}])
     with pytest.raises(UsageError, match='a control of "early-exit/ddim" twice; remove one of them'):
         plan(**DIGITS, trials=[*claims, {**tuned, "control_of": [names[0], names[0]]}])
