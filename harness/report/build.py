@@ -26,6 +26,7 @@ from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.parallel import overlapped, virtual
+from harness.report.search_spread import search_spread
 from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
 from harness.report.tuned_truncation import tuned_truncation
 from harness.schema import TRIALS
@@ -34,6 +35,7 @@ from harness.storage.atomic import read_regular, replace, swapped_folder
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
 TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
+SEARCH_SPREAD = "Searches repeated from other seeds"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
 EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 CALIBRATION = "Uncertainty predicted, beside the true one"
@@ -53,6 +55,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
     compared = {
         AGAINST_WHOLE: against_whole(pairs),
         AGAINST_CONTROLS: against_controls(pairs),
+        SEARCH_SPREAD: search_spread(analysis),
         TUNED_TRUNCATION: tuned_truncation(analysis),
         CALIBRATION: calibration_table(analysis),
         OVERLAPPED: overlapped(analysis),
