@@ -5,6 +5,7 @@ Trials whose numbers are the same, as those that share one preparation, are show
 
 from __future__ import annotations
 
+import textwrap
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -17,8 +18,9 @@ from harness.report.formats import number, one_line
 from harness.report.plot_style import COLORS, INK, MARKERS, log_axis, new_figure
 from harness.report.sections import Section
 
-MOST_PANELS = 4
+MOST_PANELS = 3
 _WIDTH, _PANEL_HEIGHT = 4.6, 2.9  # inches: type of 9 points is read where the page is 420 pixels wide
+_TITLE = 56  # characters that such a panel is wide
 
 
 class Measured(NamedTuple):
@@ -97,5 +99,6 @@ def _draw(axes: Axes, one: Measured) -> None:
     log_axis(axes, "x", one.rows["sigma"].to_numpy())
     axes.invert_xaxis()
     axes.set_ylim(bottom=0)
-    axes.set(title=one.name, ylabel="Mean uncertainty")
+    axes.set_title(textwrap.fill(one.name, _TITLE), fontsize=9)
+    axes.set_ylabel("Mean uncertainty")
     axes.legend(loc="upper left")
