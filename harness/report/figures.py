@@ -174,7 +174,7 @@ def headline(one: ResourceClass) -> Figure | None:
     front = _scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), others)
     left.set(xlabel="Time per image relative to the clock trial", title="Lower left is better: quality against time")
     _dots(right, best, looks(rows))
-    right.set_title("Best speed-up at equal quality, per method")
+    right.set_title("Best speed-up at equal quality, per method", loc="right")  # the names leave room on its left
     key = one.key
     subtitle = f"{key['dataset']}, N = {key['n_images']:.0f}; FID on {key['extractor']}; {key['device_name']}"
     figure.suptitle(one_line(subtitle), x=0.012, ha="left", fontsize=9, color=MUTED)
@@ -288,7 +288,8 @@ def _dots(axes: Axes, rows: DataFrame, styles: dict[str, Look]) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     log_axis(axes, "x", np.append(rows["lead"].to_numpy(), 1.0))
     axes.set_xlabel(
-        "Speed-up over the baseline at equal FID (×)\nopen triangle: a bound, the FID lies beyond the baseline's curve"
+        "Speed-up over the baseline at equal FID (×)\nopen triangle: a bound, the FID lies beyond the baseline's curve",
+        loc="right",
     )
 
 
