@@ -20,7 +20,7 @@ from harness.report.sections import Section
 
 MOST_PANELS = 3
 _WIDTH, _PANEL_HEIGHT = 4.6, 2.9  # inches: type of 9 points is read where the page is 420 pixels wide
-_TITLE = 56  # characters that such a panel is wide
+_TITLE = 42  # characters of a panel's title in a line
 
 
 class Measured(NamedTuple):
