@@ -12,16 +12,16 @@ from harness.zoo.card import PREFIX, ZooCard, load_zoo_card
 def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
     """Return the entry that "zoo:NAME" means; UsageError where it does not fit, StoreDamagedError where damaged."""
     found = load_zoo_card(weights.removeprefix(PREFIX))
+    if found.data.name != card.name or not _same_pixels(found, card):
+        raise UsageError(
+            f'network "{net.name}" on the data set "{card.name}" asks for the weights {weights}, which were trained on '
+            f'"{found.data.name}" ({found.data.variant}, pixels {found.data.pixels[:12]}); expected the same pixels'
+        )
     difference = network_difference(found.network, net)
     if difference:
         raise UsageError(
             f'network "{net.name}" asks for the weights {weights}, whose network has {difference}; expected the same, '
             "so leave [networks] as the zoo has it or train it on the spot"
-        )
-    if found.data.name != card.name or not _same_pixels(found, card):
-        raise UsageError(
-            f'network "{net.name}" on the data set "{card.name}" asks for the weights {weights}, which were trained on '
-            f'"{found.data.name}" ({found.data.variant}, pixels {found.data.pixels[:12]}); expected the same pixels'
         )
     return found
 

@@ -166,7 +166,10 @@ class ZooTraining:
             found = (
                 f"has {difference}" if difference else f"is of {committed.data.name}, seed {committed.training.seed}"
             )
-            raise UsageError(f"zoo network {self.name} {found}; expected another, so give this one a name of its own")
+            raise UsageError(
+                f"zoo network {self.name} {found}; expected {self._card.name}, seed {self.spec.seed} and the sizes "
+                "of its card, so copy the card under a name of its own and train that"
+            )
 
     def _check_pixels(self, committed: ZooCard) -> None:
         if committed.data.pixels != self._judge.training.fingerprint:

@@ -17,6 +17,7 @@ from harness.cli import main
 from harness.errors import UsageError
 from harness.export import Exported, export_schedule, find_trial, gaussian_error, levels_of, training
 from methods.schedules.arctan import Arctan
+from methods.schedules.cosine import Cosine
 from methods.schedules.edm import EDM
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results/reference/quick"
@@ -129,14 +130,14 @@ def test_levels_that_share_a_timestep_are_no_schedule_but_their_sigmas_are() -> 
 
 
 def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
-    data = json.loads(export_schedule(quick.trials, quick.steps, "ddim@arctan").as_json())
+    data = json.loads(export_schedule(quick.trials, quick.steps, "ddim@cosine").as_json())
     rows = quick.steps[quick.steps["trial_id"] == data["trial_id"]].sort_values("step")
     assert data["sigmas"] == [*rows["sigma"], 0.002]
-    assert data["sigmas"] == pytest.approx(Arctan(c=0.5).levels(10, 0.002, 20.0).tolist(), rel=1e-12)
-    assert (data["steps"], data["network"], data["dataset"]) == (10, "unet-8", "digits")
+    assert data["sigmas"] == pytest.approx(Cosine().levels(5, 0.002, 20.0).tolist(), rel=1e-12)
+    assert (data["steps"], data["network"], data["dataset"]) == (5, "unet-8", "digits")
     assert (data["beta_schedule"], data["beta_start"], data["beta_end"]) == ("linear", 0.0001, 0.02)
     rounding = data["rounding"]
-    assert len(data["timesteps"]) == len(data["sigmas"]) - 1 == len(rounding["sigmas"]) - 1 == 10
+    assert len(data["timesteps"]) == len(data["sigmas"]) - 1 == len(rounding["sigmas"]) - 1 == 5
     assert rounding["valid"] is True
     assert rounding["sigma_data"] == C  # the card's, not the schedule's
     assert rounding["gaussian_error_before"] == gaussian_error(np.array(data["sigmas"]), C)
@@ -145,7 +146,7 @@ def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
 
 
 @pytest.mark.parametrize("betas", BETAS)
-@pytest.mark.parametrize("name", ["ddim@unet-8-5", "ddim-40", "heun-5", "ddim@arctan", "ddsm-w20-srds"])
+@pytest.mark.parametrize("name", ["ddim@unet-8-5", "ddim-40", "heun-5", "ddim@cosine", "early-exit-srds"])
 def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, name: str, betas: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name, betas)
     snippet = exported.as_snippet()
@@ -155,8 +156,8 @@ def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, n
     assert len(scheduler.timesteps) == len(exported.levels) - 1 == exported.trial["steps"]
     assert scheduler.config["beta_schedule"] == betas
     assert ('solver is "heun"' in snippet) == (name == "heun-5")
-    assert ('denoiser "ddsm" has no counterpart' in snippet) == (name == "ddsm-w20-srds")
-    assert ('executor "srds" has no counterpart' in snippet) == (name == "ddsm-w20-srds")
+    assert ('denoiser "early-exit" has no counterpart' in snippet) == (name == "early-exit-srds")
+    assert ('executor "srds" has no counterpart' in snippet) == (name == "early-exit-srds")
 
 
 @pytest.mark.parametrize("name", ["dpmpp-2m@unet-8-5", "dpmpp-2m@unet-8-10"])
