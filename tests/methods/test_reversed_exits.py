@@ -118,7 +118,7 @@ def test_tuning_runs_the_depths_of_sampling() -> None:
     built = network()
     for seed in range(6):
         context = ToyContext(built, seed=seed, steps=5)
-        method = EarlyExit(schedule="strong", tune_steps=1, tune_batch=1, reverse=True)
+        method = EarlyExit(schedule="strong", tune_steps=1, tune_batch=1, reverse=True, tune_levels="training")
         artifact = method.prepare(context)
         generator = torch.Generator().manual_seed(seed)
         clean = context.images()[torch.randint(40, (1,), generator=generator)]
