@@ -100,9 +100,10 @@ def end(network: Network, solver: Solver, x: Tensor, levels: np.ndarray) -> Tens
 
     memory = solver.start()
     for i in range(len(levels) - 1):
-        x = solver.step(x, i, levels, denoise, memory, _no_noise)
+        x = solver.step(x, i, levels, denoise, memory, no_noise)
     return x
 
 
-def _no_noise(step: int) -> Tensor:
+def no_noise(step: int) -> Tensor:
+    """Stand for the noise of a solver that draws none."""
     raise AssertionError(f"a deterministic solver asked for noise at step {step}")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from methods.networks.base import Network
 from methods.parts import PrepareContext, Solver
-from methods.teacher import log_grid, starts, walk, weight_of
+from methods.teacher import denoised, log_grid, no_noise, starts, walk, weight_of
 
 _CELLS = 64  # of the log-spaced grid on which the teacher is followed, beside the levels themselves
 _BLOCK = 64  # trajectories followed at once
@@ -54,9 +54,9 @@ class TrajectoryLoss:
             def denoise(
                 state: Tensor, sigma: float, x: Tensor = x, level: float = level, known: Tensor = estimate
             ) -> Tensor:
-                return known if state is x and sigma == level else self._denoised(state, sigma)
+                return known if state is x and sigma == level else denoised(self._network, state, sigma)
 
-            landed = self._solver.step(x, i, sigmas, denoise, memory, _no_noise)
+            landed = self._solver.step(x, i, sigmas, denoise, memory, no_noise)
             errors.append((landed - states[i + 1]) / (1 - float(sigmas[i + 1]) / level))
         return torch.stack(errors)
 
@@ -65,10 +65,6 @@ class TrajectoryLoss:
         dtype = weight_of(self._network).dtype
         sigma = torch.from_numpy(self._levels[:-1].copy()).repeat_interleave(states.shape[1])
         return self._network(states.flatten(0, 1).to(dtype), sigma).to(states).unflatten(0, states.shape[:2])
-
-    def _denoised(self, state: Tensor, sigma: float) -> Tensor:
-        level = torch.full((len(state),), sigma, dtype=torch.float64)
-        return self._network(state.to(weight_of(self._network).dtype), level).to(state)
 
 
 @torch.no_grad()
@@ -87,7 +83,3 @@ def fine_states(context: PrepareContext, levels: np.ndarray, first: int, count: 
         states, _ = walk(context.network, x, grid, 1, context.passes)
         found.append(states[places].unflatten(2, x.shape[1:]))
     return torch.cat(found, 1)
-
-
-def _no_noise(step: int) -> Tensor:
-    raise AssertionError(f"a deterministic solver asked for noise at step {step}")

@@ -12,6 +12,7 @@ from harness.data.cards import load_card
 from harness.network_cards import build_network, load_network_card
 from harness.zoo.stored import read_weights
 from methods.networks.base import Network
+from methods.networks.unet import UNet, UNetParams
 
 CARD = load_card("digits")
 
@@ -32,3 +33,16 @@ def training_images() -> Tensor:
 def context(network: Network, steps: int = 10) -> ToyContext:
     """Return what a preparation on the digits is given, at the card's ends."""
     return ToyContext(network, sigma_min=CARD.sigma_min, sigma_max=CARD.sigma_max, steps=steps, clean=training_images())
+
+
+def briefly_trained() -> tuple[UNet, Tensor]:
+    """Return a small U-Net after 100 steps on the digits, in eval mode and frozen, and these [1797, 1, 8, 8]."""
+    torch.manual_seed(0)
+    net = UNet(UNetParams(channels=(16,), patch=2, middle=False, sigma_data=0.75, time_scale=1000.0), CARD.shape())
+    generator, clean = torch.Generator().manual_seed(0), torch.tensor(load_digits().images).float()[:, None] / 8 - 1
+    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        net.loss(clean[torch.randint(len(clean), (64,), generator=generator)], generator).backward()
+        optimizer.step()
+    return net.eval().requires_grad_(False), clean

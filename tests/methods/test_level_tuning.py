@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+import digits_kit
 import numpy as np
 import pytest
 import torch
@@ -271,24 +272,10 @@ def test_weights_keep_apart_from_other_tensors() -> None:
     assert weights_among({"levels": torch.ones(3), **stored}) == weights
 
 
-def digits() -> Tensor:
-    from sklearn.datasets import load_digits
-
-    return torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1
-
-
 def test_a_brief_tuning_lowers_the_loss_at_the_selected_levels() -> None:
     """Digits (spec 7.3, 10): at every selected level, and by more than as many steps of ordinary training lower it."""
-    torch.manual_seed(0)
-    sizes = UNetParams(channels=(16,), patch=2, middle=False, sigma_data=0.75, time_scale=1000.0)
-    net = UNet(sizes, DataShape(1, 8))
-    generator, clean = torch.Generator().manual_seed(0), digits()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
-    for _ in range(100):
-        optimizer.zero_grad()
-        net.loss(clean[torch.randint(len(clean), (64,), generator=generator)], generator).backward()
-        optimizer.step()
-    context = ToyContext(net.eval().requires_grad_(False), clean=clean)
+    net, clean = digits_kit.briefly_trained()
+    context = ToyContext(net, clean=clean)
     gains = {}
     for jitter in (0.0, 1.0):
         _, facts = tune_at(context, LEVELS, params(tune_steps=50, tune_batch=64, tune_lr=1e-3, tune_jitter=jitter))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import digits_kit
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from toy_context import ToyContext
 
 from methods.level_tuning import LevelTuningParams, tune_at
 from methods.networks.base import DataShape
-from methods.networks.unet import UNet, UNetParams
+from methods.networks.unet import UNet
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Solver
 from methods.schedules.edm import EDM
@@ -96,33 +97,19 @@ def test_gradients_reach_every_weight_that_learns(solver: type[Solver]) -> None:
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in student.parameters())
 
 
-def digits() -> torch.Tensor:
-    from sklearn.datasets import load_digits
-
-    return torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1
-
-
 @pytest.mark.parametrize("solver", [DDIM, DPMPP2M])
 def test_tuning_on_trajectories_lowers_the_discretisation_error_and_the_data_loss_does_not(
     solver: type[Solver],
 ) -> None:
     """On noises that nothing was tuned on: the point of phase 2, and why the denoising loss is only a control."""
-    torch.manual_seed(0)
-    sizes = UNetParams(channels=(16,), patch=2, middle=False, sigma_data=0.75, time_scale=1000.0)
-    net = UNet(sizes, DataShape(1, 8))
-    generator, clean = torch.Generator().manual_seed(0), digits()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3)
-    for _ in range(100):
-        optimizer.zero_grad()
-        net.loss(clean[torch.randint(len(clean), (64,), generator=generator)], generator).backward()
-        optimizer.step()
+    net, clean = digits_kit.briefly_trained()
     made = solver()
-    context = ToyContext(net.eval().requires_grad_(False), clean=clean, solver=made)
+    context = ToyContext(net, clean=clean, solver=made)
     x = starts(context, 5000, 32)
     exact = fine_states(context, LEVELS, 5000, 32)[-1]
 
     def error(weights: dict[str, torch.Tensor]) -> float:
-        tuned = UNet(sizes, DataShape(1, 8)).eval().requires_grad_(False)
+        tuned = UNet(net.params, DataShape(1, 8)).eval().requires_grad_(False)
         tuned.load_state_dict(weights)
         return float((end(tuned, made, x, LEVELS) - exact).square().mean().sqrt())
 
