@@ -52,6 +52,10 @@ class History:
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     published_images: int = 0
     """After how many images the zoo was last written to."""
+    devices: list[str] = field(default_factory=list)
+    """What took steps of the current leg; several where its working state was carried to another machine."""
+    libraries: dict[str, str] = field(default_factory=dict)
+    """Versions that took its latest steps."""
 
     @property
     def best(self) -> Check | None:
@@ -79,6 +83,12 @@ class History:
             return f"the aim of {rules.images:,} images is reached"
         return None
 
+    def ran_on(self, device: str, libraries: Mapping[str, str]) -> None:
+        """Note what took the latest steps of the current leg."""
+        if device not in self.devices:
+            self.devices.append(device)
+        self.libraries = dict(libraries)
+
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the best weights under names of their own."""
         return {_BEST + name: value for name, value in self.best_weights.items()}
@@ -89,6 +99,8 @@ class History:
             "leg": asdict(self.leg),
             "highest_copy_rate": self.highest_copy_rate,
             "published_images": self.published_images,
+            "devices": self.devices,
+            "libraries": self.libraries,
             "legs": [leg.model_dump(mode="json") for leg in self.legs],
             "checks": [asdict(check) for check in self.checks],
         }
@@ -100,6 +112,8 @@ class History:
             leg=LegStart(**facts["leg"]),
             highest_copy_rate=facts["highest_copy_rate"],
             published_images=facts["published_images"],
+            devices=list(facts["devices"]),
+            libraries=dict(facts["libraries"]),
             legs=[Leg(**leg) for leg in facts["legs"]],
             seconds=seconds,
             checks=[Check(**check) for check in facts["checks"]],

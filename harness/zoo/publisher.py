@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import torch
 
-from harness.device import device_name
 from harness.flops import training_flops
 from harness.network_cards import NetworkCard, build_network
 from harness.training.spec import TrainSpec
-from harness.trial import library_versions
 from harness.zoo.card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
 from harness.zoo.history import Check, History
 from harness.zoo.judge import Judge, trained_levels
@@ -31,7 +28,6 @@ class Publisher:
     spec: TrainSpec
     judge: Judge
     model: Network
-    device: torch.device
     say: Callable[[str], None]
 
     def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
@@ -82,9 +78,9 @@ class Publisher:
             first_image=history.leg.images,
             last_image=best.images,
             seconds=best.seconds - history.leg.seconds,
-            device=device_name(self.device),
+            device=", ".join(history.devices),
             started_on=history.leg.day,
-            libraries={**library_versions(), "deepspeed": version("deepspeed")},
+            libraries=history.libraries,
         )
         low, high = trained_levels(self.model)
         flops = self._flops_per_image()

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from harness.data.cards import DatasetCard
+from harness.device import device_name
 from harness.errors import HarnessError, UsageError
 from harness.identity import identity
 from harness.network_cards import NetworkCard, build_network
 from harness.storage.blobs import Blobs
 from harness.training.spec import LARGEST_STEPS, TrainSpec
 from harness.training.trainer import State, Trainer
+from harness.trial import library_versions
 from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
 from harness.zoo.fit import network_difference
 from harness.zoo.history import Check, History, LegStart
@@ -36,7 +39,7 @@ WARMUP_STEPS = 200
 """Steps of warm-up where a leg begins from committed weights."""
 _CHUNK_SECONDS = 1.0
 _STOPPED_SECONDS = 30.0  # a chunk that takes longer and works little was stopped from outside
-_STATE, _FORMAT = "state", 2
+_STATE, _FORMAT = "state", 3
 
 
 class ZooTraining:
@@ -65,6 +68,7 @@ class ZooTraining:
         self._card, self._net, self._rules, self._command = card, net, rules, command
         self._folder, self._say, self._stop_asked, self._paused = folder, say, stop_asked, paused
         self._stopped_seconds = 0.0
+        self._libraries = {**library_versions(), "deepspeed": version("deepspeed")}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._check_steps = rules.check_images // self.spec.batch
 
@@ -84,9 +88,7 @@ class ZooTraining:
         )
         self._blobs = Blobs(self._folder)
         self._model = build_network(self._net, self._card.shape()).to(self._device).eval().requires_grad_(False)
-        self._publisher = Publisher(
-            self.name, self._command, self._net, self.spec, self._judge, self._model, self._device, self._say
-        )
+        self._publisher = Publisher(self.name, self._command, self._net, self.spec, self._judge, self._model, self._say)
         self._history, trainer = self._as_it_was_left(network, committed)
 
         # train, check, keep
@@ -220,6 +222,7 @@ class ZooTraining:
             # some steps, about a second's worth, up to the next check
             began, worked = time.monotonic(), time.process_time()
             trainer.advance(min(chunk, self._steps_to_check(trainer)))
+            self._history.ran_on(device_name(self._device), self._libraries)
             took = time.monotonic() - began
             if took > _STOPPED_SECONDS and time.process_time() - worked < took / 4:
                 self._stopped_seconds += took - (time.process_time() - worked)  # a signal had stopped the process

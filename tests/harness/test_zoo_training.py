@@ -287,6 +287,17 @@ def test_a_rule_ends_a_training(checks: list[Any], rule: str | None) -> None:
     assert reason is None if rule is None else reason is not None and reason.startswith(rule)
 
 
+def test_a_leg_names_every_machine_that_trained_it() -> None:
+    """Its working state may be carried to another; the libraries are those of the latest."""
+    here = history((0.5, 0.0))
+    here.ran_on("NVIDIA H200", {"torch": "2.11.0"})
+    there = History.restored(here.tensors(), here.as_dict(), 1.0)
+    for _ in range(2):
+        there.ran_on("Xeon", {"torch": "2.15.0"})
+    assert (here.devices, there.devices) == (["NVIDIA H200"], ["NVIDIA H200", "Xeon"])
+    assert there.libraries == {"torch": "2.15.0"}
+
+
 def test_weights_of_a_network_that_copies_are_not_kept() -> None:
     found = history((0.5, 0.0), (0.3, 0.5))
     assert found.best == Check(100, 1.0, 0.5, 0.0)
