@@ -32,8 +32,12 @@ class Recorded:
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
         """Return what the other draws, of which the first are the levels [batch]."""
         found: Sequence[Tensor] = self._drawn.draws(shape, generator)
-        self._levels.append(found[0].double())
+        self.record(found[0])
         return found
+
+    def record(self, levels: Tensor) -> None:
+        """Keep levels [n] that were shown without a draw."""
+        self._levels.append(levels.double())
 
     def covered(self, grid: np.ndarray) -> list[dict[str, float]]:
         """Return for each level of a grid [N + 1] at which a network is asked: `sigma`, and the `share` of the draws.

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from methods.level_coverage import Recorded
 from methods.level_loss import LevelLoss, weighted_errors
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
@@ -71,8 +72,9 @@ def tune_at(
     It starts from the state `from_state`, if one is given, and takes `steps` steps instead of `params.tune_steps`; of
     several tunings in a row each has its own `number`, and so other draws. Trajectories start at the preparation's
     noises from `first_noise` on. The facts hold the denoising loss of each selected level, and of the level between it
-    and the next, before and after; and under "steps" the root mean square of each step's error, over trajectories that
-    were not tuned on, where the objective is these. Raises ValueError if a loss is not finite.
+    and the next, before and after; under "steps" the root mean square of each step's error, over trajectories that were
+    not tuned on, where the objective is these; and under "coverage" the share that each selected level had of what the
+    network was shown. Raises ValueError if a loss is not finite.
     """
     student = _learning(context.network, asked_as_sampled=params.tune_objective == "trajectory")
     if from_state is not None:
@@ -93,19 +95,22 @@ def tune_at(
         return found
 
     before = judged()
+    facts: dict[str, Any] = {"objective": p.tune_objective}
     weights = {name: value.clone() for name, value in student.state_dict().items()}
     if p.tune_steps > 0:
         device = next(student.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(context.seed + number)  # of dropout
             if states is None:
-                drawn = LevelLoss(student.train(), levels, p)
-                weights, _ = tune(student, drawn, drawn.loss_of, context, p, {}, number)
+                at_levels = LevelLoss(student.train(), levels, p)
+                shown = Recorded(at_levels)
+                weights, _ = tune(student, shown, at_levels.loss_of, context, p, {}, number)
             else:
                 mixed = _Mixed(student, context, levels, states[:, :-JUDGED], p)
+                shown = mixed.shown
                 weights, _ = descend(student, mixed.loss, context, p, {}, number)
         student.load_state_dict(weights)
-    facts: dict[str, Any] = {"objective": p.tune_objective}
+        facts["coverage"] = shown.covered(levels)
     for (name, (at, old)), (_, new) in zip(before.items(), judged().values(), strict=True):
         value = "error" if name == "steps" else "loss"
         facts[name] = {"levels": at.tolist(), f"{value}_before": old, f"{value}_after": new}
@@ -124,16 +129,21 @@ class _Mixed:
         self._student, self._p, self._images = student, p, context.images()
         self._trajectories = TrajectoryLoss(student, context.solver, levels, states)
         self._anywhere = LevelLoss(without_class(student), levels, p.model_copy(update={"tune_jitter": 1.0}))
+        self._levels = torch.from_numpy(np.array(levels[:-1], dtype=np.float64))
+        self.shown = Recorded(self._anywhere)
         self._elsewhere = round(p.tune_jitter * p.tune_batch)
 
     def loss(self, generator: torch.Generator) -> Tensor:
         """Return the mean over the evaluations of a batch and over pixels."""
-        rows = self._p.tune_batch - self._elsewhere
-        parts = [self._trajectories.drawn(rows, generator).flatten()] if rows else []
+        rows, parts = self._p.tune_batch - self._elsewhere, []
+        if rows:
+            errors = self._trajectories.drawn(rows, generator)  # [N, n, c, h, w]: every step of n trajectories
+            self.shown.record(self._levels.repeat_interleave(errors.shape[1]))
+            parts.append(errors.flatten())
         if self._elsewhere:
             device = next(self._student.parameters()).device
             clean = training_images(self._images, self._p, generator)[: self._elsewhere]
-            sigma, noise = self._anywhere.draws(tuple(clean.shape), generator)
+            sigma, noise = self.shown.draws(tuple(clean.shape), generator)
             parts.append(self._anywhere.errors_of(clean.to(device), Draws(sigma, noise.to(device))).flatten().double())
         return torch.cat(parts).mean()
 

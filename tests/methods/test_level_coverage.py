@@ -17,7 +17,7 @@ from methods.denoisers.early_exit import EarlyExit
 from methods.level_coverage import LEAST_SHARE, STEPS, Recorded, shares, thin, usual_grid
 from methods.level_draws import DrawnTuningParams, LevelDraws
 from methods.level_loss import LevelLoss
-from methods.level_tuning import LevelTuningParams
+from methods.level_tuning import LevelTuningParams, tune_at
 
 BATCH, PASSES = 64, 200  # of a tuning by default
 
@@ -61,6 +61,15 @@ def test_preparations_tell_what_they_drew(method: Any) -> None:
     facts = method(tune_steps=2, tune_batch=4).prepare(ToyContext(network)).facts
     assert [level["sigma"] for level in facts["coverage"]] == usual_grid(ToyContext(network))[:-1].tolist()
     assert 0.5 < sum(level["share"] for level in facts["coverage"]) <= 1
+
+
+@pytest.mark.parametrize("objective", ["trajectory", "data"])
+def test_a_tuning_at_levels_tells_that_it_was_shown_each_alike(objective: Any) -> None:
+    grid = np.array([9.0, 3.0, 1.0, 0.1])
+    params = LevelTuningParams(tune_steps=2, tune_batch=48, tune_objective=objective)
+    _, facts = tune_at(ToyContext(lively("uvit")), grid, params)
+    assert [level["sigma"] for level in facts["coverage"]] == grid[:-1].tolist()
+    assert [level["share"] for level in facts["coverage"]] == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
 def covered(drawn: Any) -> list[dict[str, float]]:
