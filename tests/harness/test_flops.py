@@ -152,7 +152,7 @@ def test_training_costs_about_three_forward_passes() -> None:
 @pytest.mark.parametrize(("gradient", "flops"), [("direct", 8_790_016), ("adjoint", 11_444_224)])
 def test_a_gradient_taken_inside_a_backward_pass_is_counted_too(gradient: str, flops: int) -> None:
     """Of an adjoint ODE of one rk4 step; torch's own tracker of modules cannot be there."""
-    card = load_network_card("cunet-8", {"params": {"gradient": gradient}})
+    card = load_network_card("cunet-8", {"params": {"gradient": gradient, "channels": [16, 32]}})
     network = build_network(card, DIGITS)
     assert training_flops(network, torch.zeros(1, 1, 8, 8), torch.Generator().manual_seed(0)) == flops
 

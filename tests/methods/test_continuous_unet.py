@@ -253,9 +253,10 @@ def test_cards_are_the_counterparts_they_say() -> None:
     assert small.train is not None
     assert discrete.train is not None
     assert small.train.model_copy(update={"lr": discrete.train.lr}) == discrete.train
-    shared = ("channels", "sigma_data", "p_mean", "p_std", "time_scale")
+    shared = ("sigma_data", "p_mean", "p_std", "time_scale")
     assert {k: small.params[k] for k in shared} == {k: discrete.params[k] for k in shared}
-    assert sum(p.numel() for p in build_network(small, DataShape(1, 8)).parameters()) == 25_217
+    assert small.params["channels"] == [2 * c for c in discrete.params["channels"]]  # position and velocity
+    assert sum(p.numel() for p in build_network(small, DataShape(1, 8)).parameters()) == 66_689
     with torch.device("meta"):
         large = build_network(load_network_card("cunet-64"), RGB64)
     assert sum(p.numel() for p in large.parameters()) == 8_715_859
