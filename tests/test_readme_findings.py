@@ -110,17 +110,18 @@ def levels() -> str:
 
 
 def tuning() -> str:
-    for steps in (5, 7, 10):
+    for steps in (5, 10):
         assert lower(TUNED, LEVELS, "unet-8", steps) == 3
     for control in (TRAINED_ON, ON_DATA):
         assert lower(TUNED, control, "unet-8", 5) == 3
-    assert all(pd.isna(row(ROUNDS, f"unet-8{t}", 5)["returned"]) for t in TRAININGS)
+    rounds = row(ROUNDS, "unet-8", 5)
+    assert pd.isna(rounds["returned"])
     return (
         f"Tuning the network at these levels on the solver's own steps lowers the FID of five steps to "
         f"{listed(values(TUNED, 'unet-8', 5))}; trained on as before for as long it has "
         f"{listed(values(TRAINED_ON, 'unet-8', 5))}, tuned there on the data {listed(values(ON_DATA, 'unet-8', 5))}. "
-        f"Both phases in two rounds come to {listed(values(ROUNDS, 'unet-8', 5))}. At 7 and 10 steps it beats the "
-        f"levels alone in all three trainings too."
+        f"Both phases in two rounds, run on the first training, come to {rounds['fid']:.1f}. At 10 steps tuning beats "
+        f"the levels alone in all three trainings too."
     )
 
 
@@ -152,18 +153,22 @@ def adadiff() -> str:
 
 
 def ddsm() -> str:
-    spreads = [
-        max(found) - min(found) for found in ([row(s, f"slim-8{t}", 10)["fid"] for s in SEARCHES] for t in TRAININGS)
-    ]
-    beaten = sum(lower(search, "ddsm-w20-blind", "slim-8", 10) for search in SEARCHES)
-    assert beaten == 6
+    found = [row(search, "slim-8", 10)["fid"] for search in SEARCHES]
+    table = pd.read_csv(REFERENCE / "digits" / "comparisons.csv")
+    blind = table[table["other_method"] == "ddsm-w20-blind"]
+    first, others = blind[blind["network"] == "slim-8"], blind[blind["network"] != "slim-8"]
+    assert len(first) == len(SEARCHES)
+    assert (first["fid_difference_high"] >= 0).all()
+    assert len(others) == len(TRAININGS) - 1
+    assert (others["fid_difference_high"] < 0).all()
     assert lower("ddsm-w20", WIDTH, "slim-8", 10) == 0
     flops = ratios("ddsm-w20", "ddim", "slim-8", 10, "flops_per_image")
     return (
-        f"Three searches of DDSM from other seeds end up to {listed(spreads)} FID apart. Of nine, six have a lower FID "
-        f"than a blind search of equal size, but at other FLOPs. The first has no lower FID than the fixed width 0.75 "
-        f"({listed(values('ddsm-w20', 'slim-8', 10))} against {listed(values(WIDTH, 'slim-8', 10))}), at "
-        f"{span(flops)} of the full width's FLOPs."
+        f"DDSM's search depends on its luck: on the first training three searches from other seeds end "
+        f"{max(found) - min(found):.1f} FID apart, none below a blind search of equal size; on the other two one search "
+        f"each ends {listed(sorted(-others['fid_difference']))} below it, at {span(others['flops_ratio'])} times its "
+        f"FLOPs. In no training is it below the fixed width 0.75 ({listed(values('ddsm-w20', 'slim-8', 10))} against "
+        f"{listed(values(WIDTH, 'slim-8', 10))}), at {span(flops)} of the full width's FLOPs."
     )
 
 
