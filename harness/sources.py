@@ -1,0 +1,189 @@
+"""Which code decides a result: the modules that an entry point imports, hashed without their prose, and the libraries.
+
+A better comment, a moved file or a new import line must not throw results away, so comments, docstrings, blank lines
+and import statements are blanked by their position in the token stream (the tokens themselves, and `ast.dump`, differ
+between versions of Python), and a file's name does not enter. Imports inside functions count; those for type checkers
+alone do not.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import io
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+WORDS_ALONE = {
+    "harness.errors": "sentences of errors, and the spelling of what was meant",
+    "harness.version": "the number of a release",
+}
+"""Modules that decide no result, with the reason; neither they nor what they import is followed."""
+_OWN = ("harness", "methods")
+_SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def code_sha256(*entries: str) -> str:
+    """Return the SHA-256 over the code of modules and of all that they import of their own package and of ours."""
+    return hashlib.sha256(
+        "".join(sorted(_file_sha256(path) for path in closure(*entries).values())).encode()
+    ).hexdigest()
+
+
+def library_versions(*entries: str) -> dict[str, str]:
+    """Return the versions of the installed distributions that the modules of a closure import, by name."""
+    found: dict[str, str] = {}
+    for path in closure(*entries).values():
+        for name in _imported(path, None):
+            for distribution in _distributions().get(name.partition(".")[0], ()):
+                found[distribution] = version(distribution)
+    return dict(sorted(found.items()))
+
+
+def closure(*entries: str) -> dict[str, Path]:
+    """Return the files, by module name, that import statements reach from the entries.
+
+    Followed are our own packages and those of the entries; the standard library and installed libraries are not.
+    """
+    tops = {*_OWN, *(entry.partition(".")[0] for entry in entries)}
+    found: dict[str, Path] = {}
+    todo = list(entries)
+    while todo:
+        name = todo.pop()
+        if name in found or name in WORDS_ALONE:
+            continue
+        path = _file(name)
+        if path is None:
+            continue
+        found[name] = path
+        todo += [other for other in _imported(path, _package(name, path)) if other.partition(".")[0] in tops]
+    return found
+
+
+def code(source: str) -> str:
+    """Return source text without comments, docstrings, blank lines and import statements."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    prose = list(_prose(tokens))
+    lines = source.splitlines(keepends=True)
+    kept = {
+        row
+        for token in tokens
+        if token.type not in _SPACE and not _within(token, prose)
+        for row in range(token.start[0], token.end[0] + 1)
+    }
+    for (first, left), (last, right) in reversed(prose):
+        for row in range(first, last + 1):
+            line = lines[row - 1]
+            begin, end = left if row == first else 0, right if row == last else len(line.rstrip("\n"))
+            lines[row - 1] = line[:begin] + " " * (end - begin) + line[end:]
+    inside = _inside_strings(tokens)  # whose blanks are their own
+    return "".join(line if row in inside else line.rstrip() + "\n" for row, line in enumerate(lines, 1) if row in kept)
+
+
+def _prose(tokens: list[tokenize.TokenInfo]) -> Iterator[_Span]:
+    """Yield the spans of comments, of statements that are a string alone, and of import statements."""
+    begins = True  # of a logical line
+    for number, token in enumerate(tokens):
+        if token.type == tokenize.COMMENT:
+            yield token.start, token.end
+        elif token.type in _SPACE:
+            begins = begins or token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        else:
+            if begins and token.type == tokenize.STRING and (end := _alone(tokens, number)):
+                yield token.start, end
+            elif begins and token.string in ("import", "from"):
+                yield token.start, _statement_end(tokens, number)
+            begins = token.string == ";"
+
+
+def _alone(tokens: list[tokenize.TokenInfo], number: int) -> tuple[int, int] | None:
+    """Return where a statement of nothing but strings ends; None if there is more to it."""
+    last = number
+    while tokens[last + 1].type in (tokenize.STRING, tokenize.NL, tokenize.COMMENT):
+        last += 1
+    return tokens[last].end if tokens[last + 1].type in (tokenize.NEWLINE, tokenize.ENDMARKER) else None
+
+
+def _statement_end(tokens: list[tokenize.TokenInfo], number: int) -> tuple[int, int]:
+    end = next(i for i in range(number, len(tokens)) if tokens[i].type == tokenize.NEWLINE or tokens[i].string == ";")
+    return tokens[end - 1].end
+
+
+def _within(token: tokenize.TokenInfo, spans: list[_Span]) -> bool:
+    return any(start <= token.start and token.end <= end for start, end in spans)
+
+
+def _inside_strings(tokens: list[tokenize.TokenInfo]) -> set[int]:
+    """Return the rows that end inside a string, whose trailing blanks belong to it."""
+    rows: set[int] = set()
+    for token in tokens:
+        if token.type not in _SPACE and token.end[0] > token.start[0]:
+            rows |= set(range(token.start[0], token.end[0]))
+    return rows
+
+
+@cache
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(code(path.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """Return a module's source file; None for a name that is no module, or has no source."""
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        origin = getattr(loaded, "__file__", None)
+    else:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, AttributeError, ValueError):
+            return None
+        origin = spec.origin if spec is not None and spec.has_location else None
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def _package(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+@cache
+def _imported(path: Path, package: str | None) -> tuple[str, ...]:
+    """Return the names that a file's import statements may mean, wherever they stand; relative ones by `package`."""
+    found: list[str] = []
+    for node in _run(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (package is not None or not node.level):
+            dots = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(dots, package) if node.level else dots
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(found)
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree but for what stands under `if TYPE_CHECKING`."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.If) and _for_type_checkers(node.test):
+            todo += node.orelse
+        else:
+            todo += list(ast.iter_child_nodes(node))
+
+
+def _for_type_checkers(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+@cache
+def _distributions() -> dict[str, Iterable[str]]:
+    return {name: tuple(dict.fromkeys(names)) for name, names in packages_distributions().items() if name not in _OWN}
