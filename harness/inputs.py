@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.cards import DatasetCard
-from harness.data.pixels import load_split
+from harness.data.splits import load_split
 from harness.errors import HarnessError
 from harness.ledger import Ledger
 from harness.pools import Pool

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.cards import DatasetCard, load_card
-from harness.data.pixels import load_split
+from harness.data.splits import load_split
 from harness.errors import UsageError, did_you_mean
 from harness.identity import identity
 from harness.metrics.extractors import extractor_facts

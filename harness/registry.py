@@ -6,17 +6,11 @@ and named when it is asked for, so that one bad package does not stop a run that
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
-import sys
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -128,20 +122,6 @@ def registry() -> Registry:
     return found
 
 
-def source_sha256(found: type) -> str:
-    """Return the SHA-256 over a class's file and all modules it imports from its own package or from `methods`."""
-    return _module_sha256(found.__module__)
-
-
-@cache
-def _module_sha256(name: str) -> str:
-    digest = hashlib.sha256()
-    for module in sorted(_closure(importlib.import_module(name)), key=lambda m: m.__name__):
-        source = Path(str(module.__file__)).read_bytes()
-        digest.update(f"{module.__name__}:{len(source)}:".encode() + source)
-    return digest.hexdigest()
-
-
 def _modules(package: ModuleType) -> list[ModuleType]:
     infos = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     return [importlib.import_module(info.name) for info in infos if not info.ispkg]
@@ -152,29 +132,3 @@ def _is_concrete(item: Any, module: ModuleType | None) -> bool:
         return False
     own = module is None or item.__module__ == module.__name__
     return own and (hasattr(item, "name") or hasattr(item, "family"))
-
-
-def _closure(start: ModuleType) -> set[ModuleType]:
-    """Return a module and all modules of its top-level package and of `methods` that its import statements reach."""
-    tops = {start.__name__.partition(".")[0], methods.__name__}
-    seen: set[ModuleType] = set()
-    todo = [start]
-    while todo:
-        module = todo.pop()
-        if module in seen or not getattr(module, "__file__", None):
-            continue
-        seen.add(module)
-        todo += [sys.modules[n] for n in _imported(module) if n in sys.modules and n.partition(".")[0] in tops]
-    return seen
-
-
-def _imported(module: ModuleType) -> Iterator[str]:
-    """Yield the names that the import statements of a module may mean, wherever in the file they stand."""
-    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            dots = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(dots, module.__package__) if node.level else dots
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)

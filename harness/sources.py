@@ -19,9 +19,15 @@ from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-WORDS_ALONE = {
+LEFT_OUT = {
     "harness.errors": "sentences of errors, and the spelling of what was meant",
     "harness.version": "the number of a release",
+    "harness.tasks": "words between driver and workers, no figure",
+    "harness.identity": "how identities themselves are written",
+    "harness.registry": "finds classes by name; the class's own code and its parameters are in the identity",
+    "harness.network_cards": "family and parameters are in the identity by value",
+    "harness.toml_files": "reads cards, whose values are in the identity",
+    "harness.data.cards": "a card's values are in the identity, and its pixels by their fingerprint",
 }
 """Modules that decide no result, with the reason; neither they nor what they import is followed."""
 _OWN = ("harness", "methods")
@@ -29,6 +35,7 @@ _SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, toke
 _Span = tuple[tuple[int, int], tuple[int, int]]
 
 
+@cache
 def code_sha256(*entries: str) -> str:
     """Return the SHA-256 over the code of modules and of all that they import of their own package and of ours."""
     return hashlib.sha256(
@@ -36,6 +43,7 @@ def code_sha256(*entries: str) -> str:
     ).hexdigest()
 
 
+@cache
 def library_versions(*entries: str) -> dict[str, str]:
     """Return the versions of the installed distributions that the modules of a closure import, by name."""
     found: dict[str, str] = {}
@@ -56,7 +64,7 @@ def closure(*entries: str) -> dict[str, Path]:
     todo = list(entries)
     while todo:
         name = todo.pop()
-        if name in found or name in WORDS_ALONE:
+        if name in found or name in LEFT_OUT:
             continue
         path = _file(name)
         if path is None:
@@ -187,3 +195,9 @@ def _for_type_checkers(test: ast.expr) -> bool:
 @cache
 def _distributions() -> dict[str, Iterable[str]]:
     return {name: tuple(dict.fromkeys(names)) for name, names in packages_distributions().items() if name not in _OWN}
+
+
+def forget() -> None:
+    """Read all files anew from here on: what a process has hashed once it does not look at again."""
+    for kept in (code_sha256, library_versions, _file_sha256, _file, _imported):
+        kept.cache_clear()

@@ -11,25 +11,32 @@ from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, identity
 from harness.network_cards import NetworkCard
-from harness.registry import registry, source_sha256
+from harness.registry import registry
+from harness.sources import code_sha256, library_versions
 from harness.suite import Suite
 from harness.tasks import Task
 from harness.training.spec import TrainSpec
-from harness.trial import Trial, library_versions, own_sha256
+from harness.trial import Trial
 from harness.zoo.card import PREFIX, weights_path
 from harness.zoo.fit import zoo_entry
 from methods.parts import Denoiser, Method, Solver
 
 _SHARD_BATCHES = 5
 _GROUPS = 20
-_SCORING = tuple(
-    f"metrics/{name}.py" for name in ("quality", "frechet", "moments", "jackknife", "kernel_distance", "feature_stream")
-)
-_TRAINING = ("training/trainer.py", "training/batches.py", "training/spec.py")
+_CODE = {
+    "train": ("harness.tasks.train",),
+    "prepare": ("harness.tasks.prepare", "harness.sampling.build", "harness.sampling.numerics"),
+    "reference": ("harness.tasks.reference", "harness.metrics.extractors"),
+    "fine": ("harness.tasks.fine", "harness.sampling.numerics"),
+    "sample": ("harness.tasks.sample", "harness.metrics.extractors", "harness.sampling.numerics"),
+    "score": ("harness.tasks.score",),
+    "time": ("harness.tasks.time", "harness.sampling.numerics"),
+}
+"""The modules whose code a kind of task runs, beside that of its sampler and of the methods."""
+_SCORES = ("harness.metrics.extractors", "harness.metrics.feature_networks")
 NO_PRICE = {"seconds": 0.0, "flops": 0}
 """Of weights that a file holds: what they cost is not known here, and nothing is spent on them."""
 _FINE = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
-_TIMING = ("tasks/time.py", "virtual.py", "group.py", "device.py", "timing_rules.py")
 
 
 class TaskBook:
@@ -43,6 +50,11 @@ class TaskBook:
         self.data_facts: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, Task] = {}
+
+    @property
+    def device_kind(self) -> str:
+        """Return "cpu" or "cuda"."""
+        return self.device_class.partition(":")[0]
 
     def train(self, card: DatasetCard, net: NetworkCard) -> Task | None:
         """Return the task that makes a network's weights, or None for a network that needs none."""
@@ -66,10 +78,8 @@ class TaskBook:
             "family": net.family,
             "params": net.params,
             "train": decisive(net.train),
-            "source": source_sha256(family),
-            "trainer": own_sha256(_TRAINING),
-            "device": self.device_class.partition(":")[0],
-            "libraries": library_versions(),
+            "device": self.device_kind,
+            **_code("train", family.__module__),
         }
         return self._add(
             Task(
@@ -133,18 +143,17 @@ class TaskBook:
             "weights": trial.weights_id,
             "on": {key: depends[key] for key in method.prepares_for},
             "precision": trial.precision,
-            "device": self.device_class.partition(":")[0],
-            "source": source_sha256(type(method)),
-            "libraries": library_versions(),
+            "device": self.device_kind,
+            **_code("prepare", type(method).__module__, *(_SCORES if reference else ())),
             **({"start": first.id} if first else {}),
-            **({"reference": reference.id, "scoring": own_sha256(_SCORING)} if reference else {}),
+            **({"reference": reference.id} if reference else {}),
         }
         decides = {name: value for name, value in params.items() if name not in method.sampling_only}
         jobs = {name: value for name, value in decides.items() if name not in method.search_only}
         asked = {**facts, "method": {"name": method.name, "params": jobs}}
         if method.jobs_for is not None:
             asked["on"] = {key: depends[key] for key in method.jobs_for}
-            asked = {key: value for key, value in asked.items() if key not in ("reference", "scoring")}
+            asked = {key: value for key, value in asked.items() if key != "reference"}
         searches = type(method).next_jobs is not Method.next_jobs
         spec = {
             "sampler": seen.sampler_facts(),
@@ -169,6 +178,8 @@ class TaskBook:
             "split": card.reference,
             "extractor": self.extractor["sha256"],
             "name": self.extractor["name"],
+            "device": self.device_kind,
+            **_code("reference"),
         }
         spec = {"dataset": card.model_dump(mode="json"), "extractor": self.extractor}
         return self._add(Task(identity(facts), "reference", f"reference of {card.name}", spec))
@@ -199,7 +210,7 @@ class TaskBook:
         parts = {**{part: registry().make(part, name, {}) for part, name in _FINE.items()}, **own}
         solved = replace(trial, parts=parts, steps=wanted.steps, artifacts=dict(artifacts))
         n = min(wanted.images, trial.n_images)
-        facts = {"kind": "fine", "images": solved.images_id(), "n": n, "source": own_sha256(("tasks/fine.py",))}
+        facts = {"kind": "fine", "images": solved.images_id(), "n": n, **_code("fine")}
         train = self.train(trial.dataset, trial.network)
         return self._add(
             Task(
@@ -232,6 +243,7 @@ class TaskBook:
                 "extractor": self.extractor["sha256"],
                 "name": self.extractor["name"],
                 **compared,
+                **_code("sample"),
             }
             spec = {
                 "sampler": trial.sampler_facts(),
@@ -271,7 +283,7 @@ class TaskBook:
                 "images": trial.images_id(),
                 "n": trial.n_images,
                 "groups": _GROUPS,
-                "source": own_sha256(_SCORING),
+                **_code("score"),
                 "reference": self.reference(trial.dataset).id,
             }
         )
@@ -283,7 +295,7 @@ class TaskBook:
                 "kind": "time",
                 "images": trial.images_id(),
                 "clock": clock.images_id(),
-                "source": own_sha256(_TIMING),
+                **_code("time"),
                 "timing": self.suite.timing.model_dump(mode="json"),
                 "device": self.device_name,
                 "n": trial.n_images,
@@ -327,3 +339,9 @@ class TaskBook:
 def decisive(train: TrainSpec) -> dict[str, Any]:
     """Return the training settings that decide the weights: all but how often a checkpoint is kept."""
     return {k: v for k, v in train.model_dump(mode="json").items() if k != "checkpoint_every"}
+
+
+def _code(kind: str, *others: str) -> dict[str, Any]:
+    """Return what identifies the code of a kind of task and of further modules: a hash, and versions of libraries."""
+    modules = (*_CODE[kind], *others)
+    return {"code": code_sha256(*modules), "libraries": library_versions(*modules)}

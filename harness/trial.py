@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -14,16 +10,11 @@ from pydantic_core import to_jsonable_python
 from harness.data.cards import DatasetCard
 from harness.identity import canonical_json, identity
 from harness.network_cards import NetworkCard
-from harness.registry import registry, source_sha256
+from harness.registry import registry
+from harness.sources import code_sha256, library_versions
 from methods.parts import PARTS, Method
 
-_LIBRARIES = ("torch", "numpy", "diffusers", "torch-fidelity")
-_ENGINE = (
-    "sampling.py",
-    "seeds.py",
-    "data/pixels.py",
-    "tasks/sample.py",
-)  # our own code that decides images
+_SAMPLING = "harness.sampling.build"
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 
@@ -98,21 +89,20 @@ class Trial:
 
     def images_id(self) -> str:
         """Return the identity of the images: everything that decides their pixels."""
-        sources = {p: source_sha256(type(m)) for p, m in self.parts.items()}
+        family = registry().network(self.network.family)
+        modules = (_SAMPLING, family.__module__, *(type(m).__module__ for m in self.parts.values()))
         return identity(
             {
                 "dataset": self.data_facts,
                 "weights": self.weights_id,
-                "network_source": source_sha256(registry().network(self.network.family)),
                 "parts": self.parts_facts(),
-                "sources": sources,
-                "engine": own_sha256(_ENGINE),
+                "code": [code_sha256(module) for module in modules],
                 "steps": self.steps,
                 "precision": self.precision,
                 "batch": self.batch,
                 "seed_set": self.seed_set,
                 "device": self.device_class,
-                "libraries": library_versions(),
+                "libraries": library_versions(*modules),
             }
         )
 
@@ -131,19 +121,3 @@ def _part_name(method: Method, default: str | None) -> str | None:
         return None
     inside = ",".join(f"{key}={value}" for key, value in sorted(given.items()))
     return f"{method.name}({inside})" if inside else method.name
-
-
-@cache
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide results."""
-    return {name: version(name) for name in _LIBRARIES}
-
-
-@cache
-def own_sha256(names: tuple[str, ...]) -> str:
-    """Return the SHA-256 over files of the harness itself, named relative to it."""
-    digest = hashlib.sha256()
-    for name in names:
-        source = (Path(__file__).parent / name).read_bytes()
-        digest.update(f"{name}:{len(source)}:".encode() + source)
-    return digest.hexdigest()

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.device import clocked
-from harness.group import Group
-from harness.sampling import Sampler, Work
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import Sampler, Work
 
 LOOP, BOUNCE = 1, 2
 """Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 
 from harness.data.cards import DatasetCard
-from harness.handles import artifact_of, resolve
+from harness.handles import resolve
 from harness.metrics.extractors import Extractor, load_extractor
 from harness.network_cards import NetworkCard, build_network
-from harness.registry import registry
-from harness.sampling import Sampler
-from harness.seeds import ImageNoise
+from harness.sampling.build import build_sampler
+from harness.sampling.noise import ImageNoise
+from harness.sampling.numerics import fix_numerics
+from harness.sampling.sampler import Sampler
 from harness.tasks import Event, runner
 from methods.networks.base import Network
-from methods.parts import BuiltDenoiser, Denoiser, Executor, Peers, Schedule, Solver
+from methods.parts import BuiltDenoiser, Peers
 
 _KEPT_MODELS = 4
 
@@ -65,13 +66,6 @@ class Worker:
             self._extractors[key] = load_for(spec, inputs, self.device)
         return self._extractors[key]
 
-    def noise(self, spec: Mapping[str, Any], preparation: bool = False) -> ImageNoise:
-        """Return the noise of a sampler's images, or that by which its methods are prepared."""
-        card = DatasetCard(**spec["dataset"])
-        data = card.shape()
-        shape = (data.channels, data.resolution, data.resolution)
-        return ImageNoise(card.name, 0 if preparation else spec["seed_set"], shape, preparation)
-
     def sampler(
         self,
         spec: Mapping[str, Any],
@@ -80,28 +74,8 @@ class Worker:
         noise: ImageNoise | None = None,
         peers: Peers | None = None,
     ) -> Sampler:
-        """Return the sampler that the facts of a trial describe, or one with another denoiser or noise.
-
-        `peers` are the ranks that make each batch together with this one.
-        """
-        card = DatasetCard(**spec["dataset"])
-        parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
-        artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
-        schedule, solver, executor, denoiser = (parts[p] for p in ("schedule", "solver", "executor", "denoiser"))
-        assert isinstance(schedule, Schedule)
-        assert isinstance(solver, Solver)
-        assert isinstance(executor, Executor)
-        assert isinstance(denoiser, Denoiser)
-        return Sampler(
-            denoiser=built or denoiser.build(self.network(spec, inputs), artifacts["denoiser"]),
-            sigmas=schedule.levels(spec["steps"], card.sigma_min, card.sigma_max, artifacts["schedule"]),
-            solver=solver,
-            executor=executor,
-            noise=noise or self.noise(spec),
-            device=self.device,
-            precision=spec["precision"],
-            peers=peers,
-        )
+        """Return the sampler that the facts of a trial describe, on this device; see `build_sampler`."""
+        return build_sampler(spec, inputs, lambda: self.network(spec, inputs), self.device, built, noise, peers)
 
 
 def load_for(spec: Mapping[str, Any], inputs: Mapping[str, Any], device: torch.device) -> Extractor:
@@ -112,16 +86,6 @@ def load_for(spec: Mapping[str, Any], inputs: Mapping[str, Any], device: torch.d
         path = Path(folder) / spec["file"]
         path.write_bytes(resolve(inputs["extractor_weights"]).tobytes())
         return load_extractor(spec["name"], path, device.type)
-
-
-def fix_numerics(device: torch.device, threads: int) -> None:
-    """Fix threads and, on a GPU, IEEE float32 and deterministic kernels, so that a repeated run is the same run."""
-    torch.set_num_threads(threads)
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.sampling import Sampler
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler
 from harness.tasks import Result
 from harness.tasks.time import run
 from harness.timing_rules import TIERS, Tier

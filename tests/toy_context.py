@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.flops import count_flops
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from methods.executors.serial import Serial
 from methods.networks.base import Network
 from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.data.cards import DatasetCard
-from harness.data.pixels import to_uint8, to_unit
 from harness.errors import HarnessError, UsageError
 from harness.flops import count_flops, flop_counter
 from harness.handles import artifact_of, as_artifact, resolve
@@ -26,7 +25,9 @@ from harness.metrics.frechet import frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.reference import ReferenceFeatures
 from harness.registry import registry
-from harness.sampling import Work
+from harness.sampling.build import build_noise
+from harness.sampling.pixels import to_uint8, to_unit
+from harness.sampling.sampler import Work
 from harness.tasks import Event, Progress, Result
 from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
 
@@ -58,7 +59,7 @@ class Context:
         self.seconds_before = float(sum(price["seconds"] for price in before))
         self.events: queue.Queue[Event | None] = queue.Queue()
         self._spec, self._inputs, self._worker = spec, inputs, worker
-        self._noise = worker.noise(spec["sampler"], preparation=True)
+        self._noise = build_noise(spec["sampler"], preparation=True)
         self._counter: FlopCounterMode | None = None
 
     def images(self) -> Tensor:

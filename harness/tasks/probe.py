@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.registry import registry
-from harness.sampling import Sampler, Work
+from harness.sampling.sampler import Sampler, Work
 from methods.parts import Executor
 
 

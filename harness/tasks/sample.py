@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.pixels import to_uint8
 from harness.flops import count_flops, coverage
-from harness.group import Group
 from harness.handles import resolve
-from harness.sampling import Sampler, Work
+from harness.sampling.pixels import to_uint8
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import Sampler, Work
 from harness.tasks import Event, Progress, Result
 from harness.tasks.probe import probe
 from methods.networks.base import Network

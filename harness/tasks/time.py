@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from harness.data.pixels import to_uint8
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
-from harness.group import Group
-from harness.sampling import Sampler, Work
+from harness.sampling.pixels import to_uint8
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import Sampler, Work
 from harness.tasks import Event, Progress, Result
 from harness.tasks.sample import image_digests
 from harness.timing_rules import TIERS, Tier, steady

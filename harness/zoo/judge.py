@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from harness.data.cards import DatasetCard
-from harness.data.pixels import load_split, to_unit
+from harness.data.splits import load_split
 from harness.errors import HarnessError, UsageError
 from harness.metrics.copies import CopyTest, image_vectors
 from harness.metrics.extractors import Extractor, extractor_names, load_extractor
 from harness.metrics.quality import Quality, score
 from harness.metrics.reference import ReferenceFeatures, reference_of
 from harness.registry import registry
-from harness.sampling import Sampler
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.pixels import to_unit
+from harness.sampling.sampler import Sampler
 from harness.zoo.card import Judged, TrainedOn
 from methods.networks.base import Network
 from methods.networks.preconditioned import PreconditionedNetwork

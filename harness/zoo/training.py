@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -20,10 +19,10 @@ from harness.device import device_name
 from harness.errors import HarnessError, UsageError
 from harness.identity import identity
 from harness.network_cards import NetworkCard, build_network
+from harness.sources import library_versions
 from harness.storage.blobs import Blobs
 from harness.training.spec import LARGEST_STEPS, TrainSpec
 from harness.training.trainer import State, Trainer
-from harness.trial import library_versions
 from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
 from harness.zoo.fit import network_difference
 from harness.zoo.history import Check, History, LegStart
@@ -68,7 +67,6 @@ class ZooTraining:
         self._card, self._net, self._rules, self._command = card, net, rules, command
         self._folder, self._say, self._stop_asked, self._paused = folder, say, stop_asked, paused
         self._stopped_seconds = 0.0
-        self._libraries = {**library_versions(), "deepspeed": version("deepspeed")}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._check_steps = rules.check_images // self.spec.batch
 
@@ -83,6 +81,7 @@ class ZooTraining:
 
         # what is looked at, and where it was left
         network = self._fresh_network()
+        self._libraries = library_versions("harness.training.trainer", type(network).__module__)
         self._judge = Judge(
             self._card, "train" if "train" in self._card.splits else self._card.reference, self.spec.flips
         )

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from harness.device import clocked
-from harness.group import Group
 from harness.network_cards import build_network, load_network_card
-from harness.sampling import Sampler
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import Sampler
 from harness.virtual import Calls, virtual_rows
 from harness.worker import fix_numerics
 from methods.denoisers.full import Full

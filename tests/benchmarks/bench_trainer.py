@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.data.cards import DatasetCard, load_card
-from harness.data.pixels import load_split
+from harness.data.splits import load_split
 from harness.network_cards import NetworkCard, build_network, load_network_card
 from harness.timing_rules import ratio_interval
 from harness.training.spec import TrainSpec

@@ -13,8 +13,9 @@ from PIL import Image
 
 from harness.data import pixels as data
 from harness.data.cards import load_card
-from harness.data.pixels import Split, load_split, pixel_fingerprint, to_uint8, to_unit
+from harness.data.splits import Split, load_split, pixel_fingerprint
 from harness.errors import UsageError
+from harness.sampling.pixels import to_uint8, to_unit
 
 EIGHT_LINES = """\
 name = "mine"

@@ -17,8 +17,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 import harness.metrics.extractors as extractors
 from harness.data.cards import load_card
-from harness.data.pixels import load_split
 from harness.data.readers.base import DATA_SETTING, Pixels
+from harness.data.splits import load_split
 from harness.errors import StoreDamagedError, UsageError
 from harness.identity import file_sha256
 from harness.metrics.extractors import Extractor, describe, extractor_facts, extractor_names, load_extractor

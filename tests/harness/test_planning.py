@@ -12,11 +12,10 @@ import pytest
 from plan_kit import SUITE, ids, last, plan, with_train
 
 from harness import planning, trial
-from harness.data.pixels import Split, load_split
+from harness.data.splits import Split, load_split
 from harness.errors import UsageError
 from harness.planning import PlannedTrial, make_plan
 from harness.suite import Suite, load_suite
-from methods.parts import Method
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,12 +99,12 @@ def test_the_pixels_of_the_data_change_every_id(monkeypatch: pytest.MonkeyPatch)
 def test_the_source_of_a_method_changes_the_ids_of_the_trials_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [{"steps": 2}, {"steps": 2, "solver": "heun"}]
     before = plan(trials=trials).trials
-    real = trial.source_sha256
+    real = trial.code_sha256
 
-    def edited(found: type[Method]) -> str:
-        return "edited" if getattr(found, "name", "") == "heun" else real(found)
+    def edited(*modules: str) -> str:
+        return "edited" if "methods.solvers.heun" in modules else real(*modules)
 
-    monkeypatch.setattr(trial, "source_sha256", edited)
+    monkeypatch.setattr(trial, "code_sha256", edited)
     after = plan(trials=trials).trials
     assert ids(before[0]) == ids(after[0])
     assert before[1].id != after[1].id

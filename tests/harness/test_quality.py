@@ -9,7 +9,7 @@ import torch_fidelity
 
 import harness.metrics.feature_stream as feature_stream
 from harness.data.cards import load_card
-from harness.data.pixels import load_split
+from harness.data.splits import load_split
 from harness.metrics.extractors import load_extractor
 from harness.metrics.quality import Quality, ReferenceFeatures, reference_of, score
 from harness.metrics.reference import reference_of_shards

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import toys
@@ -15,8 +17,9 @@ from python_path import prepended
 
 import harness.registry as module
 import methods
+from harness import sources
 from harness.errors import UsageError
-from harness.registry import GROUP, Registry, registry, source_sha256
+from harness.registry import GROUP, Registry, registry
 from methods.networks.unet import UNet
 from methods.parts import PARTS
 from methods.solvers.ddim import DDIM
@@ -146,16 +149,24 @@ def test_a_plugin_may_point_at_a_class_or_at_a_module(monkeypatch: pytest.Monkey
     assert book.method("solver", "ddim") is DDIM  # what a module imports is not its own
 
 
+@pytest.fixture
+def read_anew() -> Iterator[None]:
+    """Forget what was hashed of edited files."""
+    yield
+    sources.forget()
+
+
 def load(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the source hash of the plug-in as a new process would see it."""
     monkeypatch.syspath_prepend(str(folder))
     for known in [m for m in sys.modules if m.partition(".")[0] == name]:
         del sys.modules[known]
-    module._module_sha256.cache_clear()
+    sources.forget()
     loaded: ModuleType = __import__(f"{name}.solver", fromlist=["Mine"])
-    return source_sha256(loaded.Mine)
+    return sources.code_sha256(loaded.Mine.__module__)
 
 
+@pytest.mark.usefixtures("read_anew")
 @pytest.mark.parametrize(("file", "counts"), [("solver.py", True), ("helper.py", True), ("unrelated.py", False)])
 def test_the_source_of_a_method_is_its_file_and_what_it_imports_from_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, counts: bool
@@ -163,26 +174,27 @@ def test_the_source_of_a_method_is_its_file_and_what_it_imports_from_its_package
     name = f"toy_source_{file.removesuffix('.py')}"
     home = package(tmp_path, name, "toy-source")
     before = load(tmp_path, name, monkeypatch)
-    (home / file).write_text((home / file).read_text() + "# changed\n")
+    (home / file).write_text((home / file).read_text() + "CHANGED = 1\n")
     assert (load(tmp_path, name, monkeypatch) != before) is counts
 
 
+@pytest.mark.usefixtures("read_anew")
 def test_the_source_of_a_plugin_includes_what_it_inherits_from_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package(tmp_path, "toy_heir", "toy-heir")
     before = load(tmp_path, "toy_heir", monkeypatch)
-    real = Path.read_bytes
+    real = Path.read_text
 
-    def edited(path: Path) -> bytes:
-        return real(path) + b"# changed\n" if path.name == "ddim.py" else real(path)
+    def edited(path: Path, *how: Any, **more: Any) -> str:
+        return real(path, *how, **more) + ("CHANGED = 1\n" if path.name == "ddim.py" else "")
 
-    monkeypatch.setattr(Path, "read_bytes", edited)
+    monkeypatch.setattr(Path, "read_text", edited)
     assert load(tmp_path, "toy_heir", monkeypatch) != before
 
 
 def test_methods_of_other_files_have_other_sources() -> None:
-    assert len({source_sha256(found) for found in (DDIM, Heun, UNet)}) == 3
+    assert len({sources.code_sha256(found.__module__) for found in (DDIM, Heun, UNet)}) == 3
 
 
 RUN = """

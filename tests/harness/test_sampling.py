@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.data.pixels import to_uint8
 from harness.network_cards import build_network, load_network_card
-from harness.sampling import Evaluator, Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.pixels import to_uint8
+from harness.sampling.sampler import Evaluator, Sampler, Work
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape, Network

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
 
 SHAPE = (1, 4, 4)
 GOLDEN = {  # of the float32 bytes; numpy promises its streams within a release only, so a new numpy may change them

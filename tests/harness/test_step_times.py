@@ -9,8 +9,8 @@ import torch
 from block_kit import network
 from toy_context import ToyContext
 
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from harness.tasks.sample import _cost
 from methods.denoisers.early_exit import EarlyExit
 from methods.executors.serial import Serial

@@ -23,7 +23,7 @@ from harness.network_cards import build_network, load_network_card
 from harness.report.analysis import derive
 from harness.report.comparisons import comparisons
 from harness.report.tuned_truncation import tuned_truncation
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
 from harness.suite import Suite
 from methods.networks.analytic import Analytic
 from methods.parts import BuiltDenoiser, Solver

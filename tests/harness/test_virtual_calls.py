@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness.group import Group
-from harness.sampling import Work
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import Work
 from harness.virtual import Calls
 from methods.schedules.edm import EDM
 

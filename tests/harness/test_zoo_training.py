@@ -16,7 +16,7 @@ from safetensors.torch import load
 from zoo_kit import own_zoo, training
 
 from harness.data.cards import load_card
-from harness.data.pixels import load_split
+from harness.data.splits import load_split
 from harness.errors import HarnessError, LockedError, UsageError
 from harness.identity import file_sha256
 from harness.network_cards import load_network_card

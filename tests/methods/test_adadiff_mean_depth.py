@@ -16,8 +16,8 @@ from toy_context import ToyContext
 from toy_gates import FAMILIES, SIGMA, first_under, gate, lively, states, tuned, work
 
 from harness.flops import count_flops
-from harness.sampling import Evaluator, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Evaluator, Work
 from methods.denoisers.adadiff import AdaDiff
 from methods.networks.blocks import BlockNetwork
 from methods.parts import Artifact, BuiltDenoiser, Sampled

@@ -13,8 +13,8 @@ from torch import Tensor
 from harness.errors import UsageError
 from harness.flops import count_flops
 from harness.registry import registry
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from methods.denoisers.missing_u import MissingU
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape

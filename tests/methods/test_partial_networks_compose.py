@@ -11,8 +11,8 @@ import torch
 from toy_context import ToyContext
 
 from harness.registry import registry
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from methods.networks.base import DataShape
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Executor, Method, Schedule, Solver

@@ -18,8 +18,8 @@ from solver_kit import no_noise
 from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
 
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from harness.tasks.probe import probe
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial

@@ -12,8 +12,8 @@ from block_kit import both, network
 from torch import Tensor
 from toy_context import ToyContext
 
-from harness.sampling import Sampler, Work
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.sampler import Sampler, Work
 from methods.denoisers.early_exit import EarlyExit
 from methods.executors.serial import Serial
 from methods.exit_depths import ByLevel, ByTime, Depths, backwards

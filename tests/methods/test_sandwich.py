@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from harness.data.cards import load_card
-from harness.data.pixels import load_split, to_unit
+from harness.data.splits import load_split
 from harness.flops import training_flops
 from harness.network_cards import build_network, load_network_card
+from harness.sampling.pixels import to_unit
 from harness.training.spec import TrainSpec
 from harness.training.trainer import Trainer
 from methods.networks.base import DataShape

@@ -194,7 +194,7 @@ def test_a_solver_that_does_not_begin_as_the_coarse_step_shares_nothing() -> Non
 
 
 def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
-    from harness.sampling import Evaluator, Work
+    from harness.sampling.sampler import Evaluator, Work
     from methods.parts import BuiltDenoiser
 
     network = mixture_of()

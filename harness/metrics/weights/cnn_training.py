@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.data.cards import load_card
-from harness.data.pixels import Split, load_split
+from harness.data.splits import Split, load_split
 from harness.identity import file_sha256
 from harness.metrics.small_cnn import SmallCnn, blur
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.pixels import to_uint8
-from harness.seeds import ImageNoise
+from harness.sampling.noise import ImageNoise
+from harness.sampling.pixels import to_uint8
 from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}

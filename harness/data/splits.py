@@ -8,8 +8,6 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.data.cards import DatasetCard
 from harness.data.readers.base import DATA_SETTING, Pixels
@@ -55,19 +53,6 @@ def pixel_fingerprint(images: np.ndarray) -> str:
     digest = hashlib.sha256(header.encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
-
-
-def to_unit(images: np.ndarray) -> Tensor:
-    """Return uint8 images as float32 of the same shape in [-1, 1]: x / 127.5 - 1."""
-    return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - np.float32(1))
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Return images in [-1, 1] as uint8 of the same shape: clamped, then (x + 1) * 127.5 rounded to nearest.
-
-    NaN has no pixel value: callers count non-finite values before.
-    """
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def _read(card: DatasetCard, split: str) -> Split:

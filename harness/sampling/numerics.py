@@ -1,0 +1,15 @@
+"""How numbers are computed on a device: fixed before every task, so that a repeated run is the same run."""
+
+from __future__ import annotations
+
+import torch
+
+
+def fix_numerics(device: torch.device, threads: int) -> None:
+    """Fix threads and, on a GPU, IEEE float32 and deterministic kernels, so that a repeated run is the same run."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True

@@ -1,0 +1,20 @@
+"""Between pixels of 0 to 255 and the numbers in [-1, 1] that networks see: the one rule, both ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_unit(images: np.ndarray) -> Tensor:
+    """Return uint8 images as float32 of the same shape in [-1, 1]: x / 127.5 - 1."""
+    return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - np.float32(1))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8 of the same shape: clamped, then (x + 1) * 127.5 rounded to nearest.
+
+    NaN has no pixel value: callers count non-finite values before.
+    """
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
