@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
+from harness.storage.planned import read_planned, write_planned
 from harness.storage.store import Store
 from harness.suite import Suite, load_suite
 
@@ -28,7 +29,7 @@ RESULTS = "results"
 
 @dataclass(frozen=True)
 class Tables:
-    """A results folder as pandas tables; `trials` holds the accepted row of every trial."""
+    """A results folder as pandas tables; `trials` holds the accepted row of every trial of the latest plan."""
 
     folder: Path
     trials: pd.DataFrame
@@ -39,6 +40,8 @@ class Tables:
     calibration: pd.DataFrame
     virtual: pd.DataFrame
     refinements: pd.DataFrame
+    others: pd.DataFrame
+    """Accepted rows of trials that are not of the latest plan: of other code, other settings, other seeds."""
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
@@ -51,7 +54,10 @@ class Tables:
 
 
 def load(folder: str | Path) -> Tables:
-    """Return the tables of a results folder; damaged parts are left out and named in `damage`."""
+    """Return the tables of a results folder; damaged parts are left out and named in `damage`.
+
+    A folder that says nothing of a plan, as one written before plans were kept, shows every trial.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
@@ -63,8 +69,11 @@ def load(folder: str | Path) -> Tables:
         damage.update(dict.fromkeys(str(problem) for problem in store.damage))  # each look names what it met
         return table
 
-    trials, steps, timings, quality, searches, calibration, virtual, refinements = map(read, TABLES)
-    return Tables(path, trials, steps, timings, quality, searches, calibration, virtual, refinements, tuple(damage))
+    trials, *tables = map(read, TABLES)
+    planned = read_planned(path)
+    asked = trials["trial_id"].isin(trials["trial_id"] if planned is None else planned)
+    shown, others = trials[asked].reset_index(drop=True), trials[~asked].reset_index(drop=True)
+    return Tables(path, shown, *tables, others, tuple(damage))
 
 
 def plan(
@@ -118,11 +127,14 @@ def run(
     store = Store.create_or_open(root / wanted.name)
     with RunLock(store.folder), Screen(quiet) as screen:
         finished = store.finished()
+        if planned is not None:
+            write_planned(store.folder, planned.listed)
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
             with _workers(pool, address, wanted) as workers:
                 planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
+                write_planned(store.folder, planned.listed)
                 planned = leave_out(planned, workers, finished, screen.say)
                 _measure(planned, store, root, workers, screen)
         _refresh_report(store.folder, screen.say)
@@ -146,7 +158,7 @@ def _build(tables: Tables) -> list[Path]:
     from harness.report.build import build_report
 
     named = {name: getattr(tables, name) for name in TABLES}
-    return build_report(tables.folder, named)
+    return build_report(tables.folder, named, tables.others)
 
 
 def _refuse_damage(tables: Tables, folder: str | Path) -> None:
@@ -224,7 +236,7 @@ def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = identity([entries, [p.stat().st_mtime_ns for p in writers]])
+    state = identity([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
     mark = folder / ".report"
     if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
         return

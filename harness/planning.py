@@ -58,6 +58,8 @@ class Plan:
     trials: tuple[PlannedTrial, ...]
     tasks: Mapping[str, Task]
     device_class: str
+    listed: tuple[str, ...]
+    """Ids of all trials of the suite, those included that `only` leaves out."""
 
 
 def make_plan(
@@ -100,7 +102,7 @@ class _Planner:
         for trial in chosen:
             same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
             planned.append(self._planned(trial, clocks[trial.dataset.name], same_nfe, controlled[id(trial)], ids))
-        return Plan(self.suite, tuple(planned), self.book.tasks, self.device_class)
+        return Plan(self.suite, tuple(planned), self.book.tasks, self.device_class, tuple(ids[id(t)] for t in trials))
 
     def _expand(self, entry: TrialEntry) -> Iterable[Trial]:
         datasets = _listed(entry.dataset if entry.dataset is not None else self.suite.dataset)

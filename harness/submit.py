@@ -38,6 +38,7 @@ from harness.errors import HarnessError, LockedError, StorageFullError, StoreDam
 from harness.pools.cluster import EXCLUDES
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
+from harness.storage.planned import PLANNED, read_planned, write_planned
 from harness.storage.store import Store
 from harness.suite import suite_names
 
@@ -184,7 +185,9 @@ def pack(folder: Path) -> Iterator[str]:
         for name in _RETURNED:
             if (folder / name).is_dir():
                 archive.add(folder / name, arcname=name)
-        archive.add(folder / "store.json", arcname="store.json") if (folder / "store.json").is_file() else None
+        for name in ("store.json", PLANNED):
+            if (folder / name).is_file():
+                archive.add(folder / name, arcname=name)
     data = buffer.getvalue()
     text = base64.b64encode(data).decode()
     yield f"{FRAME} sha256 {hashlib.sha256(data).hexdigest()}"
@@ -229,6 +232,9 @@ def merge(arrived: Path, folder: Path) -> None:
         store = Store.create_or_open(folder)
         with RunLock(store.folder):
             _commit_missing(api.load(arrived), store)
+            planned = read_planned(arrived)
+            if planned is not None:
+                write_planned(store.folder, planned)
             for picture in sorted((arrived / "samples").glob("*.png")):
                 if not (folder / "samples" / picture.name).exists():
                     (folder / "samples").mkdir(exist_ok=True)
@@ -239,9 +245,12 @@ def merge(arrived: Path, folder: Path) -> None:
 
 
 def _commit_missing(tables: api.Tables, store: Store) -> None:
+    import pandas as pd
+
     present = store.finished()
-    frames = {name: getattr(tables, name) for name in TABLES}
-    for trial_id, attempt in zip(tables.trials["trial_id"], tables.trials["attempt"], strict=True):
+    accepted = pd.concat([tables.trials, tables.others], ignore_index=True)
+    frames = {**{name: getattr(tables, name) for name in TABLES}, "trials": accepted}
+    for trial_id, attempt in zip(accepted["trial_id"], accepted["attempt"], strict=True):
         if trial_id in present:
             continue
         rows = {

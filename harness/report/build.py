@@ -26,8 +26,18 @@ from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.parallel import overlapped, virtual
+from harness.report.rows import typed
 from harness.report.search_spread import search_spread
-from harness.report.sections import Section, price, provenance, sample_rows, step_summary, timing_summary, verdicts
+from harness.report.sections import (
+    Section,
+    other_rows,
+    price,
+    provenance,
+    sample_rows,
+    step_summary,
+    timing_summary,
+    verdicts,
+)
 from harness.report.tuned_truncation import tuned_truncation
 from harness.schema import TRIALS
 from harness.storage.atomic import read_regular, replace, swapped_folder
@@ -40,13 +50,17 @@ OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
 EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 CALIBRATION = "Uncertainty predicted, beside the true one"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
+OTHERS = "Rows that are not of this plan"
 TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
 _LARGEST_SAMPLE = 8 << 20
 
 
-def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
-    """Write comparisons.csv, leaderboard.md .csv .tex .html, plots and report.html into folder; return their paths."""
+def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
+    """Write comparisons.csv, leaderboard.md .csv .tex .html, plots and report.html into folder; return their paths.
+
+    `others` are trials of other plans: they are named, and are part of no table, figure or rank.
+    """
     analysis = derive(tables)
     board = build(analysis)
     plots = draw_all(analysis)
@@ -62,13 +76,14 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame]) -> list[Path]:
         EQUAL_DISTANCE: equal_distance(analysis),
         VIRTUAL: virtual(analysis),
     }
+    apart = other_rows(typed("trials", others))
     texts = {
         "comparisons.csv": comparisons_csv(pairs),
-        "leaderboard.md": to_markdown(board, compared),
+        "leaderboard.md": to_markdown(board, {**compared, OTHERS: apart}),
         "leaderboard.csv": to_csv(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
-        "report.html": _report(analysis, board, plots, samples, compared),
+        "report.html": _report(analysis, board, plots, samples, compared, apart),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with swapped_folder(folder / "plots") as fresh:
@@ -107,6 +122,7 @@ def _report(
     plots: dict[str, bytes],
     samples: dict[str, str],
     compared: Mapping[str, Section],
+    apart: Section,
 ) -> str:
     figures = [
         (_caption(name), _data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
@@ -122,6 +138,7 @@ def _report(
         timings=timing_summary(analysis),
         prices=price(analysis),
         provenance=provenance(analysis),
+        others=apart,
         definitions=[*((column.name, column.sentence) for column in TRIALS), *DERIVED.items()],
     )
 

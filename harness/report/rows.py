@@ -16,12 +16,6 @@ CONFIGURATION = (
     "device_name", "timing_tier", "clock_trial_id", "is_baseline",
 )  # fmt: skip
 
-# Rows equal in all of these are measurements of one thing; the reference and the clock may have changed in between.
-_SUPERSEDES = (
-    "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
-    "seed_set", "batch", "precision_dtype", "n_images", "extractor", "device_name", "timing_tier",
-)  # fmt: skip
-
 
 def typed(table: str, frame: DataFrame | None) -> DataFrame:
     """Return exactly the schema's columns: numbers as float64 (NaN is empty), text as str ("" is empty), flags as bool.
@@ -43,15 +37,9 @@ def typed(table: str, frame: DataFrame | None) -> DataFrame:
 
 
 def last_attempts(trials: DataFrame) -> DataFrame:
-    """Return one row per configuration and seed set, that of its last attempt, in order of trial_id.
-
-    A configuration that was measured again under another identity (its code, its training or the clock changed) has
-    rows of several trials; only the latest stands.
-    """
-    ordered = trials.sort_values(["started_at", "trial_id", "attempt"], kind="stable", na_position="first")
-    last = ordered.drop_duplicates("trial_id", keep="last")
-    last = last.drop_duplicates(list(_SUPERSEDES), keep="last")
-    return last.sort_values("trial_id", kind="stable").reset_index(drop=True)
+    """Return one row per trial, that of its last attempt, in order of trial_id."""
+    last = trials.sort_values(["trial_id", "attempt"], kind="stable").drop_duplicates("trial_id", keep="last")
+    return last.reset_index(drop=True)
 
 
 def of_attempts(table: DataFrame, trials: DataFrame) -> DataFrame:

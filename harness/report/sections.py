@@ -12,7 +12,7 @@ from pandas import DataFrame
 from harness.report.analysis import Analysis
 from harness.report.formats import DASH, count, number
 from harness.report.leaderboard import name_count
-from harness.report.rows import is_valid
+from harness.report.rows import is_valid, last_attempts
 
 # MLPerf's early stopping (99 % confidence, one observation above): a 90th percentile needs 64 calls.
 CALLS_FOR_P90 = 64
@@ -103,6 +103,16 @@ def provenance(analysis: Analysis) -> Section:
     rows.append(("started_at", f"{stamps[0]} to {stamps[-1]}" if stamps else DASH))
     rows.append(("duration_seconds, all trials", _text(trials["duration_seconds"].sum())))
     return Section(("What", "Found in the rows"), rows)
+
+
+def other_rows(trials: DataFrame) -> Section:
+    """Return what was measured for other plans: which trial, from which commit, when, with which verdict."""
+    rows = [
+        (f"{row['dataset']} {row['network']} {_name(row)}", row["git_sha"][:12] or DASH, row["started_at"] or DASH,
+         row["verdict"] or DASH)
+        for _, row in last_attempts(trials).sort_values(["method", "steps", "trial_id"]).iterrows()
+    ]  # fmt: skip
+    return Section(("Trial", "Commit", "Started (UTC)", "Verdict"), rows)
 
 
 def sample_rows(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
