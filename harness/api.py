@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.engine import Engine
     from harness.planning import Plan
     from harness.pools import Pool
+    from harness.storage.snapshot import Snapshot
 
 RESULTS = "results"
 
@@ -61,19 +62,17 @@ def load(folder: str | Path) -> Tables:
     path = Path(folder)
     if not path.is_dir():
         raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
-    store = Store(path)
-    damage: dict[str, None] = {}
+    return _tables(Store(path).snapshot())
 
-    def read(name: str) -> pd.DataFrame:
-        table = store.latest() if name == "trials" else store.read(name)
-        damage.update(dict.fromkeys(str(problem) for problem in store.damage))  # each look names what it met
-        return table
 
-    trials, *tables = map(read, TABLES)
-    planned = read_planned(path)
+def _tables(snapshot: Snapshot) -> Tables:
+    """Return the tables of a snapshot, those of its latest plan apart from the others."""
+    trials = snapshot.latest()
+    tables: Mapping[str, Any] = {name: snapshot.read(name) for name in TABLES if name != "trials"}
+    planned = read_planned(snapshot.folder)
     asked = trials["trial_id"].isin(trials["trial_id"] if planned is None else planned)
     shown, others = trials[asked].reset_index(drop=True), trials[~asked].reset_index(drop=True)
-    return Tables(path, shown, *tables, others, tuple(damage))
+    return Tables(snapshot.folder, shown, **tables, others=others, damage=tuple(map(str, snapshot.damage)))
 
 
 def plan(
@@ -126,7 +125,8 @@ def run(
     planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
     with RunLock(store.folder), Screen(quiet) as screen:
-        finished = store.finished()
+        snapshot = store.snapshot()
+        finished = snapshot.finished()
         if planned is not None:
             write_planned(store.folder, planned.listed)
         if planned is not None and all(p.id in finished for p in planned.trials):
@@ -136,9 +136,10 @@ def run(
                 planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
                 write_planned(store.folder, planned.listed)
                 planned = leave_out(planned, workers, finished, screen.say)
-                _measure(planned, store, root, workers, screen)
-        _refresh_report(store.folder, screen.say)
-    tables = replace(load(store.folder), planned=tuple(p.id for p in planned.trials))
+                _measure(planned, store, root, workers, screen, finished)
+                snapshot = store.snapshot()
+        tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
+        _refresh_report(tables, screen.say)
     _refuse_damage(tables, root)
     return tables
 
@@ -197,11 +198,11 @@ def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite)
         made.close()
 
 
-def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any) -> None:
+def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, finished: Container[str]) -> None:
     from harness.engine import Engine, check_pool
 
     check_pool(plan, workers)
-    engine = Engine(plan, store, root, workers, screen)
+    engine = Engine(plan, store, root, workers, screen, finished)
     with _stop_politely(engine, screen.say):
         engine.run()
     if engine.stopping:
@@ -229,10 +230,11 @@ def _stop_politely(engine: Engine, say: Callable[[str], None]) -> Iterator[None]
         signal.signal(signal.SIGINT, before)
 
 
-def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
+def _refresh_report(tables: Tables, say: Callable[[str], None]) -> None:
     """Rebuild the report unless it already stands for exactly the committed entries."""
     from harness.identity import identity
 
+    folder = tables.folder
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
@@ -240,6 +242,6 @@ def _refresh_report(folder: Path, say: Callable[[str], None]) -> None:
     mark = folder / ".report"
     if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
         return
-    _build(load(folder))
+    _build(tables)
     mark.write_text(state)
     say(f"report: {folder / 'report.html'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, LockedError
 from harness.storage.lock import RunLock
+from harness.storage.planned import read_planned
 from harness.storage.store import Store
 
 _WANTED = ("torch", "torchvision", "torch-fidelity", "ray", "deepspeed", "diffusers", "pandas", "pyarrow", "seaborn")
@@ -130,8 +131,10 @@ def _is_store(folder: Path) -> bool:
 def _store(folder: Path, fix: bool) -> Iterator[Finding]:
     try:
         store = Store(folder)
-        problems = store.check()
-        rows = len(store.finished())
+        snapshot = store.snapshot()
+        problems = store.check(snapshot)
+        rows = len(snapshot.finished())
+        read_planned(folder)
     except HarnessError as error:
         yield Finding("results", f"{folder}: {error}", damage=True)
         return

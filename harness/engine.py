@@ -49,9 +49,14 @@ class Watcher(Protocol):
 
 
 class Engine:
-    """One run of one plan into one results folder, on one pool. Hold the folder's lock while it lives."""
+    """One run of one plan into one results folder, on one pool. Hold the folder's lock while it lives.
 
-    def __init__(self, plan: Plan, store: Store, root: Path, pool: Pool, watcher: Watcher) -> None:
+    `finished` are the trials that have a row already, by default those that the store finds.
+    """
+
+    def __init__(
+        self, plan: Plan, store: Store, root: Path, pool: Pool, watcher: Watcher, finished: Container[str] | None = None
+    ) -> None:
         self.plan = plan
         self.store = store
         self.pool = pool
@@ -59,6 +64,7 @@ class Engine:
         self.ledger = Ledger(plan, store.folder, root, watcher.say)
         self.inputs = Inputs(self.ledger, pool)
         self.spread = Spread(self.ledger)
+        self.finished = store.snapshot().finished() if finished is None else finished
         self.attempts: dict[str, int] = {}
         self.running: dict[str, float] = {}
         self.pending: dict[str, Task] = {}
@@ -66,7 +72,7 @@ class Engine:
 
     def run(self) -> list[Mapping[str, Any]]:
         """Run and commit what is missing; return the rows committed now."""
-        done = self.store.finished()
+        done = self.finished
         todo = [p for p in self.plan.trials if p.id not in done]
         if todo:
             self.ledger.recall()

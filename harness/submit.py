@@ -247,7 +247,7 @@ def merge(arrived: Path, folder: Path) -> None:
 def _commit_missing(tables: api.Tables, store: Store) -> None:
     import pandas as pd
 
-    present = store.finished()
+    present = store.snapshot().finished()
     accepted = pd.concat([tables.trials, tables.others], ignore_index=True)
     frames = {**{name: getattr(tables, name) for name in TABLES}, "trials": accepted}
     for trial_id, attempt in zip(accepted["trial_id"], accepted["attempt"], strict=True):

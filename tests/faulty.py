@@ -230,7 +230,7 @@ def measure(
 
 def rows(store: Store) -> dict[str, Any]:
     """Return the accepted rows by method and steps."""
-    return {f"{row['method']}-{row['steps']}": row for row in store.latest().to_dict("records")}
+    return {f"{row['method']}-{row['steps']}": row for row in store.snapshot().latest().to_dict("records")}
 
 
 def only(found: Mapping[str, Any], fault: str) -> Any:

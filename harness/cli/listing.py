@@ -110,7 +110,7 @@ def _training(seconds: float) -> str:
 
 
 def _verdicts(folder: Path) -> dict[str, str]:
-    return Store(folder).finished() if (folder / "log").is_dir() else {}
+    return Store(folder).snapshot().finished() if (folder / "log").is_dir() else {}
 
 
 def _absent(plan: Plan) -> Iterator[str]:

@@ -108,13 +108,26 @@ def is_temp(name: str) -> bool:
     return name.startswith(TEMP_PREFIX)
 
 
-def read_regular(path: Path) -> bytes:
-    """Return a regular file's bytes; symbolic links, pipes and devices are refused with an OSError."""
+class WrongSizeError(OSError):
+    """A file is not as long as it should be; `found` is its length in bytes."""
+
+    def __init__(self, path: Path, found: int) -> None:
+        super().__init__(errno.EINVAL, "not as long as it should be", str(path))
+        self.found = found
+
+
+def read_regular(path: Path, size: int | None = None) -> bytes:
+    """Return a regular file's bytes; symbolic links, pipes and devices are refused with an OSError.
+
+    Where a size is given, a file of another one is refused with WrongSizeError before anything is read of it.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if size is not None and found.st_size != size:
+            raise WrongSizeError(path, found.st_size)
         return stream.read()
 
 

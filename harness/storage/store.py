@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import canonical_json
-from harness.schema import SCHEMA_VERSION, TABLES, arrow_schema
+from harness.schema import SCHEMA_VERSION, TABLES
 from harness.storage.atomic import DISK, Disk, Published, is_temp, publish, read_regular, storage_errors
 from harness.storage.commit_log import (
     STATUSES,
     VERDICTS,
     Entry,
-    OtherVersionError,
     Part,
     check_trial_id,
-    decode_entry,
     encode_entry,
     entry_key,
     entry_name,
@@ -30,11 +26,12 @@ from harness.storage.commit_log import (
     part_name,
 )
 from harness.storage.lock import LOCK_NAME
-from harness.storage.parquet_parts import decode, encode
+from harness.storage.parquet_parts import encode
 from harness.storage.problems import Problem, inspect, move_aside
+from harness.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 MARKER = "store.json"
 LOG = "log"
@@ -48,7 +45,6 @@ class Store:
     def __init__(self, folder: Path, disk: Disk = DISK) -> None:
         """Open a folder that is a store; raises UsageError for any other folder or schema version."""
         self.folder = folder.resolve()
-        self.damage: list[Problem] = []  # what the latest look at the log had to leave out
         self._disk = disk
         self._attempts: dict[str, int] | None = None  # the log's last attempts when this process first committed
         _check_marker(self.folder)
@@ -91,40 +87,13 @@ class Store:
                 continue
             return attempt
 
-    def entries(self) -> list[Entry]:
-        """Return the readable log entries, by trial and attempt; unreadable ones are named in `damage`."""
-        self.damage = []
-        return sorted(self._entries())
+    def snapshot(self) -> Snapshot:
+        """Return what the folder holds now; a command takes one and asks it as often as it likes."""
+        return Snapshot(self.folder)
 
-    def read(self, table: str) -> pd.DataFrame:
-        """Return a table's committed rows; attempts with a damaged part are left out whole and named in `damage`."""
-        if table not in TABLES:
-            raise UsageError(f'found the table "{table}"{did_you_mean(table, TABLES)}')
-        import pandas as pd
-
-        parts = [arrow_schema(table).empty_table()]
-        for entry, contents in self._intact():
-            for part in entry.parts:
-                if part.table == table:
-                    parts += self._decoded(part, contents[part])
-        types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        return pa.concat_tables(parts).to_pandas(types_mapper=types.get)
-
-    def latest(self) -> pd.DataFrame:
-        """Return the row of the last intact attempt of every trial: the accepted rows, one per trial."""
-        return self.read("trials").drop_duplicates("trial_id", keep="last", ignore_index=True)
-
-    def finished(self) -> dict[str, str]:
-        """Return the verdict of every trial whose last intact attempt finished: what a resumed run need not repeat."""
-        last = {entry.trial_id: entry for entry, _ in self._intact()}
-        return {trial_id: entry.verdict for trial_id, entry in last.items() if entry.status == "finished"}
-
-    def check(self) -> list[Problem]:
+    def check(self, snapshot: Snapshot | None = None) -> list[Problem]:
         """Return everything in the folder that is not an intact committed attempt, sorted by path."""
-        for entry, contents in self._intact():
-            for part in entry.parts:
-                self._decoded(part, contents[part])
-        return inspect(self.folder, self.damage)
+        return inspect(self.folder, (snapshot or self.snapshot()).damage)
 
     def quarantine(self) -> list[Problem]:
         """Move what `check` finds to quarantine/, whole attempts with their log entry; delete nothing.
@@ -155,49 +124,6 @@ class Store:
                 raise StoreDamagedError(f"{path} was altered; move it away with `oneclock doctor --fix`") from None
             done = Published(len(data), sha256)
         return Part(table, path.name, done.bytes, done.sha256, rows)
-
-    def _entries(self) -> Iterator[Entry]:
-        for path in log_files(self.folder):
-            try:
-                yield decode_entry(path.name, read_regular(path))
-            except OtherVersionError as error:
-                self._damaged("version", path, str(error))
-            except (StoreDamagedError, OSError) as error:
-                self._damaged("entry", path, str(error))
-
-    def _intact(self) -> Iterator[tuple[Entry, dict[Part, bytes]]]:
-        for entry in self.entries():
-            contents = {part: data for part in entry.parts if (data := self._verified(part)) is not None}
-            if len(contents) == len(entry.parts):
-                yield entry, contents
-
-    def _verified(self, part: Part) -> bytes | None:
-        path = self.folder / part.table / part.name
-        try:
-            data = read_regular(path)
-        except FileNotFoundError:
-            self._damaged("missing", path, "the log names it, it is not there")
-            return None
-        except OSError as error:
-            self._damaged("altered", path, f"cannot be read as a regular file ({error.strerror})")
-            return None
-        if len(data) != part.bytes:
-            self._damaged("altered", path, f"{len(data)} bytes long; the log says {part.bytes}")
-            return None
-        if hashlib.sha256(data).hexdigest() != part.sha256:
-            self._damaged("altered", path, "its SHA-256 is not the one in the log")
-            return None
-        return data
-
-    def _decoded(self, part: Part, data: bytes) -> list[pa.Table]:
-        try:
-            return [decode(part.table, data)]
-        except StoreDamagedError as error:
-            self._damaged("altered", self.folder / part.table / part.name, str(error))
-            return []
-
-    def _damaged(self, kind: str, path: Path, reason: str) -> None:
-        self.damage.append(Problem(kind, str(path.relative_to(self.folder)), reason))
 
 
 def _outcome(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, str]:

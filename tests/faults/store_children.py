@@ -102,7 +102,7 @@ def end(pid: int) -> int:
 def commit_missing(folder: Path, disk: Disk, plan: list[str]) -> int:
     """Do what a driver does: open the store and commit what is not finished."""
     store = Store.create_or_open(folder, disk)
-    done = store.finished()
+    done = store.snapshot().finished()
     for trial_id in plan:
         if trial_id not in done:
             store.commit(trial_id, tables(trial_id))
@@ -126,7 +126,7 @@ def kills(folder: Path, rounds: int) -> list[int]:
         time.sleep(chance.uniform(0.002, 0.05))
         os.kill(pid, signal.SIGKILL)
         end(pid)
-        finished.append(len(Store.create_or_open(folder).finished()))
+        finished.append(len(Store.create_or_open(folder).snapshot().finished()))
     end(fork(lambda: commit_missing(folder, Disk(), PLAN)))
     return finished
 

@@ -152,7 +152,7 @@ def test_drivers_killed_at_random_lose_and_double_nothing(tmp_path, plugin_path)
     assert codes.count(-9) >= 3
     store = Store(tmp_path / "results" / "tiny")
     assert {problem.kind for problem in store.check()} <= {"orphan", "temp"}
-    attempts = store.read("trials")
+    attempts = store.snapshot().read("trials")
     assert not attempts.duplicated("trial_id").any()
     wanted = suite([{"solver": "heun", "steps": 2}, {"solver": "ddim", "steps": [3, 4]}])
     assert facts(rows(store)) == facts(measure(wanted, tmp_path / "undisturbed"))

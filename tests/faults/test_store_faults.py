@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -47,7 +48,7 @@ def children(scenario: str, folder: Path, rounds: int = 0):
 
 def text(store: Store) -> str:
     """Return all rows of the trials and steps as they would be shown."""
-    return store.read("trials").to_csv() + store.read("steps").to_csv()
+    return store.snapshot().read("trials").to_csv() + store.snapshot().read("steps").to_csv()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,13 +75,13 @@ def test_a_kill_at_every_write_step_leaves_no_row_or_one(tmp_path):
     whole = []
     for at in range(len(codes)):
         store = Store.create_or_open(tmp_path / str(at))
-        whole.append(list(store.finished()) == PLAN[:1])
+        whole.append(list(store.snapshot().finished()) == PLAN[:1])
         assert {problem.kind for problem in store.check()} <= LITTER, at
         if not whole[-1]:
             assert store.commit(PLAN[0], tables(PLAN[0])) == 1, at
-        assert [len(store.read(table)) for table in ("trials", "steps")] == [1, 3], at
+        assert [len(store.snapshot().read(table)) for table in ("trials", "steps")] == [1, 3], at
         store.quarantine()
-        assert store.finished() == {PLAN[0]: "VALID"}, at
+        assert store.snapshot().finished() == {PLAN[0]: "VALID"}, at
     assert whole == [False] * 26 + [True] * 3 + [False] * 4  # from the link of the log entry on, and not before
 
 
@@ -106,10 +107,10 @@ def test_two_drivers_without_the_lock_do_double_work_at_worst(tmp_path):
     assert codes == [[0, 0]] * 6
     for number in range(6):
         store = Store.create_or_open(tmp_path / str(number))
-        rows = store.read("trials")
+        rows = store.snapshot().read("trials")
         assert not rows.duplicated(["trial_id", "attempt"]).any()
-        assert sorted(store.latest().trial_id) == sorted(PLAN[:3])
-        assert len(store.read("steps")) == 3 * len(rows)
+        assert sorted(store.snapshot().latest().trial_id) == sorted(PLAN[:3])
+        assert len(store.snapshot().read("steps")) == 3 * len(rows)
         assert {problem.kind for problem in store.check()} <= LITTER
 
 
@@ -164,16 +165,16 @@ def pair(tmp_path):
 def test_damage_is_named_skipped_moved_and_made_again(pair, table, harm):
     store, files = pair
     harm(files[table])
-    assert list(store.read("trials").trial_id) == [PLAN[1]]
+    assert list(store.snapshot().read("trials").trial_id) == [PLAN[1]]
     gone_without_trace = table == "log" and harm is remove
     if not gone_without_trace:
-        assert [problem.path for problem in store.damage] == [f"{table}/{files[table].name}"]
+        assert [problem.path for problem in store.snapshot().damage] == [f"{table}/{files[table].name}"]
         assert any(problem.is_damage for problem in store.check())
-    assert list(store.finished()) == [PLAN[1]]
+    assert list(store.snapshot().finished()) == [PLAN[1]]
     assert store.quarantine() != []
     assert store.check() == []
     assert store.commit(PLAN[0], tables(PLAN[0])) == 1
-    assert sorted(store.finished()) == sorted(PLAN[:2])
+    assert sorted(store.snapshot().finished()) == sorted(PLAN[:2])
 
 
 def test_foreign_files_are_listed_and_never_opened(pair):
@@ -185,7 +186,7 @@ def test_foreign_files_are_listed_and_never_opened(pair):
         ("foreign", "log/notes.json"),
         ("foreign", "trials/results.parquet"),
     ]
-    assert len(store.read("trials")) == 2
+    assert len(store.snapshot().read("trials")) == 2
     store.quarantine()
     assert (store.folder / "quarantine" / "trials" / "results.parquet").read_bytes() == b"PAR1 nonsense PAR1"
 
@@ -196,8 +197,8 @@ def test_a_new_attempt_always_comes_after_the_last_one(pair):
     remove(files["trials"])
     store.quarantine()
     for again in (store, Store.create_or_open(store.folder)):
-        assert again.commit(PLAN[0], tables(PLAN[0])) == int(store.latest().attempt.max())
-    assert sorted(store.read("trials").attempt) == [1, 2, 3, 4]
+        assert again.commit(PLAN[0], tables(PLAN[0])) == int(store.snapshot().latest().attempt.max())
+    assert sorted(store.snapshot().read("trials").attempt) == [1, 2, 3, 4]
     assert store.check() == []
 
 
@@ -214,9 +215,9 @@ def test_an_entry_of_another_version_is_refused_by_version_and_stays(pair, monke
     monkeypatch.setattr("harness.storage.commit_log.SCHEMA_VERSION", 2)
     store.commit(PLAN[2], tables(PLAN[2]))
     monkeypatch.undo()
-    assert len(store.read("trials")) == 2
-    assert [problem.kind for problem in store.damage] == ["version"]
-    assert "schema version 2; this program reads version 1" in str(store.damage[0])
+    assert len(store.snapshot().read("trials")) == 2
+    assert [problem.kind for problem in store.snapshot().damage] == ["version"]
+    assert "schema version 2; this program reads version 1" in str(store.snapshot().damage[0])
     before = store.check()
     assert store.quarantine() == []
     assert store.check() == before
@@ -234,19 +235,19 @@ def test_a_part_of_another_schema_is_refused_not_guessed(pair, change):
     else:
         content = content.set_column(content.column_names.index("fid"), "fid", pa.array(["low"]))
     data = _put_into(store, content)
-    assert len(store.read("trials")) == 2
-    assert [problem.path for problem in store.damage] == [f"trials/{part_name(PLAN[3], 1, data)}"]
-    assert ("schema version 0" if change == "version" else "columns differ") in store.damage[0].reason
-    assert store.check() == store.damage
-    assert load(store.folder).damage == tuple(map(str, store.damage))
+    assert len(store.snapshot().read("trials")) == 2
+    assert [problem.path for problem in store.snapshot().damage] == [f"trials/{part_name(PLAN[3], 1, data)}"]
+    assert ("schema version 0" if change == "version" else "columns differ") in store.snapshot().damage[0].reason
+    assert store.check() == store.snapshot().damage
+    assert load(store.folder).damage == tuple(map(str, store.snapshot().damage))
 
 
 def test_a_part_from_before_a_column_was_added_is_read_with_that_column_empty(pair):
     store, _ = pair
     content = pq.read_table(pa.BufferReader(encode("trials", [{"trial_id": PLAN[3], "attempt": 1, "nfe": 4.0}])))
     _put_into(store, content.drop_columns(["fid", "network_like"]))
-    (row,) = (row for row in store.read("trials").to_dict("records") if row["trial_id"] == PLAN[3])
-    assert store.damage == []
+    (row,) = (row for row in store.snapshot().read("trials").to_dict("records") if row["trial_id"] == PLAN[3])
+    assert store.snapshot().damage == []
     assert row["nfe"] == 4.0
     assert pd.isna(row["fid"])
     assert pd.isna(row["network_like"])
@@ -298,7 +299,7 @@ def test_a_really_full_disk(tmp_path):
         store, committed = Store.create_or_open(tmp_path / "store"), []
         with pytest.raises(StorageFullError):
             committed.extend(store.commit(trial_id, tables(trial_id)) for trial_id in PLAN * 4)
-        assert len(store.read("trials")) == len(store.entries()) > 0
+        assert len(store.snapshot().read("trials")) == len(store.snapshot().entries) > 0
         assert {problem.kind for problem in store.check()} <= {"orphan"}
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True, timeout=10)
@@ -346,10 +347,60 @@ def test_any_schedule_of_kills_ends_in_the_same_rows(tmp_path_factory, expected,
         except PowerCut:
             pass
         store = Store.create_or_open(folder)
-        after = store.finished()
+        after = store.snapshot().finished()
         assert before.items() <= after.items()  # (a) committed rows are never lost
         before = after
-    assert store.latest().trial_id.is_unique  # (b) no trial has two accepted rows
-    assert len(store.read("trials")) == len(PLAN)
+    assert store.snapshot().latest().trial_id.is_unique  # (b) no trial has two accepted rows
+    assert len(store.snapshot().read("trials")) == len(PLAN)
     assert text(store) == expected  # (c) and (d): the rows of an undisturbed run, byte by byte
     assert {problem.kind for problem in store.check()} <= LITTER
+
+
+def forged(store, rows, says):
+    """Write the part of trials of the store's only attempt anew, and the log entry that names it."""
+    (entry,) = store.snapshot().entries
+    (part,) = (one for one in entry.parts if one.table == "trials")
+    (row,) = store.snapshot().read("trials").to_dict("records")
+    plain = {name: None if pd.isna(value) else value for name, value in row.items()}
+    data = encode("trials", [{**plain, **one} for one in rows])
+    digest = hashlib.sha256(data).hexdigest()
+    fresh = Part("trials", part_name(entry.trial_id, entry.attempt, digest), len(data), digest, says)
+    (store.folder / "trials" / part.name).unlink()
+    (store.folder / "trials" / fresh.name).write_bytes(data)
+    parts = tuple(sorted(fresh if one is part else one for one in entry.parts))
+    log = store.folder / "log" / entry_name(entry.trial_id, entry.attempt)
+    log.write_bytes(encode_entry(replace(entry, parts=parts)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "says", "reason"),
+    [
+        ([{}], 1, None),
+        ([{"trial_id": PLAN[1]}], 1, f"a row says trial_id {PLAN[1]}; the log says {PLAN[0]}"),
+        ([{"attempt": 2}], 1, "a row says attempt 2; the log says 1"),
+        ([{"trial_id": None}], 1, f"a row says trial_id None; the log says {PLAN[0]}"),
+        ([{}, {}], 1, "2 rows; the log says 1"),
+        ([{}], 2, "1 rows; the log says 2"),
+    ],
+)
+def test_rows_that_are_not_those_of_the_log_entry_count_for_no_trial(tmp_path, rows, says, reason):
+    store = Store.create_or_open(tmp_path / "results")
+    store.commit(PLAN[0], tables(PLAN[0]))
+    steps = len(store.snapshot().read("steps"))
+    forged(store, rows, says)
+    snapshot = store.snapshot()
+    assert [problem.reason for problem in snapshot.damage] == ([] if reason is None else [reason])
+    assert len(snapshot.read("trials")) == (reason is None)
+    assert len(snapshot.read("steps")) == (steps if reason is None else 0)
+    found = {problem.kind for problem in store.check()}
+    assert found == (set() if reason is None else {"altered"})
+
+
+def test_a_part_of_another_length_is_not_read(tmp_path):
+    store = Store.create_or_open(tmp_path / "results")
+    store.commit(PLAN[0], tables(PLAN[0]))
+    (path,) = (store.folder / "trials").iterdir()
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 40)  # sparse: reading it would take more memory than there is
+    (problem,) = store.snapshot().damage
+    assert problem.reason.startswith(f"{1 << 40} bytes long; the log says ")

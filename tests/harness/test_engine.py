@@ -28,7 +28,7 @@ FLOPS = 4 * 16  # of one evaluation: distances to one mean of 16 values and thei
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the drawing to the tests of the report."""
-    monkeypatch.setattr(api, "_refresh_report", lambda folder, say: None)
+    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class Run:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a sound run of DDIM at 2 and 4 steps and of Heun at 2, which is as many evaluations as DDIM at 4."""
     folder = tmp_path_factory.mktemp("plain")
-    before, api._refresh_report = api._refresh_report, lambda folder, say: None
+    before, api._refresh_report = api._refresh_report, lambda tables, say: None
     try:
         return Run(suite_file(folder, trial(steps=4) + trial(solver="heun", steps=2)), folder / "results")
     finally:

@@ -38,7 +38,7 @@ def test_two_workers_make_together_what_one_makes_alone_and_are_counted_as_one(t
     assert alone["iterations"] == together["iterations"] == together["iterations_most"] == 2
     assert alone["bytes_sent_per_image"] == 0 < together["bytes_sent_per_image"]
     assert rows["pipelined-2"]["nfe_critical_path"] < together["nfe_critical_path"]
-    virtual = Store(tmp_path / "groups").read("virtual")
+    virtual = Store(tmp_path / "groups").snapshot().read("virtual")
     for name, devices in (("vanilla-1", [1]), ("vanilla-2", [1, 2, 3]), ("pipelined-2", [1, 2, 3])):
         row, replays = rows[name], virtual[virtual["trial_id"] == rows[name]["trial_id"]]
         assert list(replays["devices"]) == devices
@@ -136,7 +136,7 @@ def test_a_search_over_two_workers_finds_what_one_finds(tmp_path, ray_pool):
     for name, pool in (("two", ray_pool), ("one", None)):
         wanted = suite([{"solver": "ddpm", "steps": 3, "denoiser": ddsm}], name=name, **changes)
         rows = measure(wanted, tmp_path / name, pool)
-        history = Store(tmp_path / name / name).read("searches").drop(columns=["trial_id"])
+        history = Store(tmp_path / name / name).snapshot().read("searches").drop(columns=["trial_id"])
         found[name] = {row: rows[row]["images_sha256"] for row in rows}, history.to_dict("records")
     assert len(found["one"][1]) == 5 * 2 + 2
     assert found["two"] == found["one"]

@@ -53,7 +53,7 @@ def test_rows_of_the_settings_before_are_back_when_these_are_asked_for_again(tmp
     again = run(suite, tmp_path)
     assert set(again.trials["trial_id"]) == set(first.trials["trial_id"]) == ranked(again)
     assert set(again.others["trial_id"]) == set(other.trials["trial_id"])
-    assert len(Store(again.folder).entries()) == len(first.trials) + len(other.trials)
+    assert len(Store(again.folder).snapshot().entries) == len(first.trials) + len(other.trials)
     page = (again.folder / "report.html").read_text()
     assert "Rows that are not of this plan" in page
     assert "Rows that are not of this plan" in (again.folder / "leaderboard.md").read_text()

@@ -207,7 +207,7 @@ from harness.registry import registry
 from toys import suite_file, trial
 from pathlib import Path
 folder = Path({folder!r})
-api._refresh_report = lambda folder, say: None
+api._refresh_report = lambda tables, say: None
 sys.argv = ["oneclock", "ls", "methods"]
 tables = harness.run(suite_file(folder, trial(solver="strange", steps=2)), pool=LocalPool, results=folder / "results")
 rows = tables.trials.set_index("method")

@@ -21,7 +21,7 @@ FLOPS = 4 * 16  # of one evaluation of the toy suite's network
 
 @pytest.fixture(autouse=True)
 def searching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(api, "_refresh_report", lambda folder, say: None)
+    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
     with toys.registered(toys.Ladder, toys.Level, toys.Reads, toys.Searched, toys.Climbs, toys.Raises):
         yield
 

@@ -51,60 +51,60 @@ def store(tmp_path):
 
 def test_a_new_store_is_empty_and_typed(store):
     for table, columns in TABLES.items():
-        frame = store.read(table)
+        frame = store.snapshot().read(table)
         assert list(frame.columns) == [column.name for column in columns]
         assert len(frame) == 0
-    assert store.finished() == {}
-    assert store.entries() == store.check() == store.damage == []
+    assert store.snapshot().finished() == {}
+    assert store.snapshot().entries == store.check() == store.snapshot().damage == []
 
 
 def test_commit_fills_the_keys_and_reads_back(store):
     assert store.commit(ONE, rows(fid=3.5, n_images=np.int64(64), git_dirty=np.True_, kid=np.float32(0.5))) == 1
-    row = store.read("trials").iloc[0]
+    row = store.snapshot().read("trials").iloc[0]
     assert (row.trial_id, row.attempt, row.fid, row.n_images, row.kid) == (ONE, 1, 3.5, 64, 0.5)
     assert row.git_dirty is True or row.git_dirty == True  # noqa: E712
-    assert list(store.read("steps").step) == [0, 1]
-    assert len(store.read("timings")) == 0
+    assert list(store.snapshot().read("steps").step) == [0, 1]
+    assert len(store.snapshot().read("timings")) == 0
     assert store.check() == []
 
 
 def test_types_do_not_depend_on_the_content(store):
-    before = store.read("trials").dtypes
+    before = store.snapshot().read("trials").dtypes
     store.commit(ONE, rows(n_images=3))
     store.commit(TWO, rows())
-    assert store.read("trials").dtypes.equals(before)
-    assert store.read("trials").n_images.isna().sum() == 1
+    assert store.snapshot().read("trials").dtypes.equals(before)
+    assert store.snapshot().read("trials").n_images.isna().sum() == 1
 
 
 def test_attempts_count_up_and_the_last_one_is_accepted(store):
     assert store.commit(ONE, rows("INVALID", "failed", reasons="worker-died")) == 1
-    assert store.finished() == {}
+    assert store.snapshot().finished() == {}
     assert store.commit(ONE, rows(fid=1.0)) == 2
     assert store.commit(TWO, rows("INVALID", reasons="nan-samples")) == 1
-    assert store.finished() == {ONE: "VALID", TWO: "INVALID"}
-    assert list(store.latest().trial_id) == sorted([ONE, TWO])
-    assert store.latest().set_index("trial_id").attempt[ONE] == 2
-    assert len(store.read("trials")) == 3
+    assert store.snapshot().finished() == {ONE: "VALID", TWO: "INVALID"}
+    assert list(store.snapshot().latest().trial_id) == sorted([ONE, TWO])
+    assert store.snapshot().latest().set_index("trial_id").attempt[ONE] == 2
+    assert len(store.snapshot().read("trials")) == 3
 
 
 def test_a_later_failure_unfinishes_a_trial(store):
     store.commit(ONE, rows())
     store.commit(ONE, rows("INVALID", "failed"))
-    assert store.finished() == {}
+    assert store.snapshot().finished() == {}
 
 
 def test_ten_attempts_sort_as_numbers(store):
     for _ in range(10):
         last = store.commit(ONE, rows("INVALID", "failed"))
     assert last == 10
-    assert list(store.read("trials").attempt) == list(range(1, 11))
+    assert list(store.snapshot().read("trials").attempt) == list(range(1, 11))
 
 
 def test_reopening_finds_the_same(store):
     store.commit(ONE, rows())
     again = Store.create_or_open(store.folder)
-    assert again.finished() == {ONE: "VALID"}
-    pd.testing.assert_frame_equal(again.read("trials"), store.read("trials"))
+    assert again.snapshot().finished() == {ONE: "VALID"}
+    pd.testing.assert_frame_equal(again.snapshot().read("trials"), store.snapshot().read("trials"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_reopening_finds_the_same(store):
 def test_wrong_rows_are_refused_whole(store, values, said):
     with pytest.raises(UsageError, match=said):
         store.commit(ONE, {**rows(), "trials": [{**rows()["trials"][0], **values}]})
-    assert store.entries() == store.check() == []
+    assert store.snapshot().entries == store.check() == []
 
 
 def test_wrong_tables_are_refused(store):
@@ -140,7 +140,7 @@ def test_wrong_tables_are_refused(store):
     with pytest.raises(UsageError, match="found 2 rows"):
         store.commit(ONE, {"trials": rows()["trials"] * 2})
     with pytest.raises(UsageError, match='"step"'):
-        store.read("step")
+        store.snapshot().read("step")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_order_of_commits_does_not_show(tmp_path, monkeypatch):
         return known[key]
 
     monkeypatch.setattr("harness.storage.store.encode", remembered)
-    monkeypatch.setattr("harness.storage.store.decode", functools.cache(decode))
+    monkeypatch.setattr("harness.storage.snapshot.decode", functools.cache(decode))
     plan = [(identity(n), {"fid": n / 7, "n_images": n if n % 3 else None}) for n in range(500)]
     tables = []
     for seed in (None, 1):
@@ -188,7 +188,8 @@ def test_the_order_of_commits_does_not_show(tmp_path, monkeypatch):
         for trial_id, values in plan:
             store.commit(trial_id, {"trials": rows(**values)["trials"]})
         store.commit(identity(3), rows(fid=0.1))
-        tables.append((store.read("trials").to_csv().encode(), store.read("steps").to_csv().encode()))
+        found = store.snapshot()
+        tables.append((found.read("trials").to_csv().encode(), found.read("steps").to_csv().encode()))
     assert tables[0] == tables[1]
     assert tables[0][0].count(b"\n") == 502
 
@@ -200,7 +201,7 @@ def test_rows_of_an_attempt_are_sorted_at_commit(tmp_path):
         steps = [{"step": n, "sigma": 1.0 / (n + 1)} for n in range(20)][::order]
         timings = [{"kind": kind, "round": n // 2, "order": n} for kind in ("latency", "throughput") for n in range(8)]
         store.commit(ONE, {"trials": rows()["trials"], "steps": steps, "timings": timings[::order]})
-        texts.append(store.read("steps").to_csv() + store.read("timings").to_csv())
+        texts.append(store.snapshot().read("steps").to_csv() + store.snapshot().read("timings").to_csv())
     assert texts[0] == texts[1]
 
 
@@ -238,9 +239,9 @@ def test_reading_writes_nothing(store):
     before = sorted((str(p), p.stat().st_mtime_ns) for p in store.folder.rglob("*"))
     again = Store.create_or_open(store.folder)
     for table in TABLES:
-        again.read(table)
+        again.snapshot().read(table)
     again.check()
-    again.finished()
+    again.snapshot().finished()
     assert sorted((str(p), p.stat().st_mtime_ns) for p in store.folder.rglob("*")) == before
 
 

@@ -78,7 +78,7 @@ def test_a_merge_never_overwrites(finished, tmp_path):
     assert all(path.read_bytes() == data for path, data in before.items())
     assert picture.read_bytes() == b"mine"
     assert sorted(rows(Store(home))) == ["ddim-2", "heun-2"]
-    assert not Store(home).read("trials").duplicated("trial_id").any()
+    assert not Store(home).snapshot().read("trials").duplicated("trial_id").any()
 
 
 def drop(lines):

@@ -84,14 +84,14 @@ class _Brighter(BuiltDenoiser):
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the drawing to the tests of the report."""
-    monkeypatch.setattr(api, "_refresh_report", lambda folder, say: None)
+    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
 
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Return a run over three shards, of which the fine solution reaches into the second."""
     folder = tmp_path_factory.mktemp("mixture")
-    before, api._refresh_report = api._refresh_report, lambda folder, say: None
+    before, api._refresh_report = api._refresh_report, lambda tables, say: None
     others = [
         trial(steps=4),
         trial(steps=4, schedule="logsnr", control_of="ddim"),

@@ -106,7 +106,7 @@ def test_every_method_but_the_inexact_ones_has_an_expectation() -> None:
 
 
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str = "known-answer", **options: Any) -> api.Tables:
-    monkeypatch.setattr(api, "_refresh_report", lambda folder, say: None)
+    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
     return harness.run(suite, pool=LocalPool, results=folder, **options)
 
 

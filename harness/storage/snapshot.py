@@ -1,0 +1,124 @@
+"""What a results folder held at one moment: every file is read once, and only whole attempts count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.errors import StoreDamagedError, UsageError, did_you_mean
+from harness.schema import TABLES, arrow_schema
+from harness.storage.atomic import WrongSizeError, read_regular
+from harness.storage.commit_log import Entry, OtherVersionError, Part, decode_entry, log_files
+from harness.storage.parquet_parts import decode
+from harness.storage.problems import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Snapshot:
+    """The committed attempts of a results folder. An attempt with a damaged part is left out whole, and named."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._damage: list[Problem] = []
+        self._entries = sorted(self._read_entries())
+        self._contents = [(entry, parts) for entry in self._entries if (parts := self._verified(entry)) is not None]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return the readable log entries, by trial and attempt."""
+        return self._entries
+
+    @property
+    def damage(self) -> list[Problem]:
+        """Return what had to be left out: unreadable entries, parts that are missing or not as they were written."""
+        self._attempts  # noqa: B018  (rows are looked at too)
+        return self._damage
+
+    def finished(self) -> dict[str, str]:
+        """Return the verdict of every trial whose last intact attempt finished: what a resumed run need not repeat."""
+        last = {entry.trial_id: entry for entry, _ in self._contents}
+        return {trial_id: entry.verdict for trial_id, entry in last.items() if entry.status == "finished"}
+
+    def read(self, table: str) -> pd.DataFrame:
+        """Return a table's committed rows."""
+        if table not in TABLES:
+            raise UsageError(f'found the table "{table}"{did_you_mean(table, TABLES)}')
+        import pandas as pd
+
+        parts = [content for _, tables in self._attempts for name, content in tables if name == table]
+        types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+        return pa.concat_tables([arrow_schema(table).empty_table(), *parts]).to_pandas(types_mapper=types.get)
+
+    def latest(self) -> pd.DataFrame:
+        """Return the row of the last intact attempt of every trial: the accepted rows, one per trial."""
+        return self.read("trials").drop_duplicates("trial_id", keep="last", ignore_index=True)
+
+    @cached_property
+    def _attempts(self) -> list[tuple[Entry, list[tuple[str, pa.Table]]]]:
+        """Return the attempts whose parts hold, all of them, the rows that the log says."""
+        decoded = ((entry, self._decoded(entry, parts)) for entry, parts in self._contents)
+        return [(entry, tables) for entry, tables in decoded if tables is not None]
+
+    def _read_entries(self) -> Iterator[Entry]:
+        for path in log_files(self.folder):
+            try:
+                yield decode_entry(path.name, read_regular(path))
+            except OtherVersionError as error:
+                self._damaged("version", path, str(error))
+            except (StoreDamagedError, OSError) as error:
+                self._damaged("entry", path, str(error))
+
+    def _verified(self, entry: Entry) -> list[tuple[Part, bytes]] | None:
+        """Return the bytes of an attempt's parts; None where one of them is not what the log says."""
+        contents = [(part, self._bytes(part)) for part in entry.parts]
+        found = [(part, data) for part, data in contents if data is not None]
+        return found if len(found) == len(contents) else None
+
+    def _bytes(self, part: Part) -> bytes | None:
+        path = self.folder / part.table / part.name
+        try:
+            data = read_regular(path, part.bytes)
+        except FileNotFoundError:
+            self._damaged("missing", path, "the log names it, it is not there")
+        except WrongSizeError as error:
+            self._damaged("altered", path, f"{error.found} bytes long; the log says {part.bytes}")
+        except OSError as error:
+            self._damaged("altered", path, f"cannot be read as a regular file ({error.strerror})")
+        else:
+            if hashlib.sha256(data).hexdigest() == part.sha256:
+                return data
+            self._damaged("altered", path, "its SHA-256 is not the one in the log")
+        return None
+
+    def _decoded(self, entry: Entry, parts: list[tuple[Part, bytes]]) -> list[tuple[str, pa.Table]] | None:
+        found = []
+        for part, data in parts:
+            try:
+                content = decode(part.table, data)
+                _check_rows(content, entry, part)
+            except StoreDamagedError as error:
+                self._damaged("altered", self.folder / part.table / part.name, str(error))
+            else:
+                found.append((part.table, content))
+        return found if len(found) == len(parts) else None
+
+    def _damaged(self, kind: str, path: Path, reason: str) -> None:
+        self._damage.append(Problem(kind, str(path.relative_to(self.folder)), reason))
+
+
+def _check_rows(content: pa.Table, entry: Entry, part: Part) -> None:
+    """Raise StoreDamagedError unless a part holds as many rows as the log says, all of the attempt that names it."""
+    if len(content) != part.rows:
+        raise StoreDamagedError(f"{len(content)} rows; the log says {part.rows}")
+    for column, own in (("trial_id", entry.trial_id), ("attempt", entry.attempt)):
+        others = content[column].filter(pc.fill_null(pc.not_equal(content[column], own), True))
+        if len(others):
+            raise StoreDamagedError(f"a row says {column} {others[0].as_py()}; the log says {own}")
