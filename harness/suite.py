@@ -6,6 +6,7 @@ A `[[trials]]` entry stands for every combination of what it lists. `--set KEY=V
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,9 +100,23 @@ class Expectation(Closed):
     steps: PositiveInt
     column: str
     value: float
+    per_image: float = 0.0
+    """Bias of a finite sample: the answer at N images is value + per_image / N."""
     absolute: float = Field(default=0.0, ge=0)
     relative: float = Field(default=0.0, ge=0)
+    noise_at: PositiveInt | None = None
+    """N at which `absolute` and `relative` allow for the noise of images; at another they go as 1 / sqrt(N)."""
     source: str
+
+    def at(self, n_images: int) -> tuple[float, float]:
+        """Return the answer for so many images, and by how much a row may miss it."""
+        value = self.value + self.per_image / n_images
+        slack = self.absolute + self.relative * abs(value)
+        return value, slack if self.noise_at is None else slack * math.sqrt(self.noise_at / n_images)
+
+
+LARGEST_SEED_SET = 2**53 - 1
+"""Of the whole numbers that tables and pages keep apart."""
 
 
 class Suite(Closed):
@@ -115,7 +130,7 @@ class Suite(Closed):
     extractor_weights: str | None = None
     n_images: PositiveInt
     batch: PositiveInt = 50
-    seed_sets: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     workers: PositiveInt | None = None
     deadline_seconds: PositiveFloat = 3600.0

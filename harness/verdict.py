@@ -64,7 +64,7 @@ def _known_answers(row: Row, expectations: Sequence[Expectation]) -> Iterator[st
         if (known.dataset, known.method, known.steps) != (row["dataset"], row["method"], row["steps"]):
             continue
         found = row.get(known.column)
-        slack = known.absolute + known.relative * abs(known.value)
-        if found is None or not abs(found - known.value) <= slack:
-            told = f"expected {known.value:g} within {slack:.3g} ({known.source})"
+        value, slack = known.at(int(row["n_images"]))
+        if found is None or not abs(found - value) <= slack:
+            told = f"expected {value:g} within {slack:.3g} ({known.source})"
             yield f"known-answer: {known.column} is {found}, {told}"

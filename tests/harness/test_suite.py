@@ -74,6 +74,8 @@ def test_a_shipped_suite_is_read_and_called_like_its_file(name: str) -> None:
         ("n_images = 20", "n_images = 20\nn_images = 30", ["not valid TOML", "overwrite"]),
         ("n_images = 20", "n_images = 20\nprecision = 'float23'", ["precision", "float32"]),
         ("n_images = 20", "n_images = 20\nseed_sets = [-1]", ["seed_sets.0", "-1"]),
+        ("n_images = 20", f"n_images = 20\nseed_sets = [0, {2**53}]", ["seed_sets.1", str(2**53)]),  # tables round it
+        ("n_images = 20", f"n_images = 20\nseed_sets = [{2**63 - 1}]", ["seed_sets.0", str(2**63 - 1)]),
         ("n_images = 20", "n_images = 20\ndeadline_seconds = nan", ["deadline_seconds", "nan"]),
         ("n_images = 20", "n_images = 20\ndeadline_seconds = inf", ["deadline_seconds", "inf"]),
         ('"mine"', '"../up"', ["suite name is '../up'", "expected 1 to 64"]),

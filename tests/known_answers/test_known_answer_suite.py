@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from harness import api
 from harness.data.cards import load_card
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from harness.suite import SUITES
+from harness.suite import SUITES, Expectation
 
 C, DIM, LOW, HIGH = 0.2, 16, 0.002, 80.0
 RAW: dict[str, Any] = tomllib.loads((SUITES / "known-answer.toml").read_text())
@@ -35,14 +36,14 @@ def shrinkage(method: str, steps: int) -> float:
     return float(np.prod(np.cos(np.diff(np.arctan(levels / C)))))
 
 
-def fid(method: str, steps: int) -> float:
-    """Return d (c - c_out)^2 of the two isotropic Gaussians, plus the bias floor of each set at its own size.
+FLOOR = DIM + DIM * (DIM + 1) / 4
+"""Of n samples of variance s, over s / n: tr S + (1/2) sum_ij s_i s_j (1 + [i = j]) / (s_i + s_j), over n."""
 
-    The floor of n samples of variance s: tr S + (1/2) sum_ij s_i s_j (1 + [i = j]) / (s_i + s_j), over n.
-    """
+
+def fid(method: str, steps: int, n_images: float) -> float:
+    """Return d (c - c_out)^2 of the two isotropic Gaussians, plus the bias floor of each set at its own size."""
     out = standard_deviation(method, steps)
-    floor = (DIM + DIM * (DIM + 1) / 4) * (out**2 / RAW["n_images"] + C**2 / REFERENCE_N)
-    return DIM * (C - out) ** 2 + floor
+    return DIM * (C - out) ** 2 + FLOOR * (out**2 / n_images + C**2 / REFERENCE_N)
 
 
 def standard_deviation(method: str, steps: int) -> float:
@@ -55,7 +56,7 @@ def theory(known: dict[str, Any]) -> float:
     evaluations = known["steps"] * {"heun": 2}.get(known["method"], 1)
     return {
         "truncation_error": lambda: 1 - shrinkage(known["method"], known["steps"]),
-        "fid": lambda: fid(known["method"], known["steps"]),
+        "fid": lambda: fid(known["method"], known["steps"], math.inf),
         "nfe": lambda: float(evaluations),
         "flops_per_image": lambda: float(evaluations * 4 * components * DIM),
     }[known["column"]]()
@@ -79,13 +80,26 @@ def test_every_number_of_the_suite_follows_from_its_formula(known: dict[str, Any
     assert known["value"] == pytest.approx(theory(known), abs=digits, rel=0)
 
 
+@pytest.mark.parametrize("n_images", [100, RAW["n_images"], 50_000])
+def test_the_bias_of_a_sample_follows_its_size(n_images: int) -> None:
+    """And the room for its noise goes as 1 / sqrt(N), from the suite's own N on."""
+    for known in (k for k in EXPECTED if k["column"] == "fid"):
+        value, slack = Expectation(**known).at(n_images)
+        assert value == pytest.approx(fid(known["method"], known["steps"], n_images), abs=2e-6, rel=2e-6)
+        at_2000 = known["absolute"] + known["relative"] * value
+        assert slack == pytest.approx(at_2000 * math.sqrt(2000 / n_images))
+    assert all(
+        Expectation(**k).at(n_images) == (k["value"], k.get("absolute", 0)) for k in EXPECTED if "per_image" not in k
+    )
+
+
 def test_tolerances_are_tight_enough_to_tell_the_schedules_apart() -> None:
     for steps in (8, 16):
         bands = sorted(
-            (k["value"] - slack, k["value"] + slack)
+            (value - slack, value + slack)
             for k in EXPECTED
             if k["column"] == "fid" and k["steps"] == steps
-            for slack in [k["absolute"] + k["relative"] * k["value"]]
+            for value, slack in [Expectation(**k).at(RAW["n_images"])]
         )
         assert len(bands) == 3
         assert all(below[1] < above[0] for below, above in pairwise(bands))
@@ -97,7 +111,8 @@ def test_the_floor_is_near_the_second_order_bias_of_two_unequal_gaussians() -> N
         out = standard_deviation(known["method"], known["steps"])
         pairs = DIM * (DIM + 1) / 4 * C * out
         exact = DIM * (C - out) ** 2 + (out**2 * DIM + pairs) / RAW["n_images"] + (C**2 * DIM + pairs) / REFERENCE_N
-        assert abs(known["value"] - exact) < (known["absolute"] + known["relative"] * known["value"]) / 5
+        value, slack = Expectation(**known).at(RAW["n_images"])
+        assert abs(value - exact) < slack / 5
 
 
 def test_every_method_but_the_inexact_ones_has_an_expectation() -> None:
@@ -115,6 +130,16 @@ def test_the_pipeline_recovers_every_known_answer(tmp_path: Path, monkeypatch: p
     assert dict(zip(tables.trials["method"], tables.trials["reasons"], strict=True)) == dict.fromkeys(
         tables.trials["method"], ""
     )
+    assert tables.all_valid
+
+
+@pytest.mark.parametrize("n_images", [200, 600])
+def test_known_answers_hold_at_the_number_of_images_that_is_asked_for(
+    n_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = run(tmp_path, monkeypatch, settings=[f"n_images={n_images}"])
+    assert set(tables.trials["n_images"]) == {n_images}
+    assert set(tables.trials["reasons"]) == {""}
     assert tables.all_valid
 
 
