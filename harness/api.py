@@ -23,9 +23,17 @@ if TYPE_CHECKING:
     from harness.engine import Engine
     from harness.planning import Plan
     from harness.pools import Pool
+    from harness.sampling.sampler import Sampler
     from harness.storage.snapshot import Snapshot
 
 RESULTS = "results"
+
+
+def make_sampler(network: str, **parts: Any) -> Sampler:
+    """Return one sampler by hand; see `harness.by_hand.make_sampler`."""
+    from harness.by_hand import make_sampler as make
+
+    return make(network, **parts)
 
 
 @dataclass(frozen=True)

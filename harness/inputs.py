@@ -35,7 +35,7 @@ class Inputs:
         inputs = {need: self._result(need) for need in task.needs}
         if task.kind in ("train", "reference", "prepare"):
             card = task.spec["sampler"]["dataset"] if "sampler" in task.spec else task.spec["dataset"]
-            inputs["images"] = self._images(DatasetCard(**card))
+            inputs["images"] = self._images(DatasetCard(**card), learnt=task.kind != "reference")
             inputs["done"] = [(job.spec["job"], self._result(job.id)) for job in jobs]
         if task.kind == "weights":
             inputs["weights"] = self._file(task.spec["path"])
@@ -70,10 +70,12 @@ class Inputs:
             self._handles[task_id] = self._pool.put(Result(*blob))
         return self._handles[task_id]
 
-    def _images(self, card: DatasetCard) -> Any:
-        key = f"images/{card.name}"
+    def _images(self, card: DatasetCard, learnt: bool) -> Any:
+        """Return the images that are learnt from, or those that quality is measured against."""
+        split = card.training_split if learnt else card.reference
+        key = f"images/{card.name}/{split}"
         if key not in self._handles:
-            self._handles[key] = self._pool.put(load_split(card, card.reference).images)
+            self._handles[key] = self._pool.put(load_split(card, split).images)
         return self._handles[key]
 
     def _file(self, path: str) -> Any:

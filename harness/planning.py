@@ -154,7 +154,9 @@ class _Planner:
             if not self.data_may_be_absent:
                 raise
             return {"pixels": "absent"}
-        return {"pixels": split.fingerprint, "variant": split.variant}
+        learnt = load_split(card, card.training_split)
+        other = {} if learnt is split else {"training_pixels": learnt.fingerprint}
+        return {"pixels": split.fingerprint, "variant": split.variant, **other}
 
     def _network(self, name: str) -> NetworkCard:
         if name not in self.networks:

@@ -96,6 +96,11 @@ class DatasetCard(_Closed):
                 if split not in self.splits:
                     raise ValueError(f'variant "{name}" names the split "{split}"{did_you_mean(split, self.splits)}')
 
+    @property
+    def training_split(self) -> str:
+        """Return the split that networks and methods learn from: `train`, or the reference where there is none."""
+        return "train" if "train" in self.splits else self.reference
+
     def shape(self) -> DataShape:
         """Return what a network must know: channels, resolution, and the distribution where it is synthetic."""
         return DataShape(self.channels, self.resolution, self.arguments.facts())
@@ -118,7 +123,6 @@ class DatasetCard(_Closed):
             "resolution": self.resolution,
             "channels": self.channels,
             "labels": self.labels,
-            "sigma_data": self.sigma_data,
             "sigma_min": self.sigma_min,
             "sigma_max": self.sigma_max,
             "reference": self.reference,

@@ -14,10 +14,11 @@ from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.errors import UsageError
 from harness.identity import identity
 
+Stamp = tuple[tuple[str, int, int], ...]
 ORIGINAL = "original"
 UNPINNED = "unpinned"
 _UNPINNED_NOTE = "the card pins no fingerprint of these pixels; results hold for exactly this copy"
-_loaded: dict[str, Split] = {}
+_loaded: dict[str, tuple[Stamp, Split]] = {}
 _lock = threading.Lock()
 
 
@@ -37,12 +38,16 @@ class Split:
 
 
 def load_split(card: DatasetCard, split: str) -> Split:
-    """Return a split of a data set, verified against its card; later calls in this process return the same object."""
+    """Return a split of a data set, verified against its card.
+
+    Later calls in this process return the same object as long as the files are those that were read.
+    """
     key = identity([card.model_dump(mode="json"), os.environ.get(DATA_SETTING, ""), split])
+    stamp = card.arguments.stamp(card.target(split))
     with _lock:
-        if key not in _loaded:
-            _loaded[key] = _read(card, split)
-        return _loaded[key]
+        if key not in _loaded or _loaded[key][0] != stamp:
+            _loaded[key] = stamp, _read(card, split)
+        return _loaded[key][1]
 
 
 def pixel_fingerprint(images: np.ndarray) -> str:

@@ -29,7 +29,7 @@ from harness.sampling.build import build_noise
 from harness.sampling.pixels import to_uint8, to_unit
 from harness.sampling.sampler import Work
 from harness.tasks import Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
+from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Schedule, Solver
 
 if TYPE_CHECKING:
     from harness.worker import Worker
@@ -41,15 +41,14 @@ _COUNTED_PASSES = 8
 class Context:
     """What `methods.parts.PrepareContext` promises, for one preparation or one job of it."""
 
-    def __init__(self, spec: Mapping[str, Any], inputs: Mapping[str, Any], worker: Worker) -> None:
+    def __init__(self, spec: Mapping[str, Any], inputs: Mapping[str, Any], worker: Worker, method: Method) -> None:
+        self._method = method
+        jobs_for = method.jobs_for if "job" in spec else None
+        self._declared = method.prepares_for if jobs_for is None else jobs_for
         card = DatasetCard(**spec["sampler"]["dataset"])
         self.network = worker.network(spec["sampler"], inputs)
         self.seed = int(spec["seed"])
         self.sigma_min, self.sigma_max = card.sigma_min, card.sigma_max
-        self.steps = int(spec["sampler"]["steps"])
-        solver = registry().make("solver", **_named(spec["sampler"]["parts"]["solver"]))
-        assert isinstance(solver, Solver)
-        self.solver = solver
         self.start: Artifact | None = artifact_of(inputs, spec.get("start"))
         finished = [(job, resolve(handle)) for job, handle in inputs.get("done", ())]
         self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
@@ -62,6 +61,30 @@ class Context:
         self._noise = build_noise(spec["sampler"], preparation=True)
         self._counter: FlopCounterMode | None = None
 
+    @property
+    def steps(self) -> int:
+        """Return the trial's number of steps."""
+        self._ask("steps")
+        return int(self._spec["sampler"]["steps"])
+
+    @property
+    def solver(self) -> Solver:
+        """Return the trial's solver."""
+        self._ask("solver")
+        solver = registry().make("solver", **_named(self._spec["sampler"]["parts"]["solver"]))
+        assert isinstance(solver, Solver)
+        return solver
+
+    def _ask(self, *wanted: str) -> None:
+        """Refuse what the method did not declare: trials that differ in it share this preparation."""
+        for what in wanted:
+            if what not in self._declared:
+                where = "prepares_for" if self._method.jobs_for is None or "job" not in self._spec else "jobs_for"
+                raise UsageError(
+                    f'method "{self._method.name}" reads the {what} of a trial while it prepares and declares '
+                    f"{', '.join(self._declared) or 'nothing'}; expected {what} in its {where}"
+                )
+
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
         return to_unit(resolve(self._inputs["images"]))
@@ -72,16 +95,19 @@ class Context:
 
     def levels(self) -> np.ndarray:
         """Return the trial's noise levels, float64 [steps + 1]."""
+        self._ask("steps", "schedule")
         schedule = registry().make("schedule", **_named(self._spec["sampler"]["parts"]["schedule"]))
         assert isinstance(schedule, Schedule)
         return schedule.levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
 
     def prepared(self, part: str) -> Artifact | None:
         """Return what preparing another part of the trial left, None if it left nothing."""
+        self._ask(part)
         return artifact_of(self._inputs, self._spec["sampler"]["parts"][part].get("artifact_id"))
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
         """Return images of these indices of the preparation's noises; their FLOPs are those of the units that ran."""
+        self._ask("steps", "schedule", "solver")
         counting = self._counter is not None
         self.count(False)
         sampler = self._worker.sampler(self._spec["sampler"], self._inputs, denoiser, self._noise)
@@ -102,7 +128,7 @@ class Context:
     def fid(self, images: Tensor) -> float:
         """Return the FID of final states [n, ...] to the reference set, by the suite's feature network."""
         if "reference" not in self._spec:
-            raise HarnessError(f'method "{self._spec["method"]["name"]}" measures FID but does not declare `scores`')
+            raise HarnessError(f'method "{self._method.name}" measures FID but does not declare `scores`')
         extractor = self._worker.extractor(self._spec["extractor"], self._inputs)
         reference = ReferenceFeatures.from_tensors(resolve(self._inputs[self._spec["reference"]]).tensors)
         pixels = to_uint8(images).cpu()
@@ -147,7 +173,7 @@ def _named(facts: Mapping[str, Any]) -> dict[str, Any]:
 def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
     """Yield the method's progress as it comes, then its artifact with the price paid for it."""
     method = registry().make(spec["part"], spec["method"]["name"], spec["method"]["params"])
-    context = Context(spec, inputs, worker)
+    context = Context(spec, inputs, worker, method)
     outcome: dict[str, Any] = {}
 
     def work() -> None:

@@ -82,9 +82,7 @@ class ZooTraining:
         # what is looked at, and where it was left
         network = self._fresh_network()
         self._libraries = library_versions("harness.training.trainer", type(network).__module__)
-        self._judge = Judge(
-            self._card, "train" if "train" in self._card.splits else self._card.reference, self.spec.flips
-        )
+        self._judge = Judge(self._card, self._card.training_split, self.spec.flips)
         self._blobs = Blobs(self._folder)
         self._model = build_network(self._net, self._card.shape()).to(self._device).eval().requires_grad_(False)
         self._publisher = Publisher(self.name, self._command, self._net, self.spec, self._judge, self._model, self._say)

@@ -10,12 +10,15 @@ import pytest
 import torch
 import toys
 
+from harness.errors import UsageError
 from harness.planning import make_plan
 from harness.suite import Suite
 from harness.tasks import Result
-from harness.tasks.prepare import run
+from harness.tasks.prepare import Context, run
 from harness.worker import Worker
+from methods.denoisers.full import Full
 from methods.parts import Artifact, PrepareContext
+from methods.schedules.edm import EDM
 
 PRODUCT = 2 * 8**3
 SUITE: dict[str, Any] = {
@@ -101,3 +104,50 @@ def test_a_loop_that_is_left_early_or_fails_leaves_no_counter_behind(monkeypatch
     assert not torch.nn.modules.module._global_forward_pre_hooks
     assert not torch.nn.modules.module._global_forward_hooks
     assert flops(monkeypatch, lambda context: multiply(3)) == PRODUCT * 3
+
+
+READS: dict[str, tuple[str, Callable[[PrepareContext], object]]] = {
+    "steps": ("steps", lambda context: context.steps),
+    "solver": ("solver", lambda context: context.solver),
+    "levels": ("schedule", lambda context: context.levels()),
+    "artifact": ("schedule", lambda context: context.prepared("schedule")),
+    "samples": ("schedule", lambda context: context.sample(Full().build(context.network), range(1), 1)),
+}
+
+
+@pytest.mark.parametrize("what", READS)
+@pytest.mark.parametrize("declared", [(), ("steps",), ("steps", "schedule"), ("steps", "schedule", "solver")])
+def test_a_preparation_reads_of_a_trial_only_what_it_declared(
+    monkeypatch: pytest.MonkeyPatch, what: str, declared: tuple[str, ...]
+) -> None:
+    """Trials that differ in the rest share it, so what it read would be that of whichever came first."""
+    needs = {"levels": ("steps", "schedule"), "samples": ("steps", "schedule", "solver")}.get(what, (READS[what][0],))
+    monkeypatch.setattr(toys.Searched, "prepares_for", declared)
+    monkeypatch.setattr(toys.Searched, "levels", EDM.levels)  # its own need no artifact here
+    missing = [one for one in needs if one not in declared]
+    if not missing:
+        flops(monkeypatch, READS[what][1])
+        return
+    with pytest.raises(UsageError) as caught:
+        flops(monkeypatch, READS[what][1])
+    told = ", ".join(declared) or "nothing"
+    assert str(caught.value) == (
+        f'method "toy-searched" reads the {missing[0]} of a trial while it prepares and declares {told}; '
+        f"expected {missing[0]} in its prepares_for"
+    )
+
+
+def test_a_job_reads_only_what_the_search_declared_for_its_jobs() -> None:
+    with toys.registered(toys.Level):
+        trials = [{"steps": 2}, {"steps": 2, "denoiser": "toy-level-ladder"}]
+        plan = make_plan(Suite.model_validate({**SUITE, "trials": trials}), "cpu:a chip", "a chip")
+        (task,) = (task for task in plan.tasks.values() if task.kind == "prepare")
+        spec = {**task.spec, "job": {"number": 1}}
+        method = toys.Level()
+        context = Context(spec, {"images": np.zeros((4, 1, 4, 4))}, Worker(), method)
+        assert method.jobs_for == ("schedule", "solver")
+        assert context.solver.name == "ddim"
+        with pytest.raises(
+            UsageError, match=r"reads the steps .* declares schedule, solver; expected steps in its jobs"
+        ):
+            _ = context.steps

@@ -87,6 +87,22 @@ class Reader(BaseModel):
     def read(self, target: Target) -> Pixels:
         """Return the decoded images and labels of one split, in an order that does not depend on the machine."""
 
+    def stamp(self, target: Target) -> tuple[tuple[str, int, int], ...]:
+        """Return path, size and time of change of every file below the data's folder; nothing where there is none.
+
+        Two equal stamps mean the same pixels; a split that was read under another stamp is read again.
+        """
+        if self.location is None:
+            return ()
+        given, below = getattr(self, self.location), getattr(self, "folder", None)
+        folder = data_folder(target, given, self.location, below=below, must_exist=False)
+        found = []
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                known = path.stat()
+                found.append((str(path), known.st_size, known.st_mtime_ns))
+        return tuple(found)
+
     def check(self, values: int) -> None:
         """Raise ValueError if the arguments do not fit images of so many values (channels x height x width)."""
 
