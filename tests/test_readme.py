@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ def test_the_example_method_is_a_schedule() -> None:
     assert levels[0] == 4.0
     assert levels[-1] == 0.01
     assert np.allclose(np.diff(np.sqrt(levels)), -(2.0 - 0.1) / 4)
+
+
+def test_the_example_sampler_makes_the_images_that_it_says() -> None:
+    names: dict[str, Any] = {}
+    exec(block("python", "from harness import make_sampler"), names)
+    images = names["images"]
+    assert f"{str(images.dtype).removeprefix('torch.')}, {' x '.join(map(str, images.shape))}" in README
 
 
 def test_the_example_card_loads(tmp_path: Path) -> None:
