@@ -136,12 +136,14 @@ def run(
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
+            finished = _pointing_at(planned, snapshot, finished)
             write_planned(store.folder, planned.listed)
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
             with _workers(pool, address, wanted) as workers:
                 planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
+                finished = _pointing_at(planned, snapshot, finished)
                 write_planned(store.folder, planned.listed)
                 planned = leave_out(planned, workers, finished, screen.say)
                 _measure(planned, store, root, workers, screen, finished)
@@ -150,6 +152,19 @@ def run(
         _refresh_report(tables, screen.say)
     _refuse_damage(tables, root)
     return tables
+
+
+def _pointing_at(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> dict[str, str]:
+    """Return the finished trials whose rows name the baseline, the clock and the claims that the plan gives them.
+
+    A trial keeps its identity when one that its row points at has got another; then the row alone is written again.
+    """
+    latest = snapshot.latest()
+    names = ["baseline_trial_id", "clock_trial_id", "control_of_trial_id"]
+    told = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
+    rows = dict(zip(latest["trial_id"], told, strict=True))
+    stale = {p.id for p in plan.trials if rows.get(p.id) != p.references}
+    return {trial_id: verdict for trial_id, verdict in finished.items() if trial_id not in stale}
 
 
 def report(folder: str | Path) -> list[Path]:

@@ -111,9 +111,7 @@ def _names(trial: Trial, suite: Suite) -> dict[str, Any]:
 def _relations(planned: PlannedTrial) -> dict[str, Any]:
     return {
         "is_baseline": planned.is_baseline,
-        "baseline_trial_id": planned.baseline_trial_id,
-        "clock_trial_id": planned.clock_trial_id,
-        "control_of_trial_id": " ".join(planned.control_of_trial_ids) or None,
+        **planned.references,
     }
 
 

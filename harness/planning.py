@@ -44,6 +44,15 @@ class PlannedTrial:
     control_of_trial_ids: tuple[str, ...]
 
     @property
+    def references(self) -> dict[str, str | None]:
+        """Return the columns by which the row points at rows of other trials."""
+        return {
+            "baseline_trial_id": self.baseline_trial_id,
+            "clock_trial_id": self.clock_trial_id,
+            "control_of_trial_id": " ".join(self.control_of_trial_ids) or None,
+        }
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Return the tasks whose facts the row is made of, those of the trials it is compared with included."""
         compared = (self.clock_score, *((self.baseline_score,) if self.baseline_score else ()))

@@ -80,13 +80,18 @@ class PrepareContext(Protocol):
     seed: int
     sigma_min: float
     sigma_max: float
-    steps: int
-    solver: Solver
-    """The trial's solver, for a method that declares `prepares_for` solver."""
     start: Artifact | None
     """What the preparation named by `begins_with` left."""
     done: Sequence[Done]
     """The finished jobs of the method's search, in the order in which it asked for them."""
+
+    @property
+    def steps(self) -> int:
+        """Return the trial's number of steps; for a method that declares `prepares_for` steps."""
+
+    @property
+    def solver(self) -> Solver:
+        """Return the trial's solver; for a method that declares `prepares_for` solver."""
 
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
@@ -95,13 +100,16 @@ class PrepareContext(Protocol):
         """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
 
     def levels(self) -> np.ndarray:
-        """Return the trial's noise levels, float64 [steps + 1]; for a method that declares `prepares_for` schedule."""
+        """Return the trial's noise levels, float64 [steps + 1]; `prepares_for` holds steps and schedule."""
 
     def prepared(self, part: str) -> Artifact | None:
         """Return what preparing another part of the trial left, None if it left nothing; `prepares_for` names it."""
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
-        """Return images made by the trial's schedule and solver, serially, from the preparation's own noises."""
+        """Return images made by the trial's schedule and solver, serially, from the preparation's own noises.
+
+        `prepares_for` holds steps, schedule and solver.
+        """
 
     def fid(self, images: Tensor) -> float:
         """Return the FID of final states [n, ...] to the reference set, for a method that declares `scores`."""

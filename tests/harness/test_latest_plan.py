@@ -103,3 +103,25 @@ def test_a_folder_of_before_shows_every_trial(tmp_path: Path) -> None:
     loaded = harness.load(other.folder)
     assert len(loaded.trials) == len(first.trials) + len(other.trials)
     assert loaded.others.empty
+
+
+def test_a_row_whose_claim_got_another_identity_is_written_again_and_nothing_else(tmp_path: Path) -> None:
+    """What the claim is a control of is part of its identity; its own control keeps its own and must follow."""
+    parts = [
+        trial(solver="heun", steps=2),
+        trial(solver="ddpm", steps=2, control_of="heun"),
+        trial(solver="dpmpp-2m", steps=2, control_of="ddpm"),
+    ]
+    before = run(suite_file(tmp_path, "".join(parts)), tmp_path)
+    pool = CountingPool()
+    changed = suite_file(tmp_path, "".join([parts[0], trial(solver="ddpm", steps=2), parts[2]]))
+    after = harness.run(changed, pool=lambda: pool, results=tmp_path)
+    assert pool.kinds == {}
+    ids = after.trials.set_index("method")["trial_id"]
+    old = before.trials.set_index("method")["trial_id"]
+    assert ids["ddpm"] != old["ddpm"]
+    assert ids["dpmpp-2m"] == old["dpmpp-2m"]
+    rows = after.trials.set_index("method")
+    assert rows.loc["dpmpp-2m", "control_of_trial_id"] == ids["ddpm"]
+    assert dict(rows["attempt"]) == {"ddim": 1, "heun": 1, "ddpm": 1, "dpmpp-2m": 2}
+    assert after.all_valid
