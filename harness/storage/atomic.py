@@ -122,10 +122,11 @@ def read_regular(path: Path, size: int | None = None) -> bytes:
     Where a size is given, a file of another one is refused with WrongSizeError before anything is read of it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
         if size is not None and found.st_size != size:
             raise WrongSizeError(path, found.st_size)
         return stream.read()
