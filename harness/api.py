@@ -142,9 +142,10 @@ def run(
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
             with _workers(pool, address, wanted) as workers:
-                planned = planned or make_plan(wanted, workers.device_class, workers.device_name, only)
-                finished = _pointing_at(planned, snapshot, finished)
-                write_planned(store.folder, planned.listed)
+                if planned is None:
+                    planned = make_plan(wanted, workers.device_class, workers.device_name, only)
+                    finished = _pointing_at(planned, snapshot, finished)
+                    write_planned(store.folder, planned.listed)
                 planned = leave_out(planned, workers, finished, screen.say)
                 _measure(planned, store, root, workers, screen, finished)
                 snapshot = store.snapshot()

@@ -12,7 +12,7 @@ from harness.network_cards import NetworkCard, build_network, load_network_card
 from harness.plan_checks import refuse
 from harness.registry import registry
 from harness.sampling.build import build_sampler
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fix_numerics, state_dtype
 from harness.sampling.sampler import AUTOCAST, Sampler
 from harness.suite import Part
 from harness.zoo.card import PREFIX, load_zoo_card
@@ -64,8 +64,7 @@ def make_sampler(
     }
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     fix_numerics(where, threads=1)
-    dtype = torch.float64 if precision == "float64" else torch.float32
-    return build_sampler(spec, {}, lambda: _network(network, card, net).to(where, dtype), where)
+    return build_sampler(spec, {}, lambda: _network(network, card, net).to(where, state_dtype(precision)), where)
 
 
 def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:

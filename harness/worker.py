@@ -18,7 +18,7 @@ from harness.metrics.extractors import Extractor, load_extractor
 from harness.network_cards import NetworkCard, build_network
 from harness.sampling.build import build_sampler
 from harness.sampling.noise import ImageNoise
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fix_numerics, state_dtype
 from harness.sampling.sampler import Sampler
 from harness.tasks import Event, runner
 from methods.networks.base import Network
@@ -52,8 +52,7 @@ class Worker:
             if model.trainable:
                 weights = resolve(inputs[spec["weights_id"]]).tensors
                 model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
-            dtype = torch.float64 if spec["precision"] == "float64" else torch.float32
-            self._models[key] = model.to(self.device, dtype).eval().requires_grad_(False)
+            self._models[key] = model.to(self.device, state_dtype(spec["precision"])).eval().requires_grad_(False)
             while len(self._models) > _KEPT_MODELS:
                 self._models.popitem(last=False)
         self._models.move_to_end(key)

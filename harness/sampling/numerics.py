@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 
 
+def state_dtype(precision: str) -> torch.dtype:
+    """Return the number format of weights and of the trajectory in a precision: float64 in that, else float32."""
+    return torch.float64 if precision == "float64" else torch.float32
+
+
 def fix_numerics(device: torch.device, threads: int) -> None:
     """Fix threads and, on a GPU, IEEE float32 and deterministic kernels, so that a repeated run is the same run."""
     torch.set_num_threads(threads)

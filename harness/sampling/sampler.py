@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.sampling.noise import ImageNoise
+from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
 from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
@@ -136,7 +137,7 @@ class Sampler:
     @property
     def state(self) -> torch.dtype:
         """Return the number format of the trajectory."""
-        return torch.float64 if self.precision == "float64" else torch.float32
+        return state_dtype(self.precision)
 
     def start(self, indices: Sequence[int]) -> Tensor:
         """Return the starting states sigma_max * noise [len(indices), channels, height, width] on the device."""
