@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.engine import Engine
-    from harness.planning import Plan
-    from harness.pools import Pool
+    from harness.planning.plan import Plan
+    from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
     from harness.storage.snapshot import Snapshot
 
@@ -92,7 +92,7 @@ def plan(
     address: str | None = None,
 ) -> Plan:
     """Return the plan of a suite for this machine, or for the cluster at an address; nothing is run or written."""
-    from harness.planning import make_plan
+    from harness.planning.plan import make_plan
 
     wanted = _suite(suite, settings, seeds)
     if address or os.environ.get("RAY_ADDRESS"):
@@ -122,7 +122,7 @@ def run(
     starts here). Raises UsageError before anything is written if the request makes no sense.
     """
     from harness.engine import leave_out
-    from harness.planning import make_plan
+    from harness.planning.plan import make_plan
     from harness.progress import Screen
 
     wanted = _suite(suite, settings, seeds)

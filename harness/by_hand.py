@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import NetworkCard, build_network, load_network_card
-from harness.plan_checks import refuse
+from harness.network_cards import NetworkCard, load_network_card
+from harness.planning.checks import refuse
+from harness.planning.trial import part_spec
 from harness.registry import registry
 from harness.sampling.build import build_sampler
-from harness.sampling.numerics import fix_numerics, state_dtype
+from harness.sampling.numerics import fix_numerics
+from harness.sampling.place import ModelCache, Place
 from harness.sampling.sampler import AUTOCAST, Sampler
+from harness.specs.base import Output
+from harness.specs.sampler import ModelSpec, SamplerSpec
 from harness.suite import Part
+from harness.task import Inputs, Result
 from harness.zoo.card import PREFIX, load_zoo_card
 from harness.zoo.stored import read_weights
-from methods.networks.base import Network
 
+PartWish = str | Mapping[str, Any]
+"""A part by name, or by its name with its parameters."""
 PRECISIONS = ("float32", "float64", *AUTOCAST)
 
 
@@ -27,10 +34,10 @@ def make_sampler(
     *,
     steps: int,
     dataset: str | None = None,
-    denoiser: str | dict[str, Any] = "full",
-    schedule: str | dict[str, Any] = "edm",
-    solver: str | dict[str, Any] = "ddim",
-    executor: str | dict[str, Any] = "serial",
+    denoiser: PartWish = "full",
+    schedule: PartWish = "edm",
+    solver: PartWish = "ddim",
+    executor: PartWish = "serial",
     precision: str = "float32",
     seed_set: int = 0,
     device: str | None = None,
@@ -44,6 +51,7 @@ def make_sampler(
     if precision not in PRECISIONS:
         raise UsageError(f'precision is "{precision}"; expected one of {", ".join(PRECISIONS)}')
     card, net = _cards(network, dataset)
+    weights, inputs = _weights(network)
     given = {"denoiser": denoiser, "schedule": schedule, "solver": solver, "executor": executor}
     wanted = {p: Part(name=part) if isinstance(part, str) else Part(**part) for p, part in given.items()}
     made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
@@ -55,16 +63,19 @@ def make_sampler(
             )
         if method.device_group() > 1:
             raise UsageError(f'{method.part} "{method.name}" runs on several devices; run it in a suite')
-    spec = {
-        "dataset": load_card(card).model_dump(mode="json"),
-        "parts": {p: {"name": m.name, "params": m.params.model_dump(mode="json")} for p, m in made.items()},
-        "steps": steps,
-        "precision": precision,
-        "seed_set": seed_set,
-    }
+    data = load_card(card)
+    spec = SamplerSpec(
+        model=ModelSpec(data=data.spec(), network=net.spec(), weights=weights, precision=precision),
+        **{name: part_spec(method) for name, method in made.items()},
+        steps=steps,
+        batch=1,
+        seed_set=seed_set,
+        device="",
+        devices=1,
+    )
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     fix_numerics(where, threads=1)
-    return build_sampler(spec, {}, lambda: _network(network, card, net).to(where, state_dtype(precision)), where)
+    return build_sampler(spec, inputs, Place(where, ModelCache()))
 
 
 def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
@@ -82,8 +93,9 @@ def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
     return dataset, net
 
 
-def _network(network: str, card: str, net: NetworkCard) -> Network:
-    built = build_network(net, load_card(card).shape())
-    if network.startswith(PREFIX):
-        built.load_state_dict(read_weights(network.removeprefix(PREFIX)))
-    return built.eval().requires_grad_(False)
+def _weights(network: str) -> tuple[str | None, Inputs]:
+    """Return the name of the weights, and them under that name; None for an exact network."""
+    if not network.startswith(PREFIX):
+        return None, Inputs({})
+    state = read_weights(network.removeprefix(PREFIX))
+    return network, Inputs({network: Result(Output(), {name: value.numpy() for name, value in state.items()})})

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.assemble import failed_tables, finished_tables
+import numpy as np
+
 from harness.ledger import Ledger
-from harness.planning import PlannedTrial
-from harness.pools import Failure
-from harness.provenance import provenance
-from harness.samples import write_grid
+from harness.planning.plan import PlannedTrial
+from harness.rows.provenance import provenance
+from harness.rows.row import failed_tables, finished_tables
+from harness.rows.sample_grid import write_grid
+from harness.rows.verdict import unsound
+from harness.schema import Row
+from harness.specs.sample import SampleOutput
+from harness.specs.time import TimeOutput
 from harness.storage.store import Store
+from harness.task import Failure
 
 Told = Callable[[PlannedTrial, Mapping[str, Any]], None]
 
@@ -31,7 +37,7 @@ class Commits:
         self.waiting = [planned for planned in self.waiting if not self._committed(planned)]
 
     def _committed(self, planned: PlannedTrial) -> bool:
-        own = (planned.score, planned.time, *planned.shards)
+        own = (planned.row.score, planned.row.time, *planned.row.samples)
         failure = next((self._ledger.failed[t] for t in own if t in self._ledger.failed), None)
         if failure is not None:
             self._commit_failed(planned, failure)
@@ -42,48 +48,42 @@ class Commits:
         return True
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
-        unsound = self._unsound(planned)
-        tables = failed_tables(planned, self._ledger.plan, failure.kind, failure.sentence, provenance())
-        if unsound is not None:
-            tables["trials"][0].update(status="finished", reasons=unsound)
+        outputs = self._ledger.outputs
+        shards = [found for t in planned.row.samples if isinstance(found := outputs.get(t), SampleOutput)]
+        reasons = "; ".join(unsound(shards, planned.trial.n_images))
+        tables = failed_tables(planned.row, failure.kind, failure.sentence, provenance())
+        if reasons:  # the images were made but are no images, so they could not be scored
+            tables["trials"][0].update(status="finished", reasons=reasons)
         self._write(planned, tables)
-
-    def _unsound(self, planned: PlannedTrial) -> str | None:
-        """Return why the images themselves are no images, where they were made but could not be scored."""
-        shards = [self._ledger.facts[s] for s in planned.shards if s in self._ledger.facts]
-        bad = sum(s["not_finite"] for s in shards)
-        if bad:
-            first = min(s["first_not_finite"] for s in shards if s["first_not_finite"] is not None)
-            return f"nan-samples: {bad} of {planned.trial.n_images} images hold NaN or infinity, the first is {first}"
-        wrong = [s["wrong_shape"] for s in shards if s["wrong_shape"] is not None]
-        return f"wrong-shape: the sampler returned {wrong[0]}, not the shape it was given" if wrong else None
 
     def _commit(self, planned: PlannedTrial) -> None:
         digests, pictures = self._scored_images(planned)
-        tables = finished_tables(planned, self._ledger.plan, self._ledger.facts, digests, provenance())
+        tables = finished_tables(planned.row, self._ledger.outputs, digests, provenance())
         if pictures is not None:
             write_grid(self._store.folder / "samples" / f"{planned.id}.png", pictures)
         self._write(planned, tables)
-        self._ledger.drop_features(planned)
+        self._ledger.drop_transient(planned.row.samples)
 
-    def _scored_images(self, planned: PlannedTrial) -> tuple[dict[int, str], Any]:
+    def _scored_images(self, planned: PlannedTrial) -> tuple[dict[int, str], np.ndarray | None]:
         """Return the digests of the scored images that were timed too, and the first pictures."""
-        wanted = {int(index) for index in self._ledger.facts[planned.time]["audit"]}
+        timing = self._ledger.outputs[planned.row.time]
+        assert isinstance(timing, TimeOutput)
         digests: dict[int, str] = {}
         pictures = None
-        for shard in planned.shards:
-            spec = self._ledger.plan.tasks[shard].spec
-            mine = sorted(i for i in wanted if spec["start"] <= i < spec["stop"])
-            if not mine and spec["start"] > 0:
+        for task_id in planned.row.samples:
+            span = self._ledger.tasks[task_id].span
+            assert span is not None
+            mine = sorted(index for index in timing.digests if span.start <= index < span.stop)
+            if not mine and span.start > 0:
                 continue
-            blob = self._ledger.read(shard)
-            if blob is None or "digests" not in blob[0]:
+            result = self._ledger.read(task_id)
+            if result is None or "digests" not in result.tensors:
                 continue
-            digests |= {i: blob[0]["digests"][i - spec["start"]].tobytes().hex() for i in mine}
-            pictures = blob[0].get("pictures", pictures)
+            digests |= {i: result.tensors["digests"][i - span.start].tobytes().hex() for i in mine}
+            pictures = result.tensors.get("pictures", pictures)
         return digests, pictures
 
-    def _write(self, planned: PlannedTrial, tables: Any) -> None:
+    def _write(self, planned: PlannedTrial, tables: Mapping[str, list[Row]]) -> None:
         self._store.commit(planned.id, tables)
         self.rows.append(tables["trials"][0])
         self._told(planned, tables["trials"][0])

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 from harness.commits import Commits
 from harness.errors import HarnessError, UsageError
 from harness.identity import canonical_json
-from harness.inputs import Inputs
+from harness.inputs import InputHandles
 from harness.ledger import Ledger
-from harness.planning import Plan, PlannedTrial
-from harness.pools import Failure, Happening, Pool
+from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.local import failure_of
+from harness.pools.pool import Pool
 from harness.spread import Spread
 from harness.storage.store import Store
-from harness.tasks import Checkpoint, Progress, Result, Task
+from harness.task import Checkpoint, Failure, Progress, Result, Task, TaskEvent
 
 RETRIES = {"worker-died": 2, "inputs-lost": 2, "out-of-memory": 1}
 """How often a task is tried again after a failure that may not be its own; never with a smaller batch."""
@@ -62,7 +62,7 @@ class Engine:
         self.pool = pool
         self.watcher = watcher
         self.ledger = Ledger(plan, store.folder, root, watcher.say)
-        self.inputs = Inputs(self.ledger, pool)
+        self.inputs = InputHandles(self.ledger, pool, plan.datasets)
         self.spread = Spread(self.ledger)
         self.finished = store.snapshot().finished() if finished is None else finished
         self.attempts: dict[str, int] = {}
@@ -76,9 +76,9 @@ class Engine:
         todo = [p for p in self.plan.trials if p.id not in done]
         if todo:
             self.ledger.recall()
-        # Timing comes last. Shards are named too: a row needs their facts even where the score is already there.
-        first = [task_id for planned in todo for task_id in planned.needs if task_id != planned.time]
-        self.pending = self.ledger.wanted([*first, *(planned.time for planned in todo)])
+        # Timing comes last. Images are named too: a row needs their output even where the score is already there.
+        first = [task_id for planned in todo for task_id in planned.needs if task_id != planned.row.time]
+        self.pending = self.ledger.wanted([*first, *(planned.row.time for planned in todo)])
         self.watcher.begin(len(self.plan.trials), len(self.plan.trials) - len(todo), len(self.pending))
         return self._loop(todo)
 
@@ -99,9 +99,9 @@ class Engine:
             self._spread_searches()
             self._feed()
             if self.running or self.pending:
-                happening = self.pool.wait(_WAIT_SECONDS)
-                if happening is not None:
-                    self._take(happening)
+                told = self.pool.wait(_WAIT_SECONDS)
+                if told is not None:
+                    self._take(told)
             elif commits.waiting and not any(map(self.ledger.settled, commits.waiting)):
                 short = commits.waiting[0].trial.short
                 raise HarnessError(f"{short} waits for a task that nobody runs; this is a bug")
@@ -109,7 +109,7 @@ class Engine:
 
     def _spread_searches(self) -> None:
         """Put the jobs that searches ask for now before all else that waits; a search fails with any of its jobs."""
-        for task in [task for task in self.pending.values() if "jobs" in task.spec and self.ledger.ready(task)]:
+        for task in [task for task in self.pending.values() if self.spread.searches(task) and self.ledger.ready(task)]:
             try:
                 jobs = self.spread.unfinished(task)
             except Exception as error:  # a method's own code, here in the driver
@@ -133,7 +133,7 @@ class Engine:
                 continue
             if (task.exclusive and not alone) or not self.ledger.ready(task):
                 continue
-            if any(job.id not in self.ledger.facts for job in self.spread.jobs(task)):
+            if self.spread.is_open(task):
                 continue
             if task.ranks > self.pool.size():
                 sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {self.pool.size()}"
@@ -143,7 +143,8 @@ class Engine:
                 if self.pool.idle() == 0:
                     return
                 continue
-            self.pool.start(task, self.inputs.of(task, self.spread.jobs(task)))
+            started = self.spread.concluding(task)
+            self.pool.start(started, self.inputs.of(started))
             self.running[task.id] = time.monotonic()
             del self.pending[task.id]
 
@@ -151,22 +152,22 @@ class Engine:
         running = (self.ledger.tasks[t] for t in self.running)
         return any(not t.exclusive for t in self.pending.values()) or any(not t.exclusive for t in running)
 
-    def _take(self, happening: Happening) -> None:
-        task, event = happening.task, happening.event
+    def _take(self, told: TaskEvent) -> None:
+        task, event = told.task, told.event
         if isinstance(event, Progress):
             self.watcher.task(task, event)
         elif isinstance(event, Checkpoint):
             self.ledger.keep_checkpoint(task, event)
         elif isinstance(event, Result):
             seconds = time.monotonic() - self.running.pop(task.id)
-            facts = {**event.facts, "task_seconds": seconds, "node": happening.node}
+            output = event.output.model_copy(update={"task_seconds": seconds, "node": told.node})
             try:
-                canonical_json(facts)
+                canonical_json(output.model_dump(mode="json"))
             except UsageError as error:  # such as the loss of a training that diverged
                 self._fail(task, Failure("bad-result", f"the result of {task.label}: {error}"))
                 return
-            self.ledger.keep(task, event.tensors, facts)
-            self.inputs.hold(task, happening.handle)
+            self.ledger.keep(task, Result(output, event.tensors))
+            self.inputs.hold(task, told.handle)
             self.watcher.task(task, None)
         else:
             self.running.pop(task.id, None)
@@ -175,11 +176,11 @@ class Engine:
     def _fail(self, task: Task, failure: Failure) -> None:
         """Try a task again whose worker was lost, a bounded number of times; any other failure is the task's own."""
         self.watcher.task(task, None)
-        if task.kind == "weights" and failure.kind == UsageError.__name__:
+        if task.spec.policy.of_a_users_file and failure.kind == UsageError.__name__:
             raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
         self.attempts[task.id] = self.attempts.get(task.id, 0) + 1
         if failure.kind == "inputs-lost":
-            self.inputs.forget(task, self.spread.jobs(task))
+            self.inputs.forget(self.spread.concluding(task))
         retries = RETRIES.get(failure.kind, 0)
         if self.attempts[task.id] <= retries:
             self.watcher.say(f"{failure.sentence}; trying again ({self.attempts[task.id]} of {retries})")

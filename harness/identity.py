@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.sources import code_sha256, library_versions
+from harness.specs.base import Spec, decisive
+from harness.task import Span
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"}  # device names on Windows
@@ -24,6 +27,27 @@ def canonical_json(value: Any) -> str:
 def identity(value: Any) -> str:
     """Return the SHA-256 (64 hex digits) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def spec_id(spec: Spec) -> str:
+    """Return the identity of a task: of its Spec's deciding fields, of the code that does it and its libraries.
+
+    Ids of the tasks whose results it reads are among the fields, so that what decides them decides it too.
+    """
+    modules = spec.modules()
+    return identity(
+        {
+            "kind": spec.kind,
+            "spec": decisive(spec),
+            "code": code_sha256(*modules),
+            "libraries": library_versions(*modules),
+        }
+    )
+
+
+def span_id(whole: str, span: Span) -> str:
+    """Return the identity of the task that makes some of the images of a spec with this identity."""
+    return identity({"of": whole, "start": span.start, "stop": span.stop})
 
 
 def file_sha256(path: Path) -> str:

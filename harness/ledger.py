@@ -1,17 +1,14 @@
-"""What a run knows: which tasks are finished, with which facts, and which have failed. Files first, memory beside."""
+"""What a run knows: which tasks are finished, with which outputs, and which have failed. Files first, memory beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from harness.planning import Plan, PlannedTrial
-from harness.pools import Failure
-from harness.storage.blobs import Blob, Blobs
-from harness.tasks import Checkpoint, Result, Task
-
-_SHARED = ("train", "prepare", "reference", "weights")  # kinds kept for all suites
+from harness.planning.plan import Plan, PlannedTrial
+from harness.specs.base import Output
+from harness.storage.blobs import Blobs
+from harness.task import Checkpoint, Failure, Result, Task
 
 
 class Ledger:
@@ -22,19 +19,19 @@ class Ledger:
         self.tasks = dict(plan.tasks)
         self.zoo = Blobs(root / "zoo")
         self.own = Blobs(folder / "tasks")
-        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.outputs: dict[str, Output] = {}
         self.failed: dict[str, Failure] = {}
-        self._checkpoints: dict[str, Result] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
         self._say = say
 
     def recall(self) -> None:
-        """Remember the facts of every finished task of the plan."""
+        """Remember the outputs of every finished task of the plan."""
         for task in self.tasks.values():
             self._recall(task)
-        self._forget_spent_shards()
+        self._forget_spent()
 
     def adopt(self, task: Task) -> None:
-        """Take in a task that the plan did not know, with its facts if it is finished."""
+        """Take in a task that the plan did not know, with its output if it is finished."""
         self.tasks[task.id] = task
         self._recall(task)
 
@@ -43,7 +40,7 @@ class Ledger:
         wanted: dict[str, Task] = {}
 
         def want(task_id: str) -> None:
-            if task_id in self.facts or task_id in wanted:
+            if task_id in self.outputs or task_id in wanted:
                 return
             task = self.tasks[task_id]
             for need in task.needs:
@@ -56,11 +53,11 @@ class Ledger:
 
     def ready(self, task: Task) -> bool:
         """Tell whether all that a task needs is finished."""
-        return all(need in self.facts for need in task.needs)
+        return all(need in self.outputs for need in task.needs)
 
     def settled(self, planned: PlannedTrial) -> bool:
         """Tell whether every task of a trial has ended, well or not."""
-        return all(task in self.facts or task in self.failed for task in planned.needs)
+        return all(task in self.outputs or task in self.failed for task in planned.needs)
 
     def fails_with(self, task: Task) -> bool:
         """Mark a task failed if one that it needs has failed."""
@@ -70,65 +67,70 @@ class Ledger:
                 return True
         return task.id in self.failed
 
-    def read(self, task_id: str) -> Blob | None:
-        """Return the arrays and facts of a finished task from its file; None if there is no intact one."""
-        return self._blobs(self.tasks[task_id]).get(task_id)
+    def read(self, task_id: str) -> Result | None:
+        """Return the result of a finished task from its file; None if there is no intact one."""
+        task = self.tasks[task_id]
+        blob = self._blobs(task).get(task_id)
+        return None if blob is None else Result(task.spec.output.model_validate(blob[1]), blob[0])
 
-    def keep(self, task: Task, tensors: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Keep a result for good."""
-        self._blobs(task).put(task.id, tensors, facts)
-        self.facts[task.id] = facts
-        if task.kind == "train":
+    def keep(self, task: Task, result: Result) -> None:
+        """Keep a result for good; raise UsageError if its output holds a number that no table can."""
+        self._blobs(task).put(task.id, result.tensors, result.output.model_dump(mode="json"))
+        self.outputs[task.id] = result.output
+        if task.spec.policy.resumes:
             self._checkpoints.pop(task.id, None)
-            self.zoo.drop(_partial(task))
+            self._blobs(task).drop(_partial(task))
 
     def keep_checkpoint(self, task: Task, checkpoint: Checkpoint) -> None:
-        """Keep the state of a training in place of its last one."""
-        self._checkpoints[task.id] = Result(checkpoint.tensors, checkpoint.facts)
-        self.zoo.put_latest(_partial(task), checkpoint.tensors, checkpoint.facts)
+        """Keep the state of a task in place of its last one."""
+        self._checkpoints[task.id] = checkpoint
+        self._blobs(task).put_latest(_partial(task), checkpoint.tensors, checkpoint.facts)
 
-    def checkpoint(self, task: Task) -> Result | None:
-        """Return the last kept state of a training that did not end."""
-        if task.id in self._checkpoints:
-            return self._checkpoints[task.id]
-        blob = self.zoo.get(_partial(task))
+    def checkpoint(self, task: Task) -> Checkpoint | None:
+        """Return the last kept state of a task that resumes and did not end."""
+        if task.id in self._checkpoints or not task.spec.policy.resumes:
+            return self._checkpoints.get(task.id)
+        blob = self._blobs(task).get(_partial(task))
         if blob is None:
             return None
         self._say(f"{task.label} continues at step {blob[1]['step']}")
-        return Result(*blob)
+        return Checkpoint(*blob)
 
-    def drop_features(self, planned: PlannedTrial) -> None:
-        """Drop the features of a trial's images, which have served; facts, digests and pictures stay."""
-        for shard in planned.shards:
-            tensors = (self.own.get(shard) or ({}, {}))[0]
-            kept = {name: value for name, value in tensors.items() if name != "features"}
-            self.own.put_latest(shard, kept, self.facts[shard])
+    def drop_transient(self, task_ids: Iterable[str]) -> None:
+        """Drop the arrays of results that have served; the rest of them stays."""
+        for task_id in task_ids:
+            task = self.tasks[task_id]
+            blob = self._blobs(task).get(task_id)
+            tensors = {} if blob is None else blob[0]
+            kept = {name: value for name, value in tensors.items() if name not in task.spec.policy.transient}
+            self._blobs(task).put_latest(task_id, kept, self.outputs[task_id].model_dump(mode="json"))
 
-    def _forget_spent_shards(self) -> None:
-        """Forget shards whose features are gone but are needed again, as for a score over more images."""
+    def _forget_spent(self) -> None:
+        """Forget results whose transient arrays are gone but are needed again, as for a score over more images."""
         for task in self.tasks.values():
-            if task.kind != "score" or task.id in self.facts:
+            if task.id in self.outputs:
                 continue
-            for shard in (need for need in task.needs if self.tasks[need].kind == "sample"):
-                facts = self.facts.get(shard)
-                if facts is None or facts["not_finite"] or facts["wrong_shape"] is not None:
+            for needed in task.spec.spends():
+                output = self.outputs.get(needed)
+                if output is None or not output.arrays():
                     continue
-                blob = self.own.get(shard)
-                if blob is None or "features" not in blob[0]:
-                    self.own.drop(shard)
-                    del self.facts[shard]
+                blobs = self._blobs(self.tasks[needed])
+                blob = blobs.get(needed)
+                if blob is None or not output.arrays() <= blob[0].keys():
+                    blobs.drop(needed)
+                    del self.outputs[needed]
 
     def _recall(self, task: Task) -> None:
         blobs = self._blobs(task)
         facts = blobs.facts(task.id)
         if facts is not None:
-            self.facts[task.id] = facts
+            self.outputs[task.id] = task.spec.output.model_validate(facts)
         for warning in blobs.warnings:
             self._say(warning)
         blobs.warnings.clear()
 
     def _blobs(self, task: Task) -> Blobs:
-        return self.zoo if task.kind in _SHARED else self.own
+        return self.zoo if task.spec.policy.shared else self.own
 
 
 def _partial(task: Task) -> str:

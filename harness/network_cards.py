@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
-from harness.registry import parameter_sentence, registry
+from harness.registry import registry
+from harness.specs.base import Closed, Json
+from harness.specs.sampler import NetworkSpec
+from harness.specs.train import TrainSettings
 from harness.toml_files import read_toml, validated
-from harness.training.spec import TrainSpec
-from methods.networks.base import DataShape, Network, NetworkParams
 
 CARDS = Path(__file__).resolve().parents[1] / "methods" / "networks" / "cards"
 
 
-class NetworkCard(BaseModel):
+class NetworkCard(Closed):
     """The facts of one network; `params` are the family's, `train` is absent for networks that are not trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     title: str
     family: str
-    params: dict[str, Any] = {}
-    train: TrainSpec | None = None
+    params: Json = Field(default_factory=dict)
+    train: TrainSettings | None = None
     like: str | None = None
     """The card of which a suite made this one, as for another training budget."""
     weights: str | None = None
@@ -40,6 +39,11 @@ class NetworkCard(BaseModel):
             return check_name(value, "name")
         except UsageError as error:
             raise ValueError(str(error)) from None
+
+    def spec(self) -> NetworkSpec:
+        """Return the architecture as tasks are told of it."""
+        module = registry().network(self.family).__module__
+        return NetworkSpec(name=self.name, family=self.family, params=self.params, module=module)
 
 
 def network_names() -> list[str]:
@@ -75,22 +79,3 @@ def _changed(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         inner = both.get(key)
         both[key] = _changed(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
     return both
-
-
-def network_params(card: NetworkCard, family: type[Network] | None = None) -> NetworkParams:
-    """Return the card's parameters, validated by its family; raise UsageError in one sentence if they are wrong."""
-    found = family or registry().network(card.family)
-    try:
-        return found.Params(**card.params)
-    except ValidationError as error:
-        raise UsageError(parameter_sentence(f'network "{card.name}"', error, found.Params.model_fields)) from None
-
-
-def build_network(card: NetworkCard, data: DataShape, family: Callable[[str], type[Network]] | None = None) -> Network:
-    """Return the card's network with fresh weights (drawn from torch's global generator) for images of a shape."""
-    found = (family or registry().network)(card.family)
-    params = network_params(card, found)
-    try:
-        return found(params, data)
-    except ValueError as error:
-        raise UsageError(parameter_sentence(f'network "{card.name}"', error, found.Params.model_fields)) from None

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from harness.planning import PlannedTrial
-from harness.tasks import Progress, Task
+from harness.planning.plan import PlannedTrial
+from harness.task import Progress, Task
 
 
 class Screen:

@@ -8,6 +8,9 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
+Row = dict[str, str | int | float | bool | None]
+"""Values of a row by column; a column that is not among them is empty."""
+
 TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 

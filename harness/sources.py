@@ -22,14 +22,15 @@ from pathlib import Path
 LEFT_OUT = {
     "harness.errors": "sentences of errors, and the spelling of what was meant",
     "harness.version": "the number of a release",
-    "harness.tasks": "words between driver and workers, no figure",
+    "harness.task": "words between driver and workers, no figure",
+    "harness.specs": "their values are in the identity field by field",
     "harness.identity": "how identities themselves are written",
     "harness.registry": "finds classes by name; the class's own code and its parameters are in the identity",
     "harness.network_cards": "family and parameters are in the identity by value",
     "harness.toml_files": "reads cards, whose values are in the identity",
     "harness.data.cards": "a card's values are in the identity, and its pixels by their fingerprint",
 }
-"""Modules that decide no result, with the reason; neither they nor what they import is followed."""
+"""Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""
 _OWN = ("harness", "methods")
 _SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _Span = tuple[tuple[int, int], tuple[int, int]]
@@ -64,7 +65,7 @@ def closure(*entries: str) -> dict[str, Path]:
     todo = list(entries)
     while todo:
         name = todo.pop()
-        if name in found or name in LEFT_OUT:
+        if name in found or _left_out(name):
             continue
         path = _file(name)
         if path is None:
@@ -72,6 +73,11 @@ def closure(*entries: str) -> dict[str, Path]:
         found[name] = path
         todo += [other for other in _imported(path, _package(name, path)) if other.partition(".")[0] in tops]
     return found
+
+
+def _left_out(name: str) -> bool:
+    parts = name.split(".")
+    return any(".".join(parts[:n]) in LEFT_OUT for n in range(1, len(parts) + 1))
 
 
 def code(source: str) -> str:

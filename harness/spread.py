@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.identity import canonical_json, identity
+from harness.identity import canonical_json, spec_id
 from harness.ledger import Ledger
-from harness.network_cards import NetworkCard, network_params
 from harness.registry import registry
-from harness.tasks import Task
+from harness.sampling.network import network_params
+from harness.specs.prepare import FinishedJob, PrepareOutput, PrepareSpec
+from harness.task import Task
 from methods.parts import Artifact, Done, Job
 
 
@@ -24,14 +25,14 @@ class Spread:
         self._ledger = ledger
         self._jobs: dict[str, list[Task]] = {}
 
-    def jobs(self, task: Task) -> list[Task]:
-        """Return the jobs that a preparation has asked for so far."""
-        return self._jobs.setdefault(task.id, [])
+    def searches(self, task: Task) -> bool:
+        """Tell whether a task concludes a search."""
+        return isinstance(task.spec, PrepareSpec) and task.spec.jobs is not None
 
     def unfinished(self, task: Task) -> list[Task]:
         """Return the jobs of the current round that are not finished; none when the preparation itself may run."""
-        jobs, facts = self.jobs(task), self._ledger.facts
-        while all(job.id in facts for job in jobs):
+        jobs, outputs = self._of(task), self._ledger.outputs
+        while all(job.id in outputs for job in jobs):
             known = {job.id for job in jobs}
             fresh = [job for job in self._proposed(task) if job.id not in known]
             if not fresh:
@@ -39,20 +40,46 @@ class Spread:
             for job in fresh:
                 self._ledger.adopt(job)
             jobs += fresh
-        return [job for job in jobs if job.id not in facts]
+        return [job for job in jobs if job.id not in outputs]
+
+    def is_open(self, task: Task) -> bool:
+        """Tell whether a job that a task has asked for is not finished."""
+        return any(job.id not in self._ledger.outputs for job in self._of(task))
+
+    def concluding(self, task: Task) -> Task:
+        """Return the task with the finished jobs of its search, or as it is if it does not search."""
+        if not self.searches(task):
+            return task
+        done = tuple(FinishedJob(job=dict(_job(job)), id=job.id) for job in self._of(task))
+        return replace(task, spec=task.spec.model_copy(update={"done": done}))
+
+    def _of(self, task: Task) -> list[Task]:
+        return self._jobs.setdefault(task.id, [])
 
     def _proposed(self, task: Task) -> list[Task]:
         """Return the next jobs as tasks, each once."""
         spec = task.spec
-        method = registry().make(spec["part"], spec["method"]["name"], spec["method"]["params"])
-        facts = self._ledger.facts
-        done = [Done(job.spec["job"], Artifact(facts=facts[job.id]["artifact"])) for job in self.jobs(task)]
-        network = network_params(NetworkCard(**spec["sampler"]["network"]))
-        proposed = method.next_jobs(spec["sampler"]["steps"], network, done)
-        return list({job.id: job for job in (_as_task(task, dict(job)) for job in proposed)}.values())
+        assert isinstance(spec, PrepareSpec)
+        assert spec.steps is not None
+        method = registry().make(spec.part, spec.method.name, spec.params())
+        done = [Done(_job(job), self._left(job)) for job in self._of(task)]
+        proposed = method.next_jobs(spec.steps, network_params(spec.model.network), done)
+        return list({job.id: job for job in (_as_task(task, spec, dict(job)) for job in proposed)}.values())
+
+    def _left(self, job: Task) -> Artifact:
+        """Return the facts that a finished job left; its arrays do not come to the driver."""
+        output = self._ledger.outputs[job.id]
+        assert isinstance(output, PrepareOutput)
+        return Artifact(facts=output.artifact)
 
 
-def _as_task(task: Task, job: Job) -> Task:
-    spec = {key: value for key, value in task.spec.items() if key != "jobs"}
-    job_id = identity({"kind": "job", "of": task.spec["jobs"], "job": job})
-    return replace(task, id=job_id, label=f"{task.label}: {canonical_json(job)}", spec={**spec, "job": job})
+def _job(task: Task) -> Job:
+    assert isinstance(task.spec, PrepareSpec)
+    assert task.spec.job is not None
+    return task.spec.job
+
+
+def _as_task(task: Task, search: PrepareSpec, job: Job) -> Task:
+    assert search.jobs is not None
+    spec = search.jobs.model_copy(update={"job": dict(job)})
+    return replace(task, id=spec_id(spec), spec=spec, label=f"{task.label}: {canonical_json(job)}")

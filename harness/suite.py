@@ -6,7 +6,6 @@ A `[[trials]]` entry stands for every combination of what it lists. `--set KEY=V
 
 from __future__ import annotations
 
-import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,15 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
+from harness.specs.base import Closed, Json
+from harness.specs.row import Expectation
+from harness.specs.time import Tier
 from harness.toml_files import read_toml, validated
 
 SUITES = Path(__file__).parent / "suites"
-
-
-class Closed(BaseModel):
-    """A table that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Part(BaseModel):
@@ -79,7 +75,7 @@ class Baseline(Closed):
 class Timing(Closed):
     """The rule of repetitions: a named tier; tiers never share a ranking."""
 
-    tier: Literal["smoke", "quick", "paper"] = "quick"
+    tier: Tier = "quick"
     batch: PositiveInt | None = None
 
 
@@ -90,29 +86,6 @@ class Truncation(Closed):
     """How many images, the first ones; all of a trial if it has fewer."""
     steps: PositiveInt = 64
     """Steps of the fine solution, by Heun's method on the schedule edm."""
-
-
-class Expectation(Closed):
-    """A known answer: the column of the matching rows must be within the tolerance of the value, else the run fails."""
-
-    dataset: str
-    method: str
-    steps: PositiveInt
-    column: str
-    value: float
-    per_image: float = 0.0
-    """Bias of a finite sample: the answer at N images is value + per_image / N."""
-    absolute: float = Field(default=0.0, ge=0)
-    relative: float = Field(default=0.0, ge=0)
-    noise_at: PositiveInt | None = None
-    """N at which `absolute` and `relative` allow for the noise of images; at another they go as 1 / sqrt(N)."""
-    source: str
-
-    def at(self, n_images: int) -> tuple[float, float]:
-        """Return the answer for so many images, and by how much a row may miss it."""
-        value = self.value + self.per_image / n_images
-        slack = self.absolute + self.relative * abs(value)
-        return value, slack if self.noise_at is None else slack * math.sqrt(self.noise_at / n_images)
 
 
 LARGEST_SEED_SET = 2**53 - 1
@@ -137,9 +110,9 @@ class Suite(Closed):
     baseline: Baseline
     timing: Timing = Timing()
     truncation: Truncation | None = None
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, Json] = Field(default_factory=dict)
     trials: list[TrialEntry] = Field(min_length=1)
-    expect: list[Expectation] = []
+    expect: list[Expectation] = Field(default_factory=list)
 
 
 def suite_names() -> list[str]:

@@ -13,13 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import count
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from harness.device import clocked
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
+from harness.specs.time import VirtualTime
 
 LOOP, BOUNCE = 1, 2
 """Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""
@@ -148,7 +149,7 @@ class Calls:
 
 def virtual_rows(
     trial: Sampler, calls: Calls, iterations: Sequence[int], serial_seconds: float, measured: float
-) -> list[dict[str, Any]]:
+) -> list[VirtualTime]:
     """Return the rows of the table `virtual`, one per number of devices; none where the executor has no model.
 
     `iterations` are the refinements of every timed image, `serial_seconds` the median latency of the serial twin,
@@ -169,16 +170,16 @@ def virtual_rows(
     for devices in counts:
         seconds = {k: latency(k, devices) for k in set(iterations)}
         rows.append(
-            {
-                "devices": devices,
-                "is_real": devices == own,
-                "iterations": fmean(iterations),
-                "call_seconds": calls.mean(False),
-                "crowded_call_seconds": calls.mean(True) if own > 1 else None,
-                "hop_seconds": hop,
-                "serial_seconds": serial_seconds,
-                "virtual_latency_seconds": median(seconds[k] for k in iterations),
-                "measured_latency_seconds": measured if devices == own else None,
-            }
+            VirtualTime(
+                devices=devices,
+                is_real=devices == own,
+                iterations=fmean(iterations),
+                call_seconds=calls.mean(False),
+                crowded_call_seconds=calls.mean(True) if own > 1 else None,
+                hop_seconds=hop,
+                serial_seconds=serial_seconds,
+                virtual_latency_seconds=median(seconds[k] for k in iterations),
+                measured_latency_seconds=measured if devices == own else None,
+            )
         )
     return rows

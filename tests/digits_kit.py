@@ -9,7 +9,8 @@ from torch import Tensor
 from toy_context import ToyContext
 
 from harness.data.cards import load_card
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
 from harness.zoo.stored import read_weights
 from methods.networks.base import Network
 from methods.networks.unet import UNet, UNetParams

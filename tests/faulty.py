@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from harness.engine import Engine
-from harness.planning import Plan, PlannedTrial, make_plan
-from harness.pools import Failure, Happening, Pool
+from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.pools.local import LocalPool
+from harness.pools.pool import Pool
 from harness.registry import registry
 from harness.storage.store import Store
 from harness.suite import Suite
-from harness.tasks import Progress, Result, Task
+from harness.task import Failure, Progress, Result, Task, TaskEvent
 from methods.parts import Denoise, Params, Solver, StepNoise
 
 CHILD_SECONDS = "86399"  # what a child that nobody may leave behind sleeps for; no other process has this word
@@ -200,7 +200,7 @@ class Counting:
         self.started.append(task.label)
         self.most = max(self.most, len(self.active))
 
-    def wait(self, seconds: float) -> Happening | None:
+    def wait(self, seconds: float) -> TaskEvent | None:
         happening = self._pool.wait(seconds)
         if happening is not None and isinstance(happening.event, Result | Failure):
             del self.active[happening.task.id]

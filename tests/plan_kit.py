@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.planning import Plan, PlannedTrial, make_plan
+from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.suite import Suite
 
 SUITE: dict[str, Any] = {
@@ -26,4 +26,11 @@ def with_train(**train: Any) -> dict[str, Any]:
 
 
 def ids(one: PlannedTrial) -> tuple[Any, ...]:
-    return one.id, one.train, one.reference, one.shards, one.score, one.time
+    """Return the ids of a trial, and of the tasks of its own."""
+    return one.id, one.trial.weights, one.row.samples, one.row.score, one.row.time
+
+
+def reference(made: Plan) -> str:
+    """Return the id of the one reference of a plan."""
+    (task,) = (task for task in made.tasks.values() if task.kind == "reference")
+    return task.id

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.data.cards import load_card
 from harness.sampling.noise import ImageNoise
+from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
-from harness.tasks import Result
-from harness.tasks.time import run
-from harness.timing_rules import TIERS, Tier
+from harness.specs.sampler import ModelSpec, NetworkSpec, PartSpec, SamplerSpec
+from harness.specs.time import TimeSpec
+from harness.task import Ranks, Result
+from harness.tasks import time as time_task
+from harness.timing_rules import TIERS
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
@@ -23,8 +27,7 @@ from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
 EXECUTORS: Mapping[str, type[Executor]] = {found.name: found for found in (Serial, SRDS, ParaDiGMS)}
-ROUNDS = 6
-TIERS["brief"] = Tier(ROUNDS, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1)
+ROUNDS = TIERS["smoke"].rounds
 ROW_SECONDS, CALL_SECONDS = 0.005, 0.012
 
 
@@ -52,44 +55,46 @@ class Sleeping(BuiltDenoiser):
             return int(self.inside.value - change)
 
 
-class SleepingWorker:
-    """As much of a worker as the time task asks for."""
+def _sleeping(inside: Any) -> Callable[..., Sampler]:
+    """Return what builds samplers that sleep in place of those of the task."""
 
-    def __init__(self, inside: Any = None) -> None:
-        self.device = torch.device("cpu")
-        self.inside = inside
-
-    def sampler(self, facts: Mapping[str, Any], inputs: Any, peers: Peers | None = None) -> Sampler:
-        executor = EXECUTORS[facts["parts"]["executor"]["name"]](**facts["parts"]["executor"]["params"])
+    def build(spec: SamplerSpec, inputs: Any, place: Place, peers: Peers | None = None) -> Sampler:
+        executor = EXECUTORS[spec.executor.name](**spec.executor.params)
+        levels = EDM().levels(spec.steps, 0.02, 20.0)
         noise = ImageNoise("digits", 0, (1, 4, 4))
-        levels = EDM().levels(facts["steps"], 0.02, 20.0)
-        return Sampler(Sleeping(self.inside), levels, DDIM(), executor, noise, self.device, peers=peers)
+        return Sampler(Sleeping(inside), levels, DDIM(), executor, noise, place.device, peers=peers)
+
+    return build
 
 
-def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> dict[str, Any]:
-    """Return the facts of a sampler."""
-    parts = {"executor": {"name": executor, "params": params}}
-    return {"parts": parts, "steps": steps, "batch": 2}
+def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> SamplerSpec:
+    """Return what describes a sampler."""
+    part = {name: PartSpec(name=name, params={}, module="") for name in ("denoiser", "schedule", "solver")}
+    network = NetworkSpec(name="toy", family="toy", params={}, module="")
+    return SamplerSpec(
+        model=ModelSpec(data=load_card("digits").spec(), network=network, weights=None, precision="float32"),
+        **part, executor=PartSpec(name=executor, params=params, module=""),
+        steps=steps, batch=2, seed_set=0, device="cpu", devices=1,
+    )  # fmt: skip
 
 
-def timed(
-    facts: Mapping[str, Any], rank: int = 0, size: int = 1, port: int = 0, inside: Any = None
-) -> dict[str, Any] | None:
-    """Return the facts of the time task of a trial; None on any rank but the first."""
-    spec = {
-        "group": {"rank": rank, "size": size, "address": "127.0.0.1", "port": port}, "deadline_seconds": 60.0,
-        "sampler": facts, "clock": sampler(steps=2), "tier": "brief", "batch": 1, "n_images": 8, "order_seed": 0,
-    }  # fmt: skip
-    worker: Any = SleepingWorker(inside)
-    (result,) = [event for event in run(spec, {}, worker) if isinstance(event, Result)]
-    return dict(result.facts) or None
+def timed(spec: SamplerSpec, rank: int = 0, size: int = 1, port: int = 0, inside: Any = None) -> dict[str, Any] | None:
+    """Return the output of the time task of a trial; None on any rank but the first."""
+    asked = TimeSpec(sampler=spec, clock=sampler(steps=2), tier="smoke", batch=1, n_images=8, device_name="a chip")
+    place = Place(torch.device("cpu"), ranks=Ranks(rank, size, port=port, deadline_seconds=60.0))
+    before, time_task.build_sampler = time_task.build_sampler, _sleeping(inside)
+    try:
+        results = [event for event in time_task.run(asked, {}, place) if isinstance(event, Result)]
+    finally:
+        time_task.build_sampler = before
+    return results[0].output.model_dump() if results else None
 
 
-def rank_process(rank: int, cases: Mapping[str, tuple[dict[str, Any], int, bool]], inside: Any, out: Any) -> None:
-    """Take part in every case (facts, port, whether calls crowd each other) as this rank of two; the first tells."""
+def rank_process(rank: int, cases: Mapping[str, tuple[SamplerSpec, int, bool]], inside: Any, out: Any) -> None:
+    """Take part in every case (sampler, port, whether calls crowd each other) as this rank of two; the first tells."""
     torch.set_num_threads(1)
-    for name, (facts, port, crowds) in cases.items():
-        found = timed(facts, rank, 2, port, inside if crowds else None)
+    for name, (spec, port, crowds) in cases.items():
+        found = timed(spec, rank, 2, port, inside if crowds else None)
         if found is not None:
             out.put((name, found))
 

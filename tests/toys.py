@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.pools import Happening
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from harness.tasks import Result, Task
+from harness.task import Result, Task, TaskEvent
 from methods.denoisers.full import Full
 from methods.networks.base import Network, NetworkParams
 from methods.parts import Artifact, BuiltDenoiser, Done, Job, Method, PrepareContext, Units
@@ -90,7 +89,7 @@ class CountingPool(LocalPool):
         self.started.append(task)
         super().start(task, inputs)
 
-    def wait(self, seconds: float) -> Happening | None:
+    def wait(self, seconds: float) -> TaskEvent | None:
         if self.results == self._dies_after and self._dies_of is not None:
             self._dies_of()
         happening = super().wait(seconds)

@@ -8,10 +8,10 @@ from pathlib import Path
 from harness import api
 from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
-from harness.estimate import Estimator
 from harness.metrics.extractors import describe
 from harness.network_cards import load_network_card, network_names
-from harness.planning import Plan
+from harness.planning.estimate import Estimator
+from harness.planning.plan import Plan
 from harness.registry import registry
 from harness.storage.store import Store
 from harness.suite import load_suite, suite_names
@@ -114,5 +114,5 @@ def _verdicts(folder: Path) -> dict[str, str]:
 
 
 def _absent(plan: Plan) -> Iterator[str]:
-    for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data_facts["pixels"] == "absent"}):
+    for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data.pixels == "absent"}):
         yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'

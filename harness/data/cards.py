@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from harness.data.readers import READERS
 from harness.data.readers.base import Reader, Target
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
+from harness.specs.base import Closed
+from harness.specs.sampler import DataSpec
 from harness.toml_files import read_toml, validated
 from methods.networks.base import DataShape
 
@@ -21,11 +23,7 @@ _OWN_VARIANTS = {"original", "unpinned"}  # what data.py calls the pinned pixels
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SplitCard(_Closed):
+class SplitCard(Closed):
     """One split: how many images, where the reader finds them, and the SHA-256 of the pixels if it is pinned."""
 
     n: int = Field(gt=0)
@@ -33,14 +31,14 @@ class SplitCard(_Closed):
     sha256: Sha256 | None = None
 
 
-class VariantCard(_Closed):
+class VariantCard(Closed):
     """A known copy of the data with other pixels: what to know about it, and its SHA-256 per split."""
 
     note: str
     sha256: dict[str, Sha256] = Field(min_length=1)
 
 
-class DatasetCard(_Closed):
+class DatasetCard(Closed):
     """The facts of one data set."""
 
     name: str
@@ -55,7 +53,7 @@ class DatasetCard(_Closed):
     sigma_max: float = Field(default=80.0, gt=0)
     splits: dict[str, SplitCard] = Field(min_length=1)
     reference: str = "train"
-    variants: dict[str, VariantCard] = {}
+    variants: dict[str, VariantCard] = Field(default_factory=dict)
     licence: str
     citation: str = ""
     obtain: str = ""
@@ -103,7 +101,7 @@ class DatasetCard(_Closed):
 
     def shape(self) -> DataShape:
         """Return what a network must know: channels, resolution, and the distribution where it is synthetic."""
-        return DataShape(self.channels, self.resolution, self.arguments.facts())
+        return DataShape(self.channels, self.resolution, dict(self.arguments.facts()))
 
     def target(self, split: str) -> Target:
         """Return the wanted split in the words of a reader; raise UsageError if the card has no such split."""
@@ -112,23 +110,27 @@ class DatasetCard(_Closed):
         card = self.splits[split]
         return Target(self.name, split, card.source, card.n, self.channels, self.resolution, self.labels, self.obtain)
 
-    def fingerprint_facts(self) -> dict[str, Any]:
-        """Return the facts that decide a result, as plain JSON.
+    def spec(self, pixels: str = "absent", training_pixels: str = "absent", variant: str = "") -> DataSpec:
+        """Return the facts that decide a result, as tasks are told of them.
 
-        Where the pixels come from is left out: the fingerprint of the split that `load_split` found stands for them and
-        belongs beside these facts in every identity.
+        Where the pixels come from is left out: fingerprint and variant of the splits that `load_split` found stand for
+        them.
         """
-        return {
-            "name": self.name,
-            "resolution": self.resolution,
-            "channels": self.channels,
-            "labels": self.labels,
-            "sigma_min": self.sigma_min,
-            "sigma_max": self.sigma_max,
-            "reference": self.reference,
-            "splits": {name: split.n for name, split in self.splits.items()},
-            "distribution": self.arguments.facts(),
-        }
+        return DataSpec(
+            name=self.name,
+            channels=self.channels,
+            resolution=self.resolution,
+            labels=self.labels,
+            sigma_min=self.sigma_min,
+            sigma_max=self.sigma_max,
+            splits={name: split.n for name, split in self.splits.items()},
+            training=self.training_split,
+            reference=self.reference,
+            pixels=pixels,
+            training_pixels=training_pixels,
+            variant=variant,
+            distribution=dict(self.arguments.facts()),
+        )
 
 
 def card_names() -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import file_sha256
+from harness.sampling.place import Place
+from harness.specs.sampler import ExtractorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -99,37 +102,54 @@ def describe() -> list[tuple[str, str]]:
     return [(name, _KINDS[name].sentence) for name in extractor_names()]
 
 
-def extractor_facts(name: str, weights: Path | None = None) -> dict[str, Any]:
-    """Return name, layer, dim, batch, sha256 and weights file name, without loading the network.
+def extractor_spec(name: str, weights: Path | None = None) -> ExtractorSpec:
+    """Return what a feature network is, without loading it.
 
     UsageError for an unknown name or a weights file that is missing, unwanted or not the one its name promises;
     StoreDamagedError if the shipped weights were altered.
     """
     kind = _known(name)
     sha256, file = _weights_sha256(name, kind, weights)
-    return {"name": name, "layer": kind.layer, "dim": kind.dim, "batch": kind.batch, "sha256": sha256, "file": file}
+    path = None if weights is None else str(weights)
+    return ExtractorSpec(
+        name=name, layer=kind.layer, dim=kind.dim, batch=kind.batch, sha256=sha256, file=file, path=path
+    )
 
 
 def load_extractor(name: str, weights: Path | None = None, device: str | torch.device = "cpu") -> Extractor:
-    """Return the feature network of a name on a device, its weights verified; errors as `extractor_facts`."""
+    """Return the feature network of a name on a device, its weights verified; errors as `extractor_spec`."""
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
     import harness.metrics.feature_networks  # noqa: F401  (registers ours)
 
-    facts = extractor_facts(name, weights)
+    spec = extractor_spec(name, weights)
     told = {}
     if weights is not None:
         _refuse_code(weights)
         told["feature_extractor_weights_path"] = str(weights)
     try:
-        network = FEATURE_EXTRACTORS_REGISTRY[name](name, [facts["layer"]], **told)
+        network = FEATURE_EXTRACTORS_REGISTRY[name](name, [spec.layer], **told)
     except RuntimeError as error:
         first = str(error).splitlines()[0]
         raise UsageError(
             f"{weights}: these are not the weights of {name} ({first}); give the file it is published in"
         ) from None
     network.requires_grad_(False).eval().to(device)
-    return Extractor(name, facts["sha256"], network, str(device))
+    return Extractor(name, spec.sha256, network, str(device))
+
+
+def extractor_at(spec: ExtractorSpec, inputs: Mapping[str, Any], place: Place) -> Extractor:
+    """Return the feature network of a spec, kept at the place between tasks; a user's weights travel as bytes."""
+
+    def load() -> Extractor:
+        if spec.path is None:
+            return load_extractor(spec.name, device=place.device.type)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / str(spec.file)
+            path.write_bytes(inputs[spec.path].tobytes())
+            return load_extractor(spec.name, path, place.device.type)
+
+    return place.models.get(f"{spec.name}/{spec.sha256}", load)
 
 
 def _known(name: str) -> _Kind:

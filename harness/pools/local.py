@@ -9,9 +9,8 @@ import torch
 
 from harness.device import device_name
 from harness.errors import Terminated
-from harness.pools import Failure, Happening
-from harness.tasks import Event, Result, Task
-from harness.worker import Worker
+from harness.pools.worker import Worker
+from harness.task import Event, Failure, Inputs, Ranks, Result, Task, TaskEvent
 
 
 class LocalPool:
@@ -34,10 +33,10 @@ class LocalPool:
         return 1
 
     def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        spec = {**task.spec, "group": {"rank": 0, "size": 1, "address": "127.0.0.1", "port": 0}}
-        self._running = task, self._worker.run(task.kind, spec, inputs)
+        ranks = Ranks(deadline_seconds=task.deadline_seconds)
+        self._running = task, self._worker.run(task.spec, Inputs(inputs), task.span, ranks)
 
-    def wait(self, seconds: float) -> Happening | None:
+    def wait(self, seconds: float) -> TaskEvent | None:
         if self._running is None:
             return None
         task, events = self._running
@@ -45,15 +44,15 @@ class LocalPool:
             event = next(events)
         except StopIteration:
             self._running = None
-            return Happening(task, Failure("no-result", f"{task.label} ended without a result"))
+            return TaskEvent(task, Failure("no-result", f"{task.label} ended without a result"))
         except Terminated:
             raise
         except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its task, not the run
             self._running = None
-            return Happening(task, failure_of(error))
+            return TaskEvent(task, failure_of(error))
         if isinstance(event, Result):
             self._running = None
-        return Happening(task, event, handle=event if isinstance(event, Result) else None)
+        return TaskEvent(task, event, handle=event if isinstance(event, Result) else None)
 
     def close(self) -> None:
         self._running = None

@@ -21,13 +21,24 @@ from typing import Any
 import ray
 
 from harness.errors import HarnessError, UsageError
-from harness.pools import Failure, Happening
 from harness.pools.cluster import Cluster, connect
 from harness.pools.local import failure_of
-from harness.tasks import Result, Task
+from harness.specs.base import Spec
+from harness.task import Failure, Inputs, Ranks, Result, Span, Task, TaskEvent
 
 _START_SECONDS = 120.0
 _FATE_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a worker is: its node and process, and its device."""
+
+    node: str
+    address: str
+    pid: int
+    device_type: str
+    device_name: str
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
@@ -36,21 +47,21 @@ class WorkerActor:
 
     def __init__(self) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
-        from harness.worker import Worker
+        from harness.pools.worker import Worker
 
         self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu")
 
-    def facts(self) -> dict[str, Any]:
-        """Return where this worker is: node, address, process and device."""
+    def whereabouts(self) -> Whereabouts:
+        """Return where this worker is."""
         from harness.device import device_name
 
-        return {
-            "node": ray.get_runtime_context().get_node_id(),
-            "address": ray.util.get_node_ip_address(),
-            "pid": os.getpid(),
-            "device_type": self._worker.device.type,
-            "device_name": device_name(self._worker.device),
-        }
+        return Whereabouts(
+            node=ray.get_runtime_context().get_node_id(),
+            address=ray.util.get_node_ip_address(),
+            pid=os.getpid(),
+            device_type=self._worker.device.type,
+            device_name=device_name(self._worker.device),
+        )
 
     def free_port(self) -> int:
         """Return a port of this node that is free now."""
@@ -58,15 +69,20 @@ class WorkerActor:
             probe.bind(("", 0))
             return int(probe.getsockname()[1])
 
-    def run(self, kind: str, spec: dict[str, Any], inputs: Mapping[str, Any]) -> Any:
-        """Yield the events of one task."""
-        yield from self._worker.run(kind, spec, inputs)
+    def run(self, spec: Spec, inputs: Mapping[str, Any], span: Span | None, ranks: Ranks) -> Any:
+        """Yield the events of one task; its spec comes out of Ray's store, its inputs do when they are read."""
+        yield from self._worker.run(spec, Inputs(inputs, _fetched), span, ranks)
+
+
+def _fetched(handle: Any) -> Any:
+    """Return the value behind a handle: an object of Ray's store is fetched, anything else is itself."""
+    return ray.get(handle) if isinstance(handle, ray.ObjectRef) else handle
 
 
 @dataclass
 class _Member:
     actor: Any
-    facts: dict[str, Any]
+    at: Whereabouts
     running: _Running | None = None
 
 
@@ -91,9 +107,10 @@ class RayPool:
         self._own = connect(address)
         self._members: list[_Member] = []
         self._coming: dict[Any, _Recruit] = {}
-        self._happened: list[Happening] = []
+        self._happened: list[TaskEvent] = []
         self._cluster = Cluster()
         self._limit = workers
+        self._specs: dict[int, tuple[Spec, Any]] = {}
         self._trouble = "the cluster offers no free device; expected at least one whole CPU or GPU"
         try:
             self._gpus = bool(ray.cluster_resources().get("GPU", 0))
@@ -106,9 +123,9 @@ class RayPool:
         except BaseException:
             self.close()
             raise
-        first = self._members[0].facts
-        self.device_name = first["device_name"]
-        self.device_class = f"{first['device_type']}:{self.device_name}"
+        first = self._members[0].at
+        self.device_name = first.device_name
+        self.device_class = f"{first.device_type}:{self.device_name}"
 
     def put(self, value: Any) -> Any:
         return ray.put(value)
@@ -130,11 +147,19 @@ class RayPool:
             self._end(running, Failure("worker-died", _death(task, error), lost=True))
             return
         for rank, member in enumerate(members):
-            group = {"rank": rank, "size": task.ranks, "address": members[0].facts["address"], "port": port}
+            ranks = Ranks(rank, task.ranks, members[0].at.address, port, task.deadline_seconds)
             run = member.actor.run.options(num_returns="streaming")
-            running.streams.append(run.remote(task.kind, {**task.spec, "group": group}, dict(inputs)))
+            running.streams.append(run.remote(self._stored(task), dict(inputs), task.span, ranks))
 
-    def wait(self, seconds: float) -> Happening | None:
+    def _stored(self, task: Task) -> Any:
+        """Return what stands for a task's spec: one that many tasks share is put into Ray's store once."""
+        if task.span is None:
+            return task.spec
+        if id(task.spec) not in self._specs:
+            self._specs[id(task.spec)] = task.spec, ray.put(task.spec)
+        return self._specs[id(task.spec)][1]
+
+    def wait(self, seconds: float) -> TaskEvent | None:
         until = time.monotonic() + seconds
         while not self._happened:
             self._welcome(0)
@@ -174,7 +199,7 @@ class RayPool:
         actor: Any = WorkerActor
         for _ in range(wanted - self.size()):
             recruit = actor.options(**options).remote()
-            self._coming[recruit.facts.remote()] = _Recruit(recruit, time.monotonic() + _START_SECONDS)
+            self._coming[recruit.whereabouts.remote()] = _Recruit(recruit, time.monotonic() + _START_SECONDS)
 
     def _welcome(self, seconds: float) -> None:
         """Take in the workers that have started; give up those that did not in time."""
@@ -197,15 +222,15 @@ class RayPool:
         free = [m for m in self._members if m.running is None]
         if not exclusive:
             return free
-        busy = {m.facts["node"] for m in self._members if m.running is not None}
-        return [m for m in free if m.facts["node"] not in busy]
+        busy = {m.at.node for m in self._members if m.running is not None}
+        return [m for m in free if m.at.node not in busy]
 
     def _free_members(self, task: Task) -> list[_Member]:
         free = self._idle_members(task.exclusive)
         if len(free) < task.ranks:
             raise UsageError(f"{task.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
-        nodes = [m.facts["node"] for m in free]
-        free.sort(key=lambda m: -nodes.count(m.facts["node"]))  # a group of ranks shares a node where one can hold it
+        nodes = [m.at.node for m in free]
+        free.sort(key=lambda m: -nodes.count(m.at.node))  # a group of ranks shares a node where one can hold it
         return free[: task.ranks]
 
     def _all_running(self) -> list[_Running]:
@@ -215,7 +240,7 @@ class RayPool:
     def _listen(self, running: _Running, stream: Any) -> None:
         """Take one event of one rank's stream; only rank 0 is heard, but the failure of any rank is the task's."""
         leader = stream is running.streams[0]
-        node = running.members[0].facts["node"]
+        node = running.members[0].at.node
         try:
             ref = next(stream)
             event = ray.get(ref)
@@ -234,7 +259,7 @@ class RayPool:
             return
         if isinstance(event, Result):
             self._release(running)
-        self._happened.append(Happening(running.task, event, handle=ref, node=node))
+        self._happened.append(TaskEvent(running.task, event, handle=ref, node=node))
 
     def _judged(self, running: _Running, stream: Any, error: Any) -> Failure:
         """Return what a rank's exception means: its own failure, lost inputs, or the death of another rank."""
@@ -259,16 +284,16 @@ class RayPool:
     def _end(self, running: _Running, failure: Failure) -> None:
         """Report a failure; ranks share fate, so a group, or a worker that is gone, is replaced as a whole."""
         self._release(running)
-        node = running.members[0].facts["node"]
+        node = running.members[0].at.node
         if failure.lost or failure.kind == "out-of-memory" or running.task.ranks > 1:
             self._replace(running.members)
-        self._happened.append(Happening(running.task, failure, node=node))
+        self._happened.append(TaskEvent(running.task, failure, node=node))
 
     def _expire(self) -> None:
         for running in self._all_running():
             if time.monotonic() > running.deadline:
                 limit = running.task.deadline_seconds
-                stacks = [_stack(m.facts) for m in running.members]
+                stacks = [_stack(m.at) for m in running.members]
                 note = f"; it was in {stacks[0]}" if stacks[0] else ""
                 sentence = f"{running.task.label} did not end within its deadline of {limit:g} s and was killed{note}"
                 self._end(running, Failure("timeout", sentence, lost=True))
@@ -282,7 +307,7 @@ class RayPool:
         """Dismiss these members and all who were lost with their node; hire anew for what devices are left."""
         self._cluster.insist()
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        lost = [m for m in self._members if m.running is None and m.facts["node"] not in alive]
+        lost = [m for m in self._members if m.running is None and m.at.node not in alive]
         for member in (*members, *lost):
             ray.kill(member.actor)
             if member in self._members:
@@ -296,13 +321,13 @@ def _death(task: Task, error: BaseException) -> str:
     return f"the worker died during {task.label}{hint}"
 
 
-def _stack(facts: Mapping[str, Any]) -> str | None:
+def _stack(at: Whereabouts) -> str | None:
     """Return the innermost frames of a worker on this machine, by py-spy, which Ray brings along; None elsewhere."""
-    if facts["node"] != ray.get_runtime_context().get_node_id():
+    if at.node != ray.get_runtime_context().get_node_id():
         return None
     spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")
     try:
-        dump = subprocess.run([spy, "dump", "--pid", str(facts["pid"])], capture_output=True, text=True, timeout=10)
+        dump = subprocess.run([spy, "dump", "--pid", str(at.pid)], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     frames = [line.strip() for line in dump.stdout.splitlines() if line.startswith("    ")]

@@ -1,58 +1,95 @@
-"""From the facts of a trial to its sampler: four parts made by name, with what was prepared for them."""
+"""From plain specs to what runs: a network with its weights, a method, a whole sampler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from harness.data.cards import DatasetCard
-from harness.handles import artifact_of
+from harness.identity import identity
 from harness.registry import registry
+from harness.sampling.network import build_network, data_shape
 from harness.sampling.noise import ImageNoise
+from harness.sampling.numerics import state_dtype
+from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
+from harness.specs.base import decisive
+from harness.specs.prepare import PrepareOutput
+from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.task import Result
 from methods.networks.base import Network
-from methods.parts import BuiltDenoiser, Denoiser, Executor, Peers, Schedule, Solver
+from methods.parts import Artifact, Denoiser, Executor, Peers, Schedule, Solver
 
 
-def build_sampler(
-    spec: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    network: Callable[[], Network],
-    device: torch.device,
-    built: BuiltDenoiser | None = None,
-    noise: ImageNoise | None = None,
-    peers: Peers | None = None,
-) -> Sampler:
-    """Return the sampler that the facts of a trial describe, or one with another denoiser or noise.
-
-    `network` is asked for the trained network unless a denoiser is given; `peers` are the ranks that make each batch
-    together with this one.
-    """
-    card = DatasetCard(**spec["dataset"])
-    parts = {p: registry().make(p, facts["name"], facts["params"]) for p, facts in spec["parts"].items()}
-    artifacts = {p: artifact_of(inputs, facts.get("artifact_id")) for p, facts in spec["parts"].items()}
-    schedule, solver, executor, denoiser = (parts[p] for p in ("schedule", "solver", "executor", "denoiser"))
-    assert isinstance(schedule, Schedule)
-    assert isinstance(solver, Solver)
-    assert isinstance(executor, Executor)
-    assert isinstance(denoiser, Denoiser)
+def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, peers: Peers | None = None) -> Sampler:
+    """Return the sampler that a spec describes; `peers` are the ranks that make each batch together with this one."""
+    denoiser, schedule = make_denoiser(spec.denoiser), make_schedule(spec.schedule)
+    data = spec.model.data
     return Sampler(
-        denoiser=built or denoiser.build(network(), artifacts["denoiser"]),
-        sigmas=schedule.levels(spec["steps"], card.sigma_min, card.sigma_max, artifacts["schedule"]),
-        solver=solver,
-        executor=executor,
-        noise=noise or build_noise(spec),
-        device=device,
-        precision=spec["precision"],
+        denoiser=denoiser.build(load_network(spec.model, inputs, place), artifact_of(inputs, spec.denoiser.artifact)),
+        sigmas=schedule.levels(spec.steps, data.sigma_min, data.sigma_max, artifact_of(inputs, spec.schedule.artifact)),
+        solver=make_solver(spec.solver),
+        executor=make_executor(spec.executor),
+        noise=ImageNoise(data.name, spec.seed_set, image_shape(data)),
+        device=place.device,
+        precision=spec.model.precision,
         peers=peers,
     )
 
 
-def build_noise(spec: Mapping[str, Any], preparation: bool = False) -> ImageNoise:
-    """Return the noise of a sampler's images, or that by which its methods are prepared."""
-    card = DatasetCard(**spec["dataset"])
-    data = card.shape()
-    shape = (data.channels, data.resolution, data.resolution)
-    return ImageNoise(card.name, 0 if preparation else spec["seed_set"], shape, preparation)
+def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place) -> Network:
+    """Return a network with its trained weights on the device, in eval mode, kept there between tasks."""
+
+    def load() -> Network:
+        network = build_network(model.network, data_shape(model.data))
+        if model.weights is not None:
+            weights = inputs[model.weights].tensors
+            network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        return network.to(place.device, state_dtype(model.precision)).eval().requires_grad_(False)
+
+    return place.models.get(identity(decisive(model)), load)
+
+
+def image_shape(data: DataSpec) -> tuple[int, int, int]:
+    """Return channels, height and width."""
+    return data.channels, data.resolution, data.resolution
+
+
+def make_denoiser(spec: PartSpec) -> Denoiser:
+    """Return the denoiser of a name, with its parameters."""
+    made = registry().make("denoiser", spec.name, spec.params)
+    assert isinstance(made, Denoiser)
+    return made
+
+
+def make_schedule(spec: PartSpec) -> Schedule:
+    """Return the schedule of a name, with its parameters."""
+    made = registry().make("schedule", spec.name, spec.params)
+    assert isinstance(made, Schedule)
+    return made
+
+
+def make_solver(spec: PartSpec) -> Solver:
+    """Return the solver of a name, with its parameters."""
+    made = registry().make("solver", spec.name, spec.params)
+    assert isinstance(made, Solver)
+    return made
+
+
+def make_executor(spec: PartSpec) -> Executor:
+    """Return the executor of a name, with its parameters."""
+    made = registry().make("executor", spec.name, spec.params)
+    assert isinstance(made, Executor)
+    return made
+
+
+def artifact_of(inputs: Mapping[str, Any], task_id: str | None) -> Artifact | None:
+    """Return what preparing left, by the id of that task; None for a part that needed no preparation."""
+    return None if task_id is None else as_artifact(inputs[task_id])
+
+
+def as_artifact(result: Result) -> Artifact:
+    """Return the artifact that a preparation's result holds."""
+    assert isinstance(result.output, PrepareOutput)
+    return Artifact({n: torch.from_numpy(v.copy()) for n, v in result.tensors.items()}, result.output.artifact)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,3 +20,9 @@ def to_uint8(images: Tensor) -> Tensor:
     NaN has no pixel value: callers count non-finite values before.
     """
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def image_digests(images: Tensor) -> np.ndarray:
+    """Return the SHA-256 of each uint8 image [n, ...] as bytes [n, 32]."""
+    rows = images.contiguous().numpy()
+    return np.stack([np.frombuffer(hashlib.sha256(row.tobytes()).digest(), np.uint8) for row in rows])

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
+from harness.specs.sample import Counts
+from harness.task import Ranks
 from methods.parts import Peers
 from methods.peers import Connected, store
 
@@ -18,19 +20,21 @@ _END = -1
 _MEETING_SECONDS = 120.0
 _MEETING_SHARE = 0.25
 """Share of the task's deadline after which a rank that is alone says so; the deadline itself would not say why."""
-_ADDED = ("evaluations", "units", "speculative", "bytes_sent", "network_seconds")
+_ADDED = ("evaluations", "units", "speculative", "bytes_sent")
+_SECONDS = "network_seconds"
 
 
 class Group:
     """The ranks of one task, seen from one of them. Of one rank alone `peers` is None and nothing is to be told.
 
-    Raises HarnessError if a rank does not come within two minutes, or a quarter of `seconds` if that is less; the limit
-    of every later wait is `seconds`. Leave before the task's result is told: a rank that goes earlier breaks what
-    others still receive.
+    Raises HarnessError if a rank does not come within two minutes, or a quarter of the deadline if that is less; the
+    limit of every later wait is the deadline. Leave before the task's result is told: a rank that goes earlier breaks
+    what others still receive.
     """
 
-    def __init__(self, facts: Mapping[str, Any], device: torch.device, seconds: float) -> None:
-        self.rank, self.size = int(facts["rank"]), int(facts["size"])
+    def __init__(self, ranks: Ranks, device: torch.device) -> None:
+        self.rank, self.size = ranks.rank, ranks.size
+        seconds = ranks.deadline_seconds
         self.peers: Peers | None = None
         self._device = device
         self._limit = timedelta(seconds=min(_MEETING_SHARE * seconds, _MEETING_SECONDS))
@@ -38,7 +42,7 @@ class Group:
             return
         limit = self._limit.total_seconds()
         try:
-            self._link = store(facts["address"], facts["port"], self.rank == 0, limit)
+            self._link = store(ranks.address, ranks.port, self.rank == 0, limit)
             self._agree("here")
             self.peers = Connected(self._link, self.rank, self.size, device, seconds)
         except RuntimeError as error:
@@ -50,12 +54,18 @@ class Group:
         """Return whether this is the first rank, which alone is heard."""
         return self.rank == 0
 
-    def added(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Return the facts with what every rank counted added up; all ranks must call."""
+    def added(self, counts: Counts, network_seconds: float) -> tuple[Counts, float]:
+        """Return counts and seconds with what every rank counted added up; all ranks must call.
+
+        Iterations and critical paths are those of images, which all ranks make together: they are not added.
+        """
         if self.peers is None:
-            return facts
-        told = [json.loads(self._told(facts, rank)) for rank in range(self.size)]
-        return {**facts, **{name: _sum([other[name] for other in told]) for name in _ADDED}}
+            return counts, network_seconds
+        mine = {**counts.model_dump(include=set(_ADDED)), _SECONDS: network_seconds}
+        told = [json.loads(self._told(mine, rank)) for rank in range(self.size)]
+        total = {name: _sum([other[name] for other in told]) for name in (*_ADDED, _SECONDS)}
+        seconds = total.pop(_SECONDS)
+        return Counts.model_validate({**counts.model_dump(), **total}), seconds
 
     def announce(self, word: int, first: int, size: int) -> None:
         """Tell the others to do, with the images from index `first` on, what a word of the task's own stands for."""
@@ -94,10 +104,10 @@ class Group:
         word, first, size = (said if self.peers is None else self.peers.share(said, 0)).tolist()
         return word, first, size
 
-    def _told(self, facts: Mapping[str, Any], source: int) -> str:
+    def _told(self, counted: Mapping[str, Any], source: int) -> str:
         """Return what a rank has to say, on every rank."""
         assert self.peers is not None
-        text = json.dumps({name: facts[name] for name in _ADDED}).encode()
+        text = json.dumps(counted).encode()
         length = int(self.peers.share(torch.tensor([len(text)], device=self._device), source))
         mine = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(self._device)
         return self.peers.share(mine, source).cpu().numpy().tobytes().decode()

@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
+from harness.specs.sample import Counts
 from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -41,15 +42,6 @@ class Traced:
         self.speculative += trace.speculative
         self.bytes_sent += trace.bytes_sent
 
-    def facts(self) -> dict[str, Any]:
-        """Return images by number of refinements, evaluations on critical paths by step, and what was spent on top."""
-        return {
-            "iterations": {str(count): images for count, images in sorted(self.iterations.items())},
-            "critical": {str(step): evaluations for step, evaluations in sorted(self.critical.items())},
-            "speculative": self.speculative,
-            "bytes_sent": self.bytes_sent,
-        }
-
 
 @dataclass
 class Work:
@@ -61,7 +53,7 @@ class Work:
     traced: Traced = field(default_factory=Traced)
 
     def add(self, step: int, rows: int, units: Any) -> None:
-        """Count one call of `rows` images; per-image counts stay on the device until `facts`."""
+        """Count one call of `rows` images; per-image counts stay on the device until `counts`."""
         self.evaluations[step] += rows
         counts = self.units[step]
         for name, count in units.items():
@@ -75,13 +67,16 @@ class Work:
             own = {name: n if isinstance(n, int) else n[here.to(n.device)] for name, n in units.items()}
             self.add(step, int(here.sum()), own)
 
-    def facts(self) -> dict[str, Any]:
+    def counts(self) -> Counts:
         """Return plain numbers: evaluations by step, units by step and name, and what executors told."""
-        return {
-            **self.traced.facts(),
-            "evaluations": {str(step): int(rows) for step, rows in sorted(self.evaluations.items())},
-            "units": {str(s): {n: int(c) for n, c in sorted(u.items())} for s, u in sorted(self.units.items())},
-        }
+        return Counts(
+            evaluations={step: int(rows) for step, rows in sorted(self.evaluations.items())},
+            units={s: {n: int(c) for n, c in sorted(u.items())} for s, u in sorted(self.units.items())},
+            iterations=dict(sorted(self.traced.iterations.items())),
+            critical=dict(sorted(self.traced.critical.items())),
+            speculative=self.traced.speculative,
+            bytes_sent=self.traced.bytes_sent,
+        )
 
 
 class Evaluator:

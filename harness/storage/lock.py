@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import secrets
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from harness.errors import LockedError, Terminated, UsageError
 from harness.identity import canonical_json
 from harness.storage.atomic import publish, read_regular, storage_errors, temp_name
@@ -25,6 +26,48 @@ LOCK_NAME = "run.lock"
 MISSED_BEATS = 10  # a heartbeat older than this many intervals means that the holder is gone
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _LOG = logging.getLogger(__name__)
+
+
+class Holder(BaseModel):
+    """What a lock file says of the process that holds it; what it does not say, or not rightly, is unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    boot_id: str = ""
+    host: str = "an unknown host"
+    interval_seconds: float = 5.0
+    pid: int | None = None
+    pid_space: str = ""
+    process_started: str | None = None
+    since: str = "an unknown time"
+    token: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Tell whether it was written by a process that this one could see: same boot, host and numbering."""
+        return bool(self.boot_id) and (self.host, self.boot_id, self.pid_space) == _this_machine()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the very process that wrote it still runs; a later one with its number does not count."""
+        if self.pid is None or self.pid < 1:
+            return True  # cannot be judged: leave it to the heartbeat
+        try:
+            os.kill(self.pid, 0)  # signal 0 only asks whether the process is there
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return _process_started(self.pid) in (None, self.process_started)
+
+    def why_stale(self, age: float) -> str | None:
+        """Return why the holder is gone, or None while it may be alive; `age` is that of the last heartbeat."""
+        if self.is_here and not self.is_alive:
+            return "that process is dead"
+        return f"its last heartbeat is {age:.0f} seconds old" if age > MISSED_BEATS * self.interval_seconds else None
+
+    def __str__(self) -> str:
+        return f"process {'unknown' if self.pid is None else self.pid} on {self.host}"
 
 
 class RunLock:
@@ -36,7 +79,7 @@ class RunLock:
         self.path = self.folder / LOCK_NAME
         self.taken_over: str | None = None  # who held the stale lock that this one replaced
         self._interval = interval_seconds
-        self._facts: dict[str, Any] = {}
+        self._mine = Holder()
         self._descriptor = -1
         self._stop = threading.Event()
         self._beat: threading.Thread | None = None
@@ -47,7 +90,7 @@ class RunLock:
             raise UsageError(f"this process already holds {self.folder}; a lock is entered once")
         with storage_errors(self.folder, None):
             self.folder.mkdir(parents=True, exist_ok=True)
-        self._facts = _own_facts(self._interval)
+        self._mine = _this_process(self._interval)
         self._acquire()
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
         self._stop.clear()
@@ -59,7 +102,7 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if os.getpid() != self._facts["pid"]:
+        if os.getpid() != self._mine.pid:
             return  # a forked child leaves its parent's lock alone
         self._restore_signals()
         self._stop.set()
@@ -74,29 +117,29 @@ class RunLock:
     @property
     def is_held(self) -> bool:
         """Tell whether the lock file is still this one: false after a long suspend in which another run took over."""
-        return _read_facts(self.path).get("token") == self._facts.get("token")
+        return _holder_of(self.path).token == self._mine.token
 
     def _acquire(self) -> None:
         for _ in range(3):
             try:
-                publish(self.path, canonical_json(self._facts).encode())
+                publish(self.path, canonical_json(self._mine.model_dump()).encode())
                 return
             except FileExistsError:
                 self._clear_if_stale()
-        raise LockedError(_refusal(self.folder, _read_facts(self.path)))
+        raise LockedError(_refusal(self.folder, _holder_of(self.path)))
 
     def _clear_if_stale(self) -> None:
         with _takeover_turn(self.folder):
-            facts = _read_facts(self.path)
+            other = _holder_of(self.path)
             try:
                 beat = self.path.lstat().st_mtime
             except FileNotFoundError:
                 return  # released in the meantime
-            reason = _why_stale(facts, _folder_now(self.folder) - beat)
+            reason = other.why_stale(_folder_now(self.folder) - beat)
             if reason is None:
-                raise LockedError(_refusal(self.folder, facts))
+                raise LockedError(_refusal(self.folder, other))
             self.path.rename(self.path.with_name(f"{LOCK_NAME}.stale"))
-            self.taken_over = f"took over the lock on {self.folder} of {_name(facts)}: {reason}"
+            self.taken_over = f"took over the lock on {self.folder} of {other}: {reason}"
             _LOG.warning(self.taken_over)
 
     def _renew(self) -> None:
@@ -120,50 +163,26 @@ class RunLock:
 
 def holder(folder: Path) -> int | None:
     """Return the id of the living process on this machine that holds a folder's lock, or None."""
-    facts = _read_facts(folder / LOCK_NAME)
-    here = bool(facts.get("boot_id")) and all(facts.get(k) == v for k, v in _this_machine().items())
-    pid = facts.get("pid")
-    return pid if here and isinstance(pid, int) and pid > 1 and _is_alive(facts) else None
+    found = _holder_of(folder / LOCK_NAME)
+    return found.pid if found.is_here and found.pid is not None and found.pid > 1 and found.is_alive else None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise Terminated(128 + number)
 
 
-def _own_facts(interval: float) -> dict[str, Any]:
-    return {
-        "boot_id": _boot_id(),
-        "host": socket.gethostname(),
-        "interval_seconds": interval,
-        "pid": os.getpid(),
-        "pid_space": _pid_space(),
-        "process_started": _process_started(os.getpid()),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "token": secrets.token_hex(16),
-    }
-
-
-def _why_stale(facts: dict[str, Any], age: float) -> str | None:
-    """Return why a lock's holder is gone, or None while it may be alive."""
-    here = facts.get("boot_id") and all(facts.get(k) == v for k, v in _this_machine().items())
-    if here and not _is_alive(facts):
-        return "that process is dead"
-    limit = MISSED_BEATS * float(facts.get("interval_seconds", 5.0))
-    return f"its last heartbeat is {age:.0f} seconds old" if age > limit else None
-
-
-def _is_alive(facts: dict[str, Any]) -> bool:
-    """Tell whether the very process that wrote the lock still runs; a later one with its number does not count."""
-    pid = facts.get("pid")
-    if not isinstance(pid, int) or pid < 1:
-        return True  # cannot be judged: leave it to the heartbeat
-    try:
-        os.kill(pid, 0)  # signal 0 only asks whether the process is there
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _process_started(pid) in (None, facts.get("process_started"))
+def _this_process(interval: float) -> Holder:
+    host, boot_id, pid_space = _this_machine()
+    return Holder(
+        boot_id=boot_id,
+        host=host,
+        interval_seconds=interval,
+        pid=os.getpid(),
+        pid_space=pid_space,
+        process_started=_process_started(os.getpid()),
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        token=secrets.token_hex(16),
+    )
 
 
 def _process_started(pid: int) -> str | None:
@@ -175,8 +194,9 @@ def _process_started(pid: int) -> str | None:
     return "dead" if state in "ZX" else fields[18]
 
 
-def _this_machine() -> dict[str, str]:
-    return {"host": socket.gethostname(), "boot_id": _boot_id(), "pid_space": _pid_space()}
+def _this_machine() -> tuple[str, str, str]:
+    """Return host, boot and numbering of processes."""
+    return socket.gethostname(), _boot_id(), _pid_space()
 
 
 def _boot_id() -> str:
@@ -203,12 +223,10 @@ def _folder_now(folder: Path) -> float:
         probe.unlink()
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
+def _holder_of(path: Path) -> Holder:
     with contextlib.suppress(OSError, ValueError):
-        facts = json.loads(read_regular(path))
-        if isinstance(facts, dict):
-            return facts
-    return {}
+        return Holder.model_validate_json(read_regular(path))
+    return Holder()
 
 
 @contextlib.contextmanager
@@ -223,12 +241,5 @@ def _takeover_turn(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _name(facts: dict[str, Any]) -> str:
-    return f"process {facts.get('pid', 'unknown')} on {facts.get('host', 'an unknown host')}"
-
-
-def _refusal(folder: Path, facts: dict[str, Any]) -> str:
-    return (
-        f"{folder} is in use by {_name(facts)} since {facts.get('since', 'an unknown time')}; "
-        "wait for it to end, or name another results folder"
-    )
+def _refusal(folder: Path, other: Holder) -> str:
+    return f"{folder} is in use by {other} since {other.since}; wait for it to end, or name another results folder"

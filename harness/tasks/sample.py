@@ -1,48 +1,46 @@
-"""Sample shard: make the images of a range of global indices, and keep of them what the metrics need.
+"""Sample: make the images of a span of global indices, and keep of them what the metrics need.
 
-Shards are cut at multiples of the sampling batch, so an image meets the same batch and neighbours on any worker.
+Spans are cut at multiples of the sampling batch, so an image meets the same batch and neighbours on any worker.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from harness.flops import count_flops, coverage
-from harness.handles import resolve
-from harness.sampling.pixels import to_uint8
+from harness.measure.serial_distance import serial_distance
+from harness.metrics.extractors import extractor_at
+from harness.sampling.build import build_sampler, load_network
+from harness.sampling.pixels import image_digests, to_uint8
+from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
-from harness.tasks import Event, Progress, Result
-from harness.tasks.probe import probe
+from harness.specs.sample import Cost, Distances, SampleOutput, SampleSpec
+from harness.task import Event, Progress, Result
 from methods.networks.base import Network
 
-if TYPE_CHECKING:
-    from harness.worker import Worker
-
 GRID_IMAGES = 32
-_FINE = ("fine", "own_fine")  # solutions that states are compared with: of the untuned network, of the tuned one
 
 
-def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran.
 
-    With several ranks all make every image together; the first alone looks at them. The first shard of a parallel
-    executor ends with a probe of its distance to the serial answer, in no account.
+    With several ranks all make every image together; the first alone looks at them and has a result. The first span of
+    a parallel executor ends with its distance to the serial answer, in no account.
     """
-    group = Group(spec["group"], worker.device, spec["deadline_seconds"])
-    sampler = worker.sampler(spec["sampler"], inputs, peers=group.peers)
-    extractor = worker.extractor(spec["extractor"], inputs)
-    network = worker.network(spec["sampler"], inputs)
-    start, stop, batch = spec["start"], spec["stop"], spec["sampler"]["batch"]
-    fine, own = (_Distance(resolve(inputs[spec[k]]).tensors["states"] if k in spec else None) for k in _FINE)
-    work, kept, audit = Work(), _Kept(), _Audit(fine, own)
+    assert place.span is not None
+    group = Group(place.ranks, place.device)
+    sampler = build_sampler(spec.sampler, inputs, place, group.peers)
+    extractor = extractor_at(spec.extractor, inputs, place)
+    network = load_network(spec.sampler.model, inputs, place)
+    start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
+    work, kept, audit = Work(), _Kept(), _Audit(*(_states(inputs, s) for s in (spec.solution, spec.own_solution)))
     seconds = 0.0
     for first in range(start, stop, batch):
         indices = range(first, min(first + batch, stop))
@@ -57,31 +55,51 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         if audit.sound:
             kept.take(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
-    first_shard = start == 0
-    probed = probe(sampler, range(min(batch, stop))) if first_shard and sampler.executor.parallel else {}
-    counted = group.added({"network_seconds": work.network_seconds, **work.facts()})
+    is_first = start == 0
+    compared = serial_distance(sampler, range(min(batch, stop))) if is_first and sampler.executor.parallel else None
+    counts, network_seconds = group.added(work.counts(), work.network_seconds)
     group.leave()
-    facts = {"seconds": seconds, **counted, **audit.facts(), **probed}
-    if first_shard and group.leads:
-        facts["cost"] = _cost(sampler, network)
-    yield Result(kept.tensors(), facts)
+    if not group.leads:
+        return
+    output = SampleOutput(
+        seconds=seconds,
+        network_seconds=network_seconds,
+        counts=counts,
+        not_finite=audit.not_finite,
+        first_not_finite=audit.first_not_finite,
+        constant=audit.constant,
+        wrong_shape=audit.wrong_shape,
+        distances=audit.distances(),
+        own_distances=audit.own_distances(),
+        serial_distance=compared,
+        cost=_cost(sampler, network) if is_first else None,
+    )
+    yield Result(output, kept.tensors())
 
 
-def _cost(sampler: Sampler, network: Network) -> dict[str, Any]:
+def _states(inputs: Mapping[str, Any], solution: str | None) -> np.ndarray | None:
+    """Return the states of a reference solution [n, ...], those of the first images; None if there is none."""
+    if solution is None:
+        return None
+    states: np.ndarray = inputs[solution].tensors["states"]
+    return states
+
+
+def _cost(sampler: Sampler, network: Network) -> Cost:
     """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters.
 
     And the trial's grid: its levels, and the network's diffusion time of each.
     """
     x = sampler.start([0])
     sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
-    return {
-        "units": {name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
-        "network": count_flops(network, x, sigma),
-        "coverage": coverage(network, x, sigma),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "sigmas": [float(s) for s in sampler.sigmas],
-        "times": network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
-    }
+    return Cost(
+        units={name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
+        network=count_flops(network, x, sigma),
+        coverage=coverage(network, x, sigma),
+        parameters=sum(p.numel() for p in network.parameters()),
+        sigmas=[float(s) for s in sampler.sigmas],
+        times=network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
+    )
 
 
 class _Kept:
@@ -106,16 +124,17 @@ class _Kept:
 class _Audit:
     """Whether the images are images: shape, finiteness, variety; and how far each is from the exact solution.
 
-    That is the network's closed form, or where it has none the fine solution. A tuned network has a second one, of its
-    own flow.
+    That is the network's closed form, or where it has none the reference solution. A tuned network has a second one,
+    of its own flow.
     """
 
-    def __init__(self, fine: _Distance, own: _Distance) -> None:
+    def __init__(self, solution: np.ndarray | None, own: np.ndarray | None) -> None:
+        """The solutions are exact states of the first images [n, ...], if there are any."""
         self.not_finite = 0
         self.first_not_finite: int | None = None
         self.constant = 0
         self.wrong_shape: list[int] | None = None
-        self._fine, self._own = fine, own
+        self._distance, self._own = _Distance(solution), _Distance(own)
 
     @property
     def sound(self) -> bool:
@@ -133,47 +152,36 @@ class _Audit:
         flat = images.flatten(1)
         self.constant += int((flat == flat[:, :1]).all(1).sum())
         if self.sound:
-            self._fine.take(indices, states, flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
+            self._distance.take(indices, states, flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
             self._own.take(indices, states, None)
 
-    def facts(self) -> dict[str, Any]:
-        return {
-            "not_finite": self.not_finite,
-            "first_not_finite": self.first_not_finite,
-            "constant": self.constant,
-            "wrong_shape": self.wrong_shape,
-            **(self._fine.facts("") if self.sound else {}),
-            **(self._own.facts("own_") if self.sound else {}),
-        }
+    def distances(self) -> Distances:
+        return self._distance.told() if self.sound else Distances()
+
+    def own_distances(self) -> Distances:
+        return self._own.told() if self.sound else Distances()
 
 
 class _Distance:
     """Squared errors of final states to exact ones, and the squared norms of these, image by image."""
 
-    def __init__(self, fine: np.ndarray | None) -> None:
-        """`fine` are exact states of the first images [n, ...], if there are any."""
-        self._fine = fine
+    def __init__(self, solution: np.ndarray | None) -> None:
+        self._solution = solution
         self._errors: list[float] = []
         self._norms: list[float] = []
 
     def take(self, indices: range, states: Tensor, exact: Tensor | None) -> None:
-        """Compare states of these indices with `exact`, or where that is None with the fine solution."""
-        if exact is None and self._fine is not None:
-            exact = torch.from_numpy(self._fine[indices.start : indices.stop].copy()).to(states)
+        """Compare states of these indices with `exact`, or where that is None with the reference solution."""
+        if exact is None and self._solution is not None:
+            exact = torch.from_numpy(self._solution[indices.start : indices.stop].copy()).to(states)
         if exact is not None:
             self._errors += _squares(states[: len(exact)] - exact)
             self._norms += _squares(exact)
 
-    def facts(self, prefix: str) -> dict[str, list[float]]:
-        return {f"{prefix}squared_errors": self._errors, f"{prefix}squared_norms": self._norms}
+    def told(self) -> Distances:
+        return Distances(squared_errors=self._errors, squared_norms=self._norms)
 
 
 def _squares(states: Tensor) -> list[float]:
     """Return the sum of squares of each row."""
     return states.double().square().flatten(1).sum(1).tolist()
-
-
-def image_digests(images: Tensor) -> np.ndarray:
-    """Return the SHA-256 of each uint8 image [n, ...] as bytes [n, 32]."""
-    rows = images.contiguous().numpy()
-    return np.stack([np.frombuffer(hashlib.sha256(row.tobytes()).digest(), np.uint8) for row in rows])

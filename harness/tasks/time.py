@@ -12,22 +12,25 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
-from harness.sampling.pixels import to_uint8
+from harness.identity import identity
+from harness.registry import registry
+from harness.sampling.build import build_sampler
+from harness.sampling.pixels import image_digests, to_uint8
+from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
-from harness.tasks import Event, Progress, Result
-from harness.tasks.sample import image_digests
+from harness.specs.base import decisive
+from harness.specs.sampler import PartSpec, SamplerSpec
+from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
+from harness.task import Event, Progress, Result
 from harness.timing_rules import TIERS, Tier, steady
 from harness.virtual import Calls, virtual_rows
-
-if TYPE_CHECKING:
-    from harness.worker import Worker
 
 _IMAGES = 0
 """The word by which the first rank announces that all make images together."""
@@ -35,15 +38,15 @@ _WARM_UP_INDEX = 1 << 40  # images that no trial scores
 _ENERGY_SECONDS = 5.0
 
 
-def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress per round, then every repetition, peak memory, energy, virtual times and digests of timed images.
 
-    With several ranks the first one clocks; the others make the trial's images with it. The clock trial and the serial
-    twin are its alone.
+    With several ranks the first one clocks, and has the result; the others make the trial's images with it. The clock
+    trial and the serial twin are its alone.
     """
-    group = Group(spec["group"], worker.device, spec["deadline_seconds"])
-    trial = worker.sampler(spec["sampler"], inputs, peers=group.peers)
-    twin = {"serial": worker.sampler(_serially(spec["sampler"]), inputs)} if trial.executor.parallel else {}
+    group = Group(place.ranks, place.device)
+    trial = build_sampler(spec.sampler, inputs, place, group.peers)
+    twin = {"serial": build_sampler(serially(spec.sampler), inputs, place)} if trial.executor.parallel else {}
     calls = Calls(trial, group) if twin else None
     if not group.leads:
         for word, indices in group.followed():
@@ -52,39 +55,40 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
             elif calls is not None:
                 calls.join(word, indices)
         group.leave()
-        yield Result()
         return
     block = _Block(
-        tier=TIERS[spec["tier"]],
-        samplers={"trial": trial, "baseline": worker.sampler(spec["clock"], inputs), **twin},
+        tier=TIERS[spec.tier],
+        samplers={"trial": trial, "baseline": build_sampler(spec.clock, inputs, place), **twin},
         group=group,
-        batch=spec["batch"],
-        n_images=spec["n_images"],
-        comparable=spec["batch"] == min(spec["sampler"]["batch"], spec["n_images"]),
-        rng=random.Random(spec["order_seed"]),
+        batch=spec.batch,
+        n_images=spec.n_images,
+        comparable=spec.batch == min(spec.sampler.batch, spec.n_images),
+        rng=random.Random(identity(decisive(spec))),
     )
     block.warm_up()
     modelled = bool(trial.executor.device_counts(trial.sigmas))
     yield from block.rounds(calls if modelled else None)
-    memory = peak_memory(block.call("trial", "throughput", 0), worker.device)
+    memory = peak_memory(block.call("trial", "throughput", 0), place.device)
     energy = block.energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if calls is None else block.virtual(calls)
     group.end()
     group.leave()
-    facts = {
-        "repetitions": block.repetitions,
-        "virtual": virtual,
-        "peak_memory_bytes": memory,
-        "energy_joules_per_image": energy,
-        "device_name": device_name(worker.device),
-        "audit": block.audit,
-    }
-    yield Result({}, facts)
+    output = TimeOutput(
+        repetitions=block.repetitions,
+        virtual=virtual,
+        peak_memory_bytes=memory,
+        energy_joules_per_image=energy,
+        device_name=device_name(place.device),
+        digests=block.digests,
+    )
+    yield Result(output)
 
 
-def _serially(sampler: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of the same sampler under the serial executor."""
-    return {**sampler, "parts": {**sampler["parts"], "executor": {"name": "serial", "params": {}}}}
+def serially(sampler: SamplerSpec) -> SamplerSpec:
+    """Return the same sampler under the serial executor."""
+    serial = registry().make("executor", "serial", {})
+    part = PartSpec(name=serial.name, params={}, module=type(serial).__module__)
+    return sampler.model_copy(update={"executor": part, "devices": 1})
 
 
 @dataclass
@@ -97,10 +101,10 @@ class _Block:
     comparable: bool
     """Whether timed and scored images meet the same batch; bytes are not promised across batch sizes."""
     rng: random.Random
-    repetitions: list[dict[str, Any]] = field(default_factory=list)
+    repetitions: list[Repetition] = field(default_factory=list)
     works: dict[tuple[str, str], list[Work]] = field(default_factory=lambda: defaultdict(list))
     """What ran in the timed calls, by role and kind."""
-    audit: dict[str, str] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -149,23 +153,23 @@ class _Block:
         images, reading = clocked(self.call(role, kind, first, work), device)
         if self.comparable and role == "trial" and kind == "throughput" and len(images) == size:
             digests = image_digests(images)
-            self.audit.update({str(first + row): digests[row].tobytes().hex() for row in (0, size - 1)})
+            self.digests.update({first + row: digests[row].tobytes().hex() for row in (0, size - 1)})
         self.works[role, kind].append(work)
         self.repetitions.append(
-            {
-                "kind": kind,
-                "role": role,
-                "round": number,
-                "order": len(self.repetitions),
-                "batch": size,
-                "seconds": reading.seconds,
-                "process_seconds": reading.process_seconds,
-                "device_seconds": reading.device_seconds,
+            Repetition(
+                kind=kind,
+                role=role,
+                round=number,
+                order=len(self.repetitions),
+                batch=size,
+                seconds=reading.seconds,
+                process_seconds=reading.process_seconds,
+                device_seconds=reading.device_seconds,
                 **gauges(device),
-            }
+            )
         )
 
-    def virtual(self, calls: Calls) -> list[dict[str, Any]]:
+    def virtual(self, calls: Calls) -> list[VirtualTime]:
         """Return the trial's virtual times, replayed with the refinements of the images that were timed."""
         iterations = [k for work in self.works["trial", "latency"] for k in work.traced.iterations]
         return virtual_rows(
@@ -174,7 +178,7 @@ class _Block:
 
     def _median(self, role: str) -> float:
         """Return the median latency."""
-        timed = [r["seconds"] for r in self.repetitions if (r["role"], r["kind"]) == (role, "latency")]
+        timed = [r.seconds for r in self.repetitions if (r.role, r.kind) == (role, "latency")]
         return float(np.median(timed))
 
     def energy(self) -> float | None:

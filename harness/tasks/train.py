@@ -7,43 +7,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from harness.data.cards import DatasetCard
 from harness.flops import cross_check, training_flops
-from harness.handles import resolve
-from harness.network_cards import NetworkCard, build_network
-from harness.tasks import Checkpoint, Event, Progress, Result
-from harness.training.spec import TrainSpec
+from harness.sampling.network import build_network, data_shape
+from harness.sampling.place import Place
+from harness.specs.base import Price
+from harness.specs.train import TrainOutput, TrainSettings, TrainSpec
+from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Progress, Result
 from harness.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from harness.worker import Worker
 
 _SECONDS_BETWEEN_PROGRESS = 1.0
 
 
-def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress and checkpoints, then the EMA weights with the price of the training."""
-    card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
-    train = TrainSpec(**spec["train"])
+    data, train = data_shape(spec.data), spec.train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.seed)  # initial weights are drawn from torch's global generator, restored afterwards
-        network = build_network(card, data)
-    images = torch.from_numpy(resolve(inputs["images"]).copy())
-    checkpoint = resolve(inputs["checkpoint"]) if "checkpoint" in inputs else None
-    group = spec["group"]
+        network = build_network(spec.network, data)
+    images = torch.from_numpy(inputs[IMAGES].copy())
+    checkpoint: Checkpoint | None = inputs.get(CHECKPOINT)
     trainer = Trainer(
         network,
         images,
         train,
-        rank=group["rank"],
-        world_size=group["size"],
-        address=group["address"],
-        port=group["port"],
-        device=worker.device,
+        rank=place.ranks.rank,
+        world_size=place.ranks.size,
+        address=place.ranks.address,
+        port=place.ranks.port,
+        device=place.device,
         state=None if checkpoint is None else (dict(checkpoint.tensors), dict(checkpoint.facts)),
     )
     spent = 0.0 if checkpoint is None else float(checkpoint.facts["seconds"])
@@ -53,10 +48,10 @@ def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iter
         seconds = trainer.seconds + spent
     finally:
         trainer.close()
-    yield Result(weights, _price(card, data, images, train, seconds, loss))
+    yield Result(_output(spec, images, seconds, loss), weights)
 
 
-def _advance(trainer: Trainer, train: TrainSpec, spent: float) -> Iterator[Event]:
+def _advance(trainer: Trainer, train: TrainSettings, spent: float) -> Iterator[Event]:
     chunk, saved = 1, trainer.step
     while trainer.step < train.steps:
         began = time.perf_counter()
@@ -80,20 +75,21 @@ def _by_rank_0(seconds: float, device: torch.device) -> float:
     return float(told)
 
 
-def _price(card: NetworkCard, data: Any, images: torch.Tensor, train: TrainSpec, seconds: float, loss: float) -> Any:
+def _output(spec: TrainSpec, images: torch.Tensor, seconds: float, loss: float) -> TrainOutput:
     """Return what the training cost, and the two counters' agreement on the network, counted on a fresh copy.
 
     The FLOPs of a network whose work depends on its input are not known from one step: None.
     """
-    fresh = build_network(card, data)
-    probe = images[:1].float() / 127.5 - 1 if images.dtype == torch.uint8 else images[:1]
-    step = training_flops(fresh, probe, torch.Generator().manual_seed(0))
-    flops = step * train.batch * train.steps if fresh.params.fixed_cost else None
+    data, train = data_shape(spec.data), spec.train
+    fresh = build_network(spec.network, data)
+    one = images[:1].float() / 127.5 - 1 if images.dtype == torch.uint8 else images[:1]
+    step = training_flops(fresh, one, torch.Generator().manual_seed(0))
+    flops = float(step * train.batch * train.steps) if fresh.params.fixed_cost else None
     check = cross_check(fresh, data)
-    return {
-        "price": {"seconds": seconds * train.workers, "flops": flops},
-        "loss": loss,
-        "counter_flops": check.flops,
-        "deepspeed_macs": check.macs,
-        "counters_agree": check.agree,
-    }
+    return TrainOutput(
+        price=Price(seconds=seconds * train.workers, flops=flops),
+        loss=loss,
+        counter_flops=check.flops,
+        deepspeed_macs=check.macs,
+        counters_agree=check.agree,
+    )

@@ -10,45 +10,42 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.flops import cross_check
-from harness.handles import resolve
-from harness.network_cards import NetworkCard, build_network
-from harness.tasks import Event, Result
-
-if TYPE_CHECKING:
-    from harness.worker import Worker
+from harness.sampling.network import build_network, data_shape
+from harness.sampling.place import Place
+from harness.specs.weights import WeightsOutput, WeightsSpec
+from harness.task import Event, Result
 
 _HALF = (torch.float16, torch.bfloat16)
 _TAKEN = (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
-def run(spec: dict[str, Any], inputs: Mapping[str, Any], worker: Worker) -> Iterator[Event]:
+def run(spec: WeightsSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
-    card, data = NetworkCard(**spec["network"]), DatasetCard(**spec["dataset"]).shape()
-    network = build_network(card, data)
-    content = resolve(inputs["weights"]).tobytes()
+    data = data_shape(spec.data)
+    network = build_network(spec.network, data)
+    content = inputs[spec.path].tobytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != spec["sha256"]:
-        raise UsageError(f"{spec['path']} has changed since the run was planned; expected it to stay, so run again")
-    given = read_state_dict(content, spec["path"])
-    _check_fit(given, network.state_dict(), spec["path"], card.name)
+    if sha256 != spec.sha256:
+        raise UsageError(f"{spec.path} has changed since the run was planned; expected it to stay, so run again")
+    given = read_state_dict(content, spec.path)
+    _check_fit(given, network.state_dict(), spec.path, spec.network.name)
     check = cross_check(network, data)
-    facts = {
-        "counters_agree": check.agree,
-        "counter_flops": check.flops,
-        "deepspeed_macs": check.macs,
-        "price": spec["price"],
-        "sha256": sha256,
-    }
-    yield Result({name: value.numpy() for name, value in given.items()}, facts)
+    output = WeightsOutput(
+        price=spec.price,
+        counter_flops=check.flops,
+        deepspeed_macs=check.macs,
+        counters_agree=check.agree,
+        sha256=sha256,
+    )
+    yield Result(output, {name: value.numpy() for name, value in given.items()})
 
 
 def read_state_dict(data: bytes, path: str) -> dict[str, torch.Tensor]:

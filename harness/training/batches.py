@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.training.spec import TrainSpec
+from harness.specs.train import TrainSettings
+from harness.training.schedules import batch_seed
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 
@@ -20,7 +21,7 @@ class Batches:
     """The rows of one process of every global batch."""
 
     def __init__(
-        self, images: Tensor, spec: TrainSpec, network: Network, rank: int, world_size: int, device: torch.device
+        self, images: Tensor, spec: TrainSettings, network: Network, rank: int, world_size: int, device: torch.device
     ) -> None:
         self._images = images.to(device)  # [n, channels, height, width], uint8 or float in [-1, 1]
         self._spec = spec
@@ -32,14 +33,14 @@ class Batches:
     def of(self, step: int) -> tuple[Tensor, Sequence[Tensor], torch.Generator]:
         """Return this process's images, float32 in [-1, 1], its rows of the draws, and a generator for what is left."""
         spec, device = self._spec, self._device
-        generator = torch.Generator().manual_seed(spec.stream(step))
+        generator = torch.Generator().manual_seed(batch_seed(spec, step))
         indices = torch.randint(len(self._images), (spec.batch,), generator=generator)[self._rows]
         mirrored = torch.rand(spec.batch, generator=generator)[self._rows] < 0.5 if spec.flips else None
         images = to_unit(self._images[indices.to(device)])
         if mirrored is not None:
             images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(-1), images)
         if self._network is None:
-            return images, (), torch.Generator(device).manual_seed(spec.stream(step) * 997 + self._rank)
+            return images, (), torch.Generator(device).manual_seed(batch_seed(spec, step) * 997 + self._rank)
         draws = self._network.draws((spec.batch, *images.shape[1:]), generator)
         return images, [draw[self._rows].to(device) for draw in draws], generator
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from harness import api
 from harness.engine import Engine
 from harness.errors import UsageError
-from harness.planning import make_plan
+from harness.planning.plan import make_plan
 from harness.progress import Screen
+from harness.specs.base import Json
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
 from harness.suite import Baseline, Suite, TrialEntry, apply_settings
@@ -16,7 +17,7 @@ from harness.suite import Baseline, Suite, TrialEntry, apply_settings
 
 def train_network(dataset: str, network: str, settings: list[str], address: str | None, results: Path) -> Path:
     """Train unless it is done already; return the path of the weights."""
-    changes: dict[str, object] = {}
+    changes: Json = {}
     apply_settings(changes, settings)
     suite = Suite(
         name="train",
@@ -30,14 +31,14 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
-    if make_plan(suite, *api.this_device()).trials[0].train is None:  # refuses here, before a folder is made
+    if make_plan(suite, *api.this_device()).trials[0].trial.weights is None:  # refuses here, before a folder is made
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
     store = Store.create_or_open(results / "train")
     with RunLock(store.folder), Screen() as screen:
         pool = api.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name)
-            task = str(plan.trials[0].train)
+            task = str(plan.trials[0].trial.weights)
             engine = Engine(plan, store, results, pool, screen)
             engine.finish([task])
         finally:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
 from harness.training.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
-from harness.training.spec import TrainSpec
+from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from harness.training.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
@@ -44,7 +45,7 @@ class Trainer:
         self,
         network: Network,
         images: Tensor,
-        spec: TrainSpec,
+        spec: TrainSettings,
         rank: int = 0,
         world_size: int = 1,
         address: str = "127.0.0.1",
@@ -131,14 +132,14 @@ class Trainer:
 
     def _one_step(self) -> Tensor:
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = self.spec.learning_rate(self.step, self._first_step)
+            group["lr"] = learning_rate(self.spec, self.step, self._first_step)
         images, draws, generator = self._batches.of(self.step)
-        torch.manual_seed(self.spec.stream(self.step) * 997 + self.rank)  # for dropout; forked by the caller
+        torch.manual_seed(batch_seed(self.spec, self.step) * 997 + self.rank)  # for dropout; forked by the caller
         loss = self._engine(images, draws, generator)
         self._engine.backward(loss)
         self._engine.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self._ema, self._masters, 1 - self.spec.ema_decay(self.step))
+            torch._foreach_lerp_(self._ema, self._masters, 1 - ema_decay(self.spec, self.step))
         self.step += 1
         return loss.detach()
 
@@ -168,7 +169,7 @@ class Trainer:
 class _Loss(nn.Module):
     """The loss as a module, since DeepSpeed's engine drives a module's forward pass."""
 
-    def __init__(self, network: Network, spec: TrainSpec) -> None:
+    def __init__(self, network: Network, spec: TrainSettings) -> None:
         super().__init__()
         self.network, self.spec = network, spec
 
@@ -180,7 +181,7 @@ class _Loss(nn.Module):
             return self.network.loss(images, generator)
 
 
-def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: TrainSpec, world_size: int) -> Any:
+def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: TrainSettings, world_size: int) -> Any:
     optimizer = torch.optim.AdamW(trained, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
     config = {
         "train_micro_batch_size_per_gpu": spec.batch // world_size,

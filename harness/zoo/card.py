@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import check_name, file_sha256
 from harness.network_cards import NetworkCard
+from harness.specs.base import Price
 from harness.storage.atomic import TEMP_PREFIX, is_temp, swapped_folder
 from harness.toml_files import read_toml, validated
 
@@ -123,9 +124,9 @@ class ZooCard(_Closed):
     training: Trained
     judged: Judged
 
-    def price(self) -> dict[str, Any]:
+    def price(self) -> Price:
         """Return what the training cost, as results of training tasks say it."""
-        return {"seconds": self.training.seconds, "flops": self.training.flops}
+        return Price(seconds=self.training.seconds, flops=self.training.flops)
 
 
 def zoo_folder() -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
 from harness.errors import UsageError
-from harness.network_cards import NetworkCard, network_params
+from harness.network_cards import NetworkCard
+from harness.sampling.network import network_params
 from harness.zoo.card import PREFIX, ZooCard, load_zoo_card
 
 

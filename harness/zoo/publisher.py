@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from harness.flops import training_flops
-from harness.network_cards import NetworkCard, build_network
-from harness.training.spec import TrainSpec
+from harness.network_cards import NetworkCard
+from harness.sampling.network import build_network
+from harness.specs.train import TrainSettings
 from harness.zoo.card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
 from harness.zoo.history import Check, History
 from harness.zoo.judge import Judge, trained_levels
@@ -25,7 +26,7 @@ class Publisher:
     name: str
     command: str
     net: NetworkCard
-    spec: TrainSpec
+    spec: TrainSettings
     judge: Judge
     model: Network
     say: Callable[[str], None]

@@ -18,10 +18,12 @@ from harness.data.cards import DatasetCard
 from harness.device import device_name
 from harness.errors import HarnessError, UsageError
 from harness.identity import identity
-from harness.network_cards import NetworkCard, build_network
+from harness.network_cards import NetworkCard
+from harness.sampling.network import build_network
 from harness.sources import library_versions
+from harness.specs.base import decisive
+from harness.specs.train import LARGEST_STEPS, TrainSettings
 from harness.storage.blobs import Blobs
-from harness.training.spec import LARGEST_STEPS, TrainSpec
 from harness.training.trainer import State, Trainer
 from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
 from harness.zoo.fit import network_difference
@@ -60,7 +62,7 @@ class ZooTraining:
         if net.weights is not None or net.train.workers > 1:
             raise UsageError(f'network "{net.name}" has weights or several workers; expected neither, in one process')
         # a constant rate: nobody knows beforehand where the training ends
-        self.spec = TrainSpec(**{**net.train.model_dump(), "decay": "constant", "steps": LARGEST_STEPS})
+        self.spec = TrainSettings(**{**net.train.model_dump(), "decay": "constant", "steps": LARGEST_STEPS})
         if rules.check_images < self.spec.batch:
             raise UsageError(f"check_images is {rules.check_images}; expected at least the batch of {self.spec.batch}")
         self.name = entry_name(net.name, self.spec.seed)
@@ -145,11 +147,13 @@ class ZooTraining:
         self._say(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
         return history, self._trainer(network, self._spec_of(history.leg), first_step=first_step)
 
-    def _trainer(self, network: Network, spec: TrainSpec, state: State | None = None, first_step: int = 0) -> Trainer:
+    def _trainer(
+        self, network: Network, spec: TrainSettings, state: State | None = None, first_step: int = 0
+    ) -> Trainer:
         images = torch.from_numpy(self._judge.training.images.copy())
         return Trainer(network, images, spec, device=self._device, state=state, first_step=first_step)
 
-    def _spec_of(self, leg: LegStart) -> TrainSpec:
+    def _spec_of(self, leg: LegStart) -> TrainSettings:
         return self.spec.model_copy(update={"warmup_steps": leg.warmup_steps})
 
     def _check_settings(self, found: str) -> None:
@@ -179,7 +183,7 @@ class ZooTraining:
 
     def _decides(self) -> str:
         """Return the identity of what must be equal for a state to be gone on with."""
-        train = {k: v for k, v in self.spec.model_dump(mode="json").items() if k != "checkpoint_every"}
+        train = decisive(self.spec)
         pixels = [self._judge.training.fingerprint, self._judge.held_out.fingerprint]
         return identity(
             {

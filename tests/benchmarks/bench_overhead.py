@@ -18,13 +18,14 @@ from typing import Any
 import torch
 
 from harness.data.cards import load_card
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
 from harness.registry import registry
+from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
+from harness.sampling.numerics import fix_numerics
 from harness.sampling.pixels import to_uint8
 from harness.sampling.sampler import Sampler, Work
 from harness.tasks.sample import _Audit
-from harness.worker import fix_numerics
 
 
 def main() -> None:

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 
 from harness.device import clocked
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
+from harness.sampling.numerics import fix_numerics
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler
 from harness.virtual import Calls, virtual_rows
-from harness.worker import fix_numerics
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
-from harness.network_cards import NetworkCard, build_network, load_network_card
+from harness.network_cards import NetworkCard, load_network_card
+from harness.sampling.network import build_network
+from harness.sampling.numerics import fix_numerics
+from harness.specs.train import TrainSettings
 from harness.timing_rules import ratio_interval
-from harness.training.spec import TrainSpec
+from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from harness.training.trainer import Trainer
-from harness.worker import fix_numerics
 from methods.networks.base import Network
 
 ENGINE, AVERAGED, PLAIN = "engine", "bare with average", "bare"
@@ -59,7 +61,7 @@ def main() -> None:
 
 
 def measure(
-    card: NetworkCard, data: DatasetCard, images: Tensor, spec: TrainSpec, rounds: int, steps: int
+    card: NetworkCard, data: DatasetCard, images: Tensor, spec: TrainSettings, rounds: int, steps: int
 ) -> dict[str, np.ndarray]:
     """Return the CPU seconds [rounds] of each loop; the first round warms up and is left out."""
     trained, averaged, plain = (fresh(card, data, spec) for _ in range(3))
@@ -85,13 +87,13 @@ def measure(
     return {which: np.array(taken) for which, taken in seconds.items()}
 
 
-def fresh(card: NetworkCard, data: DatasetCard, spec: TrainSpec) -> Network:
+def fresh(card: NetworkCard, data: DatasetCard, spec: TrainSettings) -> Network:
     """Return the network as the engine's train task makes it."""
     torch.manual_seed(spec.seed)
     return build_network(card, data.shape()).train()
 
 
-def bare_steps(network: Any, images: Tensor, spec: TrainSpec, average: bool) -> Iterator[Tensor]:
+def bare_steps(network: Any, images: Tensor, spec: TrainSettings, average: bool) -> Iterator[Tensor]:
     """Take steps as anybody writes them; yield each one's loss."""
     weights = list(network.parameters())
     optimizer = torch.optim.AdamW(weights, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
@@ -99,14 +101,14 @@ def bare_steps(network: Any, images: Tensor, spec: TrainSpec, average: bool) -> 
     generator = torch.Generator()
 
     for step in itertools.count():
-        generator.manual_seed(spec.stream(step))
+        generator.manual_seed(batch_seed(spec, step))
         for group in optimizer.param_groups:
-            group["lr"] = spec.learning_rate(step)
+            group["lr"] = learning_rate(spec, step)
 
         # What the engine draws, in its order.
         picked = images[torch.randint(len(images), (spec.batch,), generator=generator)]
         batch = picked.float() / 127.5 - 1
-        torch.manual_seed(spec.stream(step) * 997)  # dropout
+        torch.manual_seed(batch_seed(spec, step) * 997)  # dropout
         loss = network.loss_of(batch, network.draws(tuple(batch.shape), generator))
 
         optimizer.zero_grad()
@@ -114,7 +116,7 @@ def bare_steps(network: Any, images: Tensor, spec: TrainSpec, average: bool) -> 
         optimizer.step()
         if average:
             with torch.no_grad():
-                torch._foreach_lerp_(averages, weights, 1 - spec.ema_decay(step))
+                torch._foreach_lerp_(averages, weights, 1 - ema_decay(spec, step))
         yield loss.detach()
 
 

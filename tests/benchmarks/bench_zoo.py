@@ -15,7 +15,7 @@ import torch
 
 from harness.data.cards import load_card
 from harness.metrics.jackknife import paired_difference
-from harness.network_cards import build_network
+from harness.sampling.network import build_network
 from harness.zoo.card import load_zoo_card, zoo_names
 from harness.zoo.judge import LIMIT_IMAGES, Judge, Limit
 from harness.zoo.stored import read_weights

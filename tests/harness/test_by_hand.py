@@ -12,8 +12,9 @@ from toys import CountingPool, suite_file, trial
 import harness
 from harness import api
 from harness.errors import UsageError
+from harness.sampling.pixels import image_digests
+from harness.specs.sample import SampleSpec
 from harness.storage.blobs import Blobs
-from harness.tasks.sample import image_digests
 
 
 def test_its_images_are_those_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,14 +22,15 @@ def test_its_images_are_those_of_a_row(tmp_path: Path, monkeypatch: pytest.Monke
     pool = CountingPool()
     suite = suite_file(tmp_path, trial(solver="heun", schedule="logsnr", steps=3))
     tables = harness.run(suite, pool=lambda: pool, results=tmp_path)
-    shards = [task for task in pool.started if task.kind == "sample" and task.spec["sampler"]["steps"] == 3]
+    shards = [t for t in pool.started if isinstance(t.spec, SampleSpec) and t.spec.sampler.steps == 3]
     spec = shards[0].spec
+    assert isinstance(spec, SampleSpec)
     kept = Blobs(tables.folder / "tasks").get(shards[0].id)
     assert kept is not None
     made = harness.make_sampler(
-        "analytic", dataset=spec["sampler"]["dataset"]["name"], solver="heun", schedule="logsnr", steps=3
+        "analytic", dataset=spec.sampler.model.data.name, solver="heun", schedule="logsnr", steps=3
     )
-    batch = spec["sampler"]["batch"]
+    batch = spec.sampler.batch
     assert (image_digests(made.images(range(batch))) == kept[0]["digests"][:batch]).all()
 
 

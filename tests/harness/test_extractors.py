@@ -21,7 +21,7 @@ from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.data.splits import load_split
 from harness.errors import StoreDamagedError, UsageError
 from harness.identity import file_sha256
-from harness.metrics.extractors import Extractor, describe, extractor_facts, extractor_names, load_extractor
+from harness.metrics.extractors import Extractor, describe, extractor_names, extractor_spec, load_extractor
 from harness.metrics.frechet import ReferenceMoments, frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.small_cnn import blur
@@ -75,10 +75,10 @@ def test_every_name_is_described_in_one_line() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_facts_are_those_of_the_loaded_network(name: str) -> None:
-    extractor, facts = load_extractor(name), extractor_facts(name)
+    extractor, spec = load_extractor(name), extractor_spec(name)
     size, dim = SHIPPED[name]
     features = extractor(blocks(size))
-    assert (facts["layer"], facts["dim"], facts["sha256"]) == (extractor.layer, extractor.dim, extractor.sha256)
+    assert (spec.layer, spec.dim, spec.sha256) == (extractor.layer, extractor.dim, extractor.sha256)
     assert features.shape == (100, dim) == (100, extractor.dim)
     assert features.dtype == torch.float32
     assert (features.std(0) > 0).all()
@@ -196,12 +196,12 @@ def test_unknown_names_and_unwanted_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'"digit-cnn".*did you mean "digits-cnn"'):
         load_extractor("digit-cnn")
     with pytest.raises(UsageError, match="takes none"):
-        extractor_facts("pixels", tmp_path / "weights.pth")
+        extractor_spec("pixels", tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_altered_shipped_weights_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, stem = extractor_facts(name)["sha256"], name.replace("-", "_")
+    expected, stem = extractor_spec(name).sha256, name.replace("-", "_")
     for file in (f"{stem}.toml", f"{stem}.safetensors"):
         shutil.copy(extractors._WEIGHTS / file, tmp_path)
     weights = tmp_path / f"{stem}.safetensors"
@@ -255,7 +255,7 @@ def test_inception_returns_the_pool_features_by_name(tmp_path: Path, monkeypatch
     features = extractor(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
     assert features.shape == (2, 2048)
     assert features.dtype == torch.float32
-    assert extractor.sha256 == extractor_facts("inception-v3-compat", file)["sha256"]
+    assert extractor.sha256 == extractor_spec("inception-v3-compat", file).sha256
 
 
 @pytest.mark.cuda

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import flop_registry
 
+from harness.data.cards import load_card
 from harness.flops import (
     count_by_module,
     count_cpu_attention,
@@ -18,8 +19,10 @@ from harness.flops import (
     flop_counter,
     training_flops,
 )
-from harness.network_cards import build_network, load_network_card
-from harness.tasks.train import _price
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
+from harness.specs.train import TrainSpec
+from harness.tasks.train import _output
 from methods.networks.base import DataShape, Network
 
 DIGITS = DataShape(1, 8)
@@ -165,5 +168,6 @@ def test_training_work_that_depends_on_the_data_is_not_extrapolated_from_one_ste
 ) -> None:
     card = load_network_card("cunet-8", {"params": solver})
     assert card.train is not None
-    price = _price(card, DIGITS, torch.zeros(1, 1, 8, 8), card.train, seconds=1.0, loss=0.1)["price"]
-    assert (price["flops"] is not None) == known
+    spec = TrainSpec(data=load_card("digits").spec(), network=card.spec(), train=card.train, device="cpu")
+    output = _output(spec, torch.zeros(1, 1, 8, 8), seconds=1.0, loss=0.1)
+    assert (output.price.flops is not None) == known

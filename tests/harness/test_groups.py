@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from faulty import Counting, Ears, complete, measure, suite
 
-from harness.planning import make_plan
-from harness.pools import Failure
+from harness.planning.plan import make_plan
 from harness.storage.store import Store
+from harness.task import Failure
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
 
@@ -59,7 +59,7 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
         if task.ranks == 2 and task.kind == "sample" and not killed:
             killed.append(progress.done)
             ranks = next(m.running for m in ray_pool._members if m.running is not None)
-            os.kill(ranks.members[1].facts["pid"], signal.SIGKILL)
+            os.kill(ranks.members[1].at.pid, signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, ears)
@@ -77,10 +77,9 @@ class Stopping(Counting):
 
     def start(self, task, inputs):
         if task.ranks == 2 and self.stopped is None:
-            self.stopped, self.began = self._pool._free_members(task)[1].facts["pid"], time.monotonic()
+            self.stopped, self.began = self._pool._free_members(task)[1].at.pid, time.monotonic()
             os.kill(self.stopped, signal.SIGSTOP)
-            spec = {**task.spec, "deadline_seconds": self.deadline}
-            task = replace(task, spec=spec, deadline_seconds=self.deadline)
+            task = replace(task, deadline_seconds=self.deadline)
         super().start(task, inputs)
 
     def wait(self, seconds):
@@ -102,7 +101,7 @@ def test_a_rank_that_never_joins_ends_its_trial_within_the_deadline_and_the_devi
     assert {name: rows[name]["reasons"] for name in ("ddim", "vanilla-2")} == {"ddim": "", "vanilla-2": ""}
     assert sum(label.startswith("sample gaussian analytic pipelined-2") for label in pool.started) == 1
     members = complete(ray_pool)
-    assert pool.stopped not in {member.facts["pid"] for member in members}
+    assert pool.stopped not in {member.at.pid for member in members}
     assert gone(pool.stopped)
 
 

@@ -9,7 +9,8 @@ import torch
 
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import build_network, load_network_card, network_names
+from harness.network_cards import load_network_card, network_names
+from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.unet import UNet

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plan_kit import SUITE, ids, last, plan, with_train
+from plan_kit import SUITE, ids, last, plan, reference, with_train
 
-from harness import planning, trial
+from harness import identity
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError
-from harness.planning import PlannedTrial, make_plan
+from harness.planning import plan as planning
+from harness.planning.plan import PlannedTrial, make_plan
 from harness.suite import Suite, load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_two_processes_give_the_same_ids() -> None:
     code = (
-        "from harness.planning import make_plan; from harness.suite import load_suite\n"
+        "from harness.planning.plan import make_plan; from harness.suite import load_suite\n"
         "plan = make_plan(load_suite('known-answer'), 'cpu:a chip', 'a chip')\n"
         "print(*[p.id for p in plan.trials], *sorted(plan.tasks))"
     )
@@ -52,36 +53,36 @@ def test_two_processes_give_the_same_ids() -> None:
 def test_whatever_decides_the_images_changes_every_id_of_the_trial(change: dict[str, Any]) -> None:
     before, after = last(), last(**change)
     assert before.id != after.id
-    assert before.score != after.score
-    assert before.time != after.time
-    assert not set(before.shards) & set(after.shards)
+    assert before.row.score != after.row.score
+    assert before.row.time != after.row.time
+    assert not set(before.row.samples) & set(after.row.samples)
 
 
 def test_the_number_of_images_changes_the_score_but_not_the_shards_before_the_last() -> None:
     before, after = last(), last(n_images=150)
     assert before.id != after.id
-    assert before.score != after.score
-    assert before.shards[:2] == after.shards[:2]
-    assert before.shards[2] != after.shards[2]
+    assert before.row.score != after.row.score
+    assert before.row.samples[:2] == after.row.samples[:2]
+    assert before.row.samples[2] != after.row.samples[2]
 
 
 def test_the_device_changes_the_time_alone_when_its_class_is_the_same() -> None:
     before, after = last(), last(name="another chip")
-    assert (before.shards, before.score) == (after.shards, after.score)
-    assert before.time != after.time
+    assert (before.row.samples, before.row.score) == (after.row.samples, after.row.score)
+    assert before.row.time != after.row.time
     assert before.id != after.id
 
 
 def test_the_tier_changes_the_time_alone() -> None:
     before, after = last(), last(timing={"tier": "smoke"})
-    assert (before.shards, before.score) == (after.shards, after.score)
-    assert before.time != after.time
+    assert (before.row.samples, before.row.score) == (after.row.samples, after.row.score)
+    assert before.row.time != after.row.time
 
 
 def test_the_clock_changes_the_time_of_every_trial() -> None:
     before, after = last(), last(baseline={"clock_steps": 3})
-    assert before.score == after.score
-    assert before.time != after.time
+    assert before.row.score == after.row.score
+    assert before.row.time != after.row.time
 
 
 def test_the_pixels_of_the_data_change_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,16 +100,16 @@ def test_the_pixels_of_the_data_change_every_id(monkeypatch: pytest.MonkeyPatch)
 def test_the_source_of_a_method_changes_the_ids_of_the_trials_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [{"steps": 2}, {"steps": 2, "solver": "heun"}]
     before = plan(trials=trials).trials
-    real = trial.code_sha256
+    real = identity.code_sha256
 
     def edited(*modules: str) -> str:
-        return "edited" if "methods.solvers.heun" in modules else real(*modules)
+        return real(*modules) + ("edited" if "methods.solvers.heun" in modules else "")
 
-    monkeypatch.setattr(trial, "code_sha256", edited)
+    monkeypatch.setattr(identity, "code_sha256", edited)
     after = plan(trials=trials).trials
     assert ids(before[0]) == ids(after[0])
     assert before[1].id != after[1].id
-    assert before[1].score != after[1].score
+    assert before[1].row.score != after[1].row.score
 
 
 def test_what_a_row_is_judged_by_changes_its_id_but_none_of_its_tasks() -> None:
@@ -149,11 +150,11 @@ def test_the_order_of_entries_changes_no_id() -> None:
 )
 def test_training_decides_the_weights_and_so_every_id(change: dict[str, Any], same: bool) -> None:
     before, after = last(**with_train()), last(**with_train(**change))
-    assert before.train is not None
+    assert before.trial.weights is not None
     assert (ids(before) == ids(after)) is same
-    assert (before.train == after.train) is same
-    assert (before.shards == after.shards) is same
-    assert before.reference == after.reference
+    assert (before.trial.weights == after.trial.weights) is same
+    assert (before.row.samples == after.row.samples) is same
+    assert reference(plan(**with_train())) == reference(plan(**with_train(**change)))
 
 
 def test_given_weights_stand_for_themselves(tmp_path: Path) -> None:
@@ -165,14 +166,14 @@ def test_given_weights_stand_for_themselves(tmp_path: Path) -> None:
     copy.write_bytes(b"weights")
     other.write_bytes(b"others")
     assert ids(of(one)) == ids(of(copy))
-    assert not set(ids(of(one))) & set(ids(of(other))) - {of(one).reference}
+    assert not set(ids(of(one))) & set(ids(of(other)))
     with pytest.raises(UsageError, match="absent do not exist"):
         of(tmp_path / "absent")
 
 
 def test_shards_are_cut_at_multiples_of_the_batch_and_cover_all_images() -> None:
     made = plan(n_images=133)
-    spans = [(made.tasks[s].spec["start"], made.tasks[s].spec["stop"]) for s in made.trials[0].shards]
+    spans = [(span.start, span.stop) for s in made.trials[0].row.samples if (span := made.tasks[s].span)]
     assert spans == [(0, 50), (50, 100), (100, 133)]
     assert all(start % 10 == 0 for start, _ in spans)
 
@@ -181,8 +182,8 @@ def test_trials_and_suites_share_training_and_reference() -> None:
     changes = with_train()
     one = plan(**changes, trials=[{"steps": 2}, {"steps": 2, "solver": "heun"}])
     other = plan(**changes)
-    assert len({p.train for p in (*one.trials, *other.trials)}) == 1
-    assert len({p.reference for p in (*one.trials, *other.trials)}) == 1
+    assert len({p.trial.weights for p in (*one.trials, *other.trials)}) == 1
+    assert reference(one) == reference(other)
     assert sum(task.kind == "train" for task in one.tasks.values()) == 1
 
 
@@ -224,7 +225,7 @@ def test_only_that_matches_nothing_is_refused_with_what_there_is() -> None:
 def test_a_row_finds_the_baseline_of_its_evaluations() -> None:
     trials = plan(trials=[{"steps": [2, 3, 4]}, {"steps": [2, 3], "solver": "heun"}]).trials
     by_name = {f"{p.trial.method} {p.trial.steps}": p for p in trials}
-    assert by_name["heun 2"].baseline_trial_id == by_name["ddim 4"].id
-    assert by_name["heun 3"].baseline_trial_id is None
-    assert {p.clock_trial_id for p in trials} == {by_name["ddim 2"].id}
-    assert [p.is_baseline for p in trials] == [True, True, True, False, False]
+    assert by_name["heun 2"].row.relations.baseline_trial_id == by_name["ddim 4"].id
+    assert by_name["heun 3"].row.relations.baseline_trial_id is None
+    assert {p.row.relations.clock_trial_id for p in trials} == {by_name["ddim 2"].id}
+    assert [p.row.relations.is_baseline for p in trials] == [True, True, True, False, False]

@@ -11,11 +11,13 @@ import torch
 import toys
 
 from harness.errors import UsageError
-from harness.planning import make_plan
+from harness.planning.plan import make_plan
+from harness.pools.worker import Worker
+from harness.sampling.place import Place
+from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.suite import Suite
-from harness.tasks import Result
-from harness.tasks.prepare import Context, run
-from harness.worker import Worker
+from harness.task import IMAGES, Result
+from harness.tasks.prepare import Context
 from methods.denoisers.full import Full
 from methods.parts import Artifact, PrepareContext
 from methods.schedules.edm import EDM
@@ -43,8 +45,9 @@ def flops(monkeypatch: pytest.MonkeyPatch, work: Callable[[PrepareContext], None
     monkeypatch.setattr(toys.Searched, "prepare", prepare)
     plan = make_plan(Suite.model_validate(SUITE), "cpu:a chip", "a chip")
     (task,) = (task for task in plan.tasks.values() if task.kind == "prepare")
-    (result,) = (e for e in run(task.spec, {"images": np.zeros((4, 1, 4, 4))}, Worker()) if isinstance(e, Result))
-    return float(result.facts["price"]["flops"])
+    (result,) = (e for e in Worker().run(task.spec, {IMAGES: np.zeros((4, 1, 4, 4))}) if isinstance(e, Result))
+    assert isinstance(result.output, PrepareOutput)
+    return float(result.output.price.flops or 0)
 
 
 def multiply(times: int = 1) -> None:
@@ -142,9 +145,11 @@ def test_a_job_reads_only_what_the_search_declared_for_its_jobs() -> None:
         trials = [{"steps": 2}, {"steps": 2, "denoiser": "toy-level-ladder"}]
         plan = make_plan(Suite.model_validate({**SUITE, "trials": trials}), "cpu:a chip", "a chip")
         (task,) = (task for task in plan.tasks.values() if task.kind == "prepare")
-        spec = {**task.spec, "job": {"number": 1}}
+        assert isinstance(task.spec, PrepareSpec)
+        assert task.spec.jobs is not None
+        spec = task.spec.jobs.model_copy(update={"job": {"number": 1}})
         method = toys.Level()
-        context = Context(spec, {"images": np.zeros((4, 1, 4, 4))}, Worker(), method)
+        context = Context(spec, {}, Place(torch.device("cpu")), method)
         assert method.jobs_for == ("schedule", "solver")
         assert context.solver.name == "ddim"
         with pytest.raises(

@@ -10,10 +10,10 @@ from faulty import Counting, Ears, complete, faulty, measure, only, suite
 
 from harness.engine import Engine, check_pool
 from harness.errors import UsageError
-from harness.planning import make_plan
-from harness.pools import Failure
+from harness.planning.plan import make_plan
 from harness.pools.cluster import connect
 from harness.storage.store import Store
+from harness.task import Failure
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
 UNET = {
@@ -63,8 +63,8 @@ def train(pool, folder, workers, ears=None, **spec):
     plan = make_plan(wanted, pool.device_class, pool.device_name)
     store = Store.create_or_open(folder / "tiny")
     engine = Engine(plan, store, folder, pool, ears or Ears())
-    engine.finish([plan.trials[0].train])
-    return engine.ledger.zoo.get(plan.trials[0].train)[0]
+    engine.finish([plan.trials[0].trial.weights])
+    return engine.ledger.zoo.get(plan.trials[0].trial.weights)[0]
 
 
 def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
@@ -75,7 +75,7 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
         if progress.done >= 30 and not killed:
             killed.append(progress.done)
             ranks = next(m.running for m in ray_pool._members if m.running is not None)
-            os.kill(ranks.members[1].facts["pid"], signal.SIGKILL)
+            os.kill(ranks.members[1].at.pid, signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     two = train(ray_pool, tmp_path / "two", 2, ears)
@@ -112,11 +112,11 @@ def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
 @pytest.mark.slow
 def test_a_group_that_cannot_start_is_a_failure_of_its_task(ray_pool, tmp_path):
     """The worker that is asked for a port dies before it answers."""
-    plan = make_plan(suite([], **UNET), ray_pool.device_class, ray_pool.device_name)
-    task = plan.tasks[plan.trials[0].train]
-    object.__setattr__(task, "ranks", 2)
+    wanted = suite([], **{**UNET, "networks": {"unet-tiny": {"train": {"workers": 2}}}})
+    plan = make_plan(wanted, ray_pool.device_class, ray_pool.device_name)
+    task = plan.tasks[plan.trials[0].trial.weights]
     for member in ray_pool._members:
-        os.kill(member.facts["pid"], signal.SIGKILL)
+        os.kill(member.at.pid, signal.SIGKILL)
     time.sleep(0.5)
     ray_pool.start(task, {})
     event = ray_pool.wait(1).event

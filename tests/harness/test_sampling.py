@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_uint8
 from harness.sampling.sampler import Evaluator, Sampler, Work
@@ -55,9 +56,9 @@ def test_evaluations_are_counted_by_step_over_all_images(network: Network, solve
     one = sampler(network, solver, steps=3)
     one.run(range(5), work)
     one.run(range(5, 7), work)
-    expected = {str(step): 7 * evaluations for step in range(3)}
-    assert work.facts()["evaluations"] == expected
-    assert work.facts()["units"] == {step: {"network": count} for step, count in expected.items()}
+    expected = dict.fromkeys(range(3), 7 * evaluations)
+    assert work.counts().evaluations == expected
+    assert work.counts().units == {step: {"network": count} for step, count in expected.items()}
     assert work.network_seconds > 0
 
 
@@ -77,7 +78,7 @@ class Alternating(BuiltDenoiser):
 def test_units_are_counted_image_by_image(network: Network) -> None:
     work = Work()
     sampler(network, steps=2, denoiser=Alternating(network)).run(range(5), work)
-    assert work.facts()["units"] == {str(step): {"first": 5, "second": 2} for step in range(2)}
+    assert work.counts().units == {step: {"first": 5, "second": 2} for step in range(2)}
 
 
 def test_a_level_reaches_the_denoiser_as_float64_per_row(network: Network) -> None:
@@ -192,9 +193,9 @@ def test_rows_of_different_steps_are_called_apart_where_the_step_decides_and_cou
     assert denoiser.calls == calls
     if kind.by_step:
         torch.testing.assert_close(out[:, 0, 0, 0].double(), steps + sigma, rtol=0, atol=1e-6)
-    facts = work.facts()
-    assert facts["evaluations"] == {"0": 2, "2": 1, "7": 2}
-    assert facts["units"] == {"0": {"all": 2, "some": 1}, "2": {"all": 1, "some": 1}, "7": {"all": 2, "some": 1}}
+    counts = work.counts()
+    assert counts.evaluations == {0: 2, 2: 1, 7: 2}
+    assert counts.units == {0: {"all": 2, "some": 1}, 2: {"all": 1, "some": 1}, 7: {"all": 2, "some": 1}}
 
 
 class Overlapping(Serial):
@@ -214,7 +215,7 @@ def test_what_executors_tell_is_added_up_over_batches(network: Network) -> None:
     one.executor = Overlapping()
     one.run(range(3), work)
     one.run(range(3, 5), work)
-    facts = work.facts()
-    assert facts["iterations"] == {"1": 2, "2": 2, "3": 1}
-    assert facts["critical"] == {str(step): 2.5 for step in range(3)}
-    assert (facts["speculative"], facts["bytes_sent"]) == (6, 200)
+    counts = work.counts()
+    assert counts.iterations == {1: 2, 2: 2, 3: 1}
+    assert counts.critical == dict.fromkeys(range(3), 2.5)
+    assert (counts.speculative, counts.bytes_sent) == (6, 200)

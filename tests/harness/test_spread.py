@@ -14,7 +14,9 @@ from toys import CountingPool, suite_file, trial
 
 import harness
 from harness import api
+from harness.specs.prepare import PrepareSpec
 from harness.storage.blobs import Blobs
+from harness.task import Task
 
 FLOPS = 4 * 16  # of one evaluation of the toy suite's network
 
@@ -40,7 +42,17 @@ def run(suite: str, results: Path, pool: CountingPool | None = None) -> tuple[An
 
 def jobs(pool: CountingPool) -> list[int]:
     """Return the numbers of the jobs that were started, in order."""
-    return [task.spec["job"]["number"] for task in pool.started if "job" in task.spec]
+    return [spec.job["number"] for spec in preparations(pool) if spec.job is not None]
+
+
+def preparations(pool: CountingPool) -> list[Any]:
+    """Return the specs of the preparations and jobs that were started, in order."""
+    return [task.spec for task in pool.started if task.kind == "prepare"]
+
+
+def prepared(pool: CountingPool, method: str) -> Task:
+    """Return the task that prepared a method."""
+    return next(t for t in pool.started if isinstance(t.spec, PrepareSpec) and t.spec.method.name == method)
 
 
 def row(tables: Any, method: str = "mine") -> pd.Series:
@@ -50,7 +62,7 @@ def row(tables: Any, method: str = "mine") -> pd.Series:
 def test_a_search_asks_round_by_round_and_concludes_from_all_of_it_in_order(tmp_path: Path) -> None:
     tables, pool = run(suite_file(tmp_path, ladder(target=2)), tmp_path)
     assert jobs(pool) == [0, 1, 2, 12]
-    conclusions = [task for task in pool.started if task.kind == "prepare" and "job" not in task.spec]
+    conclusions = [task for task in pool.started if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
     assert len(conclusions) == 1
     tensors, facts = Blobs(tmp_path / "zoo").get(conclusions[0].id) or ({}, {})
     assert tensors["squares"].tolist() == [0, 1, 4, 144]
@@ -136,7 +148,7 @@ def test_a_search_fails_with_its_job_and_takes_nothing_else_along(
 def test_a_preparation_starts_from_the_artifact_of_another_and_pays_for_both(tmp_path: Path) -> None:
     tables, pool = run(suite_file(tmp_path, ladder("toy-climbs") + ladder(target=2, label="other")), tmp_path)
     assert jobs(pool) == [0, 1, 2, 12]
-    climbing = next(t for t in pool.started if t.kind == "prepare" and t.spec["method"]["name"] == "toy-climbs")
+    climbing = prepared(pool, "toy-climbs")
     _, facts = Blobs(tmp_path / "zoo").get(climbing.id) or ({}, {})
     assert facts["artifact"] == {"squares": [0, 1, 4, 144]}
     assert row(tables)["prepare_flops"] == row(tables, "other")["prepare_flops"] > 0
@@ -147,7 +159,7 @@ def test_jobs_are_shared_by_trials_that_differ_in_what_jobs_do_not_depend_on(tmp
         return trial(steps=steps, solver=solver, denoiser="toy-level-ladder")
 
     _, pool = run(suite_file(tmp_path, at(2) + at(3) + at(2, "heun")), tmp_path)
-    conclusions = [task for task in pool.started if task.kind == "prepare" and "job" not in task.spec]
+    conclusions = [task for task in pool.started if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
     assert (len(conclusions), len(jobs(pool))) == (3, 8)
 
 
@@ -155,7 +167,7 @@ def test_jobs_are_shared_by_trials_that_differ_in_what_jobs_do_not_depend_on(tmp
 def test_a_preparation_reads_the_levels_of_a_schedule_and_what_preparing_it_left(tmp_path: Path, schedule: str) -> None:
     entry = trial(steps=2, denoiser="toy-reads", schedule=schedule)
     tables, pool = run(suite_file(tmp_path, entry), tmp_path)
-    reading = next(t for t in pool.started if t.kind == "prepare" and t.spec["method"]["name"] == "toy-reads")
+    reading = prepared(pool, "toy-reads")
     _, facts = Blobs(tmp_path / "zoo").get(reading.id) or ({}, {})
     steps = tables.steps[tables.steps["trial_id"] == row(tables, f"toy-reads/ddim@{schedule}")["trial_id"]]
     levels = [*steps.sort_values("step")["sigma"], steps["sigma_next"].min()]

@@ -27,11 +27,11 @@ def test_depths_follow_from_the_times_shown(preconditioning: str) -> None:
         torch.device("cpu"),
     )  # fmt: skip
     shown, work = _cost(sampler, built), Work()
-    assert shown["times"] == built.preconditioning.time(torch.from_numpy(context.levels())).tolist()
+    assert shown.times == built.preconditioning.time(torch.from_numpy(context.levels())).tolist()
     sampler.run(range(2), work)
     table = method.table(built.exits)
-    for step, time in enumerate(shown["times"][:-1]):
-        assert work.facts()["units"][str(step)] == {f"depth-{table[min(int(10 * time), 9)]}": 2}
+    for step, time in enumerate(shown.times[:-1]):
+        assert work.counts().units[step] == {f"depth-{table[min(int(10 * time), 9)]}": 2}
 
 
 def test_an_exact_network_is_told_the_time_of_the_linear_beta_process() -> None:

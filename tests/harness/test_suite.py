@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.planning import Plan, make_plan
+from harness.planning.plan import Plan, make_plan
 from harness.suite import Suite, load_suite, suite_names
 
 GOOD = """

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
+from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
-from harness.training.spec import TrainSpec
+from harness.training.schedules import learning_rate
 from harness.training.trainer import Trainer
 from methods.networks.base import DataShape, Network
 
@@ -40,16 +42,16 @@ torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {here!r}]
 from test_training import IMAGES, fresh
 from harness.training.trainer import Trainer
-from harness.training.spec import TrainSpec
+from harness.specs.train import TrainSettings
 import numpy as np
 rank, world, port, spec, out, resume = json.loads(sys.argv[1])
-trainer = Trainer(fresh(), IMAGES, TrainSpec(**spec), rank, world, port=port)
+trainer = Trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port)
 trainer.advance(spec["steps"] // 2)
 if resume:
     state = [trainer.state()]
     torch.distributed.broadcast_object_list(state)
     trainer.close()
-    trainer = Trainer(fresh(), IMAGES, TrainSpec(**spec), rank, world, port=port + 1, state=state[0])
+    trainer = Trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port + 1, state=state[0])
 trainer.advance(spec["steps"] // 2)
 weights = trainer.weights()
 trainer.close()
@@ -68,7 +70,7 @@ def fresh() -> Network:
 def trained(
     state: Any = None, advance: int = 12, network: Network | None = None, **changes: Any
 ) -> tuple[Any, Any, float]:
-    trainer = Trainer(network or fresh(), IMAGES, TrainSpec(**{**SPEC, **changes}), state=state)
+    trainer = Trainer(network or fresh(), IMAGES, TrainSettings(**{**SPEC, **changes}), state=state)
     try:
         loss = trainer.advance(min(advance, trainer.spec.steps)).loss
         return trainer.weights(), trainer.state(), loss
@@ -115,7 +117,7 @@ def difference(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
 
 
 def test_loss_falls_and_weights_fit_the_network() -> None:
-    spec = TrainSpec(steps=60, batch=32, lr=3e-3, warmup_steps=5, ema_half_life_images=200)
+    spec = TrainSettings(steps=60, batch=32, lr=3e-3, warmup_steps=5, ema_half_life_images=200)
     trainer = Trainer(fresh(), IMAGES, spec)
     first, last = trainer.advance(10), trainer.advance(40)
     weights = trainer.weights()
@@ -149,7 +151,7 @@ def test_dropout_is_resumed_too() -> None:
 
 
 def test_average_is_the_formula() -> None:
-    spec = TrainSpec(**SPEC)
+    spec = TrainSettings(**SPEC)
     network = fresh()
     trainer = Trainer(network, IMAGES, spec)
     name = "inner.conv_in.weight"
@@ -163,7 +165,7 @@ def test_average_is_the_formula() -> None:
 
 
 def test_batches_do_not_depend_on_the_number_of_processes() -> None:
-    spec, network, device = TrainSpec(**SPEC), fresh(), torch.device("cpu")
+    spec, network, device = TrainSettings(**SPEC), fresh(), torch.device("cpu")
     images, draws, _ = Batches(IMAGES, spec, network, 0, 1, device).of(3)
     parts = [Batches(IMAGES, spec, network, rank, 2, device).of(3) for rank in range(2)]
     assert torch.equal(images, torch.cat([part[0] for part in parts]))
@@ -220,12 +222,12 @@ def test_loss_that_is_not_finite_stops_with_a_sentence() -> None:
 
 def test_checkpoint_of_another_network_is_refused() -> None:
     with pytest.raises(HarnessError, match="expected one of the same network"):
-        Trainer(fresh(), IMAGES, TrainSpec(**SPEC), state=({}, {"step": 1}))
+        Trainer(fresh(), IMAGES, TrainSettings(**SPEC), state=({}, {"step": 1}))
 
 
 def test_rate_warms_up_and_falls() -> None:
-    spec = TrainSpec(steps=100, batch=8, lr=1.0, warmup_steps=9)
-    assert spec.learning_rate(0) == pytest.approx(0.1)
-    assert spec.learning_rate(50) == pytest.approx(0.5)
-    assert spec.learning_rate(99) < 0.001
-    assert TrainSpec(steps=100, batch=8, lr=1.0, decay="constant").learning_rate(99) == 1
+    spec = TrainSettings(steps=100, batch=8, lr=1.0, warmup_steps=9)
+    assert learning_rate(spec, 0) == pytest.approx(0.1)
+    assert learning_rate(spec, 50) == pytest.approx(0.5)
+    assert learning_rate(spec, 99) < 0.001
+    assert learning_rate(TrainSettings(steps=100, batch=8, lr=1.0, decay="constant"), 99) == 1

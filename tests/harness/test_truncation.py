@@ -19,11 +19,13 @@ import harness
 from harness import api
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
 from harness.report.analysis import derive
 from harness.report.comparisons import comparisons
 from harness.report.tuned_truncation import tuned_truncation
+from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
+from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.suite import Suite
 from methods.networks.analytic import Analytic
 from methods.parts import BuiltDenoiser, Solver
@@ -144,7 +146,7 @@ def test_the_figure_is_the_distance_to_the_fine_solution_of_the_same_noises(mixt
 
 
 def test_all_trials_on_a_network_share_one_fine_solution(mixture: Run) -> None:
-    assert mixture.pool.kinds["fine"] == 1
+    assert mixture.pool.kinds["reference-solution"] == 1
     assert set(mixture.tables.trials["verdict"]) == {"VALID"}
 
 
@@ -163,7 +165,7 @@ def test_a_tuned_network_is_measured_against_its_own_flow_too(tmp_path: Path) ->
     trials += trial(solver="ddpm", steps=3, **dims)
     with toys.registered(toys.Dims):
         run = Run(suite_file(tmp_path, trials, top=asking(40)), tmp_path, MIXTURE)
-    assert run.pool.kinds["fine"] == 2  # the untuned network's, and one for both trials on the tuned one
+    assert run.pool.kinds["reference-solution"] == 2  # the untuned network's, and one for both trials on the tuned one
     mine, coarse = run.row("toy-dims/heun", STEPS), run.row("toy-dims/ddim", 3)
     assert mine["own_truncation_error"] == 0.0
     assert mine["truncation_error"] > 0.05
@@ -245,7 +247,10 @@ def test_asking_changes_neither_images_nor_quality_and_times_nothing_again(tmp_p
     before = Run(suite_file(tmp_path), tmp_path, *settings).row("ddim", 2)
     asked = Run(suite_file(tmp_path, top=asking(12)), tmp_path, *settings)
     after = asked.row("ddim", 2, truncation_images=12)
-    assert asked.pool.kinds == {"fine": 1, "sample": 1}  # of three shards the one with the compared images
+    assert asked.pool.kinds == {
+        "reference-solution": 1,
+        "sample": 1,
+    }  # of three shards the one with the compared images
     assert pd.isna(before["truncation_error"])
     assert after["trial_id"] != before["trial_id"]
     for column in ("images_sha256", "fid", "fid_low", "kid", "latency_seconds", "nfe"):
@@ -267,7 +272,7 @@ def test_a_fine_solution_that_is_not_finite_fails_the_trials_with_its_reason(
     monkeypatch.setattr(Heun, "step", lambda self, x, *rest: x * math.nan)
     row = Run(suite_file(tmp_path, top=asking(20)), tmp_path, MIXTURE).row("ddim", 2)
     assert (row["status"], row["verdict"]) == ("failed", "INVALID")
-    assert row["reasons"].startswith("failed(HarnessError): 20 of 20 images of the fine solution hold NaN")
+    assert row["reasons"].startswith("failed(HarnessError): 20 of 20 images of the reference solution hold NaN")
 
 
 # What a plan shares and what decides an identity.
@@ -275,7 +280,7 @@ def test_a_fine_solution_that_is_not_finite_fails_the_trials_with_its_reason(
 
 def fine_tasks(**changes: Any) -> dict[str, Any]:
     plan = plan_kit.plan(**{"truncation": {"images": 64, "steps": STEPS}, **changes})
-    return {task.id: task for task in plan.tasks.values() if task.kind == "fine"}
+    return {task.id: task for task in plan.tasks.values() if task.kind == "reference-solution"}
 
 
 @pytest.mark.parametrize(
@@ -305,27 +310,28 @@ def test_a_trained_network_is_solved_with_the_weights_it_had_before_any_tuning()
     trials = [{"steps": 2}, {"steps": 2, "denoiser": "toy-reads"}]
     with toys.registered(toys.Reads):
         planned = plan_kit.plan(**{**plan_kit.with_train(steps=5), "trials": trials, "truncation": {"images": 8}})
-    (fine,) = (task for task in planned.tasks.values() if task.kind == "fine")
-    assert planned.trials[1].prepares
-    assert fine.id in planned.tasks[planned.trials[1].shards[0]].needs
-    assert fine.needs == (planned.trials[0].train,)
-    assert fine.spec["sampler"]["parts"]["denoiser"]["name"] == "full"
-    assert fine.spec["sampler"]["weights_id"] == planned.trials[0].train
+    (fine,) = (task for task in planned.tasks.values() if task.kind == "reference-solution")
+    assert planned.trials[1].trial.sampler.artifacts()
+    assert fine.id in planned.tasks[planned.trials[1].row.samples[0]].needs
+    assert fine.needs == (planned.trials[0].trial.weights,)
+    assert isinstance(fine.spec, ReferenceSolutionSpec)
+    assert fine.spec.sampler.denoiser.name == "full"
+    assert fine.spec.sampler.model.weights == planned.trials[0].trial.weights
 
 
 def test_the_shards_with_compared_images_need_the_fine_solution_and_no_others_change() -> None:
     before, plan = plan_kit.last(), plan_kit.plan(truncation={"images": 51, "steps": STEPS})
     after = plan.trials[-1]
     (fine,) = fine_tasks(truncation={"images": 51, "steps": STEPS})
-    assert (after.score, after.time) == (before.score, before.time)
+    assert (after.row.score, after.row.time) == (before.row.score, before.row.time)
     assert after.id != before.id
-    assert [fine in plan.tasks[shard].needs for shard in after.shards] == [True, True, False]
-    assert [a == b for a, b in zip(after.shards, before.shards, strict=True)] == [False, False, True]
+    assert [fine in plan.tasks[shard].needs for shard in after.row.samples] == [True, True, False]
+    assert [a == b for a, b in zip(after.row.samples, before.row.samples, strict=True)] == [False, False, True]
 
 
 def test_a_plan_of_fewer_images_than_asked_compares_all_of_them() -> None:
     (fine,) = fine_tasks(truncation={"images": 5000}).values()
-    assert fine.spec["n"] == plan_kit.SUITE["n_images"]
+    assert fine.spec.n == plan_kit.SUITE["n_images"]
 
 
 @pytest.mark.parametrize("wrong", [{"images": 0}, {"steps": 0}, {"image": 4}], ids=str)

@@ -6,24 +6,27 @@ from typing import Any
 
 import pytest
 
-from harness.suite import Expectation
-from harness.verdict import verdict
+from harness.rows.verdict import Findings, verdict
+from harness.specs.row import Expectation
+from harness.specs.sample import SampleOutput
 
 ROW = {"dataset": "gaussian", "method": "ddim", "steps": 4, "n_images": 20, "fid": 1.5, "flop_coverage": 1.0}
-SOUND = {"not_finite": 0, "first_not_finite": None, "constant": 0, "wrong_shape": None}
-RULES: dict[str, Any] = {
-    "quality_reasons": [], "counters_agree": True, "band": None, "clock_fid": 1.0, "expectations": [],
+NOTHING = {"evaluations": {}, "units": {}, "iterations": {}, "critical": {}, "speculative": 0, "bytes_sent": 0}
+SOUND: dict[str, Any] = {
+    "not_finite": 0, "first_not_finite": None, "constant": 0, "wrong_shape": None, "seconds": 1.0,
+    "network_seconds": 1.0, "counts": NOTHING,
 }  # fmt: skip
 
 
 def judged(
     row: dict[str, Any] | None = None,
     shards: list[dict[str, Any]] | None = None,
-    audit: dict[str, bool] | None = None,
-    **rules: Any,
+    audit: dict[int, bool] | None = None,
+    **known: Any,
 ) -> tuple[str, str]:
-    given = [{**SOUND, **shard} for shard in shards or [{}, {}]]
-    return verdict({**ROW, **(row or {})}, given, {"0": True} if audit is None else audit, {**RULES, **rules})
+    given = [SampleOutput.model_validate({**SOUND, **shard}) for shard in shards or [{}, {}]]
+    findings = Findings(**{"counters_agree": True, "clock_fid": 1.0, **known})
+    return verdict({**ROW, **(row or {})}, given, {0: True} if audit is None else audit, findings)
 
 
 def known(value: float, **changes: Any) -> Expectation:
@@ -61,7 +64,7 @@ def test_a_sound_trial_is_valid_without_reasons(sound: dict[str, Any]) -> None:
         ({"shards": [{"wrong_shape": [9, 1, 4, 4]}]}, "wrong-shape: the sampler returned [9, 1, 4, 4]"),
         ({"row": {"fid": None}, "quality_reasons": ["too few images"]}, "no-fid: too few images"),
         ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
-        ({"audit": {"0": True, "9": False, "10": False}}, "timed-images-differ: 2 of 3 timed images"),
+        ({"audit": {0: True, 9: False, 10: False}}, "timed-images-differ: 2 of 3 timed images"),
         ({"counters_agree": False}, "flop-counters-disagree"),
         ({"row": {"flop_coverage": 0.875}}, "flop-coverage: the counter saw 87.5%"),
         ({"band": (0.2, 0.9)}, "baseline-out-of-band: the baseline's FID is 1, expected 0.2 to 0.9"),
@@ -85,4 +88,4 @@ def test_all_reasons_are_told_together() -> None:
 
 
 def test_the_timed_image_that_is_named_is_the_lowest_by_number() -> None:
-    assert judged(audit={"10": False, "9": False})[1].endswith(": 9")
+    assert judged(audit={10: False, 9: False})[1].endswith(": 9")

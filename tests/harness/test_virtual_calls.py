@@ -11,10 +11,9 @@ import torch
 
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Work
+from harness.task import ALONE
 from harness.virtual import Calls
 from methods.schedules.edm import EDM
-
-DEADLINE = 90.0
 
 
 class Clockwork:
@@ -45,7 +44,7 @@ def clockwork(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], tuple[Clockwo
             return call(), SimpleNamespace(seconds=trial.now - before)
 
         monkeypatch.setattr("harness.virtual.clocked", clocked)
-        return trial, Calls(trial, Group({"rank": 0, "size": 1}, trial.device, DEADLINE))
+        return trial, Calls(trial, Group(ALONE, trial.device))
 
     return made
 

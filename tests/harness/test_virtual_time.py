@@ -13,6 +13,7 @@ import pytest
 import torch
 from sleep_kit import CALL_SECONDS, ROUNDS, ROW_SECONDS, free_ports, rank_process, sampler, timed
 
+from harness.specs.sampler import SamplerSpec
 from harness.virtual import virtual_rows
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.srds import SRDS
@@ -28,7 +29,7 @@ WITHIN = pytest.mark.parametrize("within", [0.5, pytest.param(0.15, marks=pytest
 """Promised are 15 %; beside other tests on a loaded machine sleepers of milliseconds are held to less."""
 
 
-def srds(form: str, **params: Any) -> dict[str, Any]:
+def srds(form: str, **params: Any) -> SamplerSpec:
     return sampler("srds", form=form, tolerance=0.0, most=1, **params)
 
 
@@ -168,7 +169,8 @@ def rows_of(iterations: list[int], **params: Any) -> tuple[list[dict[str, Any]],
     executor, calls = SRDS(**params), Measured()
     trial: Any = SimpleNamespace(executor=executor, solver=DDIM(), sigmas=EDM().levels(16, 0.02, 20.0))
     calls_: Any = calls
-    return virtual_rows(trial, calls_, iterations, serial_seconds=24.0, measured=30.0), calls
+    rows = virtual_rows(trial, calls_, iterations, serial_seconds=24.0, measured=30.0)
+    return [row.model_dump() for row in rows], calls
 
 
 def test_a_row_is_the_median_over_the_timed_images_of_their_own_refinements() -> None:

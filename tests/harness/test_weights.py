@@ -16,9 +16,11 @@ from safetensors.torch import save
 
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import build_network, load_network_card
-from harness.tasks.weights import run
-from harness.worker import Worker
+from harness.network_cards import load_network_card
+from harness.pools.worker import Worker
+from harness.sampling.network import build_network
+from harness.specs.base import Price
+from harness.specs.weights import WeightsSpec
 
 SMALL = {"params": {"depth": 2, "width": 8, "heads": 1, "preconditioning": "vp"}}
 
@@ -26,14 +28,14 @@ SMALL = {"params": {"depth": 2, "width": 8, "heads": 1, "preconditioning": "vp"}
 def answer(data: bytes, path: str, changes: dict[str, Any] = SMALL) -> Any:
     """Return the result of the task for a file of these bytes."""
     card = load_network_card("uvit-8", changes)
-    spec = {
-        "path": path,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "price": {"seconds": 0.0, "flops": 0},
-        "network": card.model_dump(mode="json"),
-        "dataset": load_card("digits").model_dump(mode="json"),
-    }
-    return [*run(spec, {"weights": np.frombuffer(data, np.uint8)}, Worker())][-1]
+    spec = WeightsSpec(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        price=Price(),
+        network=card.spec(),
+        data=load_card("digits").spec(),
+    )
+    return [*Worker().run(spec, {path: np.frombuffer(data, np.uint8)})][-1]
 
 
 def network(changes: dict[str, Any] = SMALL) -> torch.nn.Module:
@@ -57,7 +59,7 @@ def test_a_checkpoint_of_the_authors_kind_is_converted_once() -> None:
         assert result.tensors.keys() == state.keys()
         for name, value in state.items():
             np.testing.assert_array_equal(result.tensors[name], value.numpy())
-        assert result.facts["counters_agree"]
+        assert result.output.counters_agree
 
 
 def test_another_width_is_one_sentence() -> None:

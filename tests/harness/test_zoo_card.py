@@ -18,12 +18,15 @@ from zoo_kit import own_zoo, training
 from harness.cli.listing import lines
 from harness.data.cards import load_card
 from harness.errors import StoreDamagedError, UsageError
-from harness.network_cards import build_network, load_network_card
-from harness.planning import make_plan
+from harness.network_cards import NetworkCard, load_network_card
+from harness.planning.plan import make_plan
+from harness.pools.worker import Worker
+from harness.sampling.network import build_network
+from harness.specs.base import Price
+from harness.specs.weights import WeightsSpec
 from harness.suite import Suite
-from harness.tasks import Result
-from harness.tasks.weights import read_state_dict, run
-from harness.worker import Worker
+from harness.task import Result
+from harness.tasks.weights import read_state_dict
 from harness.zoo.card import (
     LARGEST_WEIGHTS_BYTES,
     ZooCard,
@@ -151,29 +154,29 @@ def test_half_precision_is_widened_when_read() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         rounded = {name: value.to(dtype) for name, value in state.items()}
         spec = weights_spec(save(rounded), card)
-        result = [*run(spec, {"weights": np.frombuffer(save(rounded), np.uint8)}, Worker())][-1]
+        result = [*Worker().run(spec, {spec.path: np.frombuffer(save(rounded), np.uint8)})][-1]
         assert isinstance(result, Result)
         for name, value in result.tensors.items():
             assert value.dtype == np.float32
             assert torch.equal(torch.from_numpy(value), rounded[name].float())
 
 
-def weights_spec(data: bytes, card: Any) -> dict[str, Any]:
-    """Return the facts of the task that checks a weights file of these bytes."""
-    return {
-        "path": "w.safetensors",
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "price": {},
-        "network": card.model_dump(mode="json"),
-        "dataset": load_card("digits").model_dump(mode="json"),
-    }
+def weights_spec(data: bytes, card: NetworkCard) -> WeightsSpec:
+    """Return what is told to the task that checks a weights file of these bytes."""
+    return WeightsSpec(
+        path="w.safetensors",
+        sha256=hashlib.sha256(data).hexdigest(),
+        price=Price(),
+        network=card.spec(),
+        data=load_card("digits").spec(),
+    )
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(zoo: Path) -> None:
     (task,) = (task for task in plan().tasks.values() if task.kind == "weights")
     changed = np.frombuffer(weights_path("unet-tiny").read_bytes() + b" ", np.uint8)
     with pytest.raises(UsageError, match="has changed since the run was planned"):
-        list(run(task.spec, {"weights": changed}, Worker()))
+        list(Worker().run(task.spec, {str(weights_path("unet-tiny")): changed}))
 
 
 @pytest.mark.parametrize(

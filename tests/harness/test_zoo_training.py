@@ -21,6 +21,7 @@ from harness.errors import HarnessError, LockedError, UsageError
 from harness.identity import file_sha256
 from harness.network_cards import load_network_card
 from harness.storage.lock import RunLock
+from harness.training.schedules import learning_rate
 from harness.zoo.card import load_zoo_card, weights_path, zoo_names
 from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import Judge
@@ -214,9 +215,9 @@ def test_a_network_too_large_for_the_zoo_is_refused_at_once(zoo: Path, tmp_path:
 
 def test_a_leg_warms_up_anew_over_two_hundred_steps() -> None:
     spec = training(Path()).spec.model_copy(update={"warmup_steps": 200})
-    assert spec.learning_rate(1000, first_step=1000) == pytest.approx(spec.lr / 201)
-    assert spec.learning_rate(1200, first_step=1000) == spec.lr
-    assert spec.learning_rate(999_999, first_step=1000) == spec.lr
+    assert learning_rate(spec, 1000, first_step=1000) == pytest.approx(spec.lr / 201)
+    assert learning_rate(spec, 1200, first_step=1000) == spec.lr
+    assert learning_rate(spec, 999_999, first_step=1000) == spec.lr
 
 
 def test_a_network_that_only_copies_enters_no_zoo(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +308,8 @@ def test_weights_of_a_network_that_copies_are_not_kept() -> None:
 def test_a_perfect_denoiser_has_no_held_out_loss_that_a_worse_one_undercuts(zoo: Path) -> None:
     torch.set_num_threads(1)
     judge = Judge(load_card("digits"), "train", flips=False)
-    from harness.network_cards import build_network, load_network_card
+    from harness.network_cards import load_network_card
+    from harness.sampling.network import build_network
 
     net = build_network(load_network_card("unet-tiny"), load_card("digits").shape()).eval()
     untrained = judge.held_out_loss(net)

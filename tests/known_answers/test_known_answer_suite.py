@@ -17,7 +17,9 @@ from harness import api
 from harness.data.cards import load_card
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from harness.suite import SUITES, Expectation
+from harness.rows.verdict import known_answer
+from harness.specs.row import Expectation
+from harness.suite import SUITES
 
 C, DIM, LOW, HIGH = 0.2, 16, 0.002, 80.0
 RAW: dict[str, Any] = tomllib.loads((SUITES / "known-answer.toml").read_text())
@@ -84,12 +86,14 @@ def test_every_number_of_the_suite_follows_from_its_formula(known: dict[str, Any
 def test_the_bias_of_a_sample_follows_its_size(n_images: int) -> None:
     """And the room for its noise goes as 1 / sqrt(N), from the suite's own N on."""
     for known in (k for k in EXPECTED if k["column"] == "fid"):
-        value, slack = Expectation(**known).at(n_images)
+        value, slack = known_answer(Expectation(**known), n_images)
         assert value == pytest.approx(fid(known["method"], known["steps"], n_images), abs=2e-6, rel=2e-6)
         at_2000 = known["absolute"] + known["relative"] * value
         assert slack == pytest.approx(at_2000 * math.sqrt(2000 / n_images))
     assert all(
-        Expectation(**k).at(n_images) == (k["value"], k.get("absolute", 0)) for k in EXPECTED if "per_image" not in k
+        known_answer(Expectation(**k), n_images) == (k["value"], k.get("absolute", 0))
+        for k in EXPECTED
+        if "per_image" not in k
     )
 
 
@@ -99,7 +103,7 @@ def test_tolerances_are_tight_enough_to_tell_the_schedules_apart() -> None:
             (value - slack, value + slack)
             for k in EXPECTED
             if k["column"] == "fid" and k["steps"] == steps
-            for value, slack in [Expectation(**k).at(RAW["n_images"])]
+            for value, slack in [known_answer(Expectation(**k), RAW["n_images"])]
         )
         assert len(bands) == 3
         assert all(below[1] < above[0] for below, above in pairwise(bands))
@@ -111,7 +115,7 @@ def test_the_floor_is_near_the_second_order_bias_of_two_unequal_gaussians() -> N
         out = standard_deviation(known["method"], known["steps"])
         pairs = DIM * (DIM + 1) / 4 * C * out
         exact = DIM * (C - out) ** 2 + (out**2 * DIM + pairs) / RAW["n_images"] + (C**2 * DIM + pairs) / REFERENCE_N
-        value, slack = Expectation(**known).at(RAW["n_images"])
+        value, slack = known_answer(Expectation(**known), RAW["n_images"])
         assert abs(value - exact) < slack / 5
 
 

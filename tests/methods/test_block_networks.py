@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.flops import count_flops, coverage, cross_check
-from harness.network_cards import build_network, load_network_card, network_names
+from harness.network_cards import load_network_card, network_names
+from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams

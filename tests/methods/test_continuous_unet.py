@@ -16,7 +16,8 @@ from torch.nn.functional import avg_pool2d, interpolate, silu
 
 from harness.errors import UsageError
 from harness.flops import count_flops, coverage, cross_check
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.continuous_unet import ContinuousUNet, ContinuousUNetParams
 from methods.networks.ode_blocks import Integration

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from harness.errors import UsageError
-from harness.network_cards import build_network, load_network_card, network_params
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network, network_params
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams

@@ -18,9 +18,9 @@ from solver_kit import no_noise
 from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
 
+from harness.measure.serial_distance import probe
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
-from harness.tasks.probe import probe
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS

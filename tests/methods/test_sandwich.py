@@ -12,9 +12,10 @@ from torch import Tensor
 from harness.data.cards import load_card
 from harness.data.splits import load_split
 from harness.flops import training_flops
-from harness.network_cards import build_network, load_network_card
+from harness.network_cards import load_network_card
+from harness.sampling.network import build_network
 from harness.sampling.pixels import to_unit
-from harness.training.spec import TrainSpec
+from harness.specs.train import TrainSettings
 from harness.training.trainer import Trainer
 from methods.networks.base import DataShape
 from methods.networks.drawn_loss import DrawnLoss
@@ -152,7 +153,7 @@ def test_after_training_a_wider_network_is_a_better_one_and_width_matters_most_n
     trainer = Trainer(
         network,
         images,
-        TrainSpec(**{**card.train.model_dump(), "steps": 200, "batch": 64, "ema_half_life_images": 1500}),
+        TrainSettings(**{**card.train.model_dump(), "steps": 200, "batch": 64, "ema_half_life_images": 1500}),
     )
     try:
         trainer.advance(200)

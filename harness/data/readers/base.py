@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -106,7 +107,7 @@ class Reader(BaseModel):
     def check(self, values: int) -> None:
         """Raise ValueError if the arguments do not fit images of so many values (channels x height x width)."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """Return what a network may know beyond the shape: the distribution itself, where it is synthetic."""
         return {}
 

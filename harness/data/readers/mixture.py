@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class MixtureReader(Reader):
         if abs(sum(self.weights) - 1) > 1e-9:
             raise ValueError(f"weights add up to {sum(self.weights):g}; expected 1")
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """Return means [components][values], stds [components] and weights [components] as lists."""
         return {"means": self.means, "stds": self.stds, "weights": self.weights}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fnmatch
 
 from harness.errors import UsageError, did_you_mean
-from harness.identity import canonical_json
-from harness.network_cards import NetworkCard, network_params
+from harness.identity import canonical_json, identity
+from harness.network_cards import NetworkCard
+from harness.planning.trial import Trial
+from harness.sampling.network import network_params
+from harness.specs.base import decisive
 from harness.suite import Expectation
-from harness.trial import Trial
 from methods.parts import Method
 
 
@@ -68,7 +70,7 @@ def ambiguous(trials: list[Trial]) -> str:
 def repeated(trials: list[Trial]) -> str:
     seen: set[str] = set()
     for trial in trials:
-        key = trial.images_id() + trial.method
+        key = f"{identity(decisive(trial.sampler))} {trial.method}"
         if key in seen:
             return trial.short
         seen.add(key)

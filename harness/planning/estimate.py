@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from harness.device import device_name
-from harness.network_cards import build_network
-from harness.planning import Plan, PlannedTrial, trial_evaluations
+from harness.planning.plan import Plan, PlannedTrial, trial_evaluations
+from harness.sampling.network import build_network
+from harness.sampling.numerics import fix_numerics
 from harness.storage.blobs import Blobs
 from harness.timing_rules import TIERS
-from harness.worker import fix_numerics
 
 _BACKWARD = 3.0  # a training step costs about three evaluations: forward, and twice that for the gradients
 
@@ -40,11 +40,11 @@ class Estimator:
         """Return the device-seconds of the trainings that the trials need, without weights that are given or kept."""
         zoo = results / "zoo"
         total = 0.0
-        for planned in {p.train: p for p in todo if p.train is not None}.values():
-            train = planned.trial.network.train
-            if planned.trial.network.weights or train is None or (zoo.is_dir() and Blobs(zoo).has(str(planned.train))):
+        for planned in {p.trial.weights: p for p in todo if p.trial.weights is not None}.values():
+            net, kept = planned.trial.network, zoo.is_dir() and Blobs(zoo).has(str(planned.trial.weights))
+            if net.weights or net.train is None or kept:
                 continue
-            total += train.steps * train.batch * _BACKWARD * self._evaluation(planned)
+            total += net.train.steps * net.train.batch * _BACKWARD * self._evaluation(planned)
         return total
 
     @torch.inference_mode()

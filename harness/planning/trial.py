@@ -1,20 +1,18 @@
-"""One trial: a resolved combination of data, network, four parts, steps, precision and seeds, and its identities."""
+"""One trial: a resolved combination of data, network, four parts, steps, precision and seeds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 from pydantic_core import to_jsonable_python
 
 from harness.data.cards import DatasetCard
-from harness.identity import canonical_json, identity
+from harness.identity import canonical_json
 from harness.network_cards import NetworkCard
-from harness.registry import registry
-from harness.sources import code_sha256, library_versions
+from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Method
 
-_SAMPLING = "harness.sampling.build"
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 
@@ -23,16 +21,16 @@ class Trial:
     """What is sampled, on what, how often; hashable facts only. `nfe` is not here: it is counted."""
 
     dataset: DatasetCard
-    data_facts: dict[str, Any]
+    data: DataSpec
     network: NetworkCard
-    weights_id: str
+    weights: str | None
+    """Id of the task that gives the weights; None for a network that needs none."""
     parts: dict[str, Method]
     steps: int
     precision: str
     batch: int
     seed_set: int
     n_images: int
-    extractor: dict[str, Any]
     device_class: str
     label: str | None = None
     control_of: tuple[str, ...] = ()
@@ -63,52 +61,40 @@ class Trial:
         """Return how many devices one sample needs at once."""
         return max(method.device_group() for method in self.parts.values())
 
-    def parts_facts(self) -> dict[str, Any]:
-        """Return name, parameters and artifact of each part, as JSON."""
-        return {
-            p: {
-                "name": m.name,
-                "params": m.params.model_dump(mode="json"),
-                **({"artifact_id": self.artifacts[p]} if p in self.artifacts else {}),
-            }
-            for p, m in self.parts.items()
-        }
+    @property
+    def model(self) -> ModelSpec:
+        """Return the network with its weights, as tasks are told of it."""
+        return ModelSpec(data=self.data, network=self.network.spec(), weights=self.weights, precision=self.precision)
 
-    def sampler_facts(self) -> dict[str, Any]:
-        """Return what a worker needs to build the sampler."""
-        return {
-            "dataset": self.dataset.model_dump(mode="json"),
-            "network": self.network.model_dump(mode="json"),
-            "weights_id": self.weights_id,
-            "parts": self.parts_facts(),
-            "steps": self.steps,
-            "precision": self.precision,
-            "batch": self.batch,
-            "seed_set": self.seed_set,
-        }
+    def part(self, name: str) -> PartSpec:
+        """Return one of the four parts with what preparing it left, as tasks are told of it."""
+        return part_spec(self.parts[name], self.artifacts.get(name))
 
-    def images_id(self) -> str:
-        """Return the identity of the images: everything that decides their pixels."""
-        family = registry().network(self.network.family)
-        modules = (_SAMPLING, family.__module__, *(type(m).__module__ for m in self.parts.values()))
-        return identity(
-            {
-                "dataset": self.data_facts,
-                "weights": self.weights_id,
-                "parts": self.parts_facts(),
-                "code": [code_sha256(module) for module in modules],
-                "steps": self.steps,
-                "precision": self.precision,
-                "batch": self.batch,
-                "seed_set": self.seed_set,
-                "device": self.device_class,
-                "libraries": library_versions(*modules),
-            }
+    @cached_property
+    def sampler(self) -> SamplerSpec:
+        """Return everything that decides the pixels of an image but its index."""
+        return SamplerSpec(
+            model=self.model,
+            denoiser=self.part("denoiser"),
+            schedule=self.part("schedule"),
+            solver=self.part("solver"),
+            executor=self.part("executor"),
+            steps=self.steps,
+            batch=self.batch,
+            seed_set=self.seed_set,
+            device=self.device_class,
+            devices=self.devices,
         )
 
     def params_json(self) -> str:
         """Return the resolved parameters of the four parts as canonical JSON."""
-        return canonical_json({p: m.params.model_dump(mode="json") for p, m in self.parts.items()})
+        return canonical_json({name: part_spec(method).params for name, method in self.parts.items()})
+
+
+def part_spec(method: Method, artifact: str | None = None) -> PartSpec:
+    """Return a method with its parameters, and what preparing it left, as tasks are told of it."""
+    params = method.params.model_dump(mode="json")
+    return PartSpec(name=method.name, params=params, module=type(method).__module__, artifact=artifact)
 
 
 def _part_name(method: Method, default: str | None) -> str | None:

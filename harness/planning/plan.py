@@ -11,52 +11,38 @@ from typing import Any
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import UsageError, did_you_mean
-from harness.identity import identity
-from harness.metrics.extractors import extractor_facts
+from harness.identity import spec_id
+from harness.metrics.extractors import extractor_spec
 from harness.network_cards import NetworkCard, load_network_card
-from harness.plan_checks import ambiguous, controlled_trials, is_of, matches, refuse, repeated
+from harness.planning.checks import ambiguous, controlled_trials, is_of, matches, refuse, repeated
+from harness.planning.task_graph import TaskGraph
+from harness.planning.trial import Trial
 from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
+from harness.specs.row import Relations, RowSpec
+from harness.specs.sampler import DataSpec
 from harness.suite import Part, Suite, TrialEntry
-from harness.taskbook import TaskBook
-from harness.tasks import Task
-from harness.trial import Trial
+from harness.task import Task
 from methods.parts import PARTS
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial with the ids of its row and of the tasks it needs."""
+    """A trial, and the row that is to be made of it, whose id is the trial's."""
 
     trial: Trial
     id: str
-    train: str | None
-    prepares: tuple[str, ...]
-    reference: str
-    shards: tuple[str, ...]
-    score: str
-    time: str
-    clock_trial_id: str
-    clock_score: str
-    baseline_trial_id: str | None
-    baseline_score: str | None
-    is_baseline: bool
-    control_of_trial_ids: tuple[str, ...]
+    row: RowSpec
 
     @property
     def references(self) -> dict[str, str | None]:
         """Return the columns by which the row points at rows of other trials."""
-        return {
-            "baseline_trial_id": self.baseline_trial_id,
-            "clock_trial_id": self.clock_trial_id,
-            "control_of_trial_id": " ".join(self.control_of_trial_ids) or None,
-        }
+        return self.row.relations.model_dump(exclude={"is_baseline"})
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Return the tasks whose facts the row is made of, those of the trials it is compared with included."""
-        compared = (self.clock_score, *((self.baseline_score,) if self.baseline_score else ()))
-        return (self.score, *self.shards, *compared, self.time)
+        """Return the tasks whose results the row is made of, those of the trials it is compared with included."""
+        return self.row.needs()
 
 
 @dataclass(frozen=True)
@@ -69,6 +55,8 @@ class Plan:
     device_class: str
     listed: tuple[str, ...]
     """Ids of all trials of the suite, those included that `only` leaves out."""
+    datasets: Mapping[str, DatasetCard]
+    """The cards of its data sets, by name."""
 
 
 def make_plan(
@@ -83,16 +71,16 @@ class _Planner:
         self.suite = suite
         self.device_class = device_class
         weights = Path(suite.extractor_weights) if suite.extractor_weights else None
-        extractor = {**extractor_facts(suite.extractor, weights), "path": suite.extractor_weights}
-        self.book = TaskBook(suite, device_class, device_name, extractor)
+        self.extractor = extractor_spec(suite.extractor, weights)
+        self.graph = TaskGraph(suite, device_class, device_name, self.extractor)
         self.data_may_be_absent = data_may_be_absent
         self.datasets: dict[str, DatasetCard] = {}
         self.networks: dict[str, NetworkCard] = {}
 
     def plan(self, only: str | None) -> Plan:
         trials = [t for entry in self.suite.trials for t in self._expand(entry)]
-        if len({t.images_id() + t.method for t in trials}) < len(trials):
-            raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {repeated(trials)}; remove one of them')
+        if name := repeated(trials):
+            raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {name}; remove one of them')
         if name := ambiguous(trials):
             raise UsageError(
                 f'suite "{self.suite.name}" calls several combinations of parts "{name}"; '
@@ -100,7 +88,8 @@ class _Planner:
             )
         self._check_names(trials)
         clocks = self._clocks(trials)
-        ids = {id(t): self._trial_id(t, clocks[t.dataset.name]) for t in trials}
+        rows = {id(t): self._row(t, clocks[t.dataset.name]) for t in trials}
+        ids = {key: spec_id(row) for key, row in rows.items()}
         controlled = {id(t): controlled_trials(t, trials) for t in trials}
         curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
         chosen = [t for t in trials if only is None or matches(t, only)]
@@ -110,8 +99,16 @@ class _Planner:
         planned = []
         for trial in chosen:
             same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
-            planned.append(self._planned(trial, clocks[trial.dataset.name], same_nfe, controlled[id(trial)], ids))
-        return Plan(self.suite, tuple(planned), self.book.tasks, self.device_class, tuple(ids[id(t)] for t in trials))
+            relations = Relations(
+                is_baseline=self._on_curve(trial),
+                baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
+                clock_trial_id=ids[id(clocks[trial.dataset.name])],
+                control_of_trial_id=" ".join(ids[id(one)] for one in controlled[id(trial)]) or None,
+            )
+            compared = {"baseline_score": self.graph.score(same_nfe).id if same_nfe else None, "relations": relations}
+            planned.append(PlannedTrial(trial, ids[id(trial)], rows[id(trial)].model_copy(update=compared)))
+        listed = tuple(ids[id(t)] for t in trials)
+        return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed, self.datasets)
 
     def _expand(self, entry: TrialEntry) -> Iterable[Trial]:
         datasets = _listed(entry.dataset if entry.dataset is not None else self.suite.dataset)
@@ -126,19 +123,18 @@ class _Planner:
         card, net = self._dataset(dataset), self._network(network)
         made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
         refuse(made, net, n)
-        train = self.book.train(card, net)
+        weights = self.graph.weights(card, net)
         trial = Trial(
             dataset=card,
-            data_facts=self.book.data_facts[card.name],
+            data=self.graph.data[card.name],
             network=net,
-            weights_id=train.id if train else self.book.exact_id(card, net),
+            weights=weights.id if weights else None,
             parts=made,
             steps=n,
             precision=self.suite.precision,
             batch=self.suite.batch,
             seed_set=seed_set,
             n_images=self.suite.n_images,
-            extractor=self.book.extractor,
             device_class=self.device_class,
             label=entry.label,
             control_of=tuple(_listed(entry.control_of)) if entry.control_of is not None else (),
@@ -146,26 +142,25 @@ class _Planner:
         )
         for part in reversed(PARTS):  # a denoiser may be prepared for a schedule that is itself prepared
             if made[part].prepares:
-                trial = replace(trial, artifacts={**trial.artifacts, part: self.book.prepare(trial, part).id})
+                trial = replace(trial, artifacts={**trial.artifacts, part: self.graph.prepare(trial, part).id})
         return trial
 
     def _dataset(self, name: str) -> DatasetCard:
         if name not in self.datasets:
             card = self.datasets[name] = load_card(name)
-            self.book.data_facts[card.name] = {**card.fingerprint_facts(), **self._pixels(card)}
+            self.graph.data[card.name] = self._data_spec(card)
         return self.datasets[name]
 
-    def _pixels(self, card: DatasetCard) -> dict[str, str]:
-        """Return the fingerprint of the pixels; a plan that runs nothing may do without the data."""
+    def _data_spec(self, card: DatasetCard) -> DataSpec:
+        """Return what decides results of the data, pixels included; a plan that runs nothing may do without them."""
         try:
             split = load_split(card, card.reference)
         except UsageError:
             if not self.data_may_be_absent:
                 raise
-            return {"pixels": "absent"}
+            return card.spec()
         learnt = load_split(card, card.training_split)
-        other = {} if learnt is split else {"training_pixels": learnt.fingerprint}
-        return {"pixels": split.fingerprint, "variant": split.variant, **other}
+        return card.spec(split.fingerprint, learnt.fingerprint, split.variant)
 
     def _network(self, name: str) -> NetworkCard:
         if name not in self.networks:
@@ -218,43 +213,25 @@ class _Planner:
         made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
         return all(made[p].name == m.name and made[p].params == m.params for p, m in trial.parts.items())
 
-    def _trial_id(self, trial: Trial, clock: Trial) -> str:
-        fine = self.book.fine(trial)
-        return identity(
-            {
-                "score": self.book.score_id(trial),
-                "time": self.book.time_id(trial, clock),
-                "suite": self.suite.name,
-                "method": trial.method,
-                "band": self.suite.baseline.fid_band,
-                **({"control_of": list(trial.control_of)} if trial.control_of else {}),
-                **({"fine": fine.id} if fine else {}),
-                "expect": [e.model_dump(mode="json") for e in self.suite.expect if is_of(e, trial)],
-            }
-        )
-
-    def _planned(
-        self, trial: Trial, clock: Trial, same_nfe: Trial | None, controlled: list[Trial], ids: Mapping[int, str]
-    ) -> PlannedTrial:
-        shards = self.book.shards(trial)
-        reference = self.book.reference(trial.dataset)
-        score = self.book.score(trial)
-        train = self.book.train(trial.dataset, trial.network)
-        return PlannedTrial(
-            trial=trial,
-            id=ids[id(trial)],
-            train=train.id if train else None,
-            prepares=tuple(trial.artifacts.values()),
-            reference=reference.id,
-            shards=tuple(s.id for s in shards),
-            score=score.id,
-            time=self.book.time(trial, clock).id,
-            clock_trial_id=ids[id(clock)],
-            clock_score=self.book.score(clock).id,
-            baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
-            baseline_score=self.book.score(same_nfe).id if same_nfe else None,
-            is_baseline=self._on_curve(trial),
-            control_of_trial_ids=tuple(ids[id(one)] for one in controlled),
+    def _row(self, trial: Trial, clock: Trial) -> RowSpec:
+        """Return what a trial's row is made of, but for the trials that it names."""
+        return RowSpec(
+            suite=self.suite.name,
+            network=trial.network.name,
+            network_like=trial.network.like or trial.network.name,
+            method=trial.method,
+            weights=trial.network.weights or ("exact" if trial.weights is None else "trained"),
+            control_of=trial.control_of,
+            sampler=trial.sampler,
+            extractor=self.extractor,
+            n_images=trial.n_images,
+            tier=self.suite.timing.tier,
+            samples=tuple(task.id for task in self.graph.samples(trial)),
+            score=self.graph.score(trial).id,
+            time=self.graph.time(trial, clock).id,
+            fid_band=self.suite.baseline.fid_band,
+            expect=tuple(expected for expected in self.suite.expect if is_of(expected, trial)),
+            clock_score=self.graph.score(clock).id,
         )
 
 

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.suite import Expectation
+from harness.specs.row import Expectation
+from harness.specs.sample import SampleOutput
 
 Row = Mapping[str, Any]
 
 
-def verdict(row: Row, shards: Sequence[Row], audit: Mapping[str, bool], rules: Mapping[str, Any]) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Findings:
+    """What is known beside a row: why it has no FID, whether two counters agree, the clock's FID, known answers."""
+
+    quality_reasons: Sequence[str] = ()
+    counters_agree: bool | None = None
+    band: tuple[float, float] | None = None
+    clock_fid: float | None = None
+    expectations: Sequence[Expectation] = ()
+
+
+def verdict(row: Row, shards: Sequence[SampleOutput], audit: Mapping[int, bool], findings: Findings) -> tuple[str, str]:
     """Return the verdict of a finished trial and its reasons, joined by "; "."""
     reasons = [
         *_images(row, shards),
-        *_quality(row, rules["quality_reasons"]),
+        *_quality(row, findings.quality_reasons),
         *_timed_images(audit),
-        *_counters(row, rules["counters_agree"]),
-        *_baseline_band(rules["band"], rules["clock_fid"]),
-        *_known_answers(row, rules["expectations"]),
+        *_counters(row, findings.counters_agree),
+        *_baseline_band(findings.band, findings.clock_fid),
+        *_known_answers(row, findings.expectations),
     ]
     return ("INVALID", "; ".join(reasons)) if reasons else ("VALID", "")
 
 
-def _images(row: Row, shards: Sequence[Row]) -> Iterator[str]:
-    wrong = [s["wrong_shape"] for s in shards if s["wrong_shape"] is not None]
+def unsound(shards: Sequence[SampleOutput], n_images: int) -> Iterator[str]:
+    """Yield why the images are no images."""
+    wrong = [shard.wrong_shape for shard in shards if shard.wrong_shape is not None]
     if wrong:
         yield f"wrong-shape: the sampler returned {wrong[0]}, not the shape it was given"
-    bad = sum(s["not_finite"] for s in shards)
+    bad = sum(shard.not_finite for shard in shards)
     if bad:
-        first = min(s["first_not_finite"] for s in shards if s["first_not_finite"] is not None)
-        yield f"nan-samples: {bad} of {row['n_images']} images hold NaN or infinity, the first is image {first}"
-    constant = sum(s["constant"] for s in shards)
+        first = min(shard.first_not_finite for shard in shards if shard.first_not_finite is not None)
+        yield f"nan-samples: {bad} of {n_images} images hold NaN or infinity, the first is image {first}"
+
+
+def known_answer(known: Expectation, n_images: int) -> tuple[float, float]:
+    """Return the answer for so many images, and by how much a row may miss it."""
+    value = known.value + known.per_image / n_images
+    slack = known.absolute + known.relative * abs(value)
+    return value, slack if known.noise_at is None else slack * math.sqrt(known.noise_at / n_images)
+
+
+def _images(row: Row, shards: Sequence[SampleOutput]) -> Iterator[str]:
+    yield from unsound(shards, row["n_images"])
+    constant = sum(shard.constant for shard in shards)
     if constant > row["n_images"] / 2:
         yield f"constant-images: {constant} of {row['n_images']} images have a single grey level"
 
@@ -41,8 +67,8 @@ def _quality(row: Row, reasons: Sequence[str]) -> Iterator[str]:
         yield f"no-fid: {'; '.join(reasons) or 'the images could not be scored'}"
 
 
-def _timed_images(audit: Mapping[str, bool]) -> Iterator[str]:
-    wrong = sorted(int(index) for index, same in audit.items() if not same)
+def _timed_images(audit: Mapping[int, bool]) -> Iterator[str]:
+    wrong = sorted(index for index, same in audit.items() if not same)
     if wrong:
         yield f"timed-images-differ: {len(wrong)} of {len(audit)} timed images are not the scored ones: {wrong[0]}"
 
@@ -54,7 +80,7 @@ def _counters(row: Row, agree: bool | None) -> Iterator[str]:
         yield f"flop-coverage: the counter saw {row['flop_coverage']:.1%} of the matrix parameters run, expected all"
 
 
-def _baseline_band(band: Sequence[float] | None, clock_fid: float | None) -> Iterator[str]:
+def _baseline_band(band: tuple[float, float] | None, clock_fid: float | None) -> Iterator[str]:
     if band is not None and clock_fid is not None and not band[0] <= clock_fid <= band[1]:
         yield f"baseline-out-of-band: the baseline's FID is {clock_fid:.4g}, expected {band[0]:g} to {band[1]:g}"
 
@@ -64,7 +90,7 @@ def _known_answers(row: Row, expectations: Sequence[Expectation]) -> Iterator[st
         if (known.dataset, known.method, known.steps) != (row["dataset"], row["method"], row["steps"]):
             continue
         found = row.get(known.column)
-        value, slack = known.at(int(row["n_images"]))
+        value, slack = known_answer(known, int(row["n_images"]))
         if found is None or not abs(found - value) <= slack:
             told = f"expected {value:g} within {slack:.3g} ({known.source})"
             yield f"known-answer: {known.column} is {found}, {told}"

@@ -1,11 +1,14 @@
-"""How a network is trained: the `[train]` table of its card, which a suite may change entry by entry."""
+"""Train: how a network is trained (the `[train]` table of its card), and the task that does it."""
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from harness.specs.base import Closed, DecidesNothing, ImageSet, Policy, Spec
+from harness.specs.sampler import DataSpec, NetworkSpec
+from harness.specs.weights import WeightsOutput
 
 LARGEST_SEED, LARGEST_STEPS = 400, 9_999_999  # so that seed * 10^7 + step fits the 32 bits a CPU generator keeps
 
@@ -13,10 +16,8 @@ LARGEST_SEED, LARGEST_STEPS = 400, 9_999_999  # so that seed * 10^7 + step fits 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
-class TrainSpec(BaseModel):
+class TrainSettings(Closed):
     """Data-parallel training with AdamW; everything that decides the weights except data, network and software."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(ge=1, le=LARGEST_STEPS)
     batch: int = Field(ge=1)
@@ -39,25 +40,37 @@ class TrainSpec(BaseModel):
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     flips: bool = False
     """Whether half of the images are mirrored left to right."""
-    checkpoint_every: int = Field(default=1000, ge=1)
+    checkpoint_every: Annotated[int, DecidesNothing("how often the state is kept")] = Field(default=1000, ge=1)
 
     @model_validator(mode="after")
-    def _fits(self) -> TrainSpec:
+    def _fits(self) -> TrainSettings:
         if self.batch % self.workers:
             raise ValueError(f"batch is {self.batch}; expected a multiple of workers = {self.workers}")
         return self
 
-    def learning_rate(self, step: int, first_step: int = 0) -> float:
-        """Return the rate of step 0, 1, ...: linear warm-up from `first_step`, half a cosine to zero or constant."""
-        rate = self.lr * min(1.0, (step - first_step + 1) / (self.warmup_steps + 1))
-        if self.decay == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return rate
 
-    def ema_decay(self, step: int) -> float:
-        """Return the factor on the average at step 0, 1, ...; it grows from 0.1, so that the start is forgotten."""
-        return min(0.5 ** (self.batch / self.ema_half_life_images), (1 + step) / (10 + step))
+class TrainOutput(WeightsOutput):
+    """What a training cost, and its last loss."""
 
-    def stream(self, step: int) -> int:
-        """Return the seed of the generator that draws a step's global batch."""
-        return self.seed * (LARGEST_STEPS + 1) + step
+    loss: float
+
+
+class TrainSpec(Spec):
+    """One training: data, network, settings."""
+
+    kind = "train"
+    entry = "harness.tasks.train"
+    output = TrainOutput
+    policy = Policy(shared=True, resumes=True)
+
+    data: DataSpec
+    network: NetworkSpec
+    train: TrainSettings
+    device: str
+    """Kind of the device, "cpu" or "cuda"."""
+
+    def images(self) -> ImageSet:
+        return ImageSet(dataset=self.data.name, split=self.data.training)
+
+    def ranks(self) -> int:
+        return self.train.workers

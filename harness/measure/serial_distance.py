@@ -1,18 +1,18 @@
-"""The probe of a parallel executor: a batch made again, refinement by refinement, beside the serial answer to it."""
+"""How far a parallel executor is from the serial answer, refinement by refinement, on one batch made again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
 from harness.registry import registry
 from harness.sampling.sampler import Sampler, Work
+from harness.specs.sample import Refinement, SerialDistance
 from methods.parts import Executor
 
 
-def probe(sampler: Sampler, indices: range) -> dict[str, Any]:
+def serial_distance(sampler: Sampler, indices: range) -> SerialDistance:
     """Return how far these images are from the serial ones, at the stop and after each refinement.
 
     Serial is the same denoiser, levels, solver and noise under the executor "serial", which all ranks run alone. What
@@ -26,26 +26,27 @@ def probe(sampler: Sampler, indices: range) -> dict[str, Any]:
     final = sampler.run(indices, work, starts, iterates)
     answer = replace(sampler, executor=serial, peers=None).run(indices, start=starts)
     if final.shape != answer.shape:
-        return {"distance_to_serial": None, "refinements": []}
-    return {
-        "distance_to_serial": _distance(final, answer),
-        "refinements": _refinements(iterates, answer, work.traced.iterations),
-    }
+        return SerialDistance(distance_to_serial=None, refinements=[])
+    return SerialDistance(
+        distance_to_serial=_distance(final, answer),
+        refinements=_refinements(iterates, answer, work.traced.iterations),
+    )
 
 
-def _refinements(iterates: list[Tensor], answer: Tensor, stopped: dict[int, int]) -> list[dict[str, Any]]:
+def _refinements(iterates: list[Tensor], answer: Tensor, stopped: dict[int, int]) -> list[Refinement]:
     """Return a row per refinement; `stopped` is how many images stopped after how many, if that is known."""
     rows = []
     for p, state in enumerate(iterates):
         still = sum(images for k, images in stopped.items() if k >= p) if stopped else len(answer)
         moved = (state - iterates[p - 1]).double().abs().flatten(1).mean(1).sum() / still if p else None
-        rows.append({
-            "refinement": p,
-            "distance_to_serial": _distance(state, answer),
-            "change": None if moved is None else _finite(moved),
-            "images_open": still,
-            "images": len(answer),
-        })  # fmt: skip
+        row = Refinement(
+            refinement=p,
+            distance_to_serial=_distance(state, answer),
+            change=None if moved is None else _finite(moved),
+            images_open=still,
+            images=len(answer),
+        )
+        rows.append(row)
     return rows
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+from harness.schema import Row
 from harness.version import VERSION
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> Row:
     """Return the provenance columns of a row written now."""
     return {
         "torch_version": version("torch"),
@@ -23,7 +23,7 @@ def provenance() -> dict[str, Any]:
 
 
 @cache
-def _git() -> dict[str, Any]:
+def _git() -> Row:
     root = Path(__file__).resolve().parents[1]
     sha = _ask(root, "rev-parse", "HEAD")
     if sha is None or _ask(root, "rev-parse", "--show-toplevel") != str(root):

@@ -1,0 +1,1 @@
+"""What is measured beside images: distances, time, work."""

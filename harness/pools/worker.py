@@ -1,0 +1,54 @@
+"""What holds a device: runs one task at a time on it, keeps models between tasks, and puts the process back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.sampling.numerics import fix_numerics
+from harness.sampling.place import ModelCache, Place
+from harness.specs.base import Spec
+from harness.task import ALONE, Event, Ranks, Span
+
+
+class Worker:
+    """One device and the models on it. Threads are fixed at one per CPU worker; float32 means IEEE float32."""
+
+    def __init__(self, device: str = "cpu", threads: int = 1) -> None:
+        self.device = torch.device(device)
+        self._threads = threads
+        self._models = ModelCache()
+        fix_numerics(self.device, threads)
+
+    def run(
+        self, spec: Spec, inputs: Mapping[str, Any], span: Span | None = None, ranks: Ranks = ALONE
+    ) -> Iterator[Event]:
+        """Yield the events of one task; what it changes of the process is put back for the next one."""
+        fix_numerics(self.device, self._threads)
+        task = importlib.import_module(spec.entry)
+        with _process_put_back():
+            yield from task.run(spec, inputs, Place(self.device, self._models, span, ranks))
+
+
+@contextmanager
+def _process_put_back() -> Iterator[None]:
+    """Put back folder, variables and torch's global settings: methods are other people's code."""
+    folder, variables = Path.cwd(), dict(os.environ)
+    threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for name in set(os.environ) - set(variables):
+            del os.environ[name]
+        os.environ.update(variables)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        torch.use_deterministic_algorithms(False)

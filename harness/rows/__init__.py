@@ -1,0 +1,1 @@
+"""The rows of the tables: from what the tasks of a trial returned."""

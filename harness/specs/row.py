@@ -1,0 +1,73 @@
+"""Row: what a trial's rows in the tables are made of, and the rules by which the row is VALID. The driver makes it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from harness.specs.base import Closed, DecidesNothing, Spec
+from harness.specs.sampler import ExtractorSpec, SamplerSpec
+from harness.specs.time import Tier
+
+_REWRITTEN = DecidesNothing("names other trials; a row is written again when one that it names has another identity")
+
+
+class Expectation(Closed):
+    """A known answer: the column of the matching rows must be within the tolerance of the value, else the run fails."""
+
+    dataset: str
+    method: str
+    steps: PositiveInt
+    column: str
+    value: float
+    per_image: float = 0.0
+    """Bias of a finite sample: the answer at N images is value + per_image / N."""
+    absolute: float = Field(default=0.0, ge=0)
+    relative: float = Field(default=0.0, ge=0)
+    noise_at: PositiveInt | None = None
+    """N at which `absolute` and `relative` allow for the noise of images; at another they go as 1 / sqrt(N)."""
+    source: str
+
+
+class Relations(Closed):
+    """The trials that a row names, by id."""
+
+    is_baseline: bool = False
+    baseline_trial_id: str | None = None
+    """The baseline at the same number of evaluations."""
+    clock_trial_id: str = ""
+    control_of_trial_id: str | None = None
+    """The trials whose control this is, separated by blanks."""
+
+
+class RowSpec(Spec):
+    """A trial by its names, and the ids of the results that its row tells of."""
+
+    kind = "row"
+    entry = "harness.rows.row"
+
+    suite: str
+    network: str
+    network_like: str
+    method: str
+    weights: Annotated[str, DecidesNothing("where the bytes lie; the task that reads them holds their SHA-256")]
+    """"zoo:NAME", the path of a file, "trained" here or "exact"."""
+    control_of: tuple[str, ...]
+    sampler: SamplerSpec
+    extractor: ExtractorSpec
+    n_images: int
+    tier: Tier
+    samples: tuple[str, ...]
+    score: str
+    time: str
+    fid_band: tuple[float, float] | None
+    """Where the clock's FID must lie."""
+    expect: tuple[Expectation, ...]
+    clock_score: Annotated[str, _REWRITTEN]
+    baseline_score: Annotated[str | None, _REWRITTEN] = None
+    relations: Annotated[Relations, _REWRITTEN] = Relations()
+
+    def needs(self) -> tuple[str, ...]:
+        compared = (self.clock_score, *((self.baseline_score,) if self.baseline_score else ()))
+        return (*self.sampler.needs(), self.score, *self.samples, *compared, self.time)

@@ -1,0 +1,117 @@
+"""A sampler in plain values: data, network, four parts, and how they are asked. Workers build it from nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.specs.base import Closed, DecidesNothing, Json
+
+_CODE = DecidesNothing("names code, whose hash is in the identity")
+
+
+class DataSpec(Closed):
+    """A data set as a result depends on it: its shape, noise levels, and the pixels by their fingerprint."""
+
+    name: str
+    channels: int
+    resolution: int
+    labels: int
+    sigma_min: float
+    sigma_max: float
+    splits: dict[str, int]
+    """Images of each split."""
+    training: str
+    """The split that networks and methods learn from."""
+    reference: str
+    """The split that quality is measured against."""
+    pixels: str
+    """SHA-256 of the reference split's pixels; "absent" in a plan that does without the data."""
+    training_pixels: str
+    variant: str
+    distribution: Json = Field(default_factory=dict)
+    """The distribution itself, where the data are synthetic."""
+
+
+class NetworkSpec(Closed):
+    """An architecture: its family and the family's parameters."""
+
+    name: Annotated[str, DecidesNothing("what the card is called; rows hold it")]
+    family: str
+    params: Json
+    module: Annotated[str, _CODE]
+
+
+class ModelSpec(Closed):
+    """A network with its weights, for a data set, in a number format."""
+
+    data: DataSpec
+    network: NetworkSpec
+    weights: str | None
+    """Id of the task that gives the weights; None for a network that needs none."""
+    precision: str
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the tasks whose results it is built from."""
+        return () if self.weights is None else (self.weights,)
+
+
+class PartSpec(Closed):
+    """One part of a sampler: a method by name with its parameters, and what preparing it left."""
+
+    name: str
+    params: Json
+    module: Annotated[str, _CODE]
+    artifact: str | None = None
+    """Id of the task that prepared it; None for a part that needs no preparation."""
+
+
+class SamplerSpec(Closed):
+    """Everything that decides the pixels of an image but its index."""
+
+    model: ModelSpec
+    denoiser: PartSpec
+    schedule: PartSpec
+    solver: PartSpec
+    executor: PartSpec
+    steps: int
+    batch: int
+    seed_set: int
+    device: str
+    """Class of the device, such as "cpu:NAME": another chip may round otherwise."""
+    devices: int
+    """How many devices make one batch together."""
+
+    def parts(self) -> dict[str, PartSpec]:
+        """Return the four parts by their names."""
+        return {
+            "denoiser": self.denoiser,
+            "schedule": self.schedule,
+            "solver": self.solver,
+            "executor": self.executor,
+        }
+
+    def artifacts(self) -> tuple[str, ...]:
+        """Return the tasks that prepared its parts."""
+        return tuple(part.artifact for part in self.parts().values() if part.artifact is not None)
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the tasks whose results it is built from."""
+        return (*self.model.needs(), *self.artifacts())
+
+
+class ExtractorSpec(Closed):
+    """A feature network; weights that a user gave are read from `path`."""
+
+    name: str
+    layer: str
+    dim: int | None
+    batch: int
+    sha256: str
+    file: Annotated[str | None, DecidesNothing("its bytes are in sha256")]
+    path: Annotated[str | None, DecidesNothing("where the bytes lie")] = None
+
+    def files(self) -> tuple[str, ...]:
+        """Return the path of the user's weights, if there are any."""
+        return () if self.path is None else (self.path,)

@@ -1,0 +1,76 @@
+"""Time: latency and throughput of a trial, interleaved with the suite's clock trial, where nothing else runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.specs.base import Closed, Output, Policy, Spec
+from harness.specs.sampler import SamplerSpec
+
+Tier = Literal["smoke", "quick", "paper"]
+"""Names of the rules of repetition; tiers never share a ranking."""
+
+
+class Repetition(Closed):
+    """One timed call."""
+
+    kind: str
+    """"latency" or "throughput"."""
+    role: str
+    """"trial", "baseline" or "serial"."""
+    round: int
+    order: int
+    batch: int
+    seconds: float
+    process_seconds: float | None
+    device_seconds: float | None
+    sm_clock_mhz: float | None
+    temperature_celsius: float | None
+
+
+class VirtualTime(Closed):
+    """The model's time of a parallel executor on so many devices."""
+
+    devices: int
+    is_real: bool
+    iterations: float
+    call_seconds: float
+    crowded_call_seconds: float | None
+    hop_seconds: float | None
+    serial_seconds: float
+    virtual_latency_seconds: float
+    measured_latency_seconds: float | None
+
+
+class TimeOutput(Output):
+    """Every repetition, and what was seen beside them."""
+
+    repetitions: list[Repetition]
+    virtual: list[VirtualTime]
+    peak_memory_bytes: int | None
+    energy_joules_per_image: float | None
+    device_name: str
+    digests: dict[int, str]
+    """SHA-256 of timed images, by index, where the scored ones were made in the same batches."""
+
+
+class TimeSpec(Spec):
+    """A trial's sampler beside the clock's."""
+
+    kind = "time"
+    entry = "harness.tasks.time"
+    output = TimeOutput
+    policy = Policy(exclusive=True)
+
+    sampler: SamplerSpec
+    clock: SamplerSpec
+    tier: Tier
+    batch: int
+    n_images: int
+    device_name: str
+
+    def needs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.sampler.needs(), *self.clock.needs())))
+
+    def ranks(self) -> int:
+        return self.sampler.devices

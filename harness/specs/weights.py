@@ -1,0 +1,37 @@
+"""Weights: given ones, checked against their network before anything is sampled with them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from harness.specs.base import DecidesNothing, Output, Policy, Price, Spec
+from harness.specs.sampler import DataSpec, NetworkSpec
+
+
+class WeightsOutput(Output):
+    """What the weights cost where that is known, and whether two counters agree on the network's work."""
+
+    price: Price
+    counter_flops: int
+    deepspeed_macs: int
+    counters_agree: bool
+    sha256: str | None = None
+    """Of the file that holds them, where one does."""
+
+
+class WeightsSpec(Spec):
+    """A file of weights for a network."""
+
+    kind = "weights"
+    entry = "harness.tasks.weights"
+    output = WeightsOutput
+    policy = Policy(shared=True, of_a_users_file=True)
+
+    path: Annotated[str, DecidesNothing("where the bytes lie")]
+    sha256: str
+    price: Price
+    data: DataSpec
+    network: NetworkSpec
+
+    def files(self) -> tuple[str, ...]:
+        return (self.path,)
