@@ -65,7 +65,7 @@ class ToyContext:
         sampler = Sampler(denoiser, levels, self.solver, Serial(), noise, weight.device)
         for first in range(indices.start, indices.stop, batch):
             states.append(sampler.run(range(first, min(first + batch, indices.stop)), work))
-        ran = {int(step): units for step, units in work.facts()["units"].items()}
+        ran = work.counts().units
         x, sigma = sampler.start([0]), torch.full((1,), float(levels[0]), dtype=torch.float64)
         cost = {name: count_flops(call, x, sigma) for name, call in denoiser.units().items()}
         flops = sum(n * cost[name] for units in ran.values() for name, n in units.items())

@@ -117,7 +117,7 @@ def test_what_a_plug_in_changes_of_the_process_is_put_back(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [
-        ("nan", "finished", "nan-samples: 10 of 40 images hold NaN or infinity, the first is 10"),
+        ("nan", "finished", "nan-samples: 10 of 40 images hold NaN or infinity, the first is image 10"),
         ("raise", "failed", "failed(RuntimeError): the plug-in's own mistake"),
         pytest.param(
             "memory", "failed", "failed(out-of-memory): needed 8 bytes, 4 free (attempt 2)", marks=pytest.mark.slow

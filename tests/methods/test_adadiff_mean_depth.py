@@ -74,7 +74,7 @@ def test_rows_of_different_steps_leave_at_the_depths_of_theirs() -> None:
     for i, step in enumerate(steps.tolist()):
         alone, _ = denoiser(x[i : i + 1], SIGMA[i : i + 1], step)
         torch.testing.assert_close(found[i : i + 1], alone, atol=1e-12, rtol=1e-12)
-    assert ran.facts()["units"] == {"0": {"exit-1": 3}, "1": {"exit-7": 2}, "2": {"exit-4": 3}}
+    assert ran.counts().units == {0: {"exit-1": 3}, 1: {"exit-7": 2}, 2: {"exit-4": 3}}
 
 
 def test_mean_depth_saves_exactly_the_heads() -> None:

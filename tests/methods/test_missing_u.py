@@ -168,7 +168,7 @@ def test_a_whole_trajectory_is_counted(params: dict[str, Any]) -> None:
     sampler = Sampler(denoiser, EDM().levels(4, 0.01, 20.0), DDIM(), Serial(), noise, cpu)
     work = Work()
     assert sampler.run(range(3), work).isfinite().all()
-    for units in work.facts()["units"].values():
+    for units in work.counts().units.values():
         assert units["frame"] == 3
         each = {units[f"f-{name}"] for name in BLOCKS}
         assert each == {6} if params["ode_solver"] == "midpoint" else all(n % 3 == 0 and n >= 24 for n in each)

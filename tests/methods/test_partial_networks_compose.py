@@ -69,5 +69,5 @@ def test_every_image_is_finite_and_every_evaluation_is_counted_once(
     work = Work()
     images = sampler.run(range(3), work)
     assert images.isfinite().all()
-    for number, units in work.facts()["units"].items():
-        assert sum(units.values()) == work.facts()["evaluations"][number]
+    for number, units in work.counts().units.items():
+        assert sum(units.values()) == work.counts().evaluations[number]

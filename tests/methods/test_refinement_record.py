@@ -18,7 +18,7 @@ from solver_kit import no_noise
 from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
 
-from harness.measure.serial_distance import probe
+from harness.measure.serial_distance import serial_distance
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
 from methods.executors.paradigms import ParaDiGMS
@@ -225,12 +225,16 @@ def sampler(executor: Executor, solver: Any = None, steps: int = 25) -> Sampler:
     return Sampler(Mixture(), grid(steps), solver or DDIM(), executor, noise, torch.device("cpu"), precision="float64")
 
 
+def probed(one: Sampler, indices: range) -> dict[str, Any]:
+    return serial_distance(one, indices).model_dump()
+
+
 def test_the_probe_tells_distance_change_and_open_images_of_every_refinement() -> None:
     one = sampler(SRDS(form="vanilla", tolerance=1e-3), steps=64)
     work = Work()
     final, answer = one.run(range(6), work), sampler(Serial(), steps=64).run(range(6))
-    found = probe(one, range(6))
-    iterations = work.facts()["iterations"]
+    found = probed(one, range(6))
+    iterations = work.counts().iterations
     last = max(map(int, iterations))
     rows = found["refinements"]
     assert [row["refinement"] for row in rows] == list(range(last + 1))
@@ -249,7 +253,7 @@ def test_the_probe_tells_distance_change_and_open_images_of_every_refinement() -
 
 
 def test_a_change_is_the_mean_of_the_images_that_still_move() -> None:
-    found = probe(sampler(SRDS(form="vanilla", tolerance=1e-3), steps=64), range(6))["refinements"]
+    found = probed(sampler(SRDS(form="vanilla", tolerance=1e-3), steps=64), range(6))["refinements"]
     assert found[-1]["images_open"] < 6  # else this shows nothing
     iterates: list[Tensor] = []
     sampler(SRDS(form="vanilla", tolerance=1e-3), steps=64).run(range(6), iterates=iterates)
@@ -259,8 +263,8 @@ def test_a_change_is_the_mean_of_the_images_that_still_move() -> None:
 
 
 def test_all_blocks_refined_are_at_distance_zero_and_so_is_noise_that_both_share() -> None:
-    assert probe(sampler(SRDS(form="vanilla", tolerance=0)), range(3))["distance_to_serial"] == 0
-    exact = probe(sampler(ParaDiGMS(window=25, tolerance=0), DDPM()), range(3))
+    assert probed(sampler(SRDS(form="vanilla", tolerance=0)), range(3))["distance_to_serial"] == 0
+    exact = probed(sampler(ParaDiGMS(window=25, tolerance=0), DDPM()), range(3))
     assert exact["distance_to_serial"] < 1e-12
     assert exact["refinements"][0]["distance_to_serial"] > 1
 
@@ -285,9 +289,9 @@ class Odd(Silent):
 
 
 def test_executors_without_a_record_or_a_sensible_image_do_not_disturb_the_probe() -> None:
-    assert probe(sampler(Silent()), range(2)) == {"distance_to_serial": pytest.approx(0.01), "refinements": []}
-    assert probe(sampler(Broken()), range(2)) == {"distance_to_serial": None, "refinements": []}
-    assert probe(sampler(Odd()), range(2)) == {"distance_to_serial": None, "refinements": []}
+    assert probed(sampler(Silent()), range(2)) == {"distance_to_serial": pytest.approx(0.01), "refinements": []}
+    assert probed(sampler(Broken()), range(2)) == {"distance_to_serial": None, "refinements": []}
+    assert probed(sampler(Odd()), range(2)) == {"distance_to_serial": None, "refinements": []}
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_the_same_depths_run_in_reversed_order(
     assert len(forward.depths) == steps * solver.evaluations_per_step
     totals = [{}, {}]  # type: ignore[var-annotated]
     for total, ran in zip(totals, (work, same), strict=True):
-        for units in ran.facts()["units"].values():
+        for units in ran.counts().units.values():
             for name, count in units.items():
                 total[name] = total.get(name, 0) + count
     assert totals[0] == totals[1]

@@ -217,5 +217,5 @@ def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
         for i in range(16):
             truth = DDIM().step(truth, i, grid(16), lambda y, s, i=i: evaluate(y, s, i), None, noise)
     torch.testing.assert_close(final, truth, rtol=0, atol=1e-12)
-    counts = done.facts()["evaluations"]
+    counts = done.counts().evaluations
     assert sum(counts.values()) == 3 * (cut(16).total(4) + 16)
