@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
+from harness.signals import stopping_politely
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned, write_planned
 from harness.storage.store import Store
@@ -20,7 +20,6 @@ from harness.suite import Suite, load_suite
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.engine import Engine
     from harness.planning.plan import Plan
     from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
@@ -115,15 +114,18 @@ def run(
     results: str | Path = RESULTS,
     pool: Callable[[], Pool] | None = None,
     quiet: bool = True,
+    report: bool = True,
 ) -> Tables:
     """Run what is missing of a suite, rebuild its report and return its tables.
 
     `results` is the folder that holds one folder per suite; `address` names a Ray cluster (else RAY_ADDRESS, else Ray
-    starts here). Raises UsageError before anything is written if the request makes no sense.
+    starts here); `pool` makes other workers, as for tests; without `report` the tables are all that is written. Raises
+    UsageError before anything is written if the request makes no sense.
     """
-    from harness.engine import leave_out
+    from harness.driver.progress import Screen
+    from harness.planning.fit import leave_out
     from harness.planning.plan import make_plan
-    from harness.progress import Screen
+    from harness.report.live import LiveReport
 
     wanted = _suite(suite, settings, seeds)
     root = Path(results)
@@ -132,7 +134,8 @@ def run(
     local = make_plan(wanted, device_class, name, only)  # refuses here, before a folder is made
     planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
-    with RunLock(store.folder), Screen(quiet) as screen:
+    page = LiveReport(store.folder, wanted.title) if report else None
+    with RunLock(store.folder), Screen(quiet, page) as screen:
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
@@ -141,16 +144,17 @@ def run(
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
-            with _workers(pool, address, wanted) as workers:
+            with _workers(pool, address, wanted, screen.say) as workers:
                 if planned is None:
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _pointing_at(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed)
-                planned = leave_out(planned, workers, finished, screen.say)
+                planned = leave_out(planned, workers.size(), finished, screen.say)
                 _measure(planned, store, root, workers, screen, finished)
                 snapshot = store.snapshot()
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
-        _refresh_report(tables, screen.say)
+        if report:
+            _refresh_report(tables, screen.say)
     _refuse_damage(tables, root)
     return tables
 
@@ -206,16 +210,18 @@ def this_device() -> tuple[str, str]:
     return f"{kind}:{name}", name
 
 
-def make_pool(address: str | None, workers: int | None) -> Pool:
+def make_pool(address: str | None, workers: int | None, say: Callable[[str], None] = lambda sentence: None) -> Pool:
     """Return the devices of the cluster at an address, or of this machine, at most `workers` of them."""
     from harness.pools.ray import RayPool
 
-    return RayPool(address, workers)
+    return RayPool(address, workers, say)
 
 
 @contextmanager
-def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
-    made = pool() if pool is not None else make_pool(address, suite.workers)
+def _workers(
+    pool: Callable[[], Pool] | None, address: str | None, suite: Suite, say: Callable[[str], None]
+) -> Iterator[Pool]:
+    made = pool() if pool is not None else make_pool(address, suite.workers, say)
     try:
         yield made
     finally:
@@ -223,49 +229,29 @@ def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite)
 
 
 def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, finished: Container[str]) -> None:
-    from harness.engine import Engine, check_pool
+    from harness.driver.loop import Engine
+    from harness.planning.fit import check_pool
 
-    check_pool(plan, workers)
+    check_pool(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
-    with _stop_politely(engine, screen.say):
+    with stopping_politely(screen.say) as engine.stop:
         engine.run()
-    if engine.stopping:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _stop_politely(engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
-    """First Ctrl-C: what is finished is committed, then the run stops. Second: stop now."""
-
-    def stop(number: int, frame: Any) -> None:
-        if engine.stopping:
-            raise KeyboardInterrupt
-        engine.stopping = True
-        say("stopping; what is finished is kept (once more to stop at once)")
-
-    try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not the main thread: a notebook's or a test's
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    engine.stop.leave()
 
 
 def _refresh_report(tables: Tables, say: Callable[[str], None]) -> None:
     """Rebuild the report unless it already stands for exactly the committed entries."""
     from harness.identity import identity
+    from harness.report.live import MARK, PAGE
 
     folder = tables.folder
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
     state = identity([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
-    mark = folder / ".report"
-    if mark.is_file() and mark.read_text() == state and (folder / "report.html").is_file():
+    mark, page = folder / MARK, folder / PAGE
+    if mark.is_file() and mark.read_text() == state and page.is_file():
         return
     _build(tables)
     mark.write_text(state)
-    say(f"report: {folder / 'report.html'}")
+    say(f"report: {page}")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine import Engine
+from harness.driver.loop import Engine
 from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.pools.local import LocalPool
 from harness.pools.pool import Pool
@@ -165,6 +165,9 @@ class Ears:
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self.said.append(f"{row['method']}: {row['verdict']}")
+
+    def tick(self) -> None:
+        pass
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Terminated
+
+_INTERRUPTED = "interrupted; what was finished is kept, run again to continue"
 
 
 def main() -> None:
@@ -15,13 +17,15 @@ def main() -> None:
         code = app(standalone_mode=False)  # typer returns the code of typer.Exit, and 130 after Ctrl-C
     except HarnessError as error:
         leave(str(error), error.exit_code)
+    except Terminated as end:
+        leave(_INTERRUPTED, int(end.code or 0))
     except Exception as error:
         usage = _usage(error)
         if usage is None:
             raise
         leave(usage, 2)
     if code == 130:
-        leave("interrupted; what was finished is kept, run again to continue", 130)
+        leave(_INTERRUPTED, 130)
     if code:
         sys.exit(code)
 

@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+from harness import signals
 from harness.errors import HarnessError, UsageError
 
 _LOOK_SECONDS = 0.5  # how often to look whether the cluster is there; Ray ends this process some seconds after it
@@ -80,7 +81,8 @@ def connect(address: str | None) -> bool:
     if address in (None, "", "local"):
         cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
         _have_token()
-        ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
+        with signals.kept():  # Ray takes SIGTERM for itself
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
         return True
     if str(address).startswith("ray://"):
         raise UsageError(
@@ -90,7 +92,8 @@ def connect(address: str | None) -> bool:
     root = Path(__file__).resolve().parents[2]
     env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
     try:
-        ray.init(address=address, runtime_env=env, **common)
+        with signals.kept():
+            ray.init(address=address, runtime_env=env, **common)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]

@@ -8,12 +8,13 @@ deadline is killed. A cluster that is gone ends the run: nothing of it is needed
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from harness.specs.base import Spec
 from harness.task import Failure, Inputs, Ranks, Result, Span, Task, TaskEvent
 
 _START_SECONDS = 120.0
+"""So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
+_TELL_SECONDS = 30.0
 _FATE_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
 
 
@@ -39,6 +42,11 @@ class Whereabouts:
     pid: int
     device_type: str
     device_name: str
+
+    @property
+    def device_class(self) -> str:
+        """Return kind and name of the device: what decides how it rounds."""
+        return f"{self.device_type}:{self.device_name}"
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
@@ -86,12 +94,6 @@ class _Member:
     running: _Running | None = None
 
 
-@dataclass(frozen=True)
-class _Recruit:
-    actor: Any
-    deadline: float
-
-
 @dataclass
 class _Running:
     task: Task
@@ -103,10 +105,14 @@ class _Running:
 class RayPool:
     """All whole devices of a cluster as workers."""
 
-    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, say: Callable[[str], None] = lambda sentence: None
+    ) -> None:
+        """Join a cluster or start one; `workers` limits how many are asked for, `say` hears what takes long."""
         self._own = connect(address)
+        self._say = say
         self._members: list[_Member] = []
-        self._coming: dict[Any, _Recruit] = {}
+        self._coming: dict[Any, Any] = {}
         self._happened: list[TaskEvent] = []
         self._cluster = Cluster()
         self._limit = workers
@@ -115,17 +121,12 @@ class RayPool:
         try:
             self._gpus = bool(ray.cluster_resources().get("GPU", 0))
             self._hire()
-            until = time.monotonic() + _START_SECONDS
-            while self._coming and time.monotonic() < until:
-                self._welcome(1.0)
-            if not self._members:
-                raise HarnessError(f"no worker started: {self._trouble}")
+            self._await_first()
         except BaseException:
             self.close()
             raise
-        first = self._members[0].at
-        self.device_name = first.device_name
-        self.device_class = f"{first.device_type}:{self.device_name}"
+        self.device_name = self._members[0].at.device_name
+        self.device_class = self._members[0].at.device_class
 
     def put(self, value: Any) -> Any:
         return ray.put(value)
@@ -181,7 +182,7 @@ class RayPool:
         return self._happened.pop(0) if self._happened else None
 
     def close(self) -> None:
-        actors = [m.actor for m in self._members] + [r.actor for r in self._coming.values()]
+        actors = [*(m.actor for m in self._members), *self._coming.values()]
         self._members, self._coming = [], {}
         if self._cluster.gone:
             return  # to take leave of a cluster that is gone can take a minute
@@ -199,23 +200,43 @@ class RayPool:
         actor: Any = WorkerActor
         for _ in range(wanted - self.size()):
             recruit = actor.options(**options).remote()
-            self._coming[recruit.whereabouts.remote()] = _Recruit(recruit, time.monotonic() + _START_SECONDS)
+            self._coming[recruit.whereabouts.remote()] = recruit
+
+    def _await_first(self) -> None:
+        """Wait for all workers for a while, then for the first; they may have to import for minutes."""
+        began = told = time.monotonic()
+        while self._coming and (not self._members or time.monotonic() - began < _START_SECONDS):
+            self._welcome(1.0)
+            self._cluster.look()
+            if time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
+                waited = f"for {told - began:.0f} s"
+                self._say(f"{len(self._members)} workers have started, waiting {waited} for {len(self._coming)} more")
+        if not self._members:
+            raise HarnessError(f"no worker started: {self._trouble}")
+        if len(classes := sorted({member.at.device_class for member in self._members})) > 1:
+            raise UsageError(
+                f"the cluster offers devices of several kinds, {' and '.join(classes)}, which round and clock "
+                "differently; expected one kind: run on nodes of one kind"
+            )
 
     def _welcome(self, seconds: float) -> None:
-        """Take in the workers that have started; give up those that did not in time."""
+        """Take in the workers that have started; one on another kind of device than the first ones is dismissed."""
         if not self._coming:
             return
         ready, _ = ray.wait(list(self._coming), num_returns=1, timeout=seconds)
         for ref in ready:
             recruit = self._coming.pop(ref)
             try:
-                self._members.append(_Member(recruit.actor, ray.get(ref)))
+                member = _Member(recruit, ray.get(ref))
             except ray.exceptions.RayError as error:
                 self._trouble = " ".join(str(error).split())[-400:]
-        for ref, recruit in list(self._coming.items()):
-            if time.monotonic() > recruit.deadline:
-                del self._coming[ref]
-                ray.kill(recruit.actor)
+                continue
+            if getattr(self, "device_class", member.at.device_class) != member.at.device_class:
+                self._say(f"a worker on {member.at.device_class} is left out; this run measures {self.device_class}")
+                ray.kill(recruit)
+                continue
+            self._members.append(member)
 
     def _idle_members(self, exclusive: bool) -> list[_Member]:
         """Return the members that are free, or free on nodes where nothing runs."""
@@ -316,9 +337,19 @@ class RayPool:
 
 
 def _death(task: Task, error: BaseException) -> str:
+    return f"the worker died during {task.label}{_how(error)}"
+
+
+def _how(error: BaseException) -> str:
+    """Return how a worker ended, as far as Ray tells: out of memory, an exit code, or the like of a signal."""
     text = " ".join(str(error).split())
-    hint = " (out of memory)" if "memory" in text.lower() else ""
-    return f"the worker died during {task.label}{hint}"
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
+        return " (out of memory)"
+    if code := re.search(r"exit code[ =](-?\d+)", text):
+        return f" (exit code {code[1]})"
+    if "End of file" in text or "connection error code" in text:
+        return " (its process is gone, as after a signal)"
+    return ""
 
 
 def _stack(at: Whereabouts) -> str | None:

@@ -7,24 +7,22 @@ import fcntl
 import logging
 import os
 import secrets
-import signal
 import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.errors import LockedError, Terminated, UsageError
+from harness.errors import LockedError, UsageError
 from harness.identity import canonical_json
+from harness.signals import ending_at_once
 from harness.storage.atomic import publish, read_regular, storage_errors, temp_name
 
 LOCK_NAME = "run.lock"
 MISSED_BEATS = 10  # a heartbeat older than this many intervals means that the holder is gone
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _LOG = logging.getLogger(__name__)
 
 
@@ -83,7 +81,7 @@ class RunLock:
         self._descriptor = -1
         self._stop = threading.Event()
         self._beat: threading.Thread | None = None
-        self._handlers: dict[int, Any] = {}
+        self._signals = contextlib.ExitStack()
 
     def __enter__(self) -> RunLock:
         if self._beat is not None:
@@ -96,7 +94,7 @@ class RunLock:
         self._stop.clear()
         self._beat = threading.Thread(target=self._renew, name="run-lock heartbeat", daemon=True)
         self._beat.start()
-        self._catch_signals()
+        self._signals.enter_context(ending_at_once())
         return self
 
     def __exit__(
@@ -104,7 +102,7 @@ class RunLock:
     ) -> None:
         if os.getpid() != self._mine.pid:
             return  # a forked child leaves its parent's lock alone
-        self._restore_signals()
+        self._signals.close()
         self._stop.set()
         if self._beat is not None:
             self._beat.join()
@@ -146,29 +144,11 @@ class RunLock:
         while not self._stop.wait(self._interval):
             os.utime(self._descriptor)
 
-    def _catch_signals(self) -> None:
-        """Turn a signal that would end the process silently into SystemExit, so that the lock is released."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in _SIGNALS:
-            if signal.getsignal(number) == signal.SIG_DFL:
-                self._handlers[number] = signal.signal(number, _leave)
-
-    def _restore_signals(self) -> None:
-        while self._handlers:
-            number, before = self._handlers.popitem()
-            if signal.getsignal(number) is _leave:
-                signal.signal(number, before)
-
 
 def holder(folder: Path) -> int | None:
     """Return the id of the living process on this machine that holds a folder's lock, or None."""
     found = _holder_of(folder / LOCK_NAME)
     return found.pid if found.is_here and found.pid is not None and found.pid > 1 and found.is_alive else None
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise Terminated(128 + number)
 
 
 def _this_process(interval: float) -> Holder:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import api
-from harness.engine import Engine
+from harness.driver.loop import Engine
+from harness.driver.progress import Screen
 from harness.errors import UsageError
 from harness.planning.plan import make_plan
-from harness.progress import Screen
 from harness.specs.base import Json
 from harness.storage.lock import RunLock
 from harness.storage.store import Store

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from harness.data.cards import load_card
-from harness.errors import Terminated, UsageError
+from harness.errors import UsageError
 from harness.network_cards import load_network_card
 from harness.registry import registry
+from harness.signals import stopping_politely
 from harness.storage.lock import RunLock
 from harness.suite import apply_settings
 from harness.zoo.card import entry_name, zoo_folder
@@ -43,7 +41,7 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     words = ["oneclock", "train", dataset, network, *(word for s in settings for word in ("--set", s)), "--into", "zoo"]
     name = entry_name(net.name, net.train.seed if net.train else 0)
     folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
-    with _caught_signals() as caught:
+    with stopping_politely(_to_stderr) as stop:
         training = ZooTraining(
             card,
             net,
@@ -51,33 +49,15 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
             " ".join(shlex.join(words).split()),
             folder,
             say=_to_stderr,
-            stop_asked=lambda: bool(caught),
+            stop_asked=lambda: stop.signal is not None,
             paused=paused.exists,
         )
         with RunLock(folder, LOCK_SECONDS):
             entry = training.run()
     if entry is None:
-        raise KeyboardInterrupt if caught[0] == signal.SIGINT else Terminated(128 + caught[0])
+        stop.leave()
     return zoo_folder() / name
 
 
 def _to_stderr(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _caught_signals() -> Iterator[list[int]]:
-    """Yield a list that is filled with the signals that came; the second of a kind is taken as ever."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

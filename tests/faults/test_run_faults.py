@@ -165,7 +165,7 @@ def test_a_signal_ends_a_run_politely_and_the_next_one_goes_on(tmp_path, plugin_
     assert ends == [[True, 130, False], [True, 130, False], [True, 143, False]], log[-2000:]
     assert last == 0, log[-2000:]
     assert "stopping; what is finished is kept" in log
-    assert log.count("oneclock: interrupted; what was finished is kept, run again to continue") == 2
+    assert log.count("oneclock: interrupted; what was finished is kept, run again to continue") == 3
     assert "Traceback" not in log
 
 

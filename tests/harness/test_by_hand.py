@@ -10,18 +10,16 @@ import torch
 from toys import CountingPool, suite_file, trial
 
 import harness
-from harness import api
 from harness.errors import UsageError
 from harness.sampling.pixels import image_digests
 from harness.specs.sample import SampleSpec
 from harness.storage.blobs import Blobs
 
 
-def test_its_images_are_those_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
+def test_its_images_are_those_of_a_row(tmp_path: Path) -> None:
     pool = CountingPool()
     suite = suite_file(tmp_path, trial(solver="heun", schedule="logsnr", steps=3))
-    tables = harness.run(suite, pool=lambda: pool, results=tmp_path)
+    tables = harness.run(suite, pool=lambda: pool, results=tmp_path, report=False)
     shards = [t for t in pool.started if isinstance(t.spec, SampleSpec) and t.spec.sampler.steps == 3]
     spec = shards[0].spec
     assert isinstance(spec, SampleSpec)

@@ -38,7 +38,7 @@ Command = Callable[..., Said]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Return a call that runs the command line here, with one worker in this process, and few plots."""
-    monkeypatch.setattr(api, "make_pool", lambda address, workers: LocalPool())
+    monkeypatch.setattr(api, "make_pool", lambda *_: LocalPool())
     monkeypatch.setattr(figures, "_DRAWERS", {"fid-nfe": figures._DRAWERS["fid-nfe"]})
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
@@ -257,18 +257,24 @@ def test_full_storage_is_exit_code_5_and_what_was_committed_stays(
     assert command("run", suite, "--results", results).code == 0
 
 
-def test_ctrl_c_keeps_what_is_finished_and_is_exit_code_130(
-    command: Command, suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=lambda value: str(value),
+)
+def test_a_signal_keeps_what_is_finished_and_says_so_by_its_exit_code(
+    command: Command, suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     results = tmp_path / "results"
-    pool = CountingPool(3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    monkeypatch.setattr(api, "make_pool", lambda address, workers: pool)
+    pool = CountingPool(3, lambda: os.kill(os.getpid(), number))
+    monkeypatch.setattr(api, "make_pool", lambda *_: pool)
     said = command("run", suite, "--results", results)
-    assert said.code == 130
+    assert said.code == code
+    assert "stopping; what is finished is kept" in said.err
     assert "interrupted" in said.err
     assert not (results / "toy/run.lock").exists()
     rest = CountingPool()
-    monkeypatch.setattr(api, "make_pool", lambda address, workers: rest)
+    monkeypatch.setattr(api, "make_pool", lambda *_: rest)
     assert command("run", suite, "--results", results).code == 0
     assert not {t.id for t in rest.started} & {t.id for t in pool.started[:3]}
 

@@ -14,7 +14,6 @@ from PIL import Image
 from toys import CountingPool, suite_file, trial
 
 import harness
-from harness import api
 from harness.errors import UsageError
 from harness.schema import TABLES
 from harness.storage.store import Store
@@ -23,12 +22,6 @@ from methods.schedules.edm import EDM
 
 CLOCK_TASKS = {"reference": 1, "sample": 1, "score": 1, "time": 1}
 FLOPS = 4 * 16  # of one evaluation: distances to one mean of 16 values and their mixing, 2 per multiply-add
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the drawing to the tests of the report."""
-    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
 
 
 @pytest.fixture
@@ -45,7 +38,7 @@ class Run:
 
     def __init__(self, suite: str, results: Path, pool: CountingPool | None = None, **options: object) -> None:
         self.pool = pool or CountingPool()
-        self.tables = harness.run(suite, pool=lambda: self.pool, results=results, **options)  # type: ignore[arg-type]
+        self.tables = harness.run(suite, pool=lambda: self.pool, results=results, report=False, **options)  # type: ignore[arg-type]
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -67,11 +60,7 @@ class Run:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a sound run of DDIM at 2 and 4 steps and of Heun at 2, which is as many evaluations as DDIM at 4."""
     folder = tmp_path_factory.mktemp("plain")
-    before, api._refresh_report = api._refresh_report, lambda tables, say: None
-    try:
-        return Run(suite_file(folder, trial(steps=4) + trial(solver="heun", steps=2)), folder / "results")
-    finally:
-        api._refresh_report = before
+    return Run(suite_file(folder, trial(steps=4) + trial(solver="heun", steps=2)), folder / "results")
 
 
 def test_every_trial_of_a_sound_suite_is_valid_at_its_first_attempt(plain: Run) -> None:
@@ -350,10 +339,12 @@ def test_a_run_that_dies_keeps_its_finished_tasks(tmp_path: Path, results: int) 
     assert Store(rest.tables.folder).check() == []
 
 
-def test_timing_starts_when_nothing_else_is_left(plain: Run) -> None:
+def test_the_first_trial_is_timed_as_soon_as_it_is_scored_and_the_others_in_a_later_turn(plain: Run) -> None:
     kinds = [task.kind for task in plain.pool.started]
-    assert kinds[-3:] == ["time"] * 3
-    assert "time" not in kinds[:-3]
+    first = kinds.index("time")
+    assert kinds[first - 1] == "score"
+    assert kinds[:first].count("score") == 1
+    assert kinds[-2:] == ["time"] * 2
 
 
 @pytest.mark.parametrize("timed_batch", [5, 20])

@@ -10,8 +10,8 @@ from plan_kit import plan
 from toys import CountingPool, suite_file
 
 from harness import api
-from harness.engine import leave_out
 from harness.errors import UsageError
+from harness.planning.fit import leave_out
 from harness.pools.local import LocalPool
 from harness.report import figures
 from harness.suite import load_suite
@@ -80,9 +80,9 @@ def test_an_optional_trial_of_one_device_runs(tmp_path: Path) -> None:
 def test_a_cluster_that_is_large_enough_leaves_nothing_out() -> None:
     made = plan(trials=[{"steps": 2}, pair()])
     said: list[str] = []
-    assert leave_out(made, Two(), {}, said.append) == made
+    assert leave_out(made, 2, {}, said.append) == made
     assert said == []
-    kept = leave_out(made, LocalPool(), {}, said.append)
+    kept = leave_out(made, 1, {}, said.append)
     assert [p.trial.method for p in kept.trials] == ["ddim"]
     assert kept.tasks == made.tasks
     assert len(said) == 1
@@ -91,7 +91,7 @@ def test_a_cluster_that_is_large_enough_leaves_nothing_out() -> None:
 def test_what_a_larger_cluster_has_measured_is_not_called_left_out() -> None:
     made = plan(trials=[{"steps": 2}, pair()])
     said: list[str] = []
-    kept = leave_out(made, LocalPool(), {made.trials[-1].id}, said.append)
+    kept = leave_out(made, 1, {made.trials[-1].id}, said.append)
     assert [p.trial.method for p in kept.trials] == ["ddim"]
     assert said == []
 
@@ -99,7 +99,7 @@ def test_what_a_larger_cluster_has_measured_is_not_called_left_out() -> None:
 def test_a_run_of_nothing_but_what_is_left_out_is_refused() -> None:
     made = plan(trials=[{"steps": 2}, pair()], only="pair")
     with pytest.raises(UsageError, match=r"left out .* nothing else was asked for, so choose other trials"):
-        leave_out(made, LocalPool(), {}, print)
+        leave_out(made, 1, {}, print)
 
 
 def test_whether_a_trial_is_optional_is_no_part_of_its_identity() -> None:

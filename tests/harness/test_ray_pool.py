@@ -6,12 +6,15 @@ import time
 
 import numpy as np
 import pytest
+import ray
 from faulty import Counting, Ears, complete, faulty, measure, only, suite
 
-from harness.engine import Engine, check_pool
+from harness.driver.loop import Engine
 from harness.errors import UsageError
+from harness.planning.fit import check_pool
 from harness.planning.plan import make_plan
 from harness.pools.cluster import connect
+from harness.pools.ray import RayPool, Whereabouts, _how, _Member
 from harness.storage.store import Store
 from harness.task import Failure
 
@@ -97,7 +100,7 @@ def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
     plan = make_plan(suite([]), ray_pool.device_class, ray_pool.device_name)
     plan.trials[0].trial.parts["executor"].device_group = lambda: 5
     with pytest.raises(UsageError, match=f"needs 5 devices at once; the cluster offers {there}"):
-        check_pool(plan, ray_pool)
+        check_pool(plan, ray_pool.size())
 
 
 def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
@@ -122,6 +125,33 @@ def test_a_group_that_cannot_start_is_a_failure_of_its_task(ray_pool, tmp_path):
     event = ray_pool.wait(1).event
     assert isinstance(event, Failure)
     assert (event.kind, event.lost) == ("worker-died", True)
+
+
+def test_devices_of_two_kinds_are_refused_in_a_sentence_that_names_both():
+    pool = object.__new__(RayPool)
+    kinds = [Whereabouts("n", "127.0.0.1", 1, "cuda", "NVIDIA A"), Whereabouts("m", "127.0.0.2", 2, "cuda", "NVIDIA B")]
+    pool._members, pool._coming = [_Member(None, kind) for kind in kinds], {}
+    with pytest.raises(UsageError, match="several kinds, cuda:NVIDIA A and cuda:NVIDIA B, which round"):
+        pool._await_first()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ray.exceptions.OutOfMemoryError("Task was killed"), " (out of memory)"),
+        (RuntimeError("Worker exit detail: Worker exits with an exit code 3."), " (exit code 3)"),
+        (
+            RuntimeError(
+                "connection error code 2. End of file. (1) The process is killed by SIGKILL by OOM killer due to "
+                "high memory usage."
+            ),
+            " (its process is gone, as after a signal)",
+        ),
+        (RuntimeError("the node is dead"), ""),
+    ],
+)
+def test_a_death_says_how_as_far_as_ray_tells(error, told):
+    assert _how(error) == told
 
 
 def test_a_joined_ray_is_not_ours_to_end(ray_pool):

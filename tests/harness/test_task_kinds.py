@@ -13,7 +13,7 @@ from toy_kind import SumOutput, SumSpec
 from toys import CountingPool
 
 from harness import sources
-from harness.engine import Engine
+from harness.driver.loop import Engine
 from harness.identity import spec_id
 from harness.pools.pool import Pool
 from harness.storage.blobs import Blobs

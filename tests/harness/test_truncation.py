@@ -16,7 +16,6 @@ import toys
 from toys import CountingPool, suite_file, trial
 
 import harness
-from harness import api
 from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.network_cards import load_network_card
@@ -47,7 +46,9 @@ class Run:
 
     def __init__(self, suite: str, results: Path, *settings: str, **options: Any) -> None:
         self.pool = CountingPool()
-        self.tables = harness.run(suite, pool=lambda: self.pool, results=results, settings=list(settings), **options)
+        self.tables = harness.run(
+            suite, pool=lambda: self.pool, results=results, settings=list(settings), report=False, **options
+        )
 
     def row(self, method: str, steps: int, **equal: Any) -> pd.Series:
         rows = self.tables.trials
@@ -83,17 +84,10 @@ class _Brighter(BuiltDenoiser):
         return self.whole.units()
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the drawing to the tests of the report."""
-    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
-
-
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Return a run over three shards, of which the fine solution reaches into the second."""
     folder = tmp_path_factory.mktemp("mixture")
-    before, api._refresh_report = api._refresh_report, lambda tables, say: None
     others = [
         trial(steps=4),
         trial(steps=4, schedule="logsnr", control_of="ddim"),
@@ -101,12 +95,9 @@ def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         trial(solver="heun", steps=STEPS, denoiser="toy-brighter"),
         trial(solver="ddpm", steps=2),
     ]
-    try:
-        with toys.registered(Brighter):
-            suite = suite_file(folder, "".join(others), top=asking(64))
-            yield Run(suite, folder / "results", MIXTURE, "n_images=110")
-    finally:
-        api._refresh_report = before
+    with toys.registered(Brighter):
+        suite = suite_file(folder, "".join(others), top=asking(64))
+        yield Run(suite, folder / "results", MIXTURE, "n_images=110")
 
 
 def states(solver: Solver, schedule: Any, steps: int, n: int, dataset: str = "gaussian-mixture") -> torch.Tensor:

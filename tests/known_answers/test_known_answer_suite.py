@@ -124,13 +124,12 @@ def test_every_method_but_the_inexact_ones_has_an_expectation() -> None:
     assert {k["method"] for k in EXPECTED if k["column"] == "fid"} == {"ddim", "ddim@logsnr", "ddim@arctan(c=0.2)"}
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str = "known-answer", **options: Any) -> api.Tables:
-    monkeypatch.setattr(api, "_refresh_report", lambda tables, say: None)
-    return harness.run(suite, pool=LocalPool, results=folder, **options)
+def run(folder: Path, suite: str = "known-answer", **options: Any) -> api.Tables:
+    return harness.run(suite, pool=LocalPool, results=folder, report=False, **options)
 
 
-def test_the_pipeline_recovers_every_known_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = run(tmp_path, monkeypatch)
+def test_the_pipeline_recovers_every_known_answer(tmp_path: Path) -> None:
+    tables = run(tmp_path)
     assert dict(zip(tables.trials["method"], tables.trials["reasons"], strict=True)) == dict.fromkeys(
         tables.trials["method"], ""
     )
@@ -138,10 +137,8 @@ def test_the_pipeline_recovers_every_known_answer(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("n_images", [200, 600])
-def test_known_answers_hold_at_the_number_of_images_that_is_asked_for(
-    n_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = run(tmp_path, monkeypatch, settings=[f"n_images={n_images}"])
+def test_known_answers_hold_at_the_number_of_images_that_is_asked_for(n_images: int, tmp_path: Path) -> None:
+    tables = run(tmp_path, settings=[f"n_images={n_images}"])
     assert set(tables.trials["n_images"]) == {n_images}
     assert set(tables.trials["reasons"]) == {""}
     assert tables.all_valid
@@ -179,11 +176,9 @@ class TwiceTheWork(toys.DDIM):
     [(toys.WrongEnd, {"truncation_error", "fid"}), (TwiceTheWork, {"nfe", "flops_per_image"})],
     ids=["wrong-end", "twice"],
 )
-def test_a_mutated_solver_misses_just_the_answers_that_it_spoils(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Any, missed: set[str]
-) -> None:
+def test_a_mutated_solver_misses_just_the_answers_that_it_spoils(tmp_path: Path, mutant: Any, missed: set[str]) -> None:
     with toys.registered(mutant):
-        tables = run(tmp_path, monkeypatch, mutant_suite(tmp_path, mutant.name), only="mutant")
+        tables = run(tmp_path, mutant_suite(tmp_path, mutant.name), only="mutant")
     row = tables.trials.iloc[0]
     assert row["verdict"] == "INVALID"
     assert {reason.split()[1] for reason in row["reasons"].split("; ") if "known-answer" in reason} == missed

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.driver.results import Ledger
 from harness.identity import canonical_json, spec_id
-from harness.ledger import Ledger
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.specs.prepare import FinishedJob, PrepareOutput, PrepareSpec
@@ -41,10 +41,6 @@ class Spread:
                 self._ledger.adopt(job)
             jobs += fresh
         return [job for job in jobs if job.id not in outputs]
-
-    def is_open(self, task: Task) -> bool:
-        """Tell whether a job that a task has asked for is not finished."""
-        return any(job.id not in self._ledger.outputs for job in self._of(task))
 
     def concluding(self, task: Task) -> Task:
         """Return the task with the finished jobs of its search, or as it is if it does not search."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
+from harness.driver.results import Ledger
 from harness.errors import HarnessError
-from harness.ledger import Ledger
 from harness.pools.pool import Pool
 from harness.specs.base import ImageSet
 from harness.task import CHECKPOINT, IMAGES, Task

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from harness.ledger import Ledger
+from harness.driver.results import Ledger
 from harness.planning.plan import PlannedTrial
 from harness.rows.provenance import provenance
 from harness.rows.row import failed_tables, finished_tables
@@ -22,30 +23,58 @@ from harness.task import Failure
 Told = Callable[[PlannedTrial, Mapping[str, Any]], None]
 
 
-class Commits:
-    """The one writer of a run's rows. `waiting` holds the trials without one, `rows` those committed by this run."""
+class Rows:
+    """The one writer of a run's rows: each is committed as soon as the last task that it tells of has ended."""
 
-    def __init__(self, todo: list[PlannedTrial], ledger: Ledger, store: Store, told: Told) -> None:
-        self.waiting = todo
-        self.rows: list[Mapping[str, Any]] = []
+    def __init__(self, ledger: Ledger, store: Store, told: Told) -> None:
+        self.committed: list[Mapping[str, Any]] = []
         self._ledger = ledger
         self._store = store
         self._told = told
+        self._left: dict[str, int] = {}
+        self._of: dict[str, list[PlannedTrial]] = defaultdict(list)
+        self._ready: list[PlannedTrial] = []
+
+    @property
+    def waiting(self) -> int:
+        """Return how many rows are expected and not committed."""
+        return len(self._left)
+
+    @property
+    def any_ready(self) -> bool:
+        """Tell whether a row can be committed now."""
+        return bool(self._ready)
+
+    def expect(self, planned: PlannedTrial) -> None:
+        """Take in a trial whose row is to be committed."""
+        missing = {task_id for task_id in planned.needs if task_id not in self._ledger.outputs}
+        self._left[planned.id] = len(missing)
+        for task_id in missing:
+            self._of[task_id].append(planned)
+        if not missing:
+            self._ready.append(planned)
+
+    def ended(self, task_id: str) -> None:
+        """Note that a task has ended, well or not; a row fails with the first task of its own trial that does."""
+        for planned in self._of.pop(task_id, ()):
+            if planned.id not in self._left or self._left[planned.id] <= 0:
+                continue
+            self._left[planned.id] -= 1
+            if task_id in self._ledger.failed and task_id in _own(planned):
+                self._left[planned.id] = 0
+            if not self._left[planned.id]:
+                self._ready.append(planned)
 
     def commit_ready(self) -> None:
-        """Commit every waiting trial whose tasks have ended."""
-        self.waiting = [planned for planned in self.waiting if not self._committed(planned)]
-
-    def _committed(self, planned: PlannedTrial) -> bool:
-        own = (planned.row.score, planned.row.time, *planned.row.samples)
-        failure = next((self._ledger.failed[t] for t in own if t in self._ledger.failed), None)
-        if failure is not None:
-            self._commit_failed(planned, failure)
-        elif self._ledger.settled(planned):
-            self._commit(planned)
-        else:
-            return False
-        return True
+        """Commit every row whose tasks have ended."""
+        ready, self._ready = self._ready, []
+        for planned in ready:
+            del self._left[planned.id]
+            failure = next((self._ledger.failed[t] for t in _own(planned) if t in self._ledger.failed), None)
+            if failure is not None:
+                self._commit_failed(planned, failure)
+            else:
+                self._commit(planned)
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
         outputs = self._ledger.outputs
@@ -85,5 +114,10 @@ class Commits:
 
     def _write(self, planned: PlannedTrial, tables: Mapping[str, list[Row]]) -> None:
         self._store.commit(planned.id, tables)
-        self.rows.append(tables["trials"][0])
+        self.committed.append(tables["trials"][0])
         self._told(planned, tables["trials"][0])
+
+
+def _own(planned: PlannedTrial) -> tuple[str, ...]:
+    """Return the tasks of a trial's own, without those of the trials it is compared with."""
+    return (planned.row.score, planned.row.time, *planned.row.samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.planning.plan import Plan, PlannedTrial
+from harness.planning.plan import Plan
 from harness.specs.base import Output
 from harness.storage.blobs import Blobs
 from harness.task import Checkpoint, Failure, Result, Task
@@ -50,22 +50,6 @@ class Ledger:
         for task_id in task_ids:
             want(task_id)
         return wanted
-
-    def ready(self, task: Task) -> bool:
-        """Tell whether all that a task needs is finished."""
-        return all(need in self.outputs for need in task.needs)
-
-    def settled(self, planned: PlannedTrial) -> bool:
-        """Tell whether every task of a trial has ended, well or not."""
-        return all(task in self.outputs or task in self.failed for task in planned.needs)
-
-    def fails_with(self, task: Task) -> bool:
-        """Mark a task failed if one that it needs has failed."""
-        for need in task.needs:
-            if need in self.failed:
-                self.failed[task.id] = self.failed[need]
-                return True
-        return task.id in self.failed
 
     def read(self, task_id: str) -> Result | None:
         """Return the result of a finished task from its file; None if there is no intact one."""

@@ -1,0 +1,1 @@
+"""What runs a plan: starts tasks, keeps what they return, commits rows. It imports no task and asks no kind."""

@@ -1,0 +1,143 @@
+"""What a person sees of a run, always on standard error: live bars on a terminal, lines and a heartbeat elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from harness.planning.plan import PlannedTrial
+from harness.report.live import LiveReport
+from harness.task import Progress, Task
+
+HEARTBEAT_SECONDS = 30.0
+"""Where there is no terminal, a line comes at least so often."""
+_ENOUGH_TASKS = 5
+"""So many tasks must have ended before what is left is estimated from them."""
+
+
+class Screen:
+    """A `Watcher` for people: a line per finished row; all trials and tasks with the time left, and what runs."""
+
+    def __init__(
+        self, quiet: bool = False, page: LiveReport | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self.live = self.console.is_terminal and not quiet
+        self.bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.live,
+            transient=True,
+        )
+        self._page = page
+        self._clock = clock
+        self._began = self._said = clock()
+        self._trials = _Count("trials")
+        self._tasks = _Count("tasks")
+        self._shown: dict[str, Any] = {}
+        self._running: dict[str, str] = {}
+
+    def __enter__(self) -> Screen:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def begin(self, total: int, cached: int, tasks: int) -> None:
+        self.say(f"{total} trials: {cached} already measured, {total - cached} to do in {tasks} tasks")
+        self._began = self._clock()
+        self._trials.done, self._trials.total, self._tasks.total = cached, total, tasks
+        if self._page is not None:
+            self._page.begin(total)
+        self._overall = {
+            count: self.bars.add_task(count.name, total=max(count.total, 1), completed=count.done, note="")
+            for count in (self._trials, self._tasks)
+        }
+
+    def more(self, tasks: int) -> None:
+        self._tasks.total += tasks
+        self.bars.update(self._overall[self._tasks], total=self._tasks.total)
+
+    def task(self, task: Task, progress: Progress | None) -> None:
+        if progress is None:
+            self._running.pop(task.id, None)
+            bar = self._shown.pop(task.id, None)
+            if bar is not None:
+                self.bars.remove_task(bar)
+            self._advance(self._tasks)
+            return
+        self._running[task.id] = f"{task.label} {100 * progress.done // max(progress.total, 1)} %"
+        if task.id not in self._shown:
+            self._shown[task.id] = self.bars.add_task(task.label, total=progress.total, note="")
+        self.bars.update(self._shown[task.id], completed=progress.done, total=progress.total, note=progress.note)
+
+    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        self._advance(self._trials)
+        self.say(f"[{self._trials.done}/{self._trials.total}] {planned.trial.short}: {_told(row)}")
+        if self._page is not None:
+            self._page.add(row)
+
+    def say(self, sentence: str) -> None:
+        self._said = self._clock()
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+    def tick(self) -> None:
+        """Say how the run goes, where there is no terminal and nothing was said for a while."""
+        if not self.live and self._clock() - self._said >= HEARTBEAT_SECONDS:
+            self.say(self.heartbeat())
+        if self._page is not None:
+            self._page.tick()
+
+    def heartbeat(self) -> str:
+        """Return clock, trials and tasks ended, the time left, and one of the tasks that run."""
+        words = [f"{time.strftime('%H:%M')} trials {self._trials}", f"tasks {self._tasks}"]
+        if self._tasks.done >= _ENOUGH_TASKS:
+            each = (self._clock() - self._began) / self._tasks.done
+            words.append(f"left {_minutes(each * (self._tasks.total - self._tasks.done))}")
+        words += list(self._running.values())[-1:]
+        return " · ".join(words)
+
+    def _advance(self, count: _Count) -> None:
+        count.done += 1
+        self.bars.update(self._overall[count], completed=count.done)
+
+
+class _Count:
+    """How many of how many have ended."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.done = self.total = 0
+
+    def __str__(self) -> str:
+        return f"{self.done}/{self.total}"
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Return a row in a line: quality with its interval, time, and speed-up over the clock; or why it is not valid."""
+    if row["verdict"] != "VALID":
+        return f"{row['verdict']}: {row['reasons']}"
+    half = (row["fid_high"] - row["fid_low"]) / 2 if row.get("fid_low") is not None else None
+    fid = f"FID {row['fid']:.3g}" + ("" if half is None else f" ± {half:.2g}")
+    return f"{fid}, {1e3 * row['latency_seconds']:.3g} ms an image, {row['speedup']:.2f}x"
+
+
+def _minutes(seconds: float) -> str:
+    """Return minutes and seconds, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

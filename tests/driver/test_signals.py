@@ -1,0 +1,78 @@
+"""The first signal asks, the second ends; what was set before comes back, and libraries keep nothing for themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from harness import signals
+from harness.errors import Terminated
+
+ENDS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> None:
+    """Every test leaves the handlers as it found them."""
+    before = {number: signal.getsignal(number) for number in signals.ENDING}
+    yield
+    assert {number: signal.getsignal(number) for number in signals.ENDING} == before
+
+
+@pytest.mark.parametrize(("number", "error"), ENDS)
+def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals, error: type[BaseException]) -> None:
+    said: list[str] = []
+    with signals.stopping_politely(said.append) as stop:
+        stop.leave()  # nothing was asked
+        os.kill(os.getpid(), number)
+        assert stop.signal == number
+        assert said == ["stopping; what is finished is kept (once more to stop at once)"]
+        with pytest.raises(error) as caught:
+            os.kill(os.getpid(), number)
+    if error is Terminated:
+        assert caught.value.code == 128 + number
+    with pytest.raises(error):
+        stop.leave()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_would_end_silently_raises(number: signal.Signals) -> None:
+    with pytest.raises(Terminated) as caught, signals.ending_at_once():
+        os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+
+
+def test_a_handler_of_somebody_elses_stays() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with signals.ending_at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_library_replaces_is_put_back() -> None:
+    with signals.stopping_politely(print) as stop:
+        with signals.kept():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+
+
+def test_another_thread_changes_nothing() -> None:
+    told: list[object] = []
+
+    def work() -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        with signals.stopping_politely(print), signals.ending_at_once(), signals.kept():
+            told.append(signal.getsignal(signal.SIGTERM) == before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert told == [True]
