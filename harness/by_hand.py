@@ -11,7 +11,7 @@ from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.network_cards import NetworkCard, load_network_card
 from harness.planning.checks import refuse
-from harness.planning.trial import part_spec
+from harness.planning.trial import part_spec, serial_spec
 from harness.registry import registry
 from harness.sampling.build import build_sampler
 from harness.sampling.numerics import fix_numerics
@@ -67,6 +67,7 @@ def make_sampler(
     spec = SamplerSpec(
         model=ModelSpec(data=data.spec(), network=net.spec(), weights=weights, precision=precision),
         **{name: part_spec(method) for name, method in made.items()},
+        serial=serial_spec(),
         steps=steps,
         batch=1,
         seed_set=seed_set,

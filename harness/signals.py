@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -47,9 +47,11 @@ def stopping_politely(say: Callable[[str], None]) -> Iterator[Stop]:
         if stop.signal is not None:
             raise ending(number)
         stop.signal = number
-        say("stopping; what is finished is kept (once more to stop at once)")
+        with suppress(OSError):  # of a terminal that was closed
+            say("stopping; what is finished is kept (once more to stop at once)")
 
-    with handled(note, ENDING):
+    ignored = [number for number in _SILENT if signal.getsignal(number) == signal.SIG_IGN]  # as nohup does
+    with handled(note, [number for number in ENDING if number not in ignored]):
         yield stop
 
 
@@ -71,11 +73,12 @@ def kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # it was not set from Python
+                signal.signal(number, handler)
 
 
 @contextmanager
-def handled(handler: _Handler, numbers: Iterator[int] | tuple[int, ...] | list[signal.Signals]) -> Iterator[None]:
+def handled(handler: _Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """Let a handler take these signals for a while; one that was replaced meanwhile is left alone afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield

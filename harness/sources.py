@@ -51,7 +51,7 @@ def library_versions(*entries: str) -> dict[str, str]:
     for path in closure(*entries).values():
         for name in _imported(path, None):
             for distribution in _distributions().get(name.partition(".")[0], ()):
-                found[distribution] = version(distribution)
+                found[distribution] = _version(distribution)
     return dict(sorted(found.items()))
 
 
@@ -149,17 +149,26 @@ def _file_sha256(path: Path) -> str:
 
 @cache
 def _file(name: str) -> Path | None:
-    """Return a module's source file; None for a name that is no module, or has no source."""
+    """Return a module's source file, without importing anything; None for a name that is no module or has no source."""
     loaded = sys.modules.get(name)
     if loaded is not None:
         origin = getattr(loaded, "__file__", None)
-    else:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, AttributeError, ValueError):
-            return None
-        origin = spec.origin if spec is not None and spec.has_location else None
-    return Path(origin) if origin is not None and origin.endswith(".py") else None
+        return Path(origin) if origin is not None and origin.endswith(".py") else None
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    if spec is None or not spec.has_location:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin is not None and spec.origin.endswith(".py") else None
+    for folder in map(Path, spec.submodule_search_locations or ()):
+        below = folder.joinpath(*rest)
+        for found in (below / "__init__.py", below.with_name(f"{below.name}.py")):
+            if found.is_file():
+                return found
+    return None
 
 
 def _package(name: str, path: Path) -> str:
@@ -201,6 +210,11 @@ def _for_type_checkers(test: ast.expr) -> bool:
 @cache
 def _distributions() -> dict[str, Iterable[str]]:
     return {name: tuple(dict.fromkeys(names)) for name, names in packages_distributions().items() if name not in _OWN}
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)
 
 
 def forget() -> None:

@@ -74,6 +74,7 @@ def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> SamplerS
     return SamplerSpec(
         model=ModelSpec(data=load_card("digits").spec(), network=network, weights=None, precision="float32"),
         **part, executor=PartSpec(name=executor, params=params, module=""),
+        serial=PartSpec(name="serial", params={}, module=""),
         steps=steps, batch=2, seed_set=0, device="cpu", devices=1,
     )  # fmt: skip
 

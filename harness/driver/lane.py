@@ -12,7 +12,7 @@ from dataclasses import dataclass
 GAP_SECONDS = 30.0
 """At least so long between the end of a turn and the beginning of the next, while other work is left."""
 DRAIN_SECONDS = 10.0
-"""So long a turn waits for what runs; where that takes longer, as a training does, it is put off for twice the gap."""
+"""So long a turn waits for devices; where it is longer, as for a training to end, it is put off for twice the gap."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,11 @@ class Lane:
         self._looked = now
         if self.is_open:
             over = not load.exclusive_ready and not load.exclusive_running
-            drained_in_vain = load.others_running and not load.exclusive_running and now - self._began > DRAIN_SECONDS
-            if over or drained_in_vain:
+            self._began = now if load.exclusive_running else self._began
+            in_vain = not load.exclusive_running and now - self._began > DRAIN_SECONDS
+            if over or in_vain:
                 self.is_open, self._ended = False, now
-                self._gap = 2 * self._gap if drained_in_vain else GAP_SECONDS
+                self._gap = GAP_SECONDS if over else 2 * self._gap
         elif load.exclusive_ready:
             alone = not load.others_left and not load.others_running
             if alone or now - self._ended >= self._gap:

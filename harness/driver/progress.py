@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -94,7 +95,8 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         self._said = self._clock()
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed ends no run
+            self.console.print(sentence, markup=False, soft_wrap=True)
 
     def tick(self) -> None:
         """Say how the run goes, where there is no terminal and nothing was said for a while."""

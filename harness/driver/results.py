@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness.planning.plan import Plan
 from harness.specs.base import Output
 from harness.storage.blobs import Blobs
@@ -85,8 +87,9 @@ class Ledger:
         for task_id in task_ids:
             task = self.tasks[task_id]
             blob = self._blobs(task).get(task_id)
-            tensors = {} if blob is None else blob[0]
-            kept = {name: value for name, value in tensors.items() if name not in task.spec.policy.transient}
+            if blob is None or not blob[0].keys() & set(task.spec.policy.transient):
+                continue
+            kept = {name: value for name, value in blob[0].items() if name not in task.spec.policy.transient}
             self._blobs(task).put_latest(task_id, kept, self.outputs[task_id].model_dump(mode="json"))
 
     def _forget_spent(self) -> None:
@@ -108,7 +111,11 @@ class Ledger:
         blobs = self._blobs(task)
         facts = blobs.facts(task.id)
         if facts is not None:
-            self.outputs[task.id] = task.spec.output.model_validate(facts)
+            try:
+                self.outputs[task.id] = task.spec.output.model_validate(facts)
+            except ValidationError:
+                blobs.drop(task.id)
+                self._say(f"the kept result of {task.label} was written by another version; it is made again")
         for warning in blobs.warnings:
             self._say(warning)
         blobs.warnings.clear()

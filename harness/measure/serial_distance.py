@@ -6,21 +6,18 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from harness.registry import registry
 from harness.sampling.sampler import Sampler, Work
 from harness.specs.sample import Refinement, SerialDistance
 from methods.parts import Executor
 
 
-def serial_distance(sampler: Sampler, indices: range) -> SerialDistance:
+def serial_distance(sampler: Sampler, indices: range, serial: Executor) -> SerialDistance:
     """Return how far these images are from the serial ones, at the stop and after each refinement.
 
-    Serial is the same denoiser, levels, solver and noise under the executor "serial", which all ranks run alone. What
+    Serial is the same denoiser, levels, solver and noise under the executor `serial`, which all ranks run alone. What
     this costs is counted nowhere. All ranks must call. A distance is the root of the mean square over all numbers,
     relative to that of the serial answer; a change is the mean of absolute values over the images that had not stopped.
     """
-    serial = registry().make("executor", "serial", {})
-    assert isinstance(serial, Executor)
     starts, work = sampler.start(indices), Work()
     iterates: list[Tensor] = []
     final = sampler.run(indices, work, starts, iterates)

@@ -10,7 +10,7 @@ from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, span_id, spec_id
 from harness.network_cards import NetworkCard
-from harness.planning.trial import Trial, part_spec
+from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.registry import registry
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
@@ -45,6 +45,7 @@ class TaskGraph:
         """What the cards of the suite's data sets say, by name, with the pixels that were found."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
+        self._samples: dict[int, tuple[Trial, list[Task]]] = {}
 
     @property
     def device_kind(self) -> str:
@@ -92,6 +93,8 @@ class TaskGraph:
         start = self.prepare(replace(trial, parts={**trial.parts, part: base}), part).id if base else None
         whole = self._preparation(trial, part, start, method.prepares_for, method.sampling_only, method.scores)
         if type(method).next_jobs is not Method.next_jobs:
+            if not set(method.jobs_for or ()) <= set(method.prepares_for):
+                raise UsageError(f'{part} "{method.name}" has a jobs_for that is not among its prepares_for')
             if "steps" not in method.prepares_for:
                 raise UsageError(f'{part} "{method.name}" searches; expected steps in its prepares_for')
             jobs = self._jobs(trial, part, start)
@@ -126,6 +129,7 @@ class TaskGraph:
             steps=trial.steps if "steps" in declared else None,
             schedule=trial.part("schedule") if "schedule" in declared else None,
             solver=trial.part("solver") if "solver" in declared else None,
+            serial=serial_spec(),
             start=start,
             device=self.device_kind,
         )
@@ -169,6 +173,11 @@ class TaskGraph:
 
         Only those whose images a reference solution holds too are compared with it.
         """
+        if id(trial) not in self._samples:
+            self._samples[id(trial)] = trial, self._cut(trial)
+        return self._samples[id(trial)][1]
+
+    def _cut(self, trial: Trial) -> list[Task]:
         plain, size = self._images(trial), _SPAN_BATCHES * trial.batch
         solutions = {"solution": self.solution(trial), "own_solution": self.own_solution(trial)}
         ids = {name: task.id for name, task in solutions.items() if task is not None}

@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 from harness.data.cards import DatasetCard
 from harness.identity import canonical_json
 from harness.network_cards import NetworkCard
+from harness.registry import registry
 from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Method
 
@@ -79,6 +80,7 @@ class Trial:
             schedule=self.part("schedule"),
             solver=self.part("solver"),
             executor=self.part("executor"),
+            serial=serial_spec(),
             steps=self.steps,
             batch=self.batch,
             seed_set=self.seed_set,
@@ -95,6 +97,11 @@ def part_spec(method: Method, artifact: str | None = None) -> PartSpec:
     """Return a method with its parameters, and what preparing it left, as tasks are told of it."""
     params = method.params.model_dump(mode="json")
     return PartSpec(name=method.name, params=params, module=type(method).__module__, artifact=artifact)
+
+
+def serial_spec() -> PartSpec:
+    """Return the executor that takes one step after the other."""
+    return part_spec(registry().make("executor", "serial", {}))
 
 
 def _part_name(method: Method, default: str | None) -> str | None:

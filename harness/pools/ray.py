@@ -7,6 +7,7 @@ deadline is killed. A cluster that is gone ends the run: nothing of it is needed
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -112,7 +113,8 @@ class RayPool:
         self._own = connect(address)
         self._say = say
         self._members: list[_Member] = []
-        self._coming: dict[Any, Any] = {}
+        self._coming: dict[Any, tuple[Any, float]] = {}
+        """Workers that were asked for, with the time at which one that was hired in place of another is given up."""
         self._happened: list[TaskEvent] = []
         self._cluster = Cluster()
         self._limit = workers
@@ -182,7 +184,7 @@ class RayPool:
         return self._happened.pop(0) if self._happened else None
 
     def close(self) -> None:
-        actors = [*(m.actor for m in self._members), *self._coming.values()]
+        actors = [*(m.actor for m in self._members), *(recruit for recruit, _ in self._coming.values())]
         self._members, self._coming = [], {}
         if self._cluster.gone:
             return  # to take leave of a cluster that is gone can take a minute
@@ -200,7 +202,8 @@ class RayPool:
         actor: Any = WorkerActor
         for _ in range(wanted - self.size()):
             recruit = actor.options(**options).remote()
-            self._coming[recruit.whereabouts.remote()] = recruit
+            until = time.monotonic() + _START_SECONDS if self._members else math.inf
+            self._coming[recruit.whereabouts.remote()] = recruit, until
 
     def _await_first(self) -> None:
         """Wait for all workers for a while, then for the first; they may have to import for minutes."""
@@ -214,6 +217,8 @@ class RayPool:
                 self._say(f"{len(self._members)} workers have started, waiting {waited} for {len(self._coming)} more")
         if not self._members:
             raise HarnessError(f"no worker started: {self._trouble}")
+        given_up = time.monotonic() + _START_SECONDS
+        self._coming = {ref: (recruit, given_up) for ref, (recruit, _) in self._coming.items()}
         if len(classes := sorted({member.at.device_class for member in self._members})) > 1:
             raise UsageError(
                 f"the cluster offers devices of several kinds, {' and '.join(classes)}, which round and clock "
@@ -226,7 +231,7 @@ class RayPool:
             return
         ready, _ = ray.wait(list(self._coming), num_returns=1, timeout=seconds)
         for ref in ready:
-            recruit = self._coming.pop(ref)
+            recruit, _ = self._coming.pop(ref)
             try:
                 member = _Member(recruit, ray.get(ref))
             except ray.exceptions.RayError as error:
@@ -237,6 +242,10 @@ class RayPool:
                 ray.kill(recruit)
                 continue
             self._members.append(member)
+        for ref, (recruit, until) in list(self._coming.items()):
+            if time.monotonic() > until:
+                del self._coming[ref]
+                ray.kill(recruit)
 
     def _idle_members(self, exclusive: bool) -> list[_Member]:
         """Return the members that are free, or free on nodes where nothing runs."""

@@ -24,7 +24,7 @@ def provenance() -> Row:
 
 @cache
 def _git() -> Row:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     sha = _ask(root, "rev-parse", "HEAD")
     if sha is None or _ask(root, "rev-parse", "--show-toplevel") != str(root):
         return {"git_sha": None, "git_dirty": None}

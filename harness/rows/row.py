@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from harness.metrics.jackknife import paired_difference
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.verdict import Findings, verdict
 from harness.rows.work import step_rows, work_by_step, work_columns
-from harness.schema import Row
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
 from harness.specs.row import RowSpec
@@ -21,6 +20,9 @@ from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
 from harness.timing_rules import median_interval, ratio_interval
+
+if TYPE_CHECKING:
+    from harness.schema import Row
 
 Kind = TypeVar("Kind", bound=Output)
 

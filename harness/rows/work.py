@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.identity import canonical_json
-from harness.schema import Row
 from harness.specs.sample import Cost, SampleOutput
+
+if TYPE_CHECKING:
+    from harness.schema import Row
 
 
 @dataclass

@@ -45,6 +45,8 @@ class PrepareSpec(Spec):
     steps: int | None = None
     schedule: PartSpec | None = None
     solver: PartSpec | None = None
+    serial: PartSpec
+    """The executor by which a search makes its images."""
     start: str | None = None
     """Id of the preparation that this one starts from."""
     seed: int = 0

@@ -75,6 +75,8 @@ class SamplerSpec(Closed):
     schedule: PartSpec
     solver: PartSpec
     executor: PartSpec
+    serial: PartSpec
+    """The executor that a parallel one is compared with."""
     steps: int
     batch: int
     seed_set: int

@@ -35,3 +35,8 @@ class WeightsSpec(Spec):
 
     def files(self) -> tuple[str, ...]:
         return (self.path,)
+
+    def modules(self) -> tuple[str, ...]:
+        """Return what decides the arrays and the counts: how a file is read. That it fits is only checked."""
+        _, *rest = super().modules()
+        return ("harness.sampling.weights_file", "harness.flops", *rest)

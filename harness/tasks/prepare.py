@@ -99,7 +99,7 @@ class Context:
             denoiser=denoiser,
             sigmas=self.levels(),
             solver=self.solver,
-            executor=make_executor(PartSpec(name="serial", params={}, module="")),
+            executor=make_executor(self._spec.serial),
             noise=self._noise,
             device=self._place.device,
             precision=self._spec.model.precision,

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.flops import count_flops, coverage
 from harness.measure.serial_distance import serial_distance
 from harness.metrics.extractors import extractor_at
-from harness.sampling.build import build_sampler, load_network
+from harness.sampling.build import build_sampler, load_network, make_executor
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
@@ -56,7 +56,9 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
             kept.take(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
     is_first = start == 0
-    compared = serial_distance(sampler, range(min(batch, stop))) if is_first and sampler.executor.parallel else None
+    compared = None
+    if is_first and sampler.executor.parallel:
+        compared = serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial))
     counts, network_seconds = group.added(work.counts(), work.network_seconds)
     group.leave()
     if not group.leads:

@@ -19,14 +19,13 @@ from torch import Tensor
 
 from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
 from harness.identity import identity
-from harness.registry import registry
 from harness.sampling.build import build_sampler
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
 from harness.specs.base import decisive
-from harness.specs.sampler import PartSpec, SamplerSpec
+from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 from harness.timing_rules import TIERS, Tier, steady
@@ -86,9 +85,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
 
 def serially(sampler: SamplerSpec) -> SamplerSpec:
     """Return the same sampler under the serial executor."""
-    serial = registry().make("executor", "serial", {})
-    part = PartSpec(name=serial.name, params={}, module=type(serial).__module__)
-    return sampler.model_copy(update={"executor": part, "devices": 1})
+    return sampler.model_copy(update={"executor": sampler.serial, "devices": 1})
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -60,4 +61,5 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
 
 
 def _to_stderr(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a terminal that was closed ends no training
+        print(sentence, file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from harness.tasks.weights import read_state_dict
+from harness.sampling.weights_file import read_state_dict
 from harness.zoo.card import weights_path
 from harness.zoo.judge import Judge, Limit
 from methods.networks.base import Network

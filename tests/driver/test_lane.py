@@ -73,6 +73,26 @@ def test_a_turn_that_waits_for_a_long_task_is_put_off_and_what_it_cost_is_told()
     assert made.is_open
 
 
+def test_a_turn_whose_tasks_find_no_device_lets_the_others_go_on() -> None:
+    made, clock = lane()
+    made.look(Load(1, 0, 5, 0), 1)
+    assert made.is_open
+    clock.now += DRAIN_SECONDS + 1
+    made.look(Load(1, 0, 5, 0), 1)  # it needs two devices, and one is gone
+    assert made.admits(False)
+
+
+def test_a_turn_in_which_tasks_run_one_after_another_is_not_cut_short() -> None:
+    made, clock = lane()
+    for _ in range(5):
+        made.look(Load(3, 0, 5, 0), 2)
+        clock.now += DRAIN_SECONDS - 1
+        made.look(Load(2, 1, 5, 0), 1)
+        clock.now += 5
+        made.look(Load(2, 1, 5, 0), 1)
+        assert made.is_open
+
+
 def test_no_turn_without_a_task_to_time() -> None:
     made, clock = lane()
     for _ in range(5):

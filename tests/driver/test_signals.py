@@ -56,6 +56,25 @@ def test_a_handler_of_somebody_elses_stays() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+def test_what_is_ignored_from_outside_as_nohup_does_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.stopping_politely(print) as stop, signals.ending_at_once():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_is_a_polite_stop_too() -> None:
+    def gone(sentence: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    with signals.stopping_politely(gone) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.signal == signal.SIGHUP
+
+
 def test_what_a_library_replaces_is_put_back() -> None:
     with signals.stopping_politely(print) as stop:
         with signals.kept():

@@ -89,9 +89,11 @@ CHANGES = {
     "harness/device.py": {"time"} | ROW,
     "methods/solvers/ddim.py": {"scored"} | IMAGES,  # the search samples with it
     "methods/networks/unet.py": WEIGHTS,
+    "methods/executors/serial.py": SAMPLERS,
     "methods/schedules/gits.py": {"prepare"} | IMAGES,
     "methods/denoisers/ddsm.py": {"scored"} | IMAGES,
     "methods/denoisers/adadiff.py": set(),  # no trial of the plan uses it
+    "harness/schema.py": set(),
     "harness/specs/sampler.py": set(),  # its values are in the identity
     "harness/report/leaderboard.py": set(),
     "harness/cli/app.py": set(),
@@ -123,3 +125,20 @@ def test_no_task_reaches_the_report_the_face_or_the_store(folder: str) -> None:
     reached = {path for spec in specs for path in sources.closure(*spec.modules()).values()}
     assert len(reached) > 20
     assert not [path for path in reached if path.is_relative_to(ROOT / "harness" / folder)]
+
+
+@pytest.mark.parametrize(
+    ("file", "same"), [("harness/tasks/weights.py", True), ("harness/sampling/weights_file.py", False)]
+)
+def test_given_weights_are_known_by_how_they_are_read(file: str, same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights() -> str | None:
+        sources.forget()
+        return plan(dataset="digits", network="unet-8", networks={"unet-8": {"weights": "zoo:unet-8"}}).trials[0].id
+
+    before, real = weights(), Path.read_text
+
+    def edited(path: Path, *how: str, **more: str) -> str:
+        return real(path, *how, **more) + ("CHANGED = 1\n" if path == ROOT / file else "")
+
+    monkeypatch.setattr(Path, "read_text", edited)
+    assert (weights() == before) is same

@@ -22,11 +22,11 @@ from harness.network_cards import NetworkCard, load_network_card
 from harness.planning.plan import make_plan
 from harness.pools.worker import Worker
 from harness.sampling.network import build_network
+from harness.sampling.weights_file import read_state_dict
 from harness.specs.base import Price
 from harness.specs.weights import WeightsSpec
 from harness.suite import Suite
 from harness.task import Result
-from harness.tasks.weights import read_state_dict
 from harness.zoo.card import (
     LARGEST_WEIGHTS_BYTES,
     ZooCard,

@@ -226,7 +226,7 @@ def sampler(executor: Executor, solver: Any = None, steps: int = 25) -> Sampler:
 
 
 def probed(one: Sampler, indices: range) -> dict[str, Any]:
-    return serial_distance(one, indices).model_dump()
+    return serial_distance(one, indices, Serial()).model_dump()
 
 
 def test_the_probe_tells_distance_change_and_open_images_of_every_refinement() -> None:
