@@ -151,7 +151,7 @@ def run(
                     write_planned(store.folder, planned.listed)
                 planned = leave_out(planned, workers.size(), finished, screen.say)
                 _measure(planned, store, root, workers, screen, finished)
-                snapshot = store.snapshot()
+                snapshot = store.snapshot(snapshot)
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
             _refresh_report(tables, screen.say)

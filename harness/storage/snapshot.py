@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.schema import TABLES, arrow_schema
 from harness.storage.atomic import WrongSizeError, read_regular
-from harness.storage.commit_log import Entry, OtherVersionError, Part, decode_entry, log_files
+from harness.storage.commit_log import Entry, OtherVersionError, Part, decode_entry, entry_name, log_files
 from harness.storage.parquet_parts import decode
 from harness.storage.problems import Problem
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 class Snapshot:
     """The committed attempts of a results folder. An attempt with a damaged part is left out whole, and named."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Snapshot | None = None) -> None:
+        """Read what the folder holds; of an earlier snapshot, whole attempts are taken over and not read again."""
         self.folder = folder.resolve()
         self._damage: list[Problem] = []
+        self._known = {} if before is None else before._by_file()
         self._entries = sorted(self._read_entries())
         self._contents = [(entry, parts) for entry in self._entries if (parts := self._verified(entry)) is not None]
 
@@ -67,8 +70,24 @@ class Snapshot:
         decoded = ((entry, self._decoded(entry, parts)) for entry, parts in self._contents)
         return [(entry, tables) for entry, tables in decoded if tables is not None]
 
+    def _by_file(self) -> dict[str, _Attempt]:
+        """Return every whole attempt by the name of its log entry."""
+        tables = dict(self._attempts)
+        return {
+            entry_name(entry.trial_id, entry.attempt): _Attempt(entry, parts, tables[entry])
+            for entry, parts in self._contents
+            if entry in tables
+        }
+
+    def _of_before(self, entry: Entry) -> _Attempt | None:
+        known = self._known.get(entry_name(entry.trial_id, entry.attempt))
+        return known if known is not None and known.entry == entry else None
+
     def _read_entries(self) -> Iterator[Entry]:
         for path in log_files(self.folder):
+            if path.name in self._known:
+                yield self._known[path.name].entry
+                continue
             try:
                 yield decode_entry(path.name, read_regular(path))
             except OtherVersionError as error:
@@ -78,6 +97,8 @@ class Snapshot:
 
     def _verified(self, entry: Entry) -> list[tuple[Part, bytes]] | None:
         """Return the bytes of an attempt's parts; None where one of them is not what the log says."""
+        if known := self._of_before(entry):
+            return known.parts
         contents = [(part, self._bytes(part)) for part in entry.parts]
         found = [(part, data) for part, data in contents if data is not None]
         return found if len(found) == len(contents) else None
@@ -99,6 +120,8 @@ class Snapshot:
         return None
 
     def _decoded(self, entry: Entry, parts: list[tuple[Part, bytes]]) -> list[tuple[str, pa.Table]] | None:
+        if known := self._of_before(entry):
+            return known.tables
         found = []
         for part, data in parts:
             try:
@@ -112,6 +135,15 @@ class Snapshot:
 
     def _damaged(self, kind: str, path: Path, reason: str) -> None:
         self._damage.append(Problem(kind, str(path.relative_to(self.folder)), reason))
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A whole attempt: its log entry, the bytes of its parts, and their rows by table."""
+
+    entry: Entry
+    parts: list[tuple[Part, bytes]]
+    tables: list[tuple[str, pa.Table]]
 
 
 def _check_rows(content: pa.Table, entry: Entry, part: Part) -> None:

@@ -87,9 +87,12 @@ class Store:
                 continue
             return attempt
 
-    def snapshot(self) -> Snapshot:
-        """Return what the folder holds now; a command takes one and asks it as often as it likes."""
-        return Snapshot(self.folder)
+    def snapshot(self, before: Snapshot | None = None) -> Snapshot:
+        """Return what the folder holds now; a command takes one and asks it as often as it likes.
+
+        Of a snapshot before, what it holds is not read again.
+        """
+        return Snapshot(self.folder, before)
 
     def check(self, snapshot: Snapshot | None = None) -> list[Problem]:
         """Return everything in the folder that is not an intact committed attempt, sorted by path."""

@@ -13,6 +13,7 @@ import pytest
 from harness.errors import StorageFullError, UsageError
 from harness.identity import identity
 from harness.schema import TABLES
+from harness.storage import snapshot
 from harness.storage.atomic import Disk
 from harness.storage.parquet_parts import decode, encode
 from harness.storage.store import Store
@@ -290,3 +291,24 @@ def test_an_altered_orphan_in_the_way_is_never_taken_for_a_part(store, monkeypat
     assert not any(problem.is_damage for problem in store.check())
     assert store.commit(ONE, rows()) == 1  # the same bytes again: the orphans are adopted
     assert store.check() == []
+
+
+def test_what_a_snapshot_holds_is_not_read_again_by_the_next(tmp_path, monkeypatch):
+    store = Store.create_or_open(tmp_path / "mine")
+    store.commit(ONE, rows())
+    read = []
+    real = snapshot.read_regular
+
+    def counted(path, size=None):
+        read.append(path.name)
+        return real(path, size)
+
+    monkeypatch.setattr(snapshot, "read_regular", counted)
+    first = store.snapshot()
+    store.commit(ONE, rows())
+    both = store.snapshot(first)
+    assert len(read) == len(set(read))
+    assert len(both.read("trials")) == 2
+    fresh = store.snapshot()
+    assert both.read("trials").equals(fresh.read("trials"))
+    assert both.entries == fresh.entries
