@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import canonical_json
@@ -29,9 +29,6 @@ from harness.storage.lock import LOCK_NAME
 from harness.storage.parquet_parts import encode
 from harness.storage.problems import Problem, inspect, move_aside
 from harness.storage.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    pass
 
 MARKER = "store.json"
 LOG = "log"
