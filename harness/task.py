@@ -1,4 +1,4 @@
-"""The words that driver, pools and workers share: a task, what it is given, what it tells, and how it fails."""
+"""What driver, pools and workers share: a task, its units of work, their inputs, events and failures."""
 
 from __future__ import annotations
 
@@ -55,23 +55,42 @@ class Failure:
 
 @dataclass(frozen=True)
 class Span:
-    """The images of a task that makes some of many: their indices from `start` to `stop` - 1."""
+    """The images of one unit: their indices from `start` to `stop` - 1."""
 
     start: int
     stop: int
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The images from `start` to `stop` - 1, cut into spans of `size`; the last one may be shorter."""
+
+    start: int
+    stop: int
+    size: int
+
+    def __len__(self) -> int:
+        """Return the number of spans."""
+        return -(-(self.stop - self.start) // self.size)
+
+    def span(self, number: int) -> Span:
+        """Return a span by its number."""
+        first = self.start + number * self.size
+        return Span(first, min(first + self.size, self.stop))
+
+
+@dataclass(frozen=True)
 class Task:
-    """One piece of work with an identity: its Spec, which images of it, and how it is placed."""
+    """A node of the graph: work with one identity, in one unit, or in one unit for each span of its images."""
 
     id: str
     spec: Spec
     label: str
-    span: Span | None = None
+    cut: Cut | None = None
     after: tuple[str, ...] = ()
     """Tasks that must have ended before it starts, beside those whose results it reads."""
     deadline_seconds: float = 3600.0
+    """Limit of one unit."""
 
     @property
     def kind(self) -> str:
@@ -85,20 +104,62 @@ class Task:
 
     @property
     def ranks(self) -> int:
-        """Return how many workers do it together."""
+        """Return how many workers do one unit together."""
         return self.spec.ranks()
 
     @property
     def exclusive(self) -> bool:
-        """Tell whether it runs only where no other task runs."""
+        """Tell whether it runs only on hosts where nothing else runs."""
         return self.spec.policy.exclusive
+
+    @property
+    def unit_count(self) -> int:
+        """Return the number of its units."""
+        return 1 if self.cut is None else len(self.cut)
+
+    def unit(self, number: int) -> Unit:
+        """Return one of its units."""
+        return Unit(self, number)
+
+    def units(self) -> Iterator[Unit]:
+        """Yield all its units in order."""
+        return map(self.unit, range(self.unit_count))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is placed on a worker, or on a group of them, at once; its `key` names its result among the inputs."""
+
+    task: Task
+    number: int = 0
+
+    @property
+    def span(self) -> Span | None:
+        """Return its images, None for a task that is not cut."""
+        return None if self.task.cut is None else self.task.cut.span(self.number)
+
+    @property
+    def key(self) -> str:
+        """Return the name of its result: the task's id, and of a cut task the span."""
+        return unit_key(self.task.id, self.span)
+
+    @property
+    def label(self) -> str:
+        """Return what a person reads."""
+        span = self.span
+        return self.task.label if span is None else f"{self.task.label} [{span.start}, {span.stop})"
+
+
+def unit_key(task_id: str, span: Span | None) -> str:
+    """Return the name of a unit's result."""
+    return task_id if span is None else f"{task_id}/{span.start}-{span.stop}"
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """Something a task said or that befell it; `handle` stands for a Result's value wherever tasks take inputs."""
+    """An event or the failure of a unit; `handle` stands for a Result's value wherever units take inputs."""
 
-    task: Task
+    unit: Unit
     event: Event | Failure
     handle: Any = None
     node: str = ""
