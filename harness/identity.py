@@ -12,7 +12,6 @@ from typing import Any
 from harness.errors import UsageError
 from harness.sources import code_sha256, library_versions
 from harness.specs.base import Spec, decisive
-from harness.task import Span
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"}  # device names on Windows
@@ -43,11 +42,6 @@ def spec_id(spec: Spec) -> str:
             "libraries": library_versions(*modules),
         }
     )
-
-
-def span_id(whole: str, span: Span) -> str:
-    """Return the identity of the task that makes some of the images of a spec with this identity."""
-    return identity({"of": whole, "start": span.start, "stop": span.stop})
 
 
 def file_sha256(path: Path) -> str:

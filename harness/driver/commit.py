@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from harness.driver.results import Ledger
+from harness.driver.results import TaskResults
 from harness.planning.plan import PlannedTrial
 from harness.rows.provenance import provenance
 from harness.rows.row import failed_tables, finished_tables
@@ -26,10 +26,12 @@ Told = Callable[[PlannedTrial, Mapping[str, Any]], None]
 class Rows:
     """The one writer of a run's rows: each is committed as soon as the last task that it tells of has ended."""
 
-    def __init__(self, ledger: Ledger, store: Store, told: Told) -> None:
+    def __init__(self, results: TaskResults, store: Store, failed: Mapping[str, Failure], told: Told) -> None:
+        """`failed` holds the failures of tasks by id, `told` hears of every committed row."""
         self.committed: list[Mapping[str, Any]] = []
-        self._ledger = ledger
+        self._results = results
         self._store = store
+        self._failed = failed
         self._told = told
         self._left: dict[str, int] = {}
         self._of: dict[str, list[PlannedTrial]] = defaultdict(list)
@@ -47,7 +49,7 @@ class Rows:
 
     def expect(self, planned: PlannedTrial) -> None:
         """Take in a trial whose row is to be committed."""
-        missing = {task_id for task_id in planned.needs if task_id not in self._ledger.outputs}
+        missing = {task_id for task_id in planned.needs if not self._results.is_done(task_id)}
         self._left[planned.id] = len(missing)
         for task_id in missing:
             self._of[task_id].append(planned)
@@ -60,7 +62,7 @@ class Rows:
             if planned.id not in self._left or self._left[planned.id] <= 0:
                 continue
             self._left[planned.id] -= 1
-            if task_id in self._ledger.failed and task_id in _own(planned):
+            if task_id in self._failed and task_id in _own(planned):
                 self._left[planned.id] = 0
             if not self._left[planned.id]:
                 self._ready.append(planned)
@@ -68,48 +70,49 @@ class Rows:
     def commit_ready(self) -> None:
         """Commit every row whose tasks have ended."""
         ready, self._ready = self._ready, []
+        if ready:
+            self._results.sync()
         for planned in ready:
             del self._left[planned.id]
-            failure = next((self._ledger.failed[t] for t in _own(planned) if t in self._ledger.failed), None)
+            failure = next((self._failed[t] for t in _own(planned) if t in self._failed), None)
             if failure is not None:
                 self._commit_failed(planned, failure)
             else:
                 self._commit(planned)
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
-        outputs = self._ledger.outputs
-        shards = [found for t in planned.row.samples if isinstance(found := outputs.get(t), SampleOutput)]
-        reasons = "; ".join(unsound(shards, planned.trial.n_images))
+        made = [self._results.output(t) for t in planned.row.samples if self._results.is_done(t)]
+        images = [output for output in made if isinstance(output, SampleOutput)]
+        reasons = "; ".join(unsound(images, planned.trial.n_images))
         tables = failed_tables(planned.row, failure.kind, failure.sentence, provenance())
         if reasons:  # the images were made but are no images, so they could not be scored
             tables["trials"][0].update(status="finished", reasons=reasons)
         self._write(planned, tables)
 
     def _commit(self, planned: PlannedTrial) -> None:
-        digests, pictures = self._scored_images(planned)
-        tables = finished_tables(planned.row, self._ledger.outputs, digests, provenance())
+        outputs = {t: self._results.output(t) for t in planned.needs if self._results.is_done(t)}
+        timing = outputs[planned.row.time]
+        assert isinstance(timing, TimeOutput)
+        digests, pictures = self._scored_images(planned, timing.digests.keys())
+        tables = finished_tables(planned.row, outputs, digests, provenance())
         if pictures is not None:
             write_grid(self._store.folder / "samples" / f"{planned.id}.png", pictures)
         self._write(planned, tables)
-        self._ledger.drop_transient(planned.row.samples)
 
-    def _scored_images(self, planned: PlannedTrial) -> tuple[dict[int, str], np.ndarray | None]:
+    def _scored_images(self, planned: PlannedTrial, timed: Collection[int]) -> tuple[dict[int, str], np.ndarray | None]:
         """Return the digests of the scored images that were timed too, and the first pictures."""
-        timing = self._ledger.outputs[planned.row.time]
-        assert isinstance(timing, TimeOutput)
         digests: dict[int, str] = {}
         pictures = None
-        for task_id in planned.row.samples:
-            span = self._ledger.tasks[task_id].span
+        for unit in (unit for task_id in planned.row.samples for unit in self._results.tasks[task_id].units()):
+            span = unit.span
             assert span is not None
-            mine = sorted(index for index in timing.digests if span.start <= index < span.stop)
+            mine = sorted(index for index in timed if span.start <= index < span.stop)
             if not mine and span.start > 0:
                 continue
-            result = self._ledger.read(task_id)
-            if result is None or "digests" not in result.tensors:
-                continue
-            digests |= {i: result.tensors["digests"][i - span.start].tobytes().hex() for i in mine}
-            pictures = result.tensors.get("pictures", pictures)
+            arrays = self._results.arrays(unit, ("digests", "pictures"))
+            if "digests" in arrays:
+                digests |= {i: arrays["digests"][i - span.start].tobytes().hex() for i in mine}
+            pictures = arrays.get("pictures", pictures)
         return digests, pictures
 
     def _write(self, planned: PlannedTrial, tables: Mapping[str, list[Row]]) -> None:

@@ -1,100 +1,141 @@
-"""Which task waits for which, by counters: what ends touches its dependents alone, and what is ready lies in heaps."""
+"""Which task waits for which, by counters: what ends touches its dependents alone, and what is ready lies in heaps.
+
+A node of the graph is a task; what is started and ends is a unit of it.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
-from harness.task import Failure, Task
+from harness.task import Failure, Task, Unit
 
 Order = tuple[int, ...]
 """Place in the plan; less comes first."""
 _FIRST = (-1,)
 
 
+@dataclass
+class _Node:
+    """A task with what is left of it."""
+
+    task: Task
+    order: Order
+    queued: deque[int]
+    """Units that were not started."""
+    open: set[int]
+    """Units that have not ended."""
+    unmet: int = 0
+    dependents: list[str] = field(default_factory=list)
+
+
 class Graph:
     """The tasks that are still to be done. A task is ready when all that it waits for has ended well."""
 
-    def __init__(self, ended: Callable[[str], None] = lambda task_id: None) -> None:
-        """`ended` is told of every task that ends, well or not."""
-        self.tasks: dict[str, Task] = {}
-        self.failed: dict[str, Failure] = {}
+    def __init__(
+        self, ended: Callable[[str], None] = lambda task_id: None, failed: dict[str, Failure] | None = None
+    ) -> None:
+        """`ended` hears of every task that ends, well or not; `failed` is filled with those that fail."""
+        self.failed: dict[str, Failure] = {} if failed is None else failed
+        self._nodes: dict[str, _Node] = {}
         self._ended = ended
-        self._order: dict[str, Order] = {}
-        self._unmet: dict[str, int] = {}
-        self._dependents: dict[str, list[str]] = defaultdict(list)
         self._ready: dict[tuple[bool, int], list[tuple[Order, str]]] = defaultdict(list)
-        self._queued: dict[bool, set[str]] = {True: set(), False: set()}
-        self._open = {True: 0, False: 0}
+        self._queued_units = {True: 0, False: 0}  # of ready tasks
+        self._open_units = {True: 0, False: 0}
 
     def __len__(self) -> int:
-        """Return how many tasks have neither ended nor failed."""
-        return sum(self._open.values())
+        """Return how many units have not ended."""
+        return sum(self._open_units.values())
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self.tasks
+        return task_id in self._nodes
 
-    def add(self, task: Task, order: Order) -> None:
-        """Take in a task; what it waits for and is not in the graph has ended well."""
-        self.tasks[task.id], self._order[task.id] = task, order
-        self._open[task.exclusive] += 1
-        self._unmet[task.id] = 0
-        self.hold(task.id, task.needs)
+    def task(self, task_id: str) -> Task:
+        """Return a task that has not ended."""
+        return self._nodes[task_id].task
 
-    def _wait(self, task_id: str, needs: Iterable[str]) -> bool:
-        """Let a task that was not started wait for these too; return whether one of them has not ended."""
-        found = False
-        for need in needs:
-            if need in self.failed:
-                self.fail(task_id, self.failed[need])
-            elif need in self.tasks:
-                self._dependents[need].append(task_id)
-                self._unmet[task_id] += 1
-                found = True
-        return found
+    # building
+
+    def add(self, task: Task, order: Order, units: Iterable[int] = (0,)) -> None:
+        """Take in the units of a task that are to be done; needs that are not in the graph have ended well."""
+        todo = sorted(units)
+        node = self._nodes[task.id] = _Node(task, order, deque(todo), set(todo))
+        self._open_units[task.exclusive] += len(todo)
+        self._queue_unless_waiting(node, task.needs)
+
+    def wait_for(self, unit: Unit, needs: Iterable[str]) -> None:
+        """Put a unit that was taken back until these tasks have ended."""
+        node = self._nodes.get(unit.task.id)
+        if node is None:
+            return
+        if not node.unmet:
+            self._queued_units[node.task.exclusive] -= len(node.queued)
+        node.queued.appendleft(unit.number)
+        self._queue_unless_waiting(node, needs)
 
     def order_before(self, task_id: str, number: int) -> Order:
         """Return the place of one of several tasks that come right before a task."""
-        first, *rest = self._order[task_id]
+        first, *rest = self._nodes[task_id].order
         return (first - 1, 1, *rest, number)
 
-    def take(self, exclusive: bool, devices: int) -> Task | None:
-        """Return the first ready task that so many devices can do, or None; it counts as started."""
+    # starting
+
+    def take(self, exclusive: bool, devices: int) -> Unit | None:
+        """Return the first ready unit that so many devices can do, or None; it counts as started."""
         heaps = [heap for (alone, ranks), heap in self._ready.items() if alone == exclusive and ranks <= devices]
         while heaps := [heap for heap in heaps if heap]:
-            _, task_id = heapq.heappop(min(heaps))
-            if task_id in self._queued[exclusive]:
-                self._queued[exclusive].discard(task_id)
-                return self.tasks[task_id]
+            first = min(heaps)
+            node = self._nodes.get(first[0][1])
+            if node is None or not node.queued or node.unmet:
+                heapq.heappop(first)  # its task has ended, is all started, or waits again
+                continue
+            self._queued_units[exclusive] -= 1
+            return node.task.unit(node.queued.popleft())
         return None
 
-    def larger(self, devices: int) -> list[Task]:
+    def larger_than(self, devices: int) -> list[Task]:
         """Return the ready tasks that need more devices than there are in all."""
         heaps = [heap for (_, ranks), heap in self._ready.items() if ranks > devices]
-        queued = self._queued[True] | self._queued[False] if heaps else set()
-        return [self.tasks[task_id] for heap in heaps for _, task_id in heap if task_id in queued]
+        found = {task_id: self._nodes[task_id] for heap in heaps for _, task_id in heap if task_id in self._nodes}
+        return [node.task for node in found.values() if node.queued and not node.unmet]
 
-    def again(self, task_id: str) -> None:
-        """Make a started task ready once more, before all others."""
-        self._order[task_id] = _FIRST
-        self._push(self.tasks[task_id])
+    def largest(self, exclusive: bool) -> int:
+        """Return the most devices that one of the ready tasks of a kind needs at once, 1 if there is none."""
+        return max((ranks for (alone, ranks), heap in self._ready.items() if alone == exclusive and heap), default=1)
 
-    def hold(self, task_id: str, needs: Iterable[str]) -> None:
-        """Put a task that was taken back until these have ended."""
-        if not self._wait(task_id, needs) and task_id in self.tasks:
-            self._push(self.tasks[task_id])
+    def restart(self, unit: Unit) -> None:
+        """Make a started unit ready once more, before all others."""
+        node = self._nodes.get(unit.task.id)
+        if node is None:
+            return
+        node.queued.appendleft(unit.number)
+        node.order = _FIRST
+        if not node.unmet:
+            self._queued_units[node.task.exclusive] += 1
+            heapq.heappush(self._ready[node.task.exclusive, node.task.ranks], (node.order, node.task.id))
 
-    def finish(self, task_id: str) -> None:
-        """Note that a task has ended well."""
-        self._close(task_id)
-        self._ended(task_id)
-        for dependent in self._dependents.pop(task_id, ()):
-            if dependent not in self.tasks:
+    # ending
+
+    def finish(self, unit: Unit) -> None:
+        """Note that a unit has ended well; a task ends with its last one."""
+        node = self._nodes.get(unit.task.id)
+        if node is None or unit.number not in node.open:
+            return
+        node.open.discard(unit.number)
+        self._open_units[node.task.exclusive] -= 1
+        if node.open:
+            return
+        self._close(node)
+        self._ended(node.task.id)
+        for task_id in node.dependents:
+            dependent = self._nodes.get(task_id)
+            if dependent is None:
                 continue
-            self._unmet[dependent] -= 1
-            if not self._unmet[dependent]:
-                self._push(self.tasks[dependent])
+            dependent.unmet -= 1
+            if not dependent.unmet:
+                self._queue(dependent)
 
     def fail(self, task_id: str, failure: Failure) -> None:
         """Note that a task has failed, and with it all that wait for it."""
@@ -104,24 +145,47 @@ class Graph:
             if one in self.failed:
                 continue
             self.failed[one] = failure
-            if one in self.tasks:
-                self._close(one)
+            node = self._nodes.get(one)
+            if node is not None:
+                self._close(node)
+                todo += node.dependents
             self._ended(one)
-            todo += self._dependents.pop(one, ())
+
+    def is_open(self, unit: Unit) -> bool:
+        """Tell whether a unit has not ended."""
+        node = self._nodes.get(unit.task.id)
+        return node is not None and unit.number in node.open
+
+    # counting
 
     def ready(self, exclusive: bool) -> int:
-        """Return how many tasks of a kind are ready and not started."""
-        return len(self._queued[exclusive])
+        """Return how many units of a kind are ready and not started."""
+        return self._queued_units[exclusive]
 
     def left(self, exclusive: bool) -> int:
-        """Return how many tasks of a kind have not ended, started ones among them."""
-        return self._open[exclusive]
+        """Return how many units of a kind have not ended, started ones among them."""
+        return self._open_units[exclusive]
 
-    def _close(self, task_id: str) -> None:
-        task = self.tasks.pop(task_id)
-        self._queued[task.exclusive].discard(task_id)
-        self._open[task.exclusive] -= 1
+    def _queue_unless_waiting(self, node: _Node, needs: Iterable[str]) -> None:
+        """Count what a task waits for too; make it ready if that is nothing. Its units must not be counted as ready."""
+        for need in needs:
+            if need in self.failed:
+                node.unmet += 1
+                self.fail(node.task.id, self.failed[need])
+                return
+            if need in self._nodes:
+                self._nodes[need].dependents.append(node.task.id)
+                node.unmet += 1
+        if not node.unmet:
+            self._queue(node)
 
-    def _push(self, task: Task) -> None:
-        self._queued[task.exclusive].add(task.id)
-        heapq.heappush(self._ready[task.exclusive, task.ranks], (self._order[task.id], task.id))
+    def _queue(self, node: _Node) -> None:
+        self._queued_units[node.task.exclusive] += len(node.queued)
+        heapq.heappush(self._ready[node.task.exclusive, node.task.ranks], (node.order, node.task.id))
+
+    def _close(self, node: _Node) -> None:
+        del self._nodes[node.task.id]
+        exclusive = node.task.exclusive
+        self._open_units[exclusive] -= len(node.open)
+        if not node.unmet:
+            self._queued_units[exclusive] -= len(node.queued)

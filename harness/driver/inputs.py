@@ -1,4 +1,4 @@
-"""What tasks are given: handles of the results they read, of images, of files, of the state they go on from."""
+"""What units are given: handles of the results they read, of images, of files, of the state they go on from."""
 
 from __future__ import annotations
 
@@ -10,55 +10,68 @@ import numpy as np
 
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
-from harness.driver.results import Ledger
+from harness.driver.results import TaskResults
 from harness.errors import HarnessError
 from harness.pools.pool import Pool
 from harness.specs.base import ImageSet
-from harness.task import CHECKPOINT, IMAGES, Task
+from harness.task import CHECKPOINT, IMAGES, Task, Unit
+
+
+class LostInputsError(HarnessError):
+    """Results that a unit reads are not there any more; `units` made them."""
+
+    def __init__(self, reader: Unit, units: list[Unit]) -> None:
+        super().__init__(f"{len(units)} results that {reader.label} reads are lost; they are made again")
+        self.units = units
 
 
 class InputHandles:
-    """Values put into a pool once and handed to every task that needs them."""
+    """Values put into a pool once and handed to every unit that needs them."""
 
-    def __init__(self, ledger: Ledger, pool: Pool, datasets: Mapping[str, DatasetCard]) -> None:
-        self._ledger = ledger
+    def __init__(self, results: TaskResults, pool: Pool, datasets: Mapping[str, DatasetCard]) -> None:
+        self._results = results
         self._pool = pool
         self._datasets = datasets
         self._handles: dict[str, Any] = {}
 
-    def of(self, task: Task) -> dict[str, Any]:
-        """Return the inputs of a task whose needs are finished, by name; see `harness.task.Inputs`."""
-        spec = task.spec
-        handles = {need: self._result(need) for need in spec.needs()}
+    def for_unit(self, unit: Unit) -> dict[str, Any]:
+        """Return the inputs of a unit by name, see `harness.task.Inputs`; raise LostInputsError if some are gone."""
+        spec = unit.task.spec
+        needed = [one for need in spec.needs() for one in self._results.tasks[need].units()]
+        handles = {one.key: handle for one in needed if (handle := self._result(one)) is not None}
+        if lost := [one for one in needed if one.key not in handles]:
+            raise LostInputsError(unit, lost)
         handles |= {path: self._file(path) for path in spec.files()}
         images = spec.images()
         if images is not None:
             handles[IMAGES] = self._images(images)
-        checkpoint = self._ledger.checkpoint(task)
+        checkpoint = self._results.checkpoint(unit.task)
         if checkpoint is not None:
             handles[CHECKPOINT] = self._pool.put(checkpoint)
         return handles
 
-    def hold(self, task: Task, handle: Any) -> None:
-        """Hand out this handle for the result of a task, and let go of what that task alone needed."""
-        self._handles[task.id] = handle
-        for spent in task.spec.spends():
-            self._handles.pop(spent, None)
+    def hold(self, unit: Unit, handle: Any) -> None:
+        """Hand out this handle for the result of a unit."""
+        self._handles[unit.key] = handle
 
-    def forget(self, task: Task) -> None:
-        """Forget the handles of all that a task was given; their kept files take their place."""
-        for need in task.spec.needs():
-            self._handles.pop(need, None)
+    def release(self, task_ids: tuple[str, ...]) -> None:
+        """Let go of the results of these tasks, which nothing else reads."""
+        for task_id in task_ids:
+            for unit in self._results.tasks[task_id].units():
+                self._handles.pop(unit.key, None)
 
-    def _result(self, task_id: str) -> Any:
-        """Return the handle of a finished task's result, from this session or from its file."""
-        if task_id not in self._handles:
-            result = self._ledger.read(task_id)
+    def release_needs(self, task: Task) -> None:
+        """Let go of the results that a task reads; kept files take their place."""
+        self.release(task.spec.needs())
+
+    def _result(self, unit: Unit) -> Any:
+        """Return the handle of a finished unit's result, from this session or from the disk; None if it is lost."""
+        if unit.key not in self._handles:
+            result = self._results.result(unit)
             if result is None:
-                label = self._ledger.tasks[task_id].label
-                raise HarnessError(f"the kept result of {label} vanished while the run needed it")
-            self._handles[task_id] = self._pool.put(result)
-        return self._handles[task_id]
+                return None
+            self._handles[unit.key] = self._pool.put(result)
+        return self._handles[unit.key]
 
     def _images(self, wanted: ImageSet) -> Any:
         key = f"images/{wanted.dataset}/{wanted.split}"

@@ -1,6 +1,7 @@
-"""When tasks that want a device's host for themselves run: in short turns, so that rows come from the first minutes.
+"""When units that want a host for themselves run: on hosts that are kept free for them, so that rows come early.
 
-In a turn nothing else is started; what runs is waited for, then every exclusive task that is ready runs, host by host.
+On one host that is in short turns: nothing else is started, what runs is waited for, then every exclusive unit that is
+ready runs. On several hosts a few are kept free for as long as exclusive units are ready.
 """
 
 from __future__ import annotations
@@ -10,51 +11,69 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 GAP_SECONDS = 30.0
-"""At least so long between the end of a turn and the beginning of the next, while other work is left."""
+"""On one host, at least so long between the end of a turn and the beginning of the next, while other work is left."""
 DRAIN_SECONDS = 10.0
-"""So long a turn waits for devices; where it is longer, as for a training to end, it is put off for twice the gap."""
+"""So long a turn waits for devices; where it takes longer, as for a training, it is put off for twice the gap."""
+HOSTS_SHARE = 8
+"""Of several hosts one in so many is kept free, at least one, while other work is left."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many tasks could start or run now."""
+    """What could start or runs now, and where."""
 
     exclusive_ready: int
     exclusive_running: int
     others_left: int
-    """Waiting, ready or not."""
+    """Not ended and not running, ready or not."""
     others_running: int
+    hosts: int = 1
+    idle_devices: int = 0
+    devices_at_once: int = 1
+    """The most devices that a ready exclusive unit needs."""
+    devices_per_host: int = 1
+    unit_seconds: float = 0.0
+    """How long the units that run take usually, the longest of them."""
 
 
 class Lane:
-    """Whether a turn of exclusive tasks is on. `idle_seconds` is what draining devices for the turns has cost."""
+    """How many hosts are kept for exclusive units. `idle_seconds` sums the device-seconds lost in waiting for them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_open = False
         self.idle_seconds = 0.0
         self._clock = clock
-        self._began = self._ended = -GAP_SECONDS
+        self._began, self._ended = clock(), clock() - GAP_SECONDS
         self._gap = GAP_SECONDS
         self._looked = clock()
 
-    def look(self, load: Load, idle_devices: int) -> None:
-        """Open or close a turn by what waits and runs now."""
+    def hosts_to_reserve(self, load: Load) -> int:
+        """Return how many hosts are to be kept for exclusive units from now on."""
         now = self._clock()
         if self.is_open and not load.exclusive_running and load.others_running:
-            self.idle_seconds += (now - self._looked) * idle_devices
+            self.idle_seconds += (now - self._looked) * load.idle_devices
         self._looked = now
         if self.is_open:
-            over = not load.exclusive_ready and not load.exclusive_running
-            self._began = now if load.exclusive_running else self._began
-            in_vain = not load.exclusive_running and now - self._began > DRAIN_SECONDS
-            if over or in_vain:
-                self.is_open, self._ended = False, now
-                self._gap = GAP_SECONDS if over else 2 * self._gap
-        elif load.exclusive_ready:
-            alone = not load.others_left and not load.others_running
-            if alone or now - self._ended >= self._gap:
-                self.is_open, self._began = True, now
+            self._close_if_over(load, now)
+        elif load.exclusive_ready and (now - self._ended >= self._gap or not load.others_left + load.others_running):
+            self.is_open, self._began = True, now
+        return self._hosts(load) if self.is_open else 0
 
-    def admits(self, exclusive: bool) -> bool:
-        """Tell whether a task may start."""
-        return exclusive == self.is_open
+    def _close_if_over(self, load: Load, now: float) -> None:
+        over = not load.exclusive_ready and not load.exclusive_running
+        if load.exclusive_running:
+            self._began = now
+        waits = max(DRAIN_SECONDS, 2.0 * load.unit_seconds)
+        in_vain = not load.exclusive_running and now - self._began > waits
+        if over or in_vain:
+            self.is_open, self._ended = False, now
+            self._gap = GAP_SECONDS if over else 2 * self._gap
+            if over and load.hosts > 1:
+                self._ended -= self._gap  # hosts that are kept free cost the others little: no gap
+
+    def _hosts(self, load: Load) -> int:
+        if load.hosts == 1 or not load.others_left:
+            return load.hosts
+        for_one = -(-load.devices_at_once // load.devices_per_host)
+        wanted = (load.exclusive_ready + load.exclusive_running) * for_one
+        return min(load.hosts, max(for_one, min(wanted, max(1, load.hosts // HOSTS_SHARE))))

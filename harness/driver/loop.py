@@ -1,32 +1,32 @@
-"""Runs what is missing of a plan: feeds a pool, keeps every finished task, commits every finished trial.
+"""Runs what is missing of a plan: feeds a pool, keeps the result of every unit, commits every finished trial.
 
-The driver alone writes. What a task returned is kept at once, so a kill costs the tasks in flight and nothing else.
-Timing runs on devices where nothing else does, in turns between the rest.
+The driver alone writes. What a unit returned is durable a tenth of a second later, so a kill costs what was in flight
+and hardly more. Timing runs on hosts where nothing else does, in turns between the rest.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.driver.commit import Rows
+from harness.driver.durations import Durations
 from harness.driver.graph import Graph
-from harness.driver.inputs import InputHandles
+from harness.driver.inputs import InputHandles, LostInputsError
 from harness.driver.lane import Lane, Load
-from harness.driver.results import Ledger
+from harness.driver.results import TaskResults
 from harness.driver.retries import Retries
-from harness.driver.search import Spread
+from harness.driver.search import SearchJobs
 from harness.errors import HarnessError, UsageError
-from harness.identity import canonical_json
 from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.local import failure_of
 from harness.pools.pool import Pool
 from harness.signals import Stop
 from harness.storage.store import Store
-from harness.task import Checkpoint, Failure, Progress, Result, Task, TaskEvent
+from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
 
 _WAIT_SECONDS = 0.5
 
@@ -35,13 +35,13 @@ class Watcher(Protocol):
     """Who is told how the run goes."""
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
-        """Told once: trials in all, trials that are already there, tasks to do."""
+        """Told once: trials in all, trials that are already there, units to do."""
 
     def more(self, tasks: int) -> None:
-        """Told that so many tasks have been added."""
+        """Told that so many units have been added."""
 
-    def task(self, task: Task, progress: Progress | None) -> None:
-        """Told of a task's progress; None when it ended."""
+    def task(self, unit: Unit, progress: Progress | None) -> None:
+        """Told of a unit's progress; None when it ended."""
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Told of every committed row."""
@@ -53,6 +53,15 @@ class Watcher(Protocol):
         """Called at every turn of the loop, twice a second or more often."""
 
 
+@dataclass
+class _Running:
+    """A unit that runs, once or as a straggler twice."""
+
+    unit: Unit
+    began: float
+    runs: int = 1
+
+
 class Engine:
     """One run of one plan into one results folder, on one pool. Hold the folder's lock while it lives.
 
@@ -60,31 +69,41 @@ class Engine:
     """
 
     def __init__(
-        self, plan: Plan, store: Store, root: Path, pool: Pool, watcher: Watcher, finished: Container[str] | None = None
+        self,
+        plan: Plan,
+        store: Store,
+        root: Path,
+        pool: Pool,
+        watcher: Watcher,
+        finished: Container[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
         self.store = store
         self.pool = pool
         self.watcher = watcher
-        self.ledger = Ledger(plan, store.folder, root, watcher.say)
-        self.inputs = InputHandles(self.ledger, pool, plan.datasets)
-        self.spread = Spread(self.ledger)
-        self.rows = Rows(self.ledger, store, watcher.trial)
-        self.graph = Graph(self.rows.ended)
-        self.ledger.failed = self.graph.failed
         self.finished = store.snapshot().finished() if finished is None else finished
-        self.retries = Retries()
-        self.lane = Lane()
-        self.running: dict[str, float] = {}
+        self.results = TaskResults(plan, store.folder, root, watcher.say)
+        self.inputs = InputHandles(self.results, pool, plan.datasets)
+        self.searches = SearchJobs(self.results)
+        self.failed: dict[str, Failure] = {}
+        self.rows = Rows(self.results, store, self.failed, watcher.trial)
+        self.graph = Graph(self.rows.ended, self.failed)
+        self.retries = Retries(clock)
+        self.lane = Lane(clock)
+        self.durations = Durations()
+        self.running: dict[str, _Running] = {}
         self.stop = Stop()
+        self._clock = clock
+        self._exclusive_running = 0
 
     def run(self) -> list[Mapping[str, Any]]:
         """Run and commit what is missing; return the rows committed now."""
         todo = [planned for planned in self.plan.trials if planned.id not in self.finished]
         if todo:
-            self.ledger.recall()
+            self.results.load_finished()
         # Images are named too: a row needs their output even where the score is already there.
-        self._fill(task_id for planned in todo for task_id in planned.needs)
+        self._add_unfinished(task_id for planned in todo for task_id in planned.needs)
         for planned in todo:
             self.rows.expect(planned)
         self.watcher.begin(len(self.plan.trials), len(self.plan.trials) - len(todo), len(self.graph))
@@ -93,107 +112,193 @@ class Engine:
 
     def finish(self, task_ids: list[str]) -> None:
         """Run the given tasks and what they need, without any trial; raise HarnessError if one fails."""
-        self.ledger.recall()
-        self._fill(task_ids)
+        self.results.load_finished()
+        self._add_unfinished(task_ids)
         self.watcher.begin(0, 0, len(self.graph))
         self._loop()
         for task_id in task_ids:
-            if task_id in self.graph.failed:
-                raise HarnessError(self.graph.failed[task_id].sentence)
+            if task_id in self.failed:
+                raise HarnessError(self.failed[task_id].sentence)
 
-    def _fill(self, task_ids: Iterable[str]) -> None:
+    def _add_unfinished(self, task_ids: Iterable[str]) -> None:
         """Put the unfinished among these tasks and all that they need into the graph, needs first."""
-        for number, task in enumerate(self.ledger.wanted(task_ids).values()):
-            self.graph.add(task, (number,))
+        for number, task in enumerate(self.results.unfinished(task_ids).values()):
+            self.graph.add(task, (number,), self.results.missing(task.id))
+
+    # the loop
 
     def _loop(self) -> None:
-        while (self.rows.waiting or len(self.graph)) and self.stop.signal is None:
+        try:
+            while (self.rows.waiting or len(self.graph)) and self.stop.signal is None:
+                self.rows.commit_ready()
+                self._start_ready()
+                self.watcher.tick()
+                if self.running or len(self.graph):  # workers may be coming too
+                    for told in self.pool.poll(self.results.due_seconds(_WAIT_SECONDS)):
+                        self._handle(told)
+                elif not self.rows.any_ready and self.rows.waiting:
+                    raise HarnessError(f"{self.rows.waiting} trials wait for tasks that nobody runs; this is a bug")
+                self.results.tick()
             self.rows.commit_ready()
-            self._feed()
-            self.watcher.tick()
-            if self.running or len(self.graph):  # workers may be coming too
-                told = self.pool.wait(_WAIT_SECONDS)
-                if told is not None:
-                    self._take(told)
-            elif not self.rows.any_ready and self.rows.waiting:
-                raise HarnessError(f"{self.rows.waiting} trials wait for tasks that nobody runs; this is a bug")
-        self.rows.commit_ready()
+        finally:
+            self.results.sync()
 
-    def _feed(self) -> None:
-        """Start every task that may start now: in a turn of the lane exclusive ones, else the others."""
-        for large in self.graph.larger(self.pool.size()):
+    # starting
+
+    def _start_ready(self) -> None:
+        """Start every unit that may start now: exclusive ones on the hosts kept for them, the others elsewhere."""
+        for large in self.graph.larger_than(self.pool.size()):
             sentence = f"{large.label} needs {large.ranks} devices at once; the cluster offers {self.pool.size()}"
-            self._fail(large, Failure("too-few-devices", sentence))
-        self.lane.look(self._load(), self.pool.idle())
-        while (task := self.graph.take(self.lane.is_open, self.pool.idle(self.lane.is_open))) is not None:
-            if self._asks_for_jobs(task):
-                continue
-            started = self.spread.concluding(task)
-            self.running[task.id] = time.monotonic()
-            self.pool.start(started, self.inputs.of(started))
+            self.graph.fail(large.id, Failure("too-few-devices", sentence))
+            self.watcher.say(sentence)
+        self.pool.reserve(self.lane.hosts_to_reserve(self._load()))
+        for exclusive in (True, False):
+            while (unit := self.graph.take(exclusive, self.pool.idle(exclusive))) is not None:
+                if not self._asks_for_jobs(unit):
+                    self._start(unit)
+        self._start_stragglers_again()
 
-    def _asks_for_jobs(self, task: Task) -> bool:
+    def _start(self, unit: Unit) -> None:
+        """Start a unit; where results that it reads are lost, have them made again first."""
+        started = self.searches.concluding(unit)
+        try:
+            inputs = self.inputs.for_unit(started)
+        except LostInputsError as lost:
+            self._make_again(unit, lost)
+            return
+        self.running[unit.key] = _Running(unit, self._clock())
+        self._exclusive_running += unit.task.exclusive
+        self.pool.start(started, inputs)
+
+    def _make_again(self, unit: Unit, lost: LostInputsError) -> None:
+        self.watcher.say(str(lost))
+        by_task: dict[str, list[Unit]] = {}
+        for one in lost.units:
+            self.results.forget(one)
+            by_task.setdefault(one.task.id, []).append(one)
+        self.watcher.more(len(lost.units))
+        for number, units in enumerate(by_task.values()):
+            if units[0].task.id not in self.graph:
+                order = self.graph.order_before(unit.task.id, number)
+                self.graph.add(units[0].task, order, [one.number for one in units])
+        self.graph.wait_for(unit, by_task)
+
+    def _asks_for_jobs(self, unit: Unit) -> bool:
         """Put the jobs that a search asks for now before what concludes it, which waits for them; or fail it."""
-        if not self.spread.searches(task):
+        task = unit.task
+        if not self.searches.searches(task):
             return False
         try:
-            jobs = self.spread.unfinished(task)
+            jobs = self.searches.unfinished(task)
         except Exception as error:  # a method's own code, here in the driver
-            self._fail(task, failure_of(error))
+            self._fail(unit, failure_of(error))
             return True
-        fresh = [job for job in jobs if job.id not in self.graph and job.id not in self.graph.failed]
+        fresh = [job for job in jobs if job.id not in self.graph and job.id not in self.failed]
         for number, job in enumerate(fresh):
             self.graph.add(job, self.graph.order_before(task.id, number))
         if fresh:
             self.watcher.more(len(fresh))
         if jobs:
-            self.graph.hold(task.id, [job.id for job in jobs])
+            self.graph.wait_for(unit, [job.id for job in jobs])
         return bool(jobs)
 
+    def _start_stragglers_again(self) -> None:
+        """Where workers are idle and nothing is ready, run stragglers a second time."""
+        if self.graph.ready(exclusive=False) or not self.pool.idle():
+            return
+        now = self._clock()
+        for one in self.running.values():
+            task = one.unit.task
+            if one.runs > 1 or task.exclusive or task.ranks > self.pool.idle():
+                continue
+            if self.durations.straggles(one.unit, now - one.began):
+                self._start_second_run(one)
+
+    def _start_second_run(self, running: _Running) -> None:
+        try:
+            inputs = self.inputs.for_unit(running.unit)
+        except LostInputsError:
+            return  # the first run has them
+        self.watcher.say(f"{running.unit.label} takes far longer than others of its task; it is run a second time")
+        running.runs += 1
+        self.pool.start(running.unit, inputs)
+
     def _load(self) -> Load:
-        exclusive = sum(1 for task_id in self.running if self.graph.tasks[task_id].exclusive)
+        running, exclusive = len(self.running), self._exclusive_running
+        size, hosts = self.pool.size(), self.pool.hosts()
+        usual = self.durations.longest(one.unit for one in self.running.values()) if self.lane.is_open else 0.0
         return Load(
             exclusive_ready=self.graph.ready(exclusive=True),
             exclusive_running=exclusive,
-            others_left=self.graph.left(exclusive=False) - (len(self.running) - exclusive),
-            others_running=len(self.running) - exclusive,
+            others_left=self.graph.left(exclusive=False) - (running - exclusive),
+            others_running=running - exclusive,
+            hosts=hosts,
+            idle_devices=self.pool.idle(exclusive=True),
+            devices_at_once=self.graph.largest(exclusive=True),
+            devices_per_host=max(1, size // hosts),
+            unit_seconds=usual,
         )
 
-    def _take(self, told: TaskEvent) -> None:
-        task, event = self.ledger.tasks[told.task.id], told.event
-        if isinstance(event, Progress):
-            self.watcher.task(task, event)
-        elif isinstance(event, Checkpoint):
-            self.ledger.keep_checkpoint(task, event)
-        elif isinstance(event, Result):
-            seconds = time.monotonic() - self.running.pop(task.id)
-            output = event.output.model_copy(update={"task_seconds": seconds, "node": told.node})
-            try:
-                canonical_json(output.model_dump(mode="json"))
-            except UsageError as error:  # such as the loss of a training that diverged
-                self._fail(task, Failure("bad-result", f"the result of {task.label}: {error}"))
-                return
-            self.ledger.keep(task, Result(output, event.tensors))
-            self.inputs.hold(task, told.handle)
-            self.graph.finish(task.id)
-            self.watcher.task(task, None)
-        else:
-            self.running.pop(task.id, None)
-            self._fail(task, event)
+    # events
 
-    def _fail(self, task: Task, failure: Failure) -> None:
-        """Try a task again whose worker was lost, a bounded number of times; any other failure is the task's own."""
-        self.watcher.task(task, None)
+    def _handle(self, told: TaskEvent) -> None:
+        running, event = self.running.get(told.unit.key), told.event
+        if running is None:
+            return  # the second run of a unit that has ended
+        unit = running.unit
+        if isinstance(event, Progress):
+            self.watcher.task(unit, event)
+        elif isinstance(event, Checkpoint):
+            self.results.keep_checkpoint(unit.task, event)
+        elif isinstance(event, Result):
+            self._finish(running, event, told)
+        elif running.runs > 1 and event.lost:
+            running.runs -= 1  # the other run goes on
+            self.watcher.say(f"{event.sentence}; its other run goes on")
+        else:
+            self._remove(running)
+            self._fail(unit, event)
+
+    def _finish(self, running: _Running, result: Result, told: TaskEvent) -> None:
+        """Keep a result, and let go of what the unit's task alone needed."""
+        unit, seconds = running.unit, self._clock() - running.began
+        self._remove(running)
+        output = result.output.model_copy(update={"task_seconds": seconds, "node": told.node})
+        try:
+            self.results.keep(unit, Result(output, result.tensors))
+        except UsageError as error:  # such as the loss of a training that diverged
+            self._fail(unit, Failure("bad-result", f"the result of {unit.label}: {error}"))
+            return
+        self.durations.add(unit, seconds)
+        self.inputs.hold(unit, told.handle)
+        self.graph.finish(unit)
+        self.watcher.task(unit, None)
+        if self.results.is_done(unit.task.id):
+            self.results.drop_spent(unit.task)
+            self.inputs.release(unit.task.spec.spends())
+
+    def _remove(self, running: _Running) -> None:
+        """Take a unit from what runs, its second run too."""
+        del self.running[running.unit.key]
+        self._exclusive_running -= running.unit.task.exclusive
+        if running.runs > 1:
+            self.pool.drop(running.unit)
+
+    def _fail(self, unit: Unit, failure: Failure) -> None:
+        """Try a unit again whose worker was lost, a bounded number of times; any other failure is the task's own."""
+        task = unit.task
+        self.watcher.task(unit, None)
         if task.spec.policy.of_a_users_file and failure.kind == UsageError.__name__:
             raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
         if failure.kind == "inputs-lost":
-            self.inputs.forget(self.spread.concluding(task))
-        again = self.retries.again(task.id, failure)
+            self.inputs.release_needs(self.searches.concluding(unit).task)
+        again = self.retries.again(unit.key, failure)
         if again is not None:
             self.watcher.say(f"{failure.sentence}; trying again {again}")
-            self.graph.again(task.id)
+            self.watcher.more(1)
+            self.graph.restart(unit)
             return
-        if (attempts := self.retries.attempts(task.id)) > 1:
+        if (attempts := self.retries.attempts(unit.key)) > 1:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {attempts})")
         self.graph.fail(task.id, failure)
         self.watcher.say(failure.sentence)

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 
 from harness.planning.plan import PlannedTrial
 from harness.report.live import LiveReport
-from harness.task import Progress, Task
+from harness.task import Progress, Unit
 
 HEARTBEAT_SECONDS = 30.0
 """Where there is no terminal, a line comes at least so often."""
@@ -74,18 +74,18 @@ class Screen:
         self._tasks.total += tasks
         self.bars.update(self._overall[self._tasks], total=self._tasks.total)
 
-    def task(self, task: Task, progress: Progress | None) -> None:
+    def task(self, unit: Unit, progress: Progress | None) -> None:
         if progress is None:
-            self._running.pop(task.id, None)
-            bar = self._shown.pop(task.id, None)
+            self._running.pop(unit.key, None)
+            bar = self._shown.pop(unit.key, None)
             if bar is not None:
                 self.bars.remove_task(bar)
             self._advance(self._tasks)
             return
-        self._running[task.id] = f"{task.label} {100 * progress.done // max(progress.total, 1)} %"
-        if task.id not in self._shown:
-            self._shown[task.id] = self.bars.add_task(task.label, total=progress.total, note="")
-        self.bars.update(self._shown[task.id], completed=progress.done, total=progress.total, note=progress.note)
+        self._running[unit.key] = f"{unit.label} {100 * progress.done // max(progress.total, 1)} %"
+        if unit.key not in self._shown:
+            self._shown[unit.key] = self.bars.add_task(unit.label, total=progress.total, note="")
+        self.bars.update(self._shown[unit.key], completed=progress.done, total=progress.total, note=progress.note)
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._advance(self._trials)

@@ -1,48 +1,72 @@
-"""What a run knows: which tasks are finished, with which outputs, and which have failed. Files first, memory beside."""
+"""Results of finished tasks, on the disk and by name: shared ones in `zoo/`, a suite's own in its journal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
 from harness.planning.plan import Plan
 from harness.specs.base import Output
 from harness.storage.blobs import Blobs
-from harness.task import Checkpoint, Failure, Result, Task
+from harness.storage.journal import Journal
+from harness.task import Checkpoint, Result, Task, Unit
+
+KEPT_BYTES_PER_SECOND = 10_000_000
+"""Transient arrays are written only where making them anew costs more: so many bytes are worth a device-second.
+
+A kill then costs the units whose arrays lay in the memory of the cluster alone.
+"""
+_SMALL_BYTES = 1 << 18  # written whatever it costs to make
 
 
-class Ledger:
-    """The kept results of a plan's tasks: those all suites share in `zoo/`, the others beside the suite's tables."""
+class TaskResults:
+    """What every task of a plan left: its output, and arrays for those that read them."""
 
     def __init__(self, plan: Plan, folder: Path, root: Path, say: Callable[[str], None]) -> None:
-        self.plan = plan
         self.tasks = dict(plan.tasks)
         self.zoo = Blobs(root / "zoo")
-        self.own = Blobs(folder / "tasks")
-        self.outputs: dict[str, Output] = {}
-        self.failed: dict[str, Failure] = {}
+        self.journal = Journal(folder / "tasks")
+        self._outputs: dict[str, Output] = {}  # of finished tasks that are not cut
+        self._left: dict[str, set[int]] = {}  # units of cut tasks that have not ended well
         self._checkpoints: dict[str, Checkpoint] = {}
         self._say = say
+        self._warn()
 
-    def recall(self) -> None:
-        """Remember the outputs of every finished task of the plan."""
+    # what is finished
+
+    def load_finished(self) -> None:
+        """Look up which units of the plan's tasks are finished."""
         for task in self.tasks.values():
-            self._recall(task)
-        self._forget_spent()
+            self._look_up(task)
+        for task in self.tasks.values():
+            if not self.is_done(task.id):
+                self._forget_units_without_arrays(task)
 
-    def adopt(self, task: Task) -> None:
+    def add_task(self, task: Task) -> None:
         """Take in a task that the plan did not know, with its output if it is finished."""
         self.tasks[task.id] = task
-        self._recall(task)
+        self._look_up(task)
 
-    def wanted(self, task_ids: Iterable[str]) -> dict[str, Task]:
+    def is_done(self, task_id: str) -> bool:
+        """Tell whether all units of a task have ended well."""
+        return task_id in self._outputs or not self._left.get(task_id, {0})
+
+    def missing(self, task_id: str) -> list[int]:
+        """Return the units of a task that have not ended well."""
+        task = self.tasks[task_id]
+        if task.cut is None:
+            return [] if task_id in self._outputs else [0]
+        return sorted(self._left.get(task_id, range(task.unit_count)))
+
+    def unfinished(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Return the unfinished tasks among these and all that they need, needs first."""
         wanted: dict[str, Task] = {}
 
         def want(task_id: str) -> None:
-            if task_id in self.outputs or task_id in wanted:
+            if task_id in wanted or self.is_done(task_id):
                 return
             task = self.tasks[task_id]
             for need in task.needs:
@@ -53,76 +77,154 @@ class Ledger:
             want(task_id)
         return wanted
 
-    def read(self, task_id: str) -> Result | None:
-        """Return the result of a finished task from its file; None if there is no intact one."""
-        task = self.tasks[task_id]
-        blob = self._blobs(task).get(task_id)
-        return None if blob is None else Result(task.spec.output.model_validate(blob[1]), blob[0])
+    # reading
 
-    def keep(self, task: Task, result: Result) -> None:
-        """Keep a result for good; raise UsageError if its output holds a number that no table can."""
-        self._blobs(task).put(task.id, result.tensors, result.output.model_dump(mode="json"))
-        self.outputs[task.id] = result.output
+    def output(self, task_id: str) -> Output:
+        """Return the output of a finished task; of a cut one the outputs of its units together, in order."""
+        if task_id in self._outputs:
+            return self._outputs[task_id]
+        task = self.tasks[task_id]
+        return task.spec.output.together(self._unit_outputs(task))
+
+    def result(self, unit: Unit) -> Result | None:
+        """Return what a finished unit left; None where it is damaged, or its transient arrays were not kept."""
+        task = unit.task
+        shared = task.spec.policy.shared
+        blob = self.zoo.get(task.id) if shared else self.journal.get(task.id, _name(unit))
+        self._warn()
+        if blob is None:
+            return None
+        output = task.spec.output.model_validate(blob[1])
+        return Result(output, blob[0]) if output.arrays() <= blob[0].keys() else None
+
+    def arrays(self, unit: Unit, names: Collection[str]) -> dict[str, np.ndarray]:
+        """Return those of the named arrays that a unit of a suite's own task left and that can be read."""
+        blob = self.journal.get(unit.task.id, _name(unit), names)
+        self._warn()
+        return {} if blob is None else blob[0]
+
+    # keeping
+
+    def keep(self, unit: Unit, result: Result) -> None:
+        """Keep the result of a unit; raise UsageError if its output holds a number that no table can."""
+        task, facts = unit.task, result.output.model_dump(mode="json")
+        if task.spec.policy.shared:
+            self.zoo.put(task.id, result.tensors, facts)
+        else:
+            transient = task.spec.policy.transient
+            arrays = result.tensors if _pays_to_keep(result, transient) else _without(result.tensors, transient)
+            self.journal.append(task.id, _name(unit), facts, arrays, transient)
+        if task.cut is None:
+            self._outputs[task.id] = result.output
+        else:
+            self._left.setdefault(task.id, set(range(task.unit_count))).discard(unit.number)
         if task.spec.policy.resumes:
             self._checkpoints.pop(task.id, None)
-            self._blobs(task).drop(_partial(task))
+            self.zoo.drop(_partial(task))
 
     def keep_checkpoint(self, task: Task, checkpoint: Checkpoint) -> None:
         """Keep the state of a task in place of its last one."""
         self._checkpoints[task.id] = checkpoint
-        self._blobs(task).put_latest(_partial(task), checkpoint.tensors, checkpoint.facts)
+        self.zoo.put_latest(_partial(task), checkpoint.tensors, checkpoint.facts)
 
     def checkpoint(self, task: Task) -> Checkpoint | None:
         """Return the last kept state of a task that resumes and did not end."""
         if task.id in self._checkpoints or not task.spec.policy.resumes:
             return self._checkpoints.get(task.id)
-        blob = self._blobs(task).get(_partial(task))
+        blob = self.zoo.get(_partial(task))
         if blob is None:
             return None
         self._say(f"{task.label} continues at step {blob[1]['step']}")
         return Checkpoint(*blob)
 
-    def drop_transient(self, task_ids: Iterable[str]) -> None:
-        """Drop the arrays of results that have served; the rest of them stays."""
-        for task_id in task_ids:
-            task = self.tasks[task_id]
-            blob = self._blobs(task).get(task_id)
-            if blob is None or not blob[0].keys() & set(task.spec.policy.transient):
-                continue
-            kept = {name: value for name, value in blob[0].items() if name not in task.spec.policy.transient}
-            self._blobs(task).put_latest(task_id, kept, self.outputs[task_id].model_dump(mode="json"))
+    def forget(self, unit: Unit) -> None:
+        """Let a unit count as not done: what it left was lost."""
+        task = unit.task
+        if task.spec.policy.shared:
+            self.zoo.drop(task.id)
+        else:
+            self.journal.forget(task.id, _name(unit))
+        self._outputs.pop(task.id, None)
+        if task.cut is not None:
+            self._left.setdefault(task.id, set()).add(unit.number)
 
-    def _forget_spent(self) -> None:
-        """Forget results whose transient arrays are gone but are needed again, as for a score over more images."""
-        for task in self.tasks.values():
-            if task.id in self.outputs:
-                continue
-            for needed in task.spec.spends():
-                output = self.outputs.get(needed)
-                if output is None or not output.arrays():
+    def drop_spent(self, task: Task) -> None:
+        """Drop the transient arrays that nobody but this task, which has ended, was to read."""
+        for spent in task.spec.spends():
+            if transient := self.tasks[spent].spec.policy.transient:
+                self.journal.drop(spent, transient)
+
+    def sync(self) -> None:
+        """Make durable all that was kept."""
+        self.journal.sync()
+
+    def tick(self) -> None:
+        """Make durable what was kept a while ago."""
+        self.journal.tick()
+
+    def due_seconds(self, most: float) -> float:
+        """Return for how long, at most, `tick` need not be called."""
+        return min(most, self.journal.due_seconds())
+
+    # looking up
+
+    def _look_up(self, task: Task) -> None:
+        try:
+            if task.cut is None:
+                facts = self.zoo.facts(task.id) if task.spec.policy.shared else self.journal.facts(task.id, _WHOLE)
+                if facts is not None:
+                    self._outputs[task.id] = task.spec.output.model_validate(facts)
+            elif known := self.journal.units(task.id):
+                self._left[task.id] = {unit.number for unit in task.units() if _name(unit) not in known}
+                facts = self.journal.facts(task.id, next(iter(known)))
+                task.spec.output.model_validate(facts)
+        except ValidationError:
+            self._say(f"the kept result of {task.label} was written by another version; it is made again")
+            for unit in list(task.units()):
+                self.forget(unit)
+        self._warn()
+
+    def _forget_units_without_arrays(self, task: Task) -> None:
+        """Forget units whose transient arrays are gone but are needed again, as for a score over more images."""
+        for spent in task.spec.spends():
+            needed = self.tasks[spent]
+            left = set(self.missing(spent))
+            for unit in needed.units():
+                if unit.number in left:
                     continue
-                blobs = self._blobs(self.tasks[needed])
-                blob = blobs.get(needed)
-                if blob is None or not output.arrays() <= blob[0].keys():
-                    blobs.drop(needed)
-                    del self.outputs[needed]
+                kept = self.journal.arrays(spent, _name(unit))
+                facts = self.journal.facts(spent, _name(unit)) or {}
+                if not needed.spec.output.model_validate(facts).arrays() <= kept:
+                    self.forget(unit)
 
-    def _recall(self, task: Task) -> None:
-        blobs = self._blobs(task)
-        facts = blobs.facts(task.id)
-        if facts is not None:
-            try:
-                self.outputs[task.id] = task.spec.output.model_validate(facts)
-            except ValidationError:
-                blobs.drop(task.id)
-                self._say(f"the kept result of {task.label} was written by another version; it is made again")
-        for warning in blobs.warnings:
-            self._say(warning)
-        blobs.warnings.clear()
+    def _unit_outputs(self, task: Task) -> Iterator[Output]:
+        for unit in task.units():
+            yield task.spec.output.model_validate(self.journal.facts(task.id, _name(unit)))
 
-    def _blobs(self, task: Task) -> Blobs:
-        return self.zoo if task.spec.policy.shared else self.own
+    def _warn(self) -> None:
+        for warnings in (self.zoo.warnings, self.journal.warnings):
+            for warning in warnings:
+                self._say(warning)
+            warnings.clear()
+
+
+_WHOLE = ""
+
+
+def _name(unit: Unit) -> str:
+    """Return the name of a unit within its task."""
+    span = unit.span
+    return _WHOLE if span is None else f"{span.start}-{span.stop}"
 
 
 def _partial(task: Task) -> str:
     return f"{task.id[:48]}-partial"
+
+
+def _pays_to_keep(result: Result, transient: tuple[str, ...]) -> bool:
+    size = sum(array.nbytes for name, array in result.tensors.items() if name in transient)
+    return size <= max(_SMALL_BYTES, KEPT_BYTES_PER_SECOND * result.output.task_seconds)
+
+
+def _without(tensors: Mapping[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in tensors.items() if name not in names}

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.driver.results import Ledger
+from harness.driver.results import TaskResults
 from harness.identity import canonical_json, spec_id
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.specs.prepare import FinishedJob, PrepareOutput, PrepareSpec
-from harness.task import Task
+from harness.task import Task, Unit
 from methods.parts import Artifact, Done, Job
 
 
-class Spread:
+class SearchJobs:
     """The jobs of every preparation that searches, in the order in which its method asked for them."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, results: TaskResults) -> None:
+        self._results = results
         self._jobs: dict[str, list[Task]] = {}
 
     def searches(self, task: Task) -> bool:
@@ -31,23 +31,24 @@ class Spread:
 
     def unfinished(self, task: Task) -> list[Task]:
         """Return the jobs of the current round that are not finished; none when the preparation itself may run."""
-        jobs, outputs = self._of(task), self._ledger.outputs
-        while all(job.id in outputs for job in jobs):
+        jobs, is_done = self._of(task), self._results.is_done
+        while all(is_done(job.id) for job in jobs):
             known = {job.id for job in jobs}
             fresh = [job for job in self._proposed(task) if job.id not in known]
             if not fresh:
                 return []
             for job in fresh:
-                self._ledger.adopt(job)
+                self._results.add_task(job)
             jobs += fresh
-        return [job for job in jobs if job.id not in outputs]
+        return [job for job in jobs if not is_done(job.id)]
 
-    def concluding(self, task: Task) -> Task:
-        """Return the task with the finished jobs of its search, or as it is if it does not search."""
+    def concluding(self, unit: Unit) -> Unit:
+        """Return the unit with the finished jobs of its search, or as it is if its task does not search."""
+        task = unit.task
         if not self.searches(task):
-            return task
+            return unit
         done = tuple(FinishedJob(job=dict(_job(job)), id=job.id) for job in self._of(task))
-        return replace(task, spec=task.spec.model_copy(update={"done": done}))
+        return Unit(replace(task, spec=task.spec.model_copy(update={"done": done})))
 
     def _of(self, task: Task) -> list[Task]:
         return self._jobs.setdefault(task.id, [])
@@ -64,7 +65,7 @@ class Spread:
 
     def _left(self, job: Task) -> Artifact:
         """Return the facts that a finished job left; its arrays do not come to the driver."""
-        output = self._ledger.outputs[job.id]
+        output = self._results.output(job.id)
         assert isinstance(output, PrepareOutput)
         return Artifact(facts=output.artifact)
 

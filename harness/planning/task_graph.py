@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
-from harness.identity import file_sha256, span_id, spec_id
+from harness.identity import file_sha256, spec_id
 from harness.network_cards import NetworkCard
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.registry import registry
@@ -18,17 +19,18 @@ from harness.specs.reference import ReferenceSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.specs.sample import SampleSpec
 from harness.specs.sampler import DataSpec, ExtractorSpec
-from harness.specs.score import ScoreSpec, Shard
+from harness.specs.score import CutImages, ScoreSpec
 from harness.specs.time import TimeSpec
 from harness.specs.train import TrainSpec
 from harness.specs.weights import WeightsSpec
 from harness.suite import Suite
-from harness.task import Span, Task
+from harness.task import Cut, Task
 from harness.zoo.card import PREFIX, weights_path
 from harness.zoo.fit import zoo_entry
 from methods.parts import Denoiser, Method, Solver
 
-_SPAN_BATCHES = 5
+UNIT_EVALUATIONS = 2_500
+"""A unit of sampling makes so many batches that it reaches this count of network evaluations, one batch at least."""
 _GROUPS = 20
 _REFERENCE_SOLUTION = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
 
@@ -169,35 +171,32 @@ class TaskGraph:
         return self._add(spec, f"reference solution of {trial.network.name} on {trial.dataset.name}")
 
     def samples(self, trial: Trial) -> list[Task]:
-        """Return the tasks that make a trial's images, cut at multiples of the sampling batch.
+        """Return the tasks that make a trial's images in units, cut at multiples of the sampling batch.
 
-        Only those whose images a reference solution holds too are compared with it.
+        One makes the images that are compared with a reference solution, up to the end of a unit, the other the rest.
         """
         if id(trial) not in self._samples:
             self._samples[id(trial)] = trial, self._cut(trial)
         return self._samples[id(trial)][1]
 
     def _cut(self, trial: Trial) -> list[Task]:
-        plain, size = self._images(trial), _SPAN_BATCHES * trial.batch
+        size, n = unit_images(trial), trial.n_images
         solutions = {"solution": self.solution(trial), "own_solution": self.own_solution(trial)}
         ids = {name: task.id for name, task in solutions.items() if task is not None}
-        compared = plain.model_copy(update=ids)
-        upto = self._compared_images(trial) if ids else 0
-        whole = {id(spec): spec_id(spec) for spec in (plain, compared)}
-        tasks = []
-        for first in range(0, trial.n_images, size):
-            span = Span(first, min(first + size, trial.n_images))
-            spec = compared if first < upto else plain
-            label = f"sample {trial.short} [{span.start}, {span.stop})"
-            seconds = self.suite.deadline_seconds
-            tasks.append(self._keep(Task(span_id(whole[id(spec)], span), spec, label, span, deadline_seconds=seconds)))
-        return tasks
+        upto = min(-(-self._compared_images(trial) // size) * size, n) if ids else 0
+        plain = self._images(trial)
+        parts = ((plain.model_copy(update=ids), Cut(0, upto, size)), (plain, Cut(upto, n, size)))
+        return [self._cut_task(trial, spec, cut) for spec, cut in parts if len(cut)]
+
+    def _cut_task(self, trial: Trial, spec: SampleSpec, cut: Cut) -> Task:
+        label, seconds = f"sample {trial.short}", self.suite.deadline_seconds
+        return self._keep(Task(spec_id(spec), spec, label, cut, deadline_seconds=seconds))
 
     def score(self, trial: Trial) -> Task:
         """Return the task that scores a trial's images."""
         spec = ScoreSpec(
             images_id=spec_id(self._images(trial)),
-            shards=tuple(Shard(start=task.span.start, id=task.id) for task in self.samples(trial) if task.span),
+            images_by_task=tuple(CutImages(id=task.id, cut=task.cut) for task in self.samples(trial) if task.cut),
             reference=self.reference(trial.dataset).id,
             n_images=trial.n_images,
             groups=_GROUPS,
@@ -229,3 +228,11 @@ class TaskGraph:
 
     def _keep(self, task: Task) -> Task:
         return self.tasks.setdefault(task.id, task)
+
+
+def unit_images(trial: Trial) -> int:
+    """Return how many images a unit of a trial's sampling makes; it depends on the trial alone."""
+    solver = trial.parts["solver"]
+    assert isinstance(solver, Solver)
+    batch = trial.batch * trial.steps * solver.evaluations_per_step
+    return trial.batch * max(1, math.ceil(UNIT_EVALUATIONS / batch))

@@ -6,9 +6,9 @@ field can only be forgotten on the safe side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_jsonable_python
@@ -64,6 +64,11 @@ class Output(BaseModel):
     def arrays(self) -> frozenset[str]:
         """Return the names of the transient arrays that a result of this kind has before they are dropped."""
         return frozenset()
+
+    @classmethod
+    def together(cls, outputs: Iterable[Self]) -> Self:
+        """Return the outputs of all units of a cut task as one; they come in the order of the units."""
+        raise NotImplementedError(f"tasks with {cls.__name__} are not cut into units")
 
 
 class Price(Closed):

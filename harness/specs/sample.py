@@ -1,6 +1,10 @@
-"""Sample: a trial's images, cut into spans of indices, each a task of its own."""
+"""Sample: a trial's images, cut into spans of indices, each a unit of the task."""
 
 from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Self
 
 from pydantic import Field
 
@@ -44,6 +48,15 @@ class Distances(Closed):
     squared_errors: list[float] = Field(default_factory=list)
     squared_norms: list[float] = Field(default_factory=list)
 
+    @classmethod
+    def joined(cls, parts: Iterable[Distances]) -> Distances:
+        """Return the distances of all parts in their order."""
+        joined = cls()
+        for part in parts:
+            joined.squared_errors.extend(part.squared_errors)
+            joined.squared_norms.extend(part.squared_norms)
+        return joined
+
 
 class Counts(Closed):
     """What ran, by step; evaluations and units are summed over images and ranks."""
@@ -57,9 +70,35 @@ class Counts(Closed):
     speculative: int
     bytes_sent: int
 
+    @classmethod
+    def added(cls, parts: Iterable[Counts]) -> Counts:
+        """Return the sums over all parts, added in their order."""
+        evaluations: Counter[int] = Counter()
+        units: dict[int, Counter[str]] = defaultdict(Counter)
+        iterations: Counter[int] = Counter()
+        critical: dict[int, float] = defaultdict(float)
+        speculative = bytes_sent = 0
+        for part in parts:
+            evaluations.update(part.evaluations)
+            iterations.update(part.iterations)
+            for step, count in part.units.items():
+                units[step].update(count)
+            for step, length in part.critical.items():
+                critical[step] += length
+            speculative += part.speculative
+            bytes_sent += part.bytes_sent
+        return cls(
+            evaluations=dict(evaluations),
+            units={step: dict(count) for step, count in units.items()},
+            iterations=dict(iterations),
+            critical=dict(critical),
+            speculative=speculative,
+            bytes_sent=bytes_sent,
+        )
+
 
 class SampleOutput(Output):
-    """What ran for a span of images, whether they are images, and how far they are from the exact ones."""
+    """What ran for some images, whether they are images, and how far they are from the exact ones."""
 
     seconds: float
     network_seconds: float
@@ -77,6 +116,26 @@ class SampleOutput(Output):
     cost: Cost | None = None
     """Of the first span."""
 
+    @classmethod
+    def together(cls, outputs: Iterable[Self]) -> Self:
+        units = list(outputs)
+        wrong = [unit.wrong_shape for unit in units if unit.wrong_shape is not None]
+        first_bad = [unit.first_not_finite for unit in units if unit.first_not_finite is not None]
+        return cls(
+            task_seconds=sum(unit.task_seconds for unit in units),
+            seconds=sum(unit.seconds for unit in units),
+            network_seconds=sum(unit.network_seconds for unit in units),
+            counts=Counts.added(unit.counts for unit in units),
+            not_finite=sum(unit.not_finite for unit in units),
+            first_not_finite=min(first_bad, default=None),
+            constant=sum(unit.constant for unit in units),
+            wrong_shape=wrong[0] if wrong else None,
+            distances=Distances.joined(unit.distances for unit in units),
+            own_distances=Distances.joined(unit.own_distances for unit in units),
+            serial_distance=units[0].serial_distance,
+            cost=units[0].cost,
+        )
+
     @property
     def sound(self) -> bool:
         """Tell whether all images are images: of the right shape, every value a finite number."""
@@ -87,7 +146,7 @@ class SampleOutput(Output):
 
 
 class SampleSpec(Spec):
-    """All images of a sampler, looked at by a feature network; a task makes a span of them."""
+    """Images of a sampler, looked at by a feature network."""
 
     kind = "sample"
     entry = "harness.tasks.sample"

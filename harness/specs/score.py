@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from harness.specs.base import Closed, DecidesNothing, Output, Spec
+from harness.task import Cut, unit_key
 
 
-class Shard(Closed):
-    """The images of a span: the index of the first, and the id of the task that made them."""
+class CutImages(Closed):
+    """Images, the id of the task that made them, and how that was cut into units."""
 
-    start: int
     id: str
+    cut: Cut
+
+    def units(self) -> Iterator[tuple[int, str]]:
+        """Yield the index of the first image of every unit, and the name of the unit's result."""
+        for number in range(len(self.cut)):
+            span = self.cut.span(number)
+            yield span.start, unit_key(self.id, span)
 
 
 class Replicate(Closed):
@@ -41,7 +49,7 @@ class ScoreOutput(Output):
 
 
 class ScoreSpec(Spec):
-    """The shards of a trial's images, and the reference they are scored against."""
+    """A trial's images, and the reference they are scored against."""
 
     kind = "score"
     entry = "harness.tasks.score"
@@ -49,7 +57,7 @@ class ScoreSpec(Spec):
 
     images_id: str
     """Identity of the images, whatever they are compared with beside."""
-    shards: Annotated[tuple[Shard, ...], DecidesNothing("who makes these images")]
+    images_by_task: Annotated[tuple[CutImages, ...], DecidesNothing("who makes these images")]
     reference: str
     n_images: int
     groups: int
@@ -59,4 +67,4 @@ class ScoreSpec(Spec):
         return (*self.spends(), self.reference)
 
     def spends(self) -> tuple[str, ...]:
-        return tuple(shard.id for shard in self.shards)
+        return tuple(images.id for images in self.images_by_task)

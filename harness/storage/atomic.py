@@ -36,6 +36,18 @@ class Disk:
         """Create a new file and return its descriptor; never opens what is already there."""
         return os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
+    def append(self, path: Path) -> int:
+        """Open a file for writing at its end, making it if there is none, and return its descriptor."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+
+    def cut(self, path: Path, size: int) -> None:
+        """Shorten a file to so many bytes."""
+        os.truncate(path, size)
+
+    def sync_data(self, descriptor: int) -> None:
+        """Force a file's bytes and length to the device."""
+        os.fdatasync(descriptor)
+
     def write(self, descriptor: int, data: memoryview) -> int:
         """Write as many of the bytes as the system takes at once and return how many."""
         return os.write(descriptor, data)

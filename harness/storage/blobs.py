@@ -105,13 +105,13 @@ class Blobs:
 
 
 def _encode(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
-    plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
+    plain = {name: plain_array(name, tensor) for name, tensor in tensors.items()}
     header = {"facts": dict(facts), "sha256": _content_sha256(plain, dict(facts))}
     return save(plain, metadata={_KEY: canonical_json(header)})
 
 
-def _plain(name: str, tensor: np.ndarray) -> np.ndarray:
-    """Return the array in C order and native byte order: safetensors writes the memory as it lies."""
+def plain_array(name: str, tensor: np.ndarray) -> np.ndarray:
+    """Return the array in C order and native byte order; raise UsageError for a type that no file here holds."""
     if not isinstance(tensor, np.ndarray) or tensor.dtype.name not in _TYPES:
         kind = tensor.dtype.name if isinstance(tensor, np.ndarray) else type(tensor).__name__
         raise UsageError(f"array {name!r} is of type {kind}; expected a numpy array of {', '.join(sorted(_TYPES))}")

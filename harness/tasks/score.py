@@ -1,4 +1,4 @@
-"""Score: quality of one trial's images from their features, streamed shard by shard in index order."""
+"""Score: quality of one trial's images from their features, streamed unit by unit in index order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run(spec: ScoreSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
     digest = hashlib.sha256()
 
     def features() -> Iterator[tuple[int, np.ndarray]]:
-        for shard in sorted(spec.shards, key=lambda shard: shard.start):
-            tensors = inputs[shard.id].tensors
+        for start, unit in sorted(unit for images in spec.images_by_task for unit in images.units()):
+            tensors = inputs[unit].tensors
             if "features" not in tensors:
-                raise HarnessError(f"the images from index {shard.start} on are no sound images and were not scored")
+                raise HarnessError(f"the images from index {start} on are no sound images and were not scored")
             digest.update(tensors["digests"].tobytes())
-            yield shard.start, tensors["features"]
+            yield start, tensors["features"]
 
     quality = score(features(), reference, spec.n_images, spec.groups)
     replicates = [Replicate(**replicate._asdict()) for replicate in quality.replicates]

@@ -1,10 +1,10 @@
 """CPU of the driver per shard, at 1,000 to 100,000 shards on 1,000 devices: a stub pool, but real results and rows.
 
-Run: python -P tests/benchmarks/bench_driver_scale.py [SHARDS ...]   (default 1000 10000; 100000 takes long)
+Run: python -P tests/benchmarks/bench_driver_scale.py [SHARDS ...]   (default 1000 10000 100000)
 
 The stub pool works in virtual time: a task takes the seconds of its kind, and only which ends next is computed.
-Planning is not counted. Printed are user and system CPU of the driver per shard, peak memory, and the makespan in
-virtual time over the ideal one, which is the work of all tasks over all devices.
+Planning is not counted. Printed are user and system CPU of the driver per shard, by how much its memory grew, the
+makespan in virtual time over that of sampling alone, and after which share of the shards the first row came.
 """
 
 from __future__ import annotations
@@ -14,68 +14,34 @@ import resource
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import plan_kit
 from faulty import Ears
+from stub_pool import StubPool
 
 from harness.driver.loop import Engine
-from harness.planning.plan import Plan
+from harness.planning.plan import Plan, PlannedTrial
 from harness.specs.base import Output
 from harness.specs.reference import ReferenceOutput
 from harness.specs.sample import Cost, Counts, SampleOutput
 from harness.specs.score import Replicate, ScoreOutput
 from harness.specs.time import Repetition, TimeOutput
 from harness.storage.store import Store
-from harness.task import Result, Task, TaskEvent
+from harness.task import Progress, Result, Unit
 
-DEVICES, TRIALS, BATCH, DIM, STEPS = 1000, 20, 10, 64, 2
+HOSTS, DEVICES_PER_HOST = 125, 8
+DEVICES = HOSTS * DEVICES_PER_HOST
+TRIALS, BATCH, BATCHES, DIM, STEPS = 20, 50, 1, 64, 50
 SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
-
-
-class StubPool:
-    """Many devices that compute nothing: every task ends after its seconds of virtual time."""
-
-    device_class, device_name = "cpu:a chip", "a chip"
-
-    def __init__(self, devices: int) -> None:
-        self.now = self.work = 0.0
-        self._devices = self._free = devices
-        self._running: list[tuple[float, int, Task]] = []
-        self._numbers = count()
-
-    def put(self, value: Any) -> Any:
-        return value
-
-    def idle(self, exclusive: bool = False) -> int:
-        return self._free if not exclusive or self._free == self._devices else 0
-
-    def size(self) -> int:
-        return self._devices
-
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        self._free -= 1
-        seconds = SECONDS[task.kind]
-        self.work += seconds
-        heapq.heappush(self._running, (self.now + seconds, next(self._numbers), task))
-
-    def wait(self, seconds: float) -> TaskEvent | None:
-        if not self._running:
-            return None
-        self.now, _, task = heapq.heappop(self._running)
-        self._free += 1
-        result = Result(OUTPUTS[task.kind], TENSORS.get(task.kind, {}))
-        return TaskEvent(task, result, handle=result)
-
-    def close(self) -> None:
-        pass
 
 
 def outputs() -> dict[str, Output]:
@@ -87,7 +53,7 @@ def outputs() -> dict[str, Output]:
         )
         for kind in ("latency", "throughput") for role in ("trial", "baseline") for n in range(11)
     ]  # fmt: skip
-    images = 5 * BATCH
+    images = BATCHES * BATCH
     return {
         "reference": ReferenceOutput(n=1000),
         "sample": SampleOutput(
@@ -110,8 +76,8 @@ def outputs() -> dict[str, Output]:
                 network=64,
                 coverage=1.0,
                 parameters=9,
-                sigmas=[80.0, 1.0, 0.002],
-                times=[1.0, 0.5, 0.0],
+                sigmas=[80.0 / 2**k for k in range(STEPS + 1)],
+                times=[1.0 - k / STEPS for k in range(STEPS + 1)],
             ),
         ),
         "score": ScoreOutput(
@@ -128,37 +94,88 @@ def outputs() -> dict[str, Output]:
 
 OUTPUTS = outputs()
 TENSORS = {
-    "sample": {"features": np.zeros((5 * BATCH, DIM), np.float32), "digests": np.zeros((5 * BATCH, 32), np.uint8)}
+    "sample": {
+        "features": np.zeros((BATCHES * BATCH, DIM), np.float32),
+        "digests": np.zeros((BATCHES * BATCH, 32), np.uint8),
+    }
 }
 
 
 def plan(shards: int) -> Plan:
     """Return a plan of so many shards over all its trials."""
-    images = shards // TRIALS * 5 * BATCH
-    trials = [{"steps": 2}, *({"steps": 2, "schedule": {"name": "edm", "rho": 10.0 + k}} for k in range(TRIALS - 1))]
-    return plan_kit.plan(n_images=images, batch=BATCH, trials=trials)
+    images = shards // TRIALS * BATCHES * BATCH
+    others = ({"steps": STEPS, "schedule": {"name": "edm", "rho": 10.0 + k}} for k in range(TRIALS - 1))
+    trials = [{"steps": STEPS}, *others]
+    return plan_kit.plan(n_images=images, batch=BATCH, trials=trials, baseline={"clock_steps": STEPS})
+
+
+def seconds_of(unit: Unit) -> float:
+    """Return the virtual seconds of a unit; those of sampling vary by half about their mean."""
+    mean = SECONDS[unit.task.kind]
+    return mean if unit.span is None else mean * (0.5 + zlib.crc32(unit.key.encode()) / 2**32)
+
+
+def result_of(unit: Unit) -> Result:
+    return Result(OUTPUTS[unit.task.kind], TENSORS.get(unit.task.kind, {}))
+
+
+def ideal(made: Plan) -> float:
+    """Return the makespan if nothing but sampling needed devices: every free one takes the next unit at once.
+
+    The last score and the last timing follow it.
+    """
+    free = [0.0] * DEVICES
+    for task in made.tasks.values():
+        for unit in task.units() if task.cut else ():
+            heapq.heapreplace(free, free[0] + seconds_of(unit))
+    return max(free) + SECONDS["score"] + SECONDS["time"]
+
+
+def measure(shards: int) -> None:
+    """Run one size and print its line."""
+    made, pool = plan(shards), StubPool(HOSTS, DEVICES_PER_HOST, seconds_of, result_of)
+    assert sum(task.unit_count for task in made.tasks.values() if task.cut) == shards
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.create_or_open(Path(folder) / "mine")
+        memory = psutil.Process().memory_info().rss
+        before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+        first_row = FirstRow(shards)
+        committed = Engine(made, store, Path(folder), pool, first_row, clock=lambda: pool.now).run()
+        after, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
+        grown = psutil.Process().memory_info().rss - memory
+    assert len(committed) == TRIALS
+    system = after.ru_stime - before.ru_stime
+    cpu = after.ru_utime - before.ru_utime + system
+    print(
+        f"{shards:>8} {1e3 * cpu / shards:>13.2f} {1e3 * system / shards:>10.2f} {wall:>8.1f} "
+        f"{grown / 2**20:>10.0f} {pool.now / ideal(made):>15.3f} {first_row.share:>16.1%}",
+        flush=True,
+    )
+
+
+class FirstRow(Ears):
+    """Notes after which share of the shards the first row came."""
+
+    def __init__(self, shards: int) -> None:
+        super().__init__()
+        self.share, self._shards, self._ended = 1.0, shards, 0
+
+    def task(self, unit: Unit, progress: Progress | None) -> None:
+        self._ended += unit.task.kind == "sample"
+
+    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        self.share = min(self.share, self._ended / self._shards)
 
 
 def main(sizes: list[int]) -> None:
-    print(f"{DEVICES} devices, {TRIALS} trials, results of {5 * BATCH} images x {DIM} numbers")
-    print(f"{'shards':>8} {'CPU ms/shard':>13} {'system ms':>10} {'wall s':>8} {'peak MiB':>9} {'makespan/ideal':>15}")
+    print(f"{DEVICES} devices on {HOSTS} hosts, {TRIALS} trials, results of {BATCHES * BATCH} images x {DIM} numbers")
+    print(
+        f"{'shards':>8} {'CPU ms/shard':>13} {'system ms':>10} {'wall s':>8} {'grown MiB':>10} {'makespan/ideal':>15} "
+        f"{'first row after':>16}"
+    )
     for shards in sizes:
-        made, pool = plan(shards), StubPool(DEVICES)
-        with tempfile.TemporaryDirectory() as folder:
-            store = Store.create_or_open(Path(folder) / "mine")
-            before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-            committed = Engine(made, store, Path(folder), pool, Ears()).run()
-            after = resource.getrusage(resource.RUSAGE_SELF)
-        assert len(committed) == TRIALS
-        system = after.ru_stime - before.ru_stime
-        cpu = after.ru_utime - before.ru_utime + system
-        wall, ideal = time.perf_counter() - began, pool.work / DEVICES
-        print(
-            f"{shards:>8} {1e3 * cpu / shards:>13.2f} {1e3 * system / shards:>10.2f} {wall:>8.1f} "
-            f"{after.ru_maxrss / 1024:>9.0f} {pool.now / ideal:>15.2f}",
-            flush=True,
-        )
+        measure(shards)
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [1000, 10_000])
+    main([int(word) for word in sys.argv[1:]] or [1000, 10_000, 100_000])
