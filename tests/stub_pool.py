@@ -16,6 +16,7 @@ class _Run:
     unit: Unit
     devices: list[int]  # the host of each
     number: int
+    inputs: Mapping[str, Any]
     dropped: bool = False
 
 
@@ -29,9 +30,9 @@ class StubPool:
         hosts: int,
         devices_per_host: int,
         seconds: Callable[[Unit], float],
-        result: Callable[[Unit], Result | Failure],
+        result: Callable[[Unit, Mapping[str, Any]], Result | Failure],
     ) -> None:
-        self.now = self.work = 0.0
+        self.now = 0.0
         self._seconds, self._result = seconds, result
         self._per_host = devices_per_host
         self._free = [devices_per_host] * hosts
@@ -82,7 +83,7 @@ class StubPool:
         for host in devices if unit.task.exclusive else ():
             self._free[host] -= 1
         assert len(devices) == ranks, "the driver started what it was told cannot start"
-        run = _Run(unit, devices, next(self._numbers))
+        run = _Run(unit, devices, next(self._numbers), dict(inputs))
         heapq.heappush(self._runs, (self.now + self._seconds(unit), run.number, run))
 
     def _take(self, host: int) -> None:
@@ -98,17 +99,17 @@ class StubPool:
 
     def poll(self, seconds: float) -> list[TaskEvent]:
         events: list[TaskEvent] = []
-        while self._runs and (not events or self._runs[0][0] == self.now):
+        until = self.now + seconds
+        while self._runs and self._runs[0][0] <= (self.now if events else until):
             self.now, _, run = heapq.heappop(self._runs)
             if run.dropped:
                 continue
             self._give_back(run)
-            result = self._result(run.unit)
+            result = self._result(run.unit, run.inputs)
             handle = result if isinstance(result, Result) else None
             events.append(TaskEvent(run.unit, result, handle=handle))
-            self.work += self._seconds(run.unit) * len(run.devices)
         if not events:
-            self.now += seconds
+            self.now = until
         return events
 
     def close(self) -> None:

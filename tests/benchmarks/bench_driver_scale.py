@@ -14,12 +14,10 @@ import resource
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,96 +25,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import plan_kit
 from faulty import Ears
 from stub_pool import StubPool
+from stub_results import DIM, SECONDS, result_of, seconds_of
 
 from harness.driver.loop import Engine
 from harness.planning.plan import Plan, PlannedTrial
-from harness.specs.base import Output
-from harness.specs.reference import ReferenceOutput
-from harness.specs.sample import Cost, Counts, SampleOutput
-from harness.specs.score import Replicate, ScoreOutput
-from harness.specs.time import Repetition, TimeOutput
 from harness.storage.store import Store
-from harness.task import Progress, Result, Unit
+from harness.task import Progress, Unit
 
 HOSTS, DEVICES_PER_HOST = 125, 8
 DEVICES = HOSTS * DEVICES_PER_HOST
-TRIALS, BATCH, BATCHES, DIM, STEPS = 20, 50, 1, 64, 50
-SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
-
-
-def outputs() -> dict[str, Output]:
-    """Return what tasks of every kind return, of the size of real ones."""
-    times = [
-        Repetition(
-            kind=kind, role=role, round=n, order=n, batch=1, seconds=0.1, process_seconds=0.1, device_seconds=None,
-            sm_clock_mhz=None, temperature_celsius=None,
-        )
-        for kind in ("latency", "throughput") for role in ("trial", "baseline") for n in range(11)
-    ]  # fmt: skip
-    images = BATCHES * BATCH
-    return {
-        "reference": ReferenceOutput(n=1000),
-        "sample": SampleOutput(
-            seconds=1.0,
-            network_seconds=0.9,
-            counts=Counts(
-                evaluations=dict.fromkeys(range(STEPS), images),
-                units={step: {"network": images} for step in range(STEPS)},
-                iterations={},
-                critical={},
-                speculative=0,
-                bytes_sent=0,
-            ),
-            not_finite=0,
-            first_not_finite=None,
-            constant=0,
-            wrong_shape=None,
-            cost=Cost(
-                units={"network": 64},
-                network=64,
-                coverage=1.0,
-                parameters=9,
-                sigmas=[80.0 / 2**k for k in range(STEPS + 1)],
-                times=[1.0 - k / STEPS for k in range(STEPS + 1)],
-            ),
-        ),
-        "score": ScoreOutput(
-            n_images=1000, reference_n=1000, fid=2.0, fid_low=1.0, fid_high=3.0, fid_floor=1.0, kid=0.1, kid_se=0.1,
-            precision=0.5, recall=0.5, replicates=[Replicate(group=n, fid=2.0, kid=0.1) for n in range(20)], reasons=[],
-            images_sha256="0" * 64,
-        ),
-        "time": TimeOutput(
-            repetitions=times, virtual=[], peak_memory_bytes=1, energy_joules_per_image=None, device_name="a chip",
-            digests={},
-        ),
-    }  # fmt: skip
-
-
-OUTPUTS = outputs()
-TENSORS = {
-    "sample": {
-        "features": np.zeros((BATCHES * BATCH, DIM), np.float32),
-        "digests": np.zeros((BATCHES * BATCH, 32), np.uint8),
-    }
-}
+TRIALS, BATCH, STEPS = 20, 50, 50  # a unit of sampling is one batch: 2,500 evaluations
 
 
 def plan(shards: int) -> Plan:
     """Return a plan of so many shards over all its trials."""
-    images = shards // TRIALS * BATCHES * BATCH
+    images = shards // TRIALS * BATCH
     others = ({"steps": STEPS, "schedule": {"name": "edm", "rho": 10.0 + k}} for k in range(TRIALS - 1))
     trials = [{"steps": STEPS}, *others]
     return plan_kit.plan(n_images=images, batch=BATCH, trials=trials, baseline={"clock_steps": STEPS})
-
-
-def seconds_of(unit: Unit) -> float:
-    """Return the virtual seconds of a unit; those of sampling vary by half about their mean."""
-    mean = SECONDS[unit.task.kind]
-    return mean if unit.span is None else mean * (0.5 + zlib.crc32(unit.key.encode()) / 2**32)
-
-
-def result_of(unit: Unit) -> Result:
-    return Result(OUTPUTS[unit.task.kind], TENSORS.get(unit.task.kind, {}))
 
 
 def ideal(made: Plan) -> float:
@@ -168,7 +94,7 @@ class FirstRow(Ears):
 
 
 def main(sizes: list[int]) -> None:
-    print(f"{DEVICES} devices on {HOSTS} hosts, {TRIALS} trials, results of {BATCHES * BATCH} images x {DIM} numbers")
+    print(f"{DEVICES} devices on {HOSTS} hosts, {TRIALS} trials, results of {BATCH} images x {DIM} numbers")
     print(
         f"{'shards':>8} {'CPU ms/shard':>13} {'system ms':>10} {'wall s':>8} {'grown MiB':>10} {'makespan/ideal':>15} "
         f"{'first row after':>16}"

@@ -1,4 +1,4 @@
-"""A graph gives tasks in the order of the plan, each once, when what they wait for has ended."""
+"""A graph gives the units of tasks in the order of the plan, each once, when what they wait for has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.driver.graph import Graph
-from harness.task import Failure
+from harness.task import Failure, Unit
 
 BROKEN = Failure("ValueError", "broken")
 
@@ -24,51 +24,96 @@ class Toy:
     needs: tuple[str, ...] = ()
     ranks: int = 1
     exclusive: bool = False
+    size: int = 1
+
+    def unit(self, number: int) -> Unit:
+        task: Any = self
+        return Unit(task, number)
+
+
+def add(made: Graph, task: Toy, order: tuple[int, ...]) -> None:
+    one: Any = task
+    made.add(one, order, range(task.size))
 
 
 def graph(*tasks: Toy) -> tuple[Graph, list[str]]:
     ended: list[str] = []
     made = Graph(ended.append)
     for number, task in enumerate(tasks):
-        one: Any = task
-        made.add(one, (number,))
+        add(made, task, (number,))
     return made, ended
 
 
+def named(unit: Unit | None) -> str | None:
+    """Return a unit as "task", or as "task/number" after the first."""
+    return None if unit is None else unit.task.id + (f"/{unit.number}" if unit.number else "")
+
+
 def taken(made: Graph, devices: int = 1, exclusive: bool = False) -> str | None:
-    task = made.take(exclusive, devices)
-    return None if task is None else task.id
+    return named(made.take(exclusive, devices))
+
+
+def unit(name: str, **more: Any) -> Unit:
+    task_id, _, number = name.partition("/")
+    return Toy(task_id, **more).unit(int(number or 0))
 
 
 def test_a_task_is_taken_once_in_order_when_its_needs_have_ended() -> None:
     made, ended = graph(Toy("a"), Toy("b", ("a",)), Toy("c"))
     assert [taken(made), taken(made), taken(made)] == ["a", "c", None]
-    made.finish("c")
+    made.finish(unit("c"))
     assert taken(made) is None
-    made.finish("a")
+    made.finish(unit("a"))
     assert [taken(made), taken(made)] == ["b", None]
-    made.finish("b")
+    made.finish(unit("b"))
     assert (len(made), ended) == (0, ["c", "a", "b"])
 
 
+def test_units_are_taken_one_by_one_and_their_task_ends_with_the_last_of_them() -> None:
+    made, ended = graph(Toy("a", size=3), Toy("b", ("a",)))
+    assert (made.ready(False), made.left(False), len(made)) == (3, 4, 4)
+    assert [taken(made) for _ in range(4)] == ["a", "a/1", "a/2", None]
+    for name in ("a/2", "a"):
+        made.finish(unit(name))
+        made.finish(unit(name))  # a straggler's second result
+    assert (ended, made.is_open(unit("a")), made.is_open(unit("a/1"))) == ([], False, True)
+    made.finish(unit("a/1"))
+    assert (ended, taken(made)) == (["a"], "b")
+
+
+def test_of_a_task_only_the_units_that_are_missing_are_taken() -> None:
+    made, ended = graph()
+    one: Any = Toy("a", size=9)
+    made.add(one, (0,), [7, 4])
+    assert [taken(made), taken(made), taken(made)] == ["a/4", "a/7", None]
+    made.finish(unit("a/4"))
+    made.finish(unit("a/7"))
+    assert (ended, len(made)) == (["a"], 0)
+
+
 def test_a_failure_fails_all_that_wait_for_it_and_nothing_else() -> None:
-    made, ended = graph(Toy("a"), Toy("b", ("a",)), Toy("c", ("b",)), Toy("d"))
+    made, ended = graph(Toy("a", size=2), Toy("b", ("a",)), Toy("c", ("b",)), Toy("d"))
     assert taken(made) == "a"
     made.fail("a", BROKEN)
     assert made.failed == dict.fromkeys("abc", BROKEN)
     assert sorted(ended) == ["a", "b", "c"]
-    late: Any = Toy("e", ("c",))
-    made.add(late, (9,))
+    add(made, Toy("e", ("c",)), (9,))
     assert "e" in made.failed
+    assert made.ready(False) == 1
     assert taken(made) == "d"
-    assert len(made) == 1
+    assert (len(made), made.ready(False)) == (1, 0)
+    made.finish(unit("a"))
+    made.restart(unit("a"))  # what comes late of a task that has failed changes nothing
+    assert (taken(made), len(made)) == (None, 1)
 
 
 def test_exclusive_and_large_tasks_are_asked_for_apart() -> None:
     made, _ = graph(Toy("time", exclusive=True), Toy("pair", ranks=2), Toy("one"))
     assert (made.ready(True), made.ready(False), made.left(False)) == (1, 2, 2)
+    assert taken(made, devices=0) is None
     assert taken(made, devices=1) == "one"
     assert taken(made, devices=1) is None
+    assert (made.largest(False), made.largest(True)) == (2, 1)
     assert taken(made, devices=2) == "pair"
     assert taken(made, exclusive=True) == "time"
     assert (made.ready(True), made.ready(False), made.left(False)) == (0, 0, 2)
@@ -76,16 +121,17 @@ def test_exclusive_and_large_tasks_are_asked_for_apart() -> None:
 
 def test_a_task_that_no_pool_can_do_is_named_until_it_has_failed() -> None:
     made, _ = graph(Toy("five", ranks=5), Toy("one"))
-    assert [task.id for task in made.larger(2)] == ["five"]
+    assert [task.id for task in made.larger_than(2)] == ["five"]
     made.fail("five", BROKEN)
-    assert made.larger(2) == []
+    assert made.larger_than(2) == []
     assert made.ready(False) == 1
 
 
-def test_a_task_that_is_tried_again_comes_before_all_others() -> None:
+def test_a_unit_that_is_tried_again_comes_before_all_others() -> None:
     made, _ = graph(Toy("a"), Toy("b"), Toy("c"))
     assert [taken(made), taken(made)] == ["a", "b"]
-    made.again("b")
+    made.restart(unit("b"))
+    assert made.ready(False) == 2
     assert [taken(made), taken(made)] == ["b", "c"]
 
 
@@ -93,57 +139,103 @@ def test_a_search_waits_for_its_jobs_which_come_right_before_it() -> None:
     made, _ = graph(Toy("a"), Toy("search"), Toy("z"))
     assert [taken(made), taken(made)] == ["a", "search"]
     for number, name in enumerate(("job-2", "job-1")):
-        job: Any = Toy(name)
-        made.add(job, made.order_before("search", number))
-    made.hold("search", ["job-2", "job-1"])
+        add(made, Toy(name), made.order_before("search", number))
+    made.wait_for(unit("search"), ["job-2", "job-1"])
     assert [taken(made), taken(made), taken(made)] == ["job-2", "job-1", "z"]
-    made.finish("job-1")
+    made.finish(unit("job-1"))
     assert taken(made) is None
-    made.finish("job-2")
+    made.finish(unit("job-2"))
     assert taken(made) == "search"
-    made.hold("search", ["job-1"])  # it has ended: nothing to wait for
+    made.wait_for(unit("search"), ["job-1"])  # it has ended: nothing to wait for
     assert taken(made) == "search"
+
+
+def test_all_units_of_a_task_wait_when_one_finds_that_something_was_lost() -> None:
+    made, _ = graph(Toy("a", size=3))
+    first = made.take(False, 1)
+    assert first is not None
+    add(made, Toy("lost"), made.order_before("a", 0))
+    made.wait_for(first, ["lost"])
+    assert made.ready(False) == 1
+    assert [taken(made), taken(made)] == ["lost", None]
+    made.finish(unit("lost"))
+    assert made.ready(False) == 3
+    assert [taken(made) for _ in range(4)] == ["a", "a/1", "a/2", None]
+    made.wait_for(first, ["lost"])
+    made.fail("a", BROKEN)
+    assert (made.ready(False), len(made)) == (0, 0)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0, 0.3))
-def test_random_graphs_do_what_a_plain_rule_does(seed: int, size: int, fails: float) -> None:
+@given(st.integers(0, 2**32), st.integers(1, 30), st.floats(0, 0.2))
+def test_random_graphs_with_failures_and_kills_do_what_a_plain_scheduler_does(
+    seed: int, size: int, fails: float
+) -> None:
+    """The plain scheduler looks at every task at every step; it knows no counters and no heaps."""
     rng = random.Random(seed)
     names = [f"t{number:02}" for number in range(size)]
     tasks = [
-        Toy(name, tuple(rng.sample(names[:number], rng.randint(0, min(number, 3)))), exclusive=rng.random() < 0.2)
+        Toy(
+            name,
+            tuple(rng.sample(names[:number], rng.randint(0, min(number, 3)))),
+            ranks=rng.choice((1, 1, 1, 2)),
+            exclusive=rng.random() < 0.2,
+            size=rng.choice((1, 1, 2, 5)),
+        )
         for number, name in enumerate(names)
     ]
+    by_id = {task.id: task for task in tasks}
     broken = {name for name in names if rng.random() < fails}
     made, ended = graph(*tasks)
-    by_name, done, failed, running = {task.id: task for task in tasks}, set(), set(), set()
-    while len(made):
-        exclusive = rng.random() < 0.5
+
+    queued = {task.id: list(range(task.size)) for task in tasks}
+    left = {task.id: set(range(task.size)) for task in tasks}
+    failed: set[str] = set()
+    first: list[str] = []  # tasks of which a unit was killed: they come before all others
+    running: list[Unit] = []
+
+    def plain_choice(exclusive: bool, devices: int) -> str | None:
+        """Return what the plain scheduler starts: the first unit in the plan's order, killed ones before."""
         ready = [
-            task.id
-            for task in tasks
+            task
+            for task in sorted(tasks, key=lambda task: (task.id not in first, task.id))
             if task.exclusive == exclusive
-            and task.id not in done | failed | running
-            and all(need in done for need in task.needs)
+            and task.ranks <= devices
+            and task.id not in failed
+            and queued[task.id]
+            and all(not left[need] for need in task.needs)
         ]
-        found = taken(made, exclusive=exclusive)
-        assert found == (ready[0] if ready else None)
+        return named(ready[0].unit(queued[ready[0].id].pop(0))) if ready else None
+
+    while len(made):
+        assert len(made) == sum(len(left[name]) for name in names if name not in failed)
+        exclusive, devices = rng.random() < 0.5, rng.choice((1, 2))
+        found = made.take(exclusive, devices)
+        assert named(found) == plain_choice(exclusive, devices)
         if found is not None:
-            running.add(found)
-        if running and (found is None or rng.random() < 0.5):
-            one = rng.choice(sorted(running))
-            running.discard(one)
-            if one in broken:
-                made.fail(one, BROKEN)
-                failed.add(one)
-                while more := {t.id for t in tasks if t.id not in failed and failed & set(t.needs)}:
-                    failed |= more
-            else:
-                made.finish(one)
-                done.add(one)
-    assert (set(made.failed), set(ended)) == (failed, done | failed)
-    assert set(by_name) == done | failed
-    assert len(ended) == len(names)
+            running.append(found)
+        if not running or (found is not None and rng.random() < 0.5):
+            continue
+        one = running.pop(rng.randrange(len(running)))
+        if one.task.id in failed:
+            made.finish(one)  # it comes too late
+        elif rng.random() < 0.2:  # its worker was killed
+            made.restart(one)
+            queued[one.task.id].insert(0, one.number)
+            first.append(one.task.id)
+        elif one.task.id in broken:
+            made.fail(one.task.id, BROKEN)
+            failed.add(one.task.id)
+            while more := {task.id for task in tasks if task.id not in failed and failed & set(task.needs)}:
+                failed |= more
+        else:
+            made.finish(one)
+            left[one.task.id].discard(one.number)
+
+    assert set(made.failed) == failed
+    assert sorted(ended) == sorted(by_id)
+    assert all(not left[name] for name in names if name not in failed)
+    assert (made.ready(True), made.ready(False)) == (0, 0)
 
 
 @pytest.mark.parametrize("size", [1000, 4000])
@@ -152,8 +244,8 @@ def test_what_ends_touches_its_dependents_alone(size: int) -> None:
     made, _ = graph(*(Toy(f"t{number}", ("t0",) if number else ()) for number in range(size)))
     assert made.ready(False) == 1
     count = 0
-    while (task := made.take(False, 1)) is not None:
-        made.finish(task.id)
+    while (one := made.take(False, 1)) is not None:
+        made.finish(one)
         count += 1
     assert count == size
-    assert all(not heap for heap in made._ready.values())
+    assert sum(map(len, made._ready.values())) <= 1

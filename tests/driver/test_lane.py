@@ -1,10 +1,12 @@
-"""Exclusive tasks run in short turns: at once when the first is ready, then at least half a minute apart."""
+"""Hosts are kept for exclusive units in short turns on one host, and a few of several for as long as there are any."""
 
 from __future__ import annotations
 
-from harness.driver.lane import DRAIN_SECONDS, GAP_SECONDS, Lane, Load
+from typing import Any
 
-NOTHING = Load(0, 0, 0, 0)
+import pytest
+
+from harness.driver.lane import DRAIN_SECONDS, GAP_SECONDS, Lane, Load
 
 
 class Clock:
@@ -19,83 +21,105 @@ def lane() -> tuple[Lane, Clock]:
     return Lane(clock), clock
 
 
+def hosts(made: Lane, ready: int, running: int, left: int, others: int, **more: Any) -> int:
+    return made.hosts_to_reserve(Load(ready, running, left, others, **more))
+
+
 def test_the_first_turn_begins_as_soon_as_there_is_one_to_time() -> None:
     made, _ = lane()
-    made.look(Load(0, 0, 50, 2), 0)
-    assert (made.admits(False), made.admits(True)) == (True, False)
-    made.look(Load(1, 0, 50, 2), 0)
-    assert (made.admits(False), made.admits(True)) == (False, True)
+    assert hosts(made, 0, 0, 50, 2) == 0
+    assert hosts(made, 1, 0, 50, 2) == 1
 
 
 def test_a_turn_lasts_until_none_is_ready_and_the_next_waits_for_its_gap() -> None:
     made, clock = lane()
-    made.look(Load(1, 0, 50, 0), 2)
-    made.look(Load(0, 1, 50, 0), 1)
-    assert made.is_open
-    made.look(Load(0, 0, 50, 0), 2)
-    assert not made.is_open
+    assert hosts(made, 1, 0, 50, 0) == 1
+    assert hosts(made, 0, 1, 50, 0) == 1
+    assert hosts(made, 0, 0, 50, 0) == 0
     clock.now += GAP_SECONDS - 1
-    made.look(Load(3, 0, 40, 2), 0)
-    assert not made.is_open
+    assert hosts(made, 3, 0, 40, 2) == 0
     clock.now += 1
-    made.look(Load(3, 0, 40, 2), 0)
-    assert made.is_open
+    assert hosts(made, 3, 0, 40, 2) == 1
 
 
 def test_where_nothing_else_is_left_no_gap_is_kept() -> None:
     made, clock = lane()
-    made.look(Load(1, 0, 1, 0), 2)
-    made.look(Load(0, 0, 1, 0), 2)
+    hosts(made, 1, 0, 1, 0)
+    hosts(made, 0, 0, 1, 0)
     clock.now += 1
-    made.look(Load(1, 0, 0, 1), 1)
-    assert not made.is_open
-    made.look(Load(1, 0, 0, 0), 2)
-    assert made.is_open
+    assert hosts(made, 1, 0, 0, 1) == 0
+    assert hosts(made, 1, 0, 0, 0) == 1
 
 
-def test_a_turn_that_waits_for_a_long_task_is_put_off_and_what_it_cost_is_told() -> None:
+def test_a_turn_that_waits_for_a_long_task_is_put_off_and_what_it_cost_is_summed() -> None:
     made, clock = lane()
-    made.look(Load(1, 0, 50, 2), 0)
+    hosts(made, 1, 0, 50, 2)
     clock.now += DRAIN_SECONDS
-    made.look(Load(1, 0, 50, 1), 1)
-    assert made.is_open
+    assert hosts(made, 1, 0, 50, 1, idle_devices=1) == 1
     clock.now += 1
-    made.look(Load(1, 0, 50, 1), 1)
-    assert not made.is_open
+    assert hosts(made, 1, 0, 50, 1, idle_devices=1) == 0
     assert made.idle_seconds == DRAIN_SECONDS + 1
-    made.look(Load(1, 0, 50, 2), 0)
     clock.now += GAP_SECONDS
-    made.look(Load(1, 0, 50, 2), 0)
-    assert not made.is_open  # it waits for twice the gap
-    clock.now -= GAP_SECONDS
-    clock.now += 2 * GAP_SECONDS
-    made.look(Load(1, 0, 50, 2), 0)
-    assert made.is_open
+    assert hosts(made, 1, 0, 50, 2) == 0  # it waits for twice the gap
+    clock.now += GAP_SECONDS
+    assert hosts(made, 1, 0, 50, 2) == 1
+
+
+def test_a_turn_waits_longer_where_units_are_known_to_take_longer() -> None:
+    made, clock = lane()
+    hosts(made, 1, 0, 50, 2)
+    clock.now += 2 * 40
+    assert hosts(made, 1, 0, 50, 1, unit_seconds=40.0) == 1
+    clock.now += 1
+    assert hosts(made, 1, 0, 50, 1, unit_seconds=40.0) == 0
 
 
 def test_a_turn_whose_tasks_find_no_device_lets_the_others_go_on() -> None:
     made, clock = lane()
-    made.look(Load(1, 0, 5, 0), 1)
-    assert made.is_open
+    assert hosts(made, 1, 0, 5, 0) == 1
     clock.now += DRAIN_SECONDS + 1
-    made.look(Load(1, 0, 5, 0), 1)  # it needs two devices, and one is gone
-    assert made.admits(False)
+    assert hosts(made, 1, 0, 5, 0) == 0  # it needs two devices, and one is gone
 
 
 def test_a_turn_in_which_tasks_run_one_after_another_is_not_cut_short() -> None:
     made, clock = lane()
     for _ in range(5):
-        made.look(Load(3, 0, 5, 0), 2)
+        hosts(made, 3, 0, 5, 0)
         clock.now += DRAIN_SECONDS - 1
-        made.look(Load(2, 1, 5, 0), 1)
+        hosts(made, 2, 1, 5, 0)
         clock.now += 5
-        made.look(Load(2, 1, 5, 0), 1)
-        assert made.is_open
+        assert hosts(made, 2, 1, 5, 0) == 1
 
 
 def test_no_turn_without_a_task_to_time() -> None:
     made, clock = lane()
     for _ in range(5):
         clock.now += 100
-        made.look(NOTHING, 2)
-        assert not made.is_open
+        assert hosts(made, 0, 0, 0, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("ready", "running", "left", "expected"),
+    [(1, 0, 99, 1), (5, 0, 99, 4), (1, 2, 99, 3), (99, 0, 99, 4), (3, 0, 0, 32)],
+)
+def test_of_several_hosts_an_eighth_at_most_is_kept_while_other_work_is_left(
+    ready: int, running: int, left: int, expected: int
+) -> None:
+    made, _ = lane()
+    assert hosts(made, ready, running, left, 9, hosts=32) == expected
+
+
+def test_a_group_that_is_larger_than_a_host_gets_as_many_hosts_as_it_needs() -> None:
+    made, _ = lane()
+    assert hosts(made, 1, 0, 99, 9, hosts=16, devices_at_once=24, devices_per_host=8) == 3
+
+
+def test_several_hosts_keep_no_gap_between_turns_but_do_after_one_in_vain() -> None:
+    made, clock = lane()
+    assert hosts(made, 1, 0, 50, 9, hosts=8) == 1
+    assert hosts(made, 0, 0, 50, 9, hosts=8) == 0
+    assert hosts(made, 1, 0, 50, 9, hosts=8) == 1
+    clock.now += DRAIN_SECONDS + 1
+    assert hosts(made, 1, 0, 50, 9, hosts=8) == 0
+    clock.now += GAP_SECONDS
+    assert hosts(made, 1, 0, 50, 9, hosts=8) == 0

@@ -1,0 +1,115 @@
+"""What the units of a stub pool return: outputs as large as real ones, and arrays from which a score can be told apart.
+
+A unit's features are numbers of its own, and a score is a hash of all features in their order, so that a unit that is
+lost, doubled or taken from another trial changes the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.specs.base import Output
+from harness.specs.reference import ReferenceOutput
+from harness.specs.sample import Cost, Counts, SampleOutput, SampleSpec
+from harness.specs.score import Replicate, ScoreOutput, ScoreSpec
+from harness.specs.time import Repetition, TimeOutput
+from harness.task import Result, Span, Unit
+
+SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
+DIM = 64
+
+
+def seconds_of(unit: Unit) -> float:
+    """Return the virtual seconds of a unit; those of sampling vary by half about their mean."""
+    mean = SECONDS[unit.task.kind]
+    return mean if unit.span is None else mean * (0.5 + zlib.crc32(unit.key.encode()) / 2**32)
+
+
+def result_of(unit: Unit, inputs: Mapping[str, Any]) -> Result:
+    """Return what a unit leaves."""
+    spec = unit.task.spec
+    if isinstance(spec, SampleSpec):
+        assert unit.span is not None
+        return _images(spec, unit.span, unit.key)
+    if isinstance(spec, ScoreSpec):
+        return Result(_score(spec, inputs))
+    return Result(_REFERENCE if unit.task.kind == "reference" else _TIMES)
+
+
+def _images(spec: SampleSpec, span: Span, key: str) -> Result:
+    n, steps, own = span.stop - span.start, spec.sampler.steps, zlib.crc32(key.encode())
+    output = SampleOutput(
+        seconds=1.0,
+        network_seconds=0.9,
+        counts=Counts(
+            evaluations=dict.fromkeys(range(steps), n),
+            units={step: {"network": n} for step in range(steps)},
+            iterations={},
+            critical={},
+            speculative=own % 1000,
+            bytes_sent=0,
+        ),
+        not_finite=0,
+        first_not_finite=None,
+        constant=0,
+        wrong_shape=None,
+        cost=_cost(steps) if span.start == 0 else None,
+    )
+    arrays = {"features": np.full((n, DIM), own, np.float32), "digests": np.full((n, 32), own % 256, np.uint8)}
+    return Result(output, arrays)
+
+
+def _cost(steps: int) -> Cost:
+    return Cost(
+        units={"network": 64},
+        network=64,
+        coverage=1.0,
+        parameters=9,
+        sigmas=[80.0 / 2**k for k in range(steps + 1)],
+        times=[1.0 - k / steps for k in range(steps + 1)],
+    )
+
+
+def _score(spec: ScoreSpec, inputs: Mapping[str, Any]) -> ScoreOutput:
+    digest = hashlib.sha256()
+    for _, unit in sorted(unit for images in spec.images_by_task for unit in images.units()):
+        digest.update(inputs[unit].tensors["features"][:, 0].tobytes())
+    fid = 1.0 + digest.digest()[0] / 256
+    return ScoreOutput(
+        n_images=spec.n_images,
+        reference_n=1000,
+        fid=fid,
+        fid_low=fid - 0.5,
+        fid_high=fid + 0.5,
+        fid_floor=0.5,
+        kid=0.1,
+        kid_se=0.1,
+        precision=0.5,
+        recall=0.5,
+        replicates=[Replicate(group=n, fid=fid + 0.01 * n, kid=0.1) for n in range(20)],
+        reasons=[],
+        images_sha256=digest.hexdigest(),
+    )
+
+
+def _times() -> Output:
+    calls = ((k, r, n) for k in ("latency", "throughput") for r in ("trial", "baseline") for n in range(11))
+    repetitions = [
+        Repetition(
+            kind=kind, role=role, round=n, order=n, batch=1, seconds=0.1, process_seconds=0.1, device_seconds=None,
+            sm_clock_mhz=None, temperature_celsius=None,
+        )
+        for kind, role, n in calls
+    ]  # fmt: skip
+    return TimeOutput(
+        repetitions=repetitions, virtual=[], peak_memory_bytes=1, energy_joules_per_image=None, device_name="a chip",
+        digests={},
+    )  # fmt: skip
+
+
+_TIMES, _REFERENCE = _times(), ReferenceOutput(n=1000)
