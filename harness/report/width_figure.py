@@ -14,6 +14,7 @@ from harness.report.plot_style import new_figure
 
 MOST_ROWS = 16
 _UNIT = "width-"
+_INCHES_PER_CHARACTER = 0.082
 
 
 def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
@@ -33,15 +34,15 @@ def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     table = DataFrame({name: line.set_index("step")["width"] for name, line in shown.items()}).T
     table = table[sorted(table.columns)]
     few = table.shape[1] <= 24
-    figure, (axes,) = new_figure(4.2 + 0.36 * min(table.shape[1], 30), 1.6 + 0.34 * len(table))
+    names_width = _INCHES_PER_CHARACTER * max(map(len, shown))
+    figure, (axes,) = new_figure(names_width + 0.36 * min(table.shape[1], 30) + 0.6, 1.6 + 0.34 * len(table))
     labels = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:g}")(table.to_numpy()) if few else False
     sns.heatmap(
         table, ax=axes, annot=labels, fmt="", cmap="Blues", vmin=0.0, vmax=1.25, linewidths=0.5, cbar=False,
-        annot_kws={"fontsize": 7},
+        xticklabels=False, yticklabels=False, annot_kws={"fontsize": 7},
     )  # fmt: skip
-    axes.set_xticks([])
+    axes.set_yticks([number + 0.5 for number in range(len(table))], list(table.index))
     axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Width of the network at each step")
-    axes.tick_params(axis="y", rotation=0)
     return figure
 
 

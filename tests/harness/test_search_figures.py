@@ -90,6 +90,18 @@ def test_the_map_of_widths_holds_a_line_per_schedule_that_changes() -> None:
     assert widths_by_step(trials(constant), steps) is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_long_name_leaves_the_widths_their_room() -> None:
+    rows = [tables.row("ddsm(flops_weight=20.0,generations=8,population=12,search_images=400)/ddim", 3, 5.0, 0.5)]
+    figure = widths_by_step(trials(*rows), steps_of(rows[0]["trial_id"], [0.25, 0.5, 1.0]))
+    assert figure is not None
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert axes.get_window_extent().width / figure.dpi > 3 * 0.3  # inches a cell
+    (name,) = (label.get_window_extent() for label in axes.get_yticklabels())
+    assert name.x0 >= 0
+
+
 def test_steps_of_unequal_schedules_and_other_units_do_not_disturb_the_map() -> None:
     rows = [tables.row("long", 4, 5.0, 0.5), tables.row("short", 2, 5.0, 0.5), tables.row("exits", 2, 5.0, 0.5)]
     exits = DataFrame([{"trial_id": rows[2]["trial_id"], "step": k, "units_json": '{"exit-3": 40}'} for k in range(2)])
