@@ -34,7 +34,7 @@ from harness.specs.sample import Cost, Counts, SampleOutput
 from harness.specs.score import Replicate, ScoreOutput
 from harness.specs.time import Repetition, TimeOutput
 from harness.storage.store import Store
-from harness.task import Result, Task, TaskEvent
+from harness.task import Result, TaskEvent, Unit
 
 DEVICES, TRIALS, BATCH, DIM, STEPS = 1000, 20, 10, 64, 2
 SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
@@ -48,31 +48,45 @@ class StubPool:
     def __init__(self, devices: int) -> None:
         self.now = self.work = 0.0
         self._devices = self._free = devices
-        self._running: list[tuple[float, int, Task]] = []
+        self._running: list[tuple[float, int, Unit]] = []
+        self._reserved = False
         self._numbers = count()
 
     def put(self, value: Any) -> Any:
         return value
 
-    def idle(self, exclusive: bool = False) -> int:
-        return self._free if not exclusive or self._free == self._devices else 0
-
     def size(self) -> int:
         return self._devices
 
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        self._free -= 1
-        seconds = SECONDS[task.kind]
-        self.work += seconds
-        heapq.heappush(self._running, (self.now + seconds, next(self._numbers), task))
+    def hosts(self) -> int:
+        return 1
 
-    def wait(self, seconds: float) -> TaskEvent | None:
-        if not self._running:
-            return None
-        self.now, _, task = heapq.heappop(self._running)
-        self._free += 1
-        result = Result(OUTPUTS[task.kind], TENSORS.get(task.kind, {}))
-        return TaskEvent(task, result, handle=result)
+    def reserve(self, hosts: int) -> None:
+        self._reserved = hosts > 0
+
+    def idle(self, exclusive: bool = False) -> int:
+        if exclusive != self._reserved:
+            return 0
+        return self._free if not exclusive or self._free == self._devices else 0
+
+    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        self._free -= 1
+        seconds = SECONDS[unit.task.kind]
+        self.work += seconds
+        heapq.heappush(self._running, (self.now + seconds, next(self._numbers), unit))
+
+    def drop(self, unit: Unit) -> None:
+        raise AssertionError(f"{unit.label} is started once")
+
+    def poll(self, seconds: float) -> list[TaskEvent]:
+        """Return all that ends at the next moment at which something does."""
+        events: list[TaskEvent] = []
+        while self._running and (not events or self._running[0][0] == self.now):
+            self.now, _, unit = heapq.heappop(self._running)
+            self._free += 1
+            result = Result(OUTPUTS[unit.task.kind], TENSORS.get(unit.task.kind, {}))
+            events.append(TaskEvent(unit, result, handle=result))
+        return events
 
     def close(self) -> None:
         pass
