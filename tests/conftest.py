@@ -54,7 +54,7 @@ def ray_pool(plugin_path, request):
         connect(None)
         patch.undo()
     try:
-        pool = RayPool()
+        pool = RayPool(progress_seconds=0)  # short tests hear all of it
         yield pool
         pool.close()
     finally:

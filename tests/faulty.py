@@ -24,7 +24,7 @@ from harness.pools.pool import Pool
 from harness.registry import registry
 from harness.storage.store import Store
 from harness.suite import Suite
-from harness.task import Failure, Progress, Result, Task, TaskEvent
+from harness.task import Failure, Progress, Result, Task, TaskEvent, Unit
 from methods.parts import Denoise, Params, Solver, StepNoise
 
 CHILD_SECONDS = "86399"  # what a child that nobody may leave behind sleeps for; no other process has this word
@@ -102,7 +102,8 @@ def register(folder: Path) -> str:
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[harness.methods]\nfaulty = faulty:Faulty\n")
-    shutil.copy(__file__, folder)  # tests/ itself holds folders called like our packages
+    for name in ("faulty.py", "pool_kit.py"):  # tests/ itself holds folders called like our packages
+        shutil.copy(Path(__file__).with_name(name), folder)
     return str(folder)
 
 
@@ -174,13 +175,14 @@ class Ears:
         self.told_before[sentence] = len(self.progress)
 
 
-def complete(pool: Any, seconds: float = 90) -> list[Any]:
-    """Wait until every worker of a Ray pool is there and idle; return them."""
+def complete(pool: Any, seconds: float = 90) -> list[int]:
+    """Wait until every worker of a Ray pool is there and idle; return their process ids."""
+    pool.reserve(0)
     until = time.monotonic() + seconds
     while pool.idle() < pool.size() and time.monotonic() < until:
-        pool.wait(1)
+        pool.poll(1)
     assert pool.idle() == pool.size()
-    return list(pool._members)
+    return list(pool.pids())
 
 
 class Counting:
@@ -189,26 +191,33 @@ class Counting:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.device_class, self.device_name = pool.device_class, pool.device_name
-        self.active: dict[str, Task] = {}
+        self.active: dict[str, Unit] = {}
         self.most = 0
         self.started: list[str] = []
         self.nodes: list[str] = []
         self.put, self.idle, self.size = pool.put, pool.idle, pool.size
+        self.hosts, self.reserve = pool.hosts, pool.reserve
 
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        alone = [t.label for t in self.active.values() if t.exclusive or task.exclusive]
-        assert not alone, f"{task.label} starts beside {alone}"
-        self._pool.start(task, inputs)
-        self.active[task.id] = task
-        self.started.append(task.label)
+    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        if self.hosts() == 1:
+            alone = [u.label for u in self.active.values() if u.task.exclusive or unit.task.exclusive]
+            assert not alone, f"{unit.label} starts beside {alone}"
+        self._pool.start(unit, inputs)
+        self.active[unit.key] = unit
+        self.started.append(unit.label)
         self.most = max(self.most, len(self.active))
 
-    def wait(self, seconds: float) -> TaskEvent | None:
-        happening = self._pool.wait(seconds)
-        if happening is not None and isinstance(happening.event, Result | Failure):
-            del self.active[happening.task.id]
-            self.nodes.append(happening.node)
-        return happening
+    def drop(self, unit: Unit) -> None:
+        self._pool.drop(unit)
+        self.active.pop(unit.key, None)
+
+    def poll(self, seconds: float) -> list[TaskEvent]:
+        events = self._pool.poll(seconds)
+        for told in events:
+            if isinstance(told.event, Result | Failure):
+                self.active.pop(told.unit.key, None)
+                self.nodes.append(told.node)
+        return events
 
     def close(self) -> None:
         assert not self.active

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from harness.task import Result, Task, TaskEvent
+from harness.task import Result, TaskEvent, Unit
 from methods.denoisers.full import Full
 from methods.networks.base import Network, NetworkParams
 from methods.parts import Artifact, BuiltDenoiser, Done, Job, Method, PrepareContext, Units
@@ -75,27 +75,26 @@ class CountingPool(LocalPool):
 
     def __init__(self, dies_after: int | None = None, dies_of: Callable[[], None] | None = None) -> None:
         super().__init__()
-        self.started: list[Task] = []
+        self.started: list[Unit] = []
         self.results = 0
         self._dies_after, self._dies_of = dies_after, dies_of
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Return how many tasks of each kind were started."""
-        kinds = [task.kind for task in self.started]
+        """Return how many units of each kind were started."""
+        kinds = [unit.task.kind for unit in self.started]
         return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        self.started.append(task)
-        super().start(task, inputs)
+    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        self.started.append(unit)
+        super().start(unit, inputs)
 
-    def wait(self, seconds: float) -> TaskEvent | None:
+    def poll(self, seconds: float) -> list[TaskEvent]:
         if self.results == self._dies_after and self._dies_of is not None:
             self._dies_of()
-        happening = super().wait(seconds)
-        if happening is not None and isinstance(happening.event, Result):
-            self.results += 1
-        return happening
+        events = super().poll(seconds)
+        self.results += sum(isinstance(told.event, Result) for told in events)
+        return events
 
 
 class NaN(DDIM):

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -33,25 +34,37 @@ class Cluster:
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self.place = host.strip("[]"), int(port)
         self.gone = False
-        self._missed = 0
-        self._looked = time.monotonic()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="cluster-watch", daemon=True).start()
 
-    def look(self) -> None:
-        """Look now and then; raise HarnessError after several looks that found nothing."""
-        if time.monotonic() - self._looked < (0.3 if self._missed else _LOOK_SECONDS):
-            return
-        self._missed = 0 if self._answers() else self._missed + 1
-        self._looked = time.monotonic()
-        if self._missed >= _GONE_AFTER:
-            self._give_up()
+    def check(self) -> None:
+        """Raise HarnessError if several looks in a row have found nothing."""
+        if self.gone:
+            raise HarnessError(
+                f"the Ray cluster at {self.place[0]}:{self.place[1]} is gone; what was finished is kept, "
+                "run again to continue, on this cluster or another"
+            )
 
     def insist(self) -> None:
-        """Look until the cluster answers; raise HarnessError if it does not."""
+        """Look until the cluster answers; raise HarnessError if it does not. This can take seconds."""
         for _ in range(_GONE_AFTER):
             if self._answers():
                 return
             time.sleep(0.5)
-        self._give_up()
+        self.gone = True
+        self.check()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        missed = 0
+        while not self._closed.wait(0.3 if missed else _LOOK_SECONDS):
+            missed = 0 if self._answers() else missed + 1
+            if missed >= _GONE_AFTER:
+                self.gone = True
+                return
 
     def _answers(self) -> bool:
         try:
@@ -59,13 +72,6 @@ class Cluster:
         except OSError:
             return False
         return True
-
-    def _give_up(self) -> None:
-        self.gone = True
-        raise HarnessError(
-            f"the Ray cluster at {self.place[0]}:{self.place[1]} is gone; what was finished is kept, "
-            "run again to continue, on this cluster or another"
-        )
 
 
 def connect(address: str | None) -> bool:

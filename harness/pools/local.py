@@ -10,56 +10,68 @@ import torch
 from harness.device import device_name
 from harness.errors import Terminated
 from harness.pools.worker import Worker
-from harness.task import Event, Failure, Inputs, Ranks, Result, Task, TaskEvent
+from harness.task import Event, Failure, Inputs, Ranks, Result, TaskEvent, Unit
 
 
 class LocalPool:
-    """One worker, run step by step by whoever waits."""
+    """One worker on one host, run step by step by whoever polls."""
 
     def __init__(self) -> None:
         kind = "cuda" if torch.cuda.is_available() else "cpu"
         self._worker = Worker(kind)
         self.device_name = device_name(self._worker.device)
         self.device_class = f"{kind}:{self.device_name}"
-        self._running: tuple[Task, Iterator[Event]] | None = None
+        self._running: tuple[Unit, Iterator[Event]] | None = None
+        self._reserved = False
 
     def put(self, value: Any) -> Any:
         return value
 
-    def idle(self, exclusive: bool = False) -> int:
-        return 0 if self._running else 1
-
     def size(self) -> int:
         return 1
 
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        ranks = Ranks(deadline_seconds=task.deadline_seconds)
-        self._running = task, self._worker.run(task.spec, Inputs(inputs), task.span, ranks)
+    def hosts(self) -> int:
+        return 1
 
-    def wait(self, seconds: float) -> TaskEvent | None:
+    def reserve(self, hosts: int) -> None:
+        self._reserved = hosts > 0
+
+    def idle(self, exclusive: bool = False) -> int:
+        return 1 if self._running is None and exclusive == self._reserved else 0
+
+    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        ranks = Ranks(deadline_seconds=unit.task.deadline_seconds)
+        self._running = unit, self._worker.run(unit.task.spec, Inputs(inputs), unit.span, ranks)
+
+    def drop(self, unit: Unit) -> None:
+        if self._running is not None and self._running[0].key == unit.key:
+            self._running = None
+
+    def poll(self, seconds: float) -> list[TaskEvent]:
+        """Do one step of the unit that runs; return what came of it, however long it took."""
         if self._running is None:
-            return None
-        task, events = self._running
+            return []
+        unit, events = self._running
         try:
             event = next(events)
         except StopIteration:
             self._running = None
-            return TaskEvent(task, Failure("no-result", f"{task.label} ended without a result"))
+            return [TaskEvent(unit, Failure("no-result", f"{unit.label} ended without a result"))]
         except Terminated:
             raise
-        except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its task, not the run
+        except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its unit, not the run
             self._running = None
-            return TaskEvent(task, failure_of(error))
+            return [TaskEvent(unit, failure_of(error))]
         if isinstance(event, Result):
             self._running = None
-        return TaskEvent(task, event, handle=event if isinstance(event, Result) else None)
+        return [TaskEvent(unit, event, handle=event if isinstance(event, Result) else None)]
 
     def close(self) -> None:
         self._running = None
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return the kind and sentence of an exception that a task raised."""
+    """Return the kind and sentence of an exception that a unit raised."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return Failure("out-of-memory", _one_line(error), lost=False)
     return Failure(type(error).__name__, _one_line(error), lost=False)

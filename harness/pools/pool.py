@@ -43,7 +43,7 @@ class Pool(Protocol):
         """Start a unit on as many idle workers as its task has ranks."""
 
     def drop(self, unit: Unit) -> None:
-        """End a run of a unit that is not wanted any more, the one that was started first; no event follows."""
+        """End one run of a unit that is not wanted any more, the one that was started first; no event follows."""
 
     def poll(self, seconds: float) -> list[TaskEvent]:
         """Return all events that are there, waiting at most so long for the first; empty if none came."""

@@ -1,374 +1,310 @@
 """The pool on Ray: one actor per device, whole devices only, on a cluster or on this machine.
 
-Tasks are streaming generators of the actor, so progress and checkpoints reach the driver as they come. An actor that
-dies is replaced in the background; what it ran is reported as lost and is the driver's to retry. A task past its
+Units are streaming generators of the actor, so progress and checkpoints reach the driver as they come. An actor that
+dies is replaced in the background; what it ran is reported as lost and is the driver's to retry. A unit past its
 deadline is killed. A cluster that is gone ends the run: nothing of it is needed to go on elsewhere.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray
 
 from harness.errors import HarnessError, UsageError
+from harness.pools.actor import WorkerSlot
+from harness.pools.actor_set import START_SECONDS, ActorSet
+from harness.pools.background import Background
 from harness.pools.cluster import Cluster, connect
+from harness.pools.deaths import deadline_passed, inputs_lost, read_stack, worker_died
 from harness.pools.local import failure_of
 from harness.specs.base import Spec
-from harness.task import Failure, Inputs, Ranks, Result, Span, Task, TaskEvent
+from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
 
-_START_SECONDS = 120.0
-"""So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
-_TELL_SECONDS = 30.0
-_FATE_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Where a worker is: its node and process, and its device."""
-
-    node: str
-    address: str
-    pid: int
-    device_type: str
-    device_name: str
-
-    @property
-    def device_class(self) -> str:
-        """Return kind and name of the device: what decides how it rounds."""
-        return f"{self.device_type}:{self.device_name}"
+_CLASSIFY_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
+_CHECK_SECONDS = 0.25  # how often to look for what is overdue
+_WAIT_SECONDS, _BUSY_SECONDS = 0.5, 0.05  # how long to wait for Ray at once; less while something goes on beside
 
 
-@ray.remote(max_restarts=0, max_task_retries=0)
-class WorkerActor:
-    """A `Worker` behind Ray; its device is the one Ray gave it."""
+@dataclass(eq=False)
+class _Run:
+    """A unit on its workers."""
 
-    def __init__(self) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"
-        from harness.pools.worker import Worker
-
-        self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu")
-
-    def whereabouts(self) -> Whereabouts:
-        """Return where this worker is."""
-        from harness.device import device_name
-
-        return Whereabouts(
-            node=ray.get_runtime_context().get_node_id(),
-            address=ray.util.get_node_ip_address(),
-            pid=os.getpid(),
-            device_type=self._worker.device.type,
-            device_name=device_name(self._worker.device),
-        )
-
-    def free_port(self) -> int:
-        """Return a port of this node that is free now."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return int(probe.getsockname()[1])
-
-    def run(self, spec: Spec, inputs: Mapping[str, Any], span: Span | None, ranks: Ranks) -> Any:
-        """Yield the events of one task; its spec comes out of Ray's store, its inputs do when they are read."""
-        yield from self._worker.run(spec, Inputs(inputs, _fetched), span, ranks)
-
-
-def _fetched(handle: Any) -> Any:
-    """Return the value behind a handle: an object of Ray's store is fetched, anything else is itself."""
-    return ray.get(handle) if isinstance(handle, ray.ObjectRef) else handle
-
-
-@dataclass
-class _Member:
-    actor: Any
-    at: Whereabouts
-    running: _Running | None = None
-
-
-@dataclass
-class _Running:
-    task: Task
-    members: list[_Member]
-    streams: list[Any] = field(default_factory=list)
-    deadline: float = 0.0
+    unit: Unit
+    inputs: Mapping[str, Any]
+    slots: list[WorkerSlot]
+    deadline: float
+    awaited: list[Any] = field(default_factory=list)
+    """The streams of its ranks, or at first the answer with their port."""
+    leader: Any = None
+    limit: float = 0.0
+    """When it is ended as `at_limit` says, or if that is None for its deadline."""
+    at_limit: Failure | None = None
+    is_dropped: bool = False
 
 
 class RayPool:
     """All whole devices of a cluster as workers."""
 
     def __init__(
-        self, address: str | None = None, workers: int | None = None, say: Callable[[str], None] = lambda sentence: None
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+        progress_seconds: float = 1.0,
     ) -> None:
-        """Join a cluster or start one; `workers` limits how many are asked for, `say` hears what takes long."""
+        """Join a cluster or start one.
+
+        `workers` limits how many are asked for, `say` hears what takes long, and a unit tells progress not more often
+        than every so many seconds.
+        """
         self._own = connect(address)
-        self._say = say
-        self._members: list[_Member] = []
-        self._coming: dict[Any, tuple[Any, float]] = {}
-        """Workers that were asked for, with the time at which one that was hired in place of another is given up."""
-        self._happened: list[TaskEvent] = []
+        self._events: list[TaskEvent] = []
+        self._awaited: dict[Any, Callable[[], None]] = {}
+        self._specs: dict[str, tuple[Spec, Any]] = {}
+        self._running: dict[_Run, None] = {}
+        """Runs that are awaited, in the order in which they were started."""
+        self._runs_of: dict[str, list[_Run]] = {}
+        """Runs of each unit, by its key, in that order too; those included that are being ended."""
+        self._checked = 0.0
+        self._node = ray.get_runtime_context().get_node_id()
         self._cluster = Cluster()
-        self._limit = workers
-        self._specs: dict[int, tuple[Spec, Any]] = {}
-        self._trouble = "the cluster offers no free device; expected at least one whole CPU or GPU"
+        self._background = Background()
+        self._actors = ActorSet(self._cluster, self._background, self._awaited, workers, progress_seconds, say)
         try:
-            self._gpus = bool(ray.cluster_resources().get("GPU", 0))
-            self._hire()
-            self._await_first()
+            first = self._actors.start()
         except BaseException:
             self.close()
             raise
-        self.device_name = self._members[0].at.device_name
-        self.device_class = self._members[0].at.device_class
+        self.device_name, self.device_class = first.device_name, first.device_class
 
     def put(self, value: Any) -> Any:
         return ray.put(value)
 
     def size(self) -> int:
-        return len(self._members) + len(self._coming)
+        return self._actors.size()
+
+    def hosts(self) -> int:
+        return max(self._actors.hosts.count(), 1)
+
+    def reserve(self, hosts: int) -> None:
+        self._actors.hosts.reserve(hosts)
 
     def idle(self, exclusive: bool = False) -> int:
-        return len(self._idle_members(exclusive))
+        return self._actors.hosts.idle(exclusive)
 
-    def start(self, task: Task, inputs: Mapping[str, Any]) -> None:
-        members = self._free_members(task)
-        running = _Running(task, members, deadline=time.monotonic() + task.deadline_seconds)
-        for member in members:
-            member.running = running
-        try:
-            port = ray.get(members[0].actor.free_port.remote(), timeout=_START_SECONDS) if task.ranks > 1 else 0
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            self._end(running, Failure("worker-died", _death(task, error), lost=True))
+    def limit(self, workers: int | None) -> None:
+        """Let no more than so many workers take units from now on, as if there were no others; None: all again."""
+        self._actors.limit(workers)
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that have started."""
+        return [slot.info.pid for slot in self._actors.hosts]
+
+    def pids_of(self, unit: Unit) -> list[int]:
+        """Return the process ids of the workers that run a unit, rank by rank; of its first run if there are more."""
+        return [slot.info.pid for run in self._runs_of.get(unit.key, [])[:1] for slot in run.slots]
+
+    def running(self) -> list[Unit]:
+        """Return what runs, in the order in which it was started."""
+        return [run.unit for run in self._running]
+
+    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        task = unit.task
+        slots = self._actors.hosts.take(task.ranks, task.exclusive, task.id)
+        if not slots:
+            raise UsageError(f"{unit.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
+        now = time.monotonic()
+        run = _Run(unit, inputs, slots, deadline=now + task.deadline_seconds)
+        self._running[run] = None
+        self._runs_of.setdefault(unit.key, []).append(run)
+        if task.ranks == 1:
+            self._start_ranks(run, port=0)
             return
-        for rank, member in enumerate(members):
-            ranks = Ranks(rank, task.ranks, members[0].at.address, port, task.deadline_seconds)
-            run = member.actor.run.options(num_returns="streaming")
-            running.streams.append(run.remote(self._stored(task), dict(inputs), task.span, ranks))
+        answer = slots[0].actor.free_port.remote()
+        run.limit, run.at_limit = now + START_SECONDS, worker_died(unit, TimeoutError())
+        self._await(run, answer, self._take_port)
 
-    def _stored(self, task: Task) -> Any:
-        """Return what stands for a task's spec: one that many tasks share is put into Ray's store once."""
-        if task.span is None:
-            return task.spec
-        if id(task.spec) not in self._specs:
-            self._specs[id(task.spec)] = task.spec, ray.put(task.spec)
-        return self._specs[id(task.spec)][1]
+    def drop(self, unit: Unit) -> None:
+        runs = self._runs_of.get(unit.key, [])
+        if not runs:
+            return
+        run = runs[0]
+        is_ending = run not in self._running
+        run.is_dropped = True
+        self._forget(run)
+        if not is_ending:
+            self._actors.replace(run.slots, lambda: None)
 
-    def wait(self, seconds: float) -> TaskEvent | None:
+    def poll(self, seconds: float) -> list[TaskEvent]:
         until = time.monotonic() + seconds
-        while not self._happened:
-            self._welcome(0)
-            self._expire()
-            self._cluster.look()
-            left = until - time.monotonic()
-            if self._happened or left <= 0:
+        while True:
+            self._cluster.check()
+            self._background.finish()
+            self._end_overdue()
+            left = max(until - time.monotonic(), 0.0)
+            if not self._awaited and not self._background.busy:
+                if self._actors.size() == 0 and not self._events:
+                    raise HarnessError(f"no worker is left: {self._actors.trouble}")
                 break
-            if not self._members and not self._coming:
-                raise HarnessError(f"no worker is left: {self._trouble}")
-            streams = {s: r for r in self._all_running() for s in r.streams}
-            awaited = [*streams, *self._coming]
-            if not awaited:
+            self._collect(0.0 if self._events else left)
+            if self._events or left == 0:
                 break
-            ready, _ = ray.wait(awaited, num_returns=1, timeout=min(left, 1.0), fetch_local=False)
-            for stream in ready:
-                if stream in streams:
-                    self._listen(streams[stream], stream)
-        return self._happened.pop(0) if self._happened else None
+        events, self._events = self._events, []
+        return events
 
     def close(self) -> None:
-        actors = [*(m.actor for m in self._members), *(recruit for recruit, _ in self._coming.values())]
-        self._members, self._coming = [], {}
+        self._awaited.clear()
+        self._running.clear()
+        self._runs_of.clear()
+        self._background.close()
+        self._cluster.close()
         if self._cluster.gone:
             return  # to take leave of a cluster that is gone can take a minute
-        for actor in actors:
-            ray.kill(actor)
+        self._actors.close()
         if self._own:
             ray.shutdown()
 
-    def _hire(self) -> None:
-        """Ask for as many workers as the cluster has devices now and are not there yet."""
-        there = ray.cluster_resources()
-        wanted = int(there.get("GPU" if self._gpus else "CPU", 0))
-        wanted = min(wanted, self._limit) if self._limit else wanted
-        options: dict[str, Any] = {"num_gpus": 1, "num_cpus": 1} if self._gpus else {"num_cpus": 1}
-        actor: Any = WorkerActor
-        for _ in range(wanted - self.size()):
-            recruit = actor.options(**options).remote()
-            until = time.monotonic() + _START_SECONDS if self._members else math.inf
-            self._coming[recruit.whereabouts.remote()] = recruit, until
-
-    def _await_first(self) -> None:
-        """Wait for all workers for a while, then for the first; they may have to import for minutes."""
-        began = told = time.monotonic()
-        while self._coming and (not self._members or time.monotonic() - began < _START_SECONDS):
-            self._welcome(1.0)
-            self._cluster.look()
-            if time.monotonic() - told >= _TELL_SECONDS:
-                told = time.monotonic()
-                waited = f"for {told - began:.0f} s"
-                self._say(f"{len(self._members)} workers have started, waiting {waited} for {len(self._coming)} more")
-        if not self._members:
-            raise HarnessError(f"no worker started: {self._trouble}")
-        given_up = time.monotonic() + _START_SECONDS
-        self._coming = {ref: (recruit, given_up) for ref, (recruit, _) in self._coming.items()}
-        if len(classes := sorted({member.at.device_class for member in self._members})) > 1:
-            raise UsageError(
-                f"the cluster offers devices of several kinds, {' and '.join(classes)}, which round and clock "
-                "differently; expected one kind: run on nodes of one kind"
-            )
-
-    def _welcome(self, seconds: float) -> None:
-        """Take in the workers that have started; one on another kind of device than the first ones is dismissed."""
-        if not self._coming:
+    def _collect(self, seconds: float) -> None:
+        """Wait for what is awaited, a part of these seconds; do what follows from all that is there."""
+        seconds = min(seconds, _BUSY_SECONDS if self._background.busy else _WAIT_SECONDS)
+        if not self._awaited:
+            self._background.finish(seconds)
             return
-        ready, _ = ray.wait(list(self._coming), num_returns=1, timeout=seconds)
-        for ref in ready:
-            recruit, _ = self._coming.pop(ref)
-            try:
-                member = _Member(recruit, ray.get(ref))
-            except ray.exceptions.RayError as error:
-                self._trouble = " ".join(str(error).split())[-400:]
-                continue
-            if getattr(self, "device_class", member.at.device_class) != member.at.device_class:
-                self._say(f"a worker on {member.at.device_class} is left out; this run measures {self.device_class}")
-                ray.kill(recruit)
-                continue
-            self._members.append(member)
-        for ref, (recruit, until) in list(self._coming.items()):
-            if time.monotonic() > until:
-                del self._coming[ref]
-                ray.kill(recruit)
+        awaited = list(self._awaited)
+        ready, others = ray.wait(awaited, num_returns=1, timeout=seconds)  # with its value, so that nothing blocks
+        if ready and others:
+            more, _ = ray.wait(others, num_returns=len(others), timeout=0)
+            ready += more
+        for found in ready:
+            if (follow := self._awaited.get(found)) is not None:  # what came before it may have ended its run
+                follow()
 
-    def _idle_members(self, exclusive: bool) -> list[_Member]:
-        """Return the members that are free, or free on nodes where nothing runs."""
-        free = [m for m in self._members if m.running is None]
-        if not exclusive:
-            return free
-        busy = {m.at.node for m in self._members if m.running is not None}
-        return [m for m in free if m.at.node not in busy]
+    def _await(self, run: _Run, thing: Any, then: Callable[[_Run, Any], None]) -> None:
+        run.awaited.append(thing)
+        self._awaited[thing] = partial(then, run, thing)
 
-    def _free_members(self, task: Task) -> list[_Member]:
-        free = self._idle_members(task.exclusive)
-        if len(free) < task.ranks:
-            raise UsageError(f"{task.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
-        nodes = [m.at.node for m in free]
-        free.sort(key=lambda m: -nodes.count(m.at.node))  # a group of ranks shares a node where one can hold it
-        return free[: task.ranks]
+    def _await_no_more(self, run: _Run, thing: Any) -> None:
+        run.awaited.remove(thing)
+        del self._awaited[thing]
 
-    def _all_running(self) -> list[_Running]:
-        found = {id(m.running): m.running for m in self._members if m.running is not None}
-        return list(found.values())
+    def _take_port(self, run: _Run, answer: Any) -> None:
+        self._await_no_more(run, answer)
+        try:
+            port = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            self._fail(run, worker_died(run.unit, error))
+        else:
+            self._start_ranks(run, port)
 
-    def _listen(self, running: _Running, stream: Any) -> None:
-        """Take one event of one rank's stream; only rank 0 is heard, but the failure of any rank is the task's."""
-        leader = stream is running.streams[0]
-        node = running.members[0].at.node
+    def _start_ranks(self, run: _Run, port: int) -> None:
+        task, address = run.unit.task, run.slots[0].info.address
+        spec, inputs = self._stored(task), dict(run.inputs)
+        run.inputs = {}
+        run.limit, run.at_limit = run.deadline, None
+        for rank, slot in enumerate(run.slots):
+            ranks = Ranks(rank, task.ranks, address, port, task.deadline_seconds)
+            stream = slot.actor.run.options(num_returns="streaming").remote(spec, inputs, run.unit.span, ranks)
+            self._await(run, stream, self._take_event)
+        run.leader = run.awaited[0]
+
+    def _stored(self, task: Task) -> Any:
+        """Return what stands for a task's spec: one that many units share is put into Ray's store once."""
+        if task.unit_count == 1:
+            return task.spec
+        known = self._specs.get(task.id)
+        if known is None or known[0] is not task.spec:
+            known = self._specs[task.id] = task.spec, ray.put(task.spec)
+        return known[1]
+
+    def _take_event(self, run: _Run, stream: Any) -> None:
+        """Take one event of one rank's stream; only rank 0 is heard, but the failure of any rank is the unit's."""
+        is_leader = stream is run.leader
         try:
             ref = next(stream)
             event = ray.get(ref)
         except StopIteration:
-            running.streams.remove(stream)
-            if leader:
-                self._end(running, Failure("no-result", f"{running.task.label} ended without a result"))
+            self._await_no_more(run, stream)
+            if run.at_limit is not None:
+                self._conclude_complaint(run)
+            elif is_leader:
+                self._fail(run, Failure("no-result", f"{run.unit.label} ended without a result"))
             return
         except ray.exceptions.RayTaskError as error:
-            self._end(running, self._judged(running, stream, error))
+            self._await_no_more(run, stream)
+            self._classify_failure(run, error)
             return
         except ray.exceptions.RayError as error:
-            self._end(running, Failure("worker-died", _death(running.task, error), lost=True))
+            self._fail(run, worker_died(run.unit, error))
             return
-        if not leader:
+        if not is_leader or run.at_limit is not None:
             return
         if isinstance(event, Result):
-            self._release(running)
-        self._happened.append(TaskEvent(running.task, event, handle=ref, node=node))
+            self._forget(run)
+            self._actors.release(run.slots)
+        self._events.append(TaskEvent(run.unit, event, handle=ref, node=run.slots[0].info.node))
 
-    def _judged(self, running: _Running, stream: Any, error: Any) -> Failure:
-        """Return what a rank's exception means: its own failure, lost inputs, or the death of another rank."""
+    def _classify_failure(self, run: _Run, error: Any) -> None:
+        """Take a rank's exception: lost inputs, or its own failure unless the death of another rank shows soon."""
         cause = error.cause if error.cause is not None else error
         if isinstance(cause, ray.exceptions.ObjectLostError):
-            return Failure("inputs-lost", f"what {running.task.label} needs was lost with the node that held it")
-        until = time.monotonic() + _FATE_SECONDS
-        others = [s for s in running.streams if s is not stream]
-        while others and time.monotonic() < until:
-            ready, _ = ray.wait(others, num_returns=1, timeout=max(until - time.monotonic(), 0.0))
-            for other in ready:
-                try:
-                    ray.get(next(other))
-                except ray.exceptions.RayTaskError:
-                    others.remove(other)
-                except StopIteration:
-                    others.remove(other)
-                except ray.exceptions.RayError as death:
-                    return Failure("worker-died", _death(running.task, death), lost=True)
-        return failure_of(cause)
+            self._fail(run, inputs_lost(run.unit))
+            return
+        if run.at_limit is None:
+            run.limit, run.at_limit = time.monotonic() + _CLASSIFY_SECONDS, failure_of(cause)
+        self._conclude_complaint(run)
 
-    def _end(self, running: _Running, failure: Failure) -> None:
+    def _conclude_complaint(self, run: _Run) -> None:
+        """Report what a rank has complained of if no other rank is left that may have died."""
+        if not run.awaited and run.at_limit is not None:
+            self._fail(run, run.at_limit)
+
+    def _end_overdue(self) -> None:
+        """End what runs past its limit; a unit past its deadline with the place where it was."""
+        now = time.monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = now
+        self._actors.give_up_overdue()
+        for run in [run for run in self._running if now > run.limit]:
+            if run.at_limit is not None:
+                self._fail(run, run.at_limit)
+            else:
+                self._stop_awaiting(run)
+                look = partial(read_stack, run.slots[0].info, self._node)
+                self._background.submit(look, partial(self._kill_overdue, run))
+
+    def _kill_overdue(self, run: _Run, stack: str | None) -> None:
+        self._fail(run, deadline_passed(run.unit, stack))
+
+    def _fail(self, run: _Run, failure: Failure) -> None:
         """Report a failure; ranks share fate, so a group, or a worker that is gone, is replaced as a whole."""
-        self._release(running)
-        node = running.members[0].at.node
-        if failure.lost or failure.kind == "out-of-memory" or running.task.ranks > 1:
-            self._replace(running.members)
-        self._happened.append(TaskEvent(running.task, failure, node=node))
+        self._stop_awaiting(run)
+        report = partial(self._report, run, failure)
+        if failure.lost or failure.kind == "out-of-memory" or run.unit.task.ranks > 1:
+            self._actors.replace(run.slots, report)
+        else:
+            self._actors.release(run.slots)
+            report()
 
-    def _expire(self) -> None:
-        for running in self._all_running():
-            if time.monotonic() > running.deadline:
-                limit = running.task.deadline_seconds
-                stacks = [_stack(m.at) for m in running.members]
-                note = f"; it was in {stacks[0]}" if stacks[0] else ""
-                sentence = f"{running.task.label} did not end within its deadline of {limit:g} s and was killed{note}"
-                self._end(running, Failure("timeout", sentence, lost=True))
+    def _report(self, run: _Run, failure: Failure) -> None:
+        if not run.is_dropped:
+            self._forget(run)
+            self._events.append(TaskEvent(run.unit, failure, node=run.slots[0].info.node))
 
-    def _release(self, running: _Running) -> None:
-        for member in running.members:
-            if member.running is running:
-                member.running = None
+    def _stop_awaiting(self, run: _Run) -> None:
+        for thing in run.awaited:
+            del self._awaited[thing]
+        run.awaited.clear()
+        self._running.pop(run, None)
 
-    def _replace(self, members: list[_Member]) -> None:
-        """Dismiss these members and all who were lost with their node; hire anew for what devices are left."""
-        self._cluster.insist()
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        lost = [m for m in self._members if m.running is None and m.at.node not in alive]
-        for member in (*members, *lost):
-            ray.kill(member.actor)
-            if member in self._members:
-                self._members.remove(member)
-        self._hire()
-
-
-def _death(task: Task, error: BaseException) -> str:
-    return f"the worker died during {task.label}{_how(error)}"
-
-
-def _how(error: BaseException) -> str:
-    """Return how a worker ended, as far as Ray tells: out of memory, an exit code, or the like of a signal."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
-        return " (out of memory)"
-    if code := re.search(r"exit code[ =](-?\d+)", text):
-        return f" (exit code {code[1]})"
-    if "End of file" in text or "connection error code" in text:
-        return " (its process is gone, as after a signal)"
-    return ""
-
-
-def _stack(at: Whereabouts) -> str | None:
-    """Return the innermost frames of a worker on this machine, by py-spy, which Ray brings along; None elsewhere."""
-    if at.node != ray.get_runtime_context().get_node_id():
-        return None
-    spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")
-    try:
-        dump = subprocess.run([spy, "dump", "--pid", str(at.pid)], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    frames = [line.strip() for line in dump.stdout.splitlines() if line.startswith("    ")]
-    return " < ".join(frames[:3]) or None
+    def _forget(self, run: _Run) -> None:
+        self._stop_awaiting(run)
+        runs = self._runs_of[run.unit.key]
+        runs.remove(run)
+        if not runs:
+            del self._runs_of[run.unit.key]

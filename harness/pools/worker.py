@@ -1,10 +1,11 @@
-"""What holds a device: runs one task at a time on it, keeps models between tasks, and puts the process back."""
+"""What holds a device: runs one unit at a time on it, keeps models between units, and puts the process back."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.place import ModelCache, Place
 from harness.specs.base import Spec
-from harness.task import ALONE, Event, Ranks, Span
+from harness.task import ALONE, Event, Progress, Ranks, Span
 
 
 class Worker:
@@ -29,11 +30,24 @@ class Worker:
     def run(
         self, spec: Spec, inputs: Mapping[str, Any], span: Span | None = None, ranks: Ranks = ALONE
     ) -> Iterator[Event]:
-        """Yield the events of one task; what it changes of the process is put back for the next one."""
+        """Yield the events of one unit; what it changes of the process is put back for the next one."""
         fix_numerics(self.device, self._threads)
         task = importlib.import_module(spec.entry)
         with _process_put_back():
             yield from task.run(spec, inputs, Place(self.device, self._models, span, ranks))
+
+
+def thin_progress(
+    events: Iterable[Event], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Event]:
+    """Yield the events without progress that comes sooner than so many seconds after the start or the last one."""
+    told = clock()
+    for event in events:
+        if isinstance(event, Progress) and seconds > 0:
+            if (now := clock()) - told < seconds:
+                continue
+            told = now
+        yield event
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from toys import CountingPool, suite_file, trial
 import harness
 from harness.driver.progress import HEARTBEAT_SECONDS, Screen
 from harness.report.live import PAGE, SECONDS, LiveReport
-from harness.task import Progress, Task
+from harness.task import Progress, Task, Unit
 
 ROW: dict[str, Any] = {
     "network": "unet-8", "method": "ddim", "steps": 5, "fid": 20.04, "fid_low": 18.1, "fid_high": 22.0,
@@ -97,15 +97,15 @@ def test_a_whole_report_is_not_replaced_by_a_page_of_some_rows(tmp_path: Path) -
 
 
 class Watching(CountingPool):
-    """Notes how many tasks had been started when the first row was there."""
+    """Notes how many units had been started when the first row was there."""
 
     folder: Path
     before_first_row: int | None = None
 
-    def start(self, task: Task, inputs: Any) -> None:
+    def start(self, unit: Unit, inputs: Any) -> None:
         if self.before_first_row is None and any((self.folder / "toy" / "log").glob("*.json")):
             self.before_first_row = len(self.started)
-        super().start(task, inputs)
+        super().start(unit, inputs)
 
 
 def test_the_first_row_is_committed_before_a_tenth_of_the_tasks_are_done(tmp_path: Path) -> None:

@@ -88,14 +88,14 @@ def test_a_hang_ends_at_its_deadline_and_the_device_serves_on(tmp_path, ray_pool
 
 @pytest.mark.ray
 def test_a_plug_in_that_meddles_changes_nothing_of_the_next_trial(tmp_path, ray_pool, baseline):
-    everyone = complete(ray_pool)
-    ray_pool._members[:] = everyone[:1]
+    complete(ray_pool)
+    ray_pool.limit(1)
     try:
         trials = [faulty("pollute", batch=-1, steps=1), {"solver": "ddim", "steps": 3}]
         found = measure(suite(trials), tmp_path / "ray", Counting(ray_pool))
         alone = measure(suite(trials[1:]), tmp_path / "alone")
     finally:
-        ray_pool._members[:] = everyone
+        ray_pool.limit(None)
     assert "failed" not in only(found, "pollute")["reasons"]
     assert unharmed(found, baseline)
     assert facts({"": found["ddim-3"]}) == facts({"": alone["ddim-3"]})

@@ -20,10 +20,9 @@ def test_its_images_are_those_of_a_row(tmp_path: Path) -> None:
     pool = CountingPool()
     suite = suite_file(tmp_path, trial(solver="heun", schedule="logsnr", steps=3))
     tables = harness.run(suite, pool=lambda: pool, results=tmp_path, report=False)
-    shards = [t for t in pool.started if isinstance(t.spec, SampleSpec) and t.spec.sampler.steps == 3]
-    spec = shards[0].spec
-    assert isinstance(spec, SampleSpec)
-    kept = Blobs(tables.folder / "tasks").get(shards[0].id)
+    specs = {unit.key: unit.task.spec for unit in pool.started if isinstance(unit.task.spec, SampleSpec)}
+    key, spec = next((key, spec) for key, spec in specs.items() if spec.sampler.steps == 3)
+    kept = Blobs(tables.folder / "tasks").get(key)
     assert kept is not None
     made = harness.make_sampler(
         "analytic", dataset=spec.sampler.model.data.name, solver="heun", schedule="logsnr", steps=3

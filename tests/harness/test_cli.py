@@ -276,7 +276,7 @@ def test_a_signal_keeps_what_is_finished_and_says_so_by_its_exit_code(
     rest = CountingPool()
     monkeypatch.setattr(api, "make_pool", lambda *_: rest)
     assert command("run", suite, "--results", results).code == 0
-    assert not {t.id for t in rest.started} & {t.id for t in pool.started[:3]}
+    assert not {u.key for u in rest.started} & {u.key for u in pool.started[:3]}
 
 
 @pytest.mark.parametrize(

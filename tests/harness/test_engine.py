@@ -173,7 +173,7 @@ def test_a_changed_suite_computes_only_what_is_new(tmp_path: Path) -> None:
     Run(suite_file(tmp_path), tmp_path)
     more = Run(suite_file(tmp_path, trial(steps=3)), tmp_path)
     assert more.kinds == {"sample": 1, "score": 1, "time": 1}
-    assert {t.label for t in more.pool.started if t.kind == "sample"} == {
+    assert {u.label for u in more.pool.started if u.task.kind == "sample"} == {
         "sample gaussian analytic ddim 3 steps [0, 40)"
     }
 
@@ -331,8 +331,8 @@ def test_a_run_that_dies_keeps_its_finished_tasks(tmp_path: Path, results: int) 
     with pytest.raises(RuntimeError, match="killed"):
         Run(suite, tmp_path, dead)
     rest = Run(suite, tmp_path)
-    finished = {task.id for task in dead.started[:results]}
-    assert not finished & {task.id for task in rest.pool.started}
+    finished = {unit.key for unit in dead.started[:results]}
+    assert not finished & {unit.key for unit in rest.pool.started}
     assert len(rest.pool.started) == 7 - results
     assert rest.tables.all_valid
     assert set(rest.tables.trials["attempt"]) == {1}
@@ -340,7 +340,7 @@ def test_a_run_that_dies_keeps_its_finished_tasks(tmp_path: Path, results: int) 
 
 
 def test_the_first_trial_is_timed_as_soon_as_it_is_scored_and_the_others_in_a_later_turn(plain: Run) -> None:
-    kinds = [task.kind for task in plain.pool.started]
+    kinds = [unit.task.kind for unit in plain.pool.started]
     first = kinds.index("time")
     assert kinds[first - 1] == "score"
     assert kinds[:first].count("score") == 1

@@ -58,8 +58,8 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
     def kill_rank_1(task, progress):
         if task.ranks == 2 and task.kind == "sample" and not killed:
             killed.append(progress.done)
-            ranks = next(m.running for m in ray_pool._members if m.running is not None)
-            os.kill(ranks.members[1].at.pid, signal.SIGKILL)
+            (group,) = (unit for unit in ray_pool.running() if unit.task.id == task.id)
+            os.kill(ray_pool.pids_of(group)[1], signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, ears)
@@ -75,18 +75,20 @@ class Stopping(Counting):
     deadline = 16.0
     stopped = None
 
-    def start(self, task, inputs):
-        if task.ranks == 2 and self.stopped is None:
-            self.stopped, self.began = self._pool._free_members(task)[1].at.pid, time.monotonic()
+    def start(self, unit, inputs):
+        if unit.task.ranks == 2 and self.stopped is None:
+            unit = replace(unit, task=replace(unit.task, deadline_seconds=self.deadline))
+            super().start(unit, inputs)
+            self.stopped, self.began = self._pool.pids_of(unit)[1], time.monotonic()
             os.kill(self.stopped, signal.SIGSTOP)
-            task = replace(task, deadline_seconds=self.deadline)
-        super().start(task, inputs)
+        else:
+            super().start(unit, inputs)
 
-    def wait(self, seconds):
-        happening = super().wait(seconds)
-        if happening is not None and isinstance(happening.event, Failure):
+    def poll(self, seconds):
+        events = super().poll(seconds)
+        if any(isinstance(told.event, Failure) for told in events):
             self.seconds = time.monotonic() - self.began
-        return happening
+        return events
 
 
 def test_a_rank_that_never_joins_ends_its_trial_within_the_deadline_and_the_devices_serve_on(tmp_path, ray_pool):
@@ -100,8 +102,7 @@ def test_a_rank_that_never_joins_ends_its_trial_within_the_deadline_and_the_devi
     assert pool.seconds < pool.deadline
     assert {name: rows[name]["reasons"] for name in ("ddim", "vanilla-2")} == {"ddim": "", "vanilla-2": ""}
     assert sum(label.startswith("sample gaussian analytic pipelined-2") for label in pool.started) == 1
-    members = complete(ray_pool)
-    assert pool.stopped not in {member.at.pid for member in members}
+    assert pool.stopped not in complete(ray_pool)
     assert gone(pool.stopped)
 
 

@@ -25,12 +25,14 @@ def arrays(number: int) -> dict[str, np.ndarray]:
     }
 
 
-def filled(folder: Path, disk: Disk | None = None) -> Journal:
-    """Return a journal of four results, each synced by itself."""
+def filled(folder: Path, disk: Disk | None = None, synced: dict[tuple[str, str], int] | None = None) -> Journal:
+    """Return a journal of four results, each synced by itself and then put into `synced`."""
     journal = Journal(folder, disk or Disk())
     for number, (task, unit) in enumerate(UNITS):
         journal.append(task, unit, {"number": number}, arrays(number), {"features"})
         journal.sync()
+        if synced is not None:
+            synced[task, unit] = number
     return journal
 
 
@@ -181,13 +183,9 @@ def test_stopped_at_every_step_what_sync_returned_for_is_there(tmp_path: Path) -
     filled(tmp_path / "whole", whole)
     assert {"append", "write", "sync_data", "sync_folder"} == set(whole.steps)
     for at in range(len(whole.steps)):
-        folder, synced = tmp_path / f"stopped-{at}", {}
+        folder, synced = tmp_path / f"stopped-{at}", dict[tuple[str, str], int]()
         with pytest.raises(KeyboardInterrupt):
-            journal = Journal(folder, Stops(at))
-            for number, (task, unit) in enumerate(UNITS):
-                journal.append(task, unit, {"number": number}, arrays(number), {"features"})
-                journal.sync()
-                synced[task, unit] = number
+            filled(folder, Stops(at), synced)
         found = held(Journal(folder))
         assert found.items() >= synced.items()
         assert len(found) <= len(synced) + 1

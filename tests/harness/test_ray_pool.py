@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -13,10 +12,11 @@ from harness.driver.loop import Engine
 from harness.errors import UsageError
 from harness.planning.fit import check_pool
 from harness.planning.plan import make_plan
+from harness.pools.actor import WorkerInfo
+from harness.pools.actor_set import check_one_class
 from harness.pools.cluster import connect
-from harness.pools.ray import RayPool, Whereabouts, _how, _Member
+from harness.pools.deaths import describe_end
 from harness.storage.store import Store
-from harness.task import Failure
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
 UNET = {
@@ -37,14 +37,14 @@ def hashes(found):
 @pytest.fixture
 def narrowed(ray_pool):
     """A function that leaves the shared pool a number of its workers for one test."""
-    everyone = complete(ray_pool)
+    complete(ray_pool)
 
     def narrow(count):
-        ray_pool._members[:] = everyone[:count]
+        ray_pool.limit(count)
         return Counting(ray_pool)
 
     yield narrow
-    ray_pool._members[:] = everyone
+    ray_pool.limit(None)
 
 
 @pytest.mark.parametrize("counts", [(2,), pytest.param((1, 2, 4), marks=pytest.mark.slow)])
@@ -77,8 +77,8 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
     def kill_rank_1(task, progress):
         if progress.done >= 30 and not killed:
             killed.append(progress.done)
-            ranks = next(m.running for m in ray_pool._members if m.running is not None)
-            os.kill(ranks.members[1].at.pid, signal.SIGKILL)
+            (group,) = ray_pool.running()
+            os.kill(ray_pool.pids_of(group)[1], signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     two = train(ray_pool, tmp_path / "two", 2, ears)
@@ -112,27 +112,11 @@ def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
     assert len(complete(ray_pool)) == before
 
 
-@pytest.mark.slow
-def test_a_group_that_cannot_start_is_a_failure_of_its_task(ray_pool, tmp_path):
-    """The worker that is asked for a port dies before it answers."""
-    wanted = suite([], **{**UNET, "networks": {"unet-tiny": {"train": {"workers": 2}}}})
-    plan = make_plan(wanted, ray_pool.device_class, ray_pool.device_name)
-    task = plan.tasks[plan.trials[0].trial.weights]
-    for member in ray_pool._members:
-        os.kill(member.at.pid, signal.SIGKILL)
-    time.sleep(0.5)
-    ray_pool.start(task, {})
-    event = ray_pool.wait(1).event
-    assert isinstance(event, Failure)
-    assert (event.kind, event.lost) == ("worker-died", True)
-
-
 def test_devices_of_two_kinds_are_refused_in_a_sentence_that_names_both():
-    pool = object.__new__(RayPool)
-    kinds = [Whereabouts("n", "127.0.0.1", 1, "cuda", "NVIDIA A"), Whereabouts("m", "127.0.0.2", 2, "cuda", "NVIDIA B")]
-    pool._members, pool._coming = [_Member(None, kind) for kind in kinds], {}
+    kinds = [WorkerInfo("n", "127.0.0.1", 1, "cuda", "NVIDIA A"), WorkerInfo("m", "127.0.0.2", 2, "cuda", "NVIDIA B")]
     with pytest.raises(UsageError, match="several kinds, cuda:NVIDIA A and cuda:NVIDIA B, which round"):
-        pool._await_first()
+        check_one_class(kinds)
+    check_one_class(kinds[:1] * 2)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +135,7 @@ def test_devices_of_two_kinds_are_refused_in_a_sentence_that_names_both():
     ],
 )
 def test_a_death_says_how_as_far_as_ray_tells(error, told):
-    assert _how(error) == told
+    assert describe_end(error) == told
 
 
 def test_a_joined_ray_is_not_ours_to_end(ray_pool):

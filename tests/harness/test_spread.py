@@ -43,14 +43,19 @@ def jobs(pool: CountingPool) -> list[int]:
     return [spec.job["number"] for spec in preparations(pool) if spec.job is not None]
 
 
+def tasks(pool: CountingPool) -> list[Task]:
+    """Return the tasks whose units were started, in order."""
+    return [unit.task for unit in pool.started]
+
+
 def preparations(pool: CountingPool) -> list[Any]:
     """Return the specs of the preparations and jobs that were started, in order."""
-    return [task.spec for task in pool.started if task.kind == "prepare"]
+    return [unit.task.spec for unit in pool.started if unit.task.kind == "prepare"]
 
 
 def prepared(pool: CountingPool, method: str) -> Task:
     """Return the task that prepared a method."""
-    return next(t for t in pool.started if isinstance(t.spec, PrepareSpec) and t.spec.method.name == method)
+    return next(t for t in tasks(pool) if isinstance(t.spec, PrepareSpec) and t.spec.method.name == method)
 
 
 def row(tables: Any, method: str = "mine") -> pd.Series:
@@ -60,7 +65,7 @@ def row(tables: Any, method: str = "mine") -> pd.Series:
 def test_a_search_asks_round_by_round_and_concludes_from_all_of_it_in_order(tmp_path: Path) -> None:
     tables, pool = run(suite_file(tmp_path, ladder(target=2)), tmp_path)
     assert jobs(pool) == [0, 1, 2, 12]
-    conclusions = [task for task in pool.started if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
+    conclusions = [task for task in tasks(pool) if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
     assert len(conclusions) == 1
     tensors, facts = Blobs(tmp_path / "zoo").get(conclusions[0].id) or ({}, {})
     assert tensors["squares"].tolist() == [0, 1, 4, 144]
@@ -157,7 +162,7 @@ def test_jobs_are_shared_by_trials_that_differ_in_what_jobs_do_not_depend_on(tmp
         return trial(steps=steps, solver=solver, denoiser="toy-level-ladder")
 
     _, pool = run(suite_file(tmp_path, at(2) + at(3) + at(2, "heun")), tmp_path)
-    conclusions = [task for task in pool.started if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
+    conclusions = [task for task in tasks(pool) if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
     assert (len(conclusions), len(jobs(pool))) == (3, 8)
 
 

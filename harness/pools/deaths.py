@@ -1,0 +1,57 @@
+"""What is said of a worker that died or hangs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import ray
+
+from harness.pools.actor import WorkerInfo
+from harness.task import Failure, Unit
+
+
+def worker_died(unit: Unit, error: BaseException) -> Failure:
+    """Return the failure of a unit whose worker died."""
+    return Failure("worker-died", f"the worker died during {unit.label}{describe_end(error)}", lost=True)
+
+
+def deadline_passed(unit: Unit, stack: str | None) -> Failure:
+    """Return the failure of a unit that was killed at its deadline."""
+    note = f"; it was in {stack}" if stack else ""
+    limit = unit.task.deadline_seconds
+    sentence = f"{unit.label} did not end within its deadline of {limit:g} s and was killed{note}"
+    return Failure("timeout", sentence, lost=True)
+
+
+def inputs_lost(unit: Unit) -> Failure:
+    """Return the failure of a unit whose inputs are not to be had."""
+    return Failure("inputs-lost", f"what {unit.label} needs was lost with the node that held it")
+
+
+def describe_end(error: BaseException) -> str:
+    """Return how a worker ended, as far as Ray tells: out of memory, an exit code, or the like of a signal."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
+        return " (out of memory)"
+    if code := re.search(r"exit code[ =](-?\d+)", text):
+        return f" (exit code {code[1]})"
+    if "End of file" in text or "connection error code" in text:
+        return " (its process is gone, as after a signal)"
+    return ""
+
+
+def read_stack(worker: WorkerInfo, this_node: str) -> str | None:
+    """Return the innermost frames of a worker on this machine, by py-spy, which Ray brings along; None elsewhere."""
+    if worker.node != this_node:
+        return None
+    spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")
+    try:
+        dump = subprocess.run([spy, "dump", "--pid", str(worker.pid)], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    frames = [line.strip() for line in dump.stdout.splitlines() if line.startswith("    ")]
+    return " < ".join(frames[:3]) or None
