@@ -20,6 +20,14 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_units():
+    """Units of sampling of 100 evaluations, so that small trials have several."""
+    from small_units import make_units_small
+
+    make_units_small()
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """One thread for torch, as in a worker: bytes and times are those of a worker then."""

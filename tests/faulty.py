@@ -24,7 +24,7 @@ from harness.pools.pool import Pool
 from harness.registry import registry
 from harness.storage.store import Store
 from harness.suite import Suite
-from harness.task import Failure, Progress, Result, Task, TaskEvent, Unit
+from harness.task import Failure, Progress, Result, TaskEvent, Unit
 from methods.parts import Denoise, Params, Solver, StepNoise
 
 CHILD_SECONDS = "86399"  # what a child that nobody may leave behind sleeps for; no other process has this word
@@ -158,11 +158,11 @@ class Ears:
     def more(self, tasks: int) -> None:
         self.tasks += tasks
 
-    def task(self, task: Task, progress: Progress | None) -> None:
+    def task(self, unit: Unit, progress: Progress | None) -> None:
         if progress is not None:
-            self.progress.append((task.kind, progress.done))
+            self.progress.append((unit.task.kind, progress.done))
             if self._on_progress is not None:
-                self._on_progress(task, progress)
+                self._on_progress(unit, progress)
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self.said.append(f"{row['method']}: {row['verdict']}")

@@ -100,20 +100,23 @@ class Rows:
         self._write(planned, tables)
 
     def _scored_images(self, planned: PlannedTrial, timed: Collection[int]) -> tuple[dict[int, str], np.ndarray | None]:
-        """Return the digests of the scored images that were timed too, and the first pictures."""
+        """Return the digests of the scored images that were timed too, and the pictures of the first ones."""
         digests: dict[int, str] = {}
-        pictures = None
+        pictures: list[np.ndarray] = []
+        more_pictures = True  # the first units have them, one after another
         for unit in (unit for task_id in planned.row.samples for unit in self._results.tasks[task_id].units()):
             span = unit.span
             assert span is not None
             mine = sorted(index for index in timed if span.start <= index < span.stop)
-            if not mine and span.start > 0:
+            if not mine and not more_pictures:
                 continue
             arrays = self._results.arrays(unit, ("digests", "pictures"))
             if "digests" in arrays:
                 digests |= {i: arrays["digests"][i - span.start].tobytes().hex() for i in mine}
-            pictures = arrays.get("pictures", pictures)
-        return digests, pictures
+            more_pictures = more_pictures and "pictures" in arrays
+            if more_pictures:
+                pictures.append(arrays["pictures"])
+        return digests, np.concatenate(pictures) if pictures else None
 
     def _write(self, planned: PlannedTrial, tables: Mapping[str, list[Row]]) -> None:
         self._store.commit(planned.id, tables)

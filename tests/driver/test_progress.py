@@ -13,7 +13,7 @@ from toys import CountingPool, suite_file, trial
 import harness
 from harness.driver.progress import HEARTBEAT_SECONDS, Screen
 from harness.report.live import PAGE, SECONDS, LiveReport
-from harness.task import Progress, Task, Unit
+from harness.task import Progress, Unit
 
 ROW: dict[str, Any] = {
     "network": "unet-8", "method": "ddim", "steps": 5, "fid": 20.04, "fid_low": 18.1, "fid_high": 22.0,
@@ -32,9 +32,9 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def task() -> Task:
+def unit() -> Unit:
     made = plan_kit.plan()
-    return next(task for task in made.tasks.values() if task.kind == "sample")
+    return next(task.unit(0) for task in made.tasks.values() if task.kind == "sample")
 
 
 def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +49,7 @@ def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    clock, one = Clock(), task()
+    clock, one = Clock(), unit()
     screen = Screen(clock=clock)
     screen.begin(9, 0, 40)
     for _ in range(10):

@@ -16,11 +16,14 @@ from typing import Any
 
 import torch
 from faulty import faulty, suite
+from small_units import make_units_small
 
 from harness.api import run
 from harness.cli import main as command_line
 from harness.pools.local import LocalPool
 from harness.training.deepspeed_start import load_deepspeed
+
+make_units_small()
 
 WANTED = [{"solver": "heun", "steps": 2}, {"solver": "ddim", "steps": [3, 4]}]
 NET = {"train": {"steps": 120, "batch": 16, "checkpoint_every": 20}}

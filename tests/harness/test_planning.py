@@ -15,8 +15,10 @@ from harness import identity
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError
 from harness.planning import plan as planning
-from harness.planning.plan import PlannedTrial, make_plan
+from harness.planning.plan import Plan, PlannedTrial, make_plan
+from harness.planning.task_graph import unit_images
 from harness.suite import Suite, load_suite
+from harness.task import Span
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,12 +60,20 @@ def test_whatever_decides_the_images_changes_every_id_of_the_trial(change: dict[
     assert not set(before.row.samples) & set(after.row.samples)
 
 
-def test_the_number_of_images_changes_the_score_but_not_the_shards_before_the_last() -> None:
-    before, after = last(), last(n_images=150)
-    assert before.id != after.id
-    assert before.row.score != after.row.score
-    assert before.row.samples[:2] == after.row.samples[:2]
-    assert before.row.samples[2] != after.row.samples[2]
+def unit_keys(made: Plan, planned: PlannedTrial) -> list[str]:
+    """Return the names of the units that make a trial's images."""
+    return [unit.key for task_id in planned.row.samples for unit in made.tasks[task_id].units()]
+
+
+def test_the_number_of_images_changes_the_score_but_not_the_units_before_the_last() -> None:
+    before, after = plan(), plan(n_images=150)
+    (one, other) = (made.trials[-1] for made in (before, after))
+    assert one.id != other.id
+    assert one.row.score != other.row.score
+    mine, theirs = unit_keys(before, one), unit_keys(after, other)
+    assert (len(mine), len(theirs)) == (4, 4)  # of 40 images each
+    assert mine[:3] == theirs[:3]
+    assert mine[3] != theirs[3]
 
 
 def test_the_device_changes_the_time_alone_when_its_class_is_the_same() -> None:
@@ -171,11 +181,26 @@ def test_given_weights_stand_for_themselves(tmp_path: Path) -> None:
         of(tmp_path / "absent")
 
 
-def test_shards_are_cut_at_multiples_of_the_batch_and_cover_all_images() -> None:
+def test_units_are_cut_at_multiples_of_the_batch_and_cover_all_images() -> None:
     made = plan(n_images=133)
-    spans = [(span.start, span.stop) for s in made.trials[0].row.samples if (span := made.tasks[s].span)]
-    assert spans == [(0, 50), (50, 100), (100, 133)]
-    assert all(start % 10 == 0 for start, _ in spans)
+    (task,) = (made.tasks[task_id] for task_id in made.trials[0].row.samples)
+    assert [unit.span for unit in task.units()] == [Span(0, 50), Span(50, 100), Span(100, 133)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "images"),
+    [
+        ({}, 50),
+        ({"steps": 3}, 40),
+        ({"steps": 500}, 10),
+        ({"solver": "heun"}, 30),
+        ({"solver": "heun", "steps": 9}, 10),
+    ],
+    ids=str,
+)
+def test_a_unit_makes_as_many_batches_as_reach_a_count_of_evaluations(changes: dict[str, Any], images: int) -> None:
+    made = plan(trials=[{"steps": 2}, {"schedule": "cosine", "steps": 2, **changes}])
+    assert unit_images(made.trials[1].trial) == images
 
 
 def test_trials_and_suites_share_training_and_reference() -> None:

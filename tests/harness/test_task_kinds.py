@@ -36,8 +36,8 @@ def test_it_runs_reads_results_of_its_like_and_is_kept_where_its_policy_says(tmp
     second = task(0.5, before=first)
     made = engine(tmp_path, CountingPool(), first, second)
     made.finish([second.id])
-    assert made.ledger.outputs[second.id] == SumOutput(
-        total=3.5, task_seconds=made.ledger.outputs[second.id].task_seconds
+    assert made.results.output(second.id) == SumOutput(
+        total=3.5, task_seconds=made.results.output(second.id).task_seconds
     )
     assert {path.stem for path in (tmp_path / "zoo").glob("*.safetensors")} == {first.id, second.id}
     again = CountingPool()
@@ -50,7 +50,7 @@ def test_it_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     Blobs(tmp_path / "zoo").put_latest(f"{wanted.id[:48]}-partial", {"total": np.array([1000.0])}, {"step": 8})
     made = engine(tmp_path, CountingPool(), wanted)
     made.finish([wanted.id])
-    assert made.ledger.outputs[wanted.id].model_dump()["total"] == 1000 + 8 + 9
+    assert made.results.output(wanted.id).model_dump()["total"] == 1000 + 8 + 9
     assert [path.stem for path in (tmp_path / "zoo").glob("*.safetensors")] == [wanted.id]
 
 

@@ -26,6 +26,7 @@ from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.suite import Suite
+from harness.task import Span
 from methods.networks.analytic import Analytic
 from methods.parts import BuiltDenoiser, Solver
 from methods.schedules.edm import EDM
@@ -310,14 +311,16 @@ def test_a_trained_network_is_solved_with_the_weights_it_had_before_any_tuning()
     assert fine.spec.sampler.model.weights == planned.trials[0].trial.weights
 
 
-def test_the_shards_with_compared_images_need_the_fine_solution_and_no_others_change() -> None:
+def test_the_units_with_compared_images_need_the_fine_solution_and_no_others_change() -> None:
     before, plan = plan_kit.last(), plan_kit.plan(truncation={"images": 51, "steps": STEPS})
     after = plan.trials[-1]
     (fine,) = fine_tasks(truncation={"images": 51, "steps": STEPS})
     assert (after.row.score, after.row.time) == (before.row.score, before.row.time)
     assert after.id != before.id
-    assert [fine in plan.tasks[shard].needs for shard in after.row.samples] == [True, True, False]
-    assert [a == b for a, b in zip(after.row.samples, before.row.samples, strict=True)] == [False, False, True]
+    compared, rest = (plan.tasks[task_id] for task_id in after.row.samples)
+    assert (fine in compared.needs, fine in rest.needs) == (True, False)
+    assert ([unit.span for unit in compared.units()], rest.unit(0).span) == ([Span(0, 40), Span(40, 80)], Span(80, 120))
+    assert (rest.id,) == before.row.samples
 
 
 def test_a_plan_of_fewer_images_than_asked_compares_all_of_them() -> None:
