@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from harness.errors import StoreDamagedError
 from harness.planning.plan import Plan
 from harness.specs.base import Output
 from harness.storage.blobs import Blobs
@@ -176,8 +177,8 @@ class TaskResults:
                     self._outputs[task.id] = task.spec.output.model_validate(facts)
             elif known := self.journal.units(task.id):
                 self._left[task.id] = {unit.number for unit in task.units() if _name(unit) not in known}
-                facts = self.journal.facts(task.id, next(iter(known)))
-                task.spec.output.model_validate(facts)
+                if (facts := self.journal.facts(task.id, next(iter(known)))) is not None:
+                    task.spec.output.model_validate(facts)
         except ValidationError:
             self._say(f"the kept result of {task.label} was written by another version; it is made again")
             for unit in list(task.units()):
@@ -199,7 +200,10 @@ class TaskResults:
 
     def _unit_outputs(self, task: Task) -> Iterator[Output]:
         for unit in task.units():
-            yield task.spec.output.model_validate(self.journal.facts(task.id, _name(unit)))
+            facts = self.journal.facts(task.id, _name(unit))
+            if facts is None:
+                raise StoreDamagedError(f"the kept result of {unit.label} is damaged; run again, it is made again then")
+            yield task.spec.output.model_validate(facts)
 
     def _warn(self) -> None:
         for warnings in (self.zoo.warnings, self.journal.warnings):

@@ -68,6 +68,10 @@ class ActorSet:
         there = self._present()
         return there if self._limit is None else min(there, self._limit)
 
+    def any_starting(self) -> bool:
+        """Tell whether a worker that was created has not come yet."""
+        return bool(self._starting)
+
     def start(self) -> WorkerInfo:
         """Create all and wait for them for a while, then for the first; they may have to import for minutes."""
         self._device = "GPU" if ray.cluster_resources().get("GPU", 0) else "CPU"

@@ -95,6 +95,8 @@ class RayPool:
         self._actors.hosts.reserve(hosts)
 
     def idle(self, exclusive: bool = False) -> int:
+        if exclusive and self._actors.any_starting():
+            return 0  # nobody knows yet on which host it imports, for seconds on all its cores
         return self._actors.hosts.idle(exclusive)
 
     def limit(self, workers: int | None) -> None:
