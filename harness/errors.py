@@ -20,6 +20,10 @@ class UsageError(HarnessError):
     exit_code = 2
 
 
+class UnstorableError(UsageError):
+    """A value that neither tables nor files here can hold, such as a number that is not finite."""
+
+
 class LockedError(HarnessError):
     """Another run holds the results folder."""
 

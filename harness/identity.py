@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import UnstorableError, UsageError
 from harness.sources import code_sha256, library_versions
 from harness.specs.base import Spec, decisive
 
@@ -61,7 +61,7 @@ def check_name(name: str, field: str) -> str:
 
 def _refuse_non_finite(value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"found the number {value}; identities and tables hold finite numbers only")
+        raise UnstorableError(f"found the number {value}; identities and tables hold finite numbers only")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):

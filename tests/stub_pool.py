@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from harness.pools.hosts import Hosts
 from harness.task import Failure, Result, TaskEvent, Unit
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
     unit: Unit
-    devices: list[int]  # the host of each
+    devices: list[tuple[int, int]]  # host and number of each
     number: int
     inputs: Mapping[str, Any]
     dropped: bool = False
@@ -33,64 +34,48 @@ class StubPool:
         result: Callable[[Unit, Mapping[str, Any]], Result | Failure],
     ) -> None:
         self.now = 0.0
+        self.devices: Hosts[tuple[int, int]] = Hosts()
+        for host in range(hosts):
+            for number in range(devices_per_host):
+                self.devices.add((host, number), f"host-{host}")
         self._seconds, self._result = seconds, result
-        self._per_host = devices_per_host
-        self._free = [devices_per_host] * hosts
-        self._reserved: set[int] = set()
-        self._idle_elsewhere = hosts * devices_per_host  # free devices of hosts that are not reserved
-        self._open: dict[int, None] = dict.fromkeys(range(hosts))  # hosts, not reserved, that have a free device
         self._runs: list[tuple[float, int, _Run]] = []
         self._numbers = count()
+        self._lost: list[_Run] = []
 
     def put(self, value: Any) -> Any:
         return value
 
     def size(self) -> int:
-        return len(self._free) * self._per_host
+        return len(self.devices)
 
     def hosts(self) -> int:
-        return len(self._free)
+        return self.devices.count()
 
     def reserve(self, hosts: int) -> None:
-        while len(self._reserved) > hosts:
-            host = max(self._reserved, key=lambda h: (self._free[h], h))
-            self._reserved.discard(host)
-            self._idle_elsewhere += self._free[host]
-            if self._free[host]:
-                self._open[host] = None
-        while len(self._reserved) < hosts:
-            host = max((h for h in range(len(self._free)) if h not in self._reserved), key=lambda h: self._free[h])
-            self._reserved.add(host)
-            self._idle_elsewhere -= self._free[host]
-            self._open.pop(host, None)
+        self.devices.reserve(hosts)
 
     def idle(self, exclusive: bool = False) -> int:
-        if not exclusive:
-            return self._idle_elsewhere
-        return sum(self._free[host] for host in self._reserved if self._free[host] == self._per_host)
+        return self.devices.idle(exclusive)
 
     def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
-        ranks = unit.task.ranks
-        if unit.task.exclusive:
-            hosts = [h for h in sorted(self._reserved) if self._free[h] == self._per_host]
-            devices = [host for host in hosts for _ in range(self._per_host)][:ranks]
-        else:
-            devices = []
-            while len(devices) < ranks:
-                host = next(iter(self._open))
-                devices.append(host)
-                self._take(host)
-        for host in devices if unit.task.exclusive else ():
-            self._free[host] -= 1
-        assert len(devices) == ranks, "the driver started what it was told cannot start"
+        devices = self.devices.take(unit.task.ranks, unit.task.exclusive, unit.task.id)
+        assert devices, "the driver started what it was told cannot start"
         run = _Run(unit, devices, next(self._numbers), dict(inputs))
         heapq.heappush(self._runs, (self.now + self._seconds(unit), run.number, run))
 
-    def _take(self, host: int) -> None:
-        self._free[host] -= 1
-        self._idle_elsewhere -= 1
-        if not self._free[host]:
-            self._open.pop(host, None)
+    def running(self) -> list[Unit]:
+        """Return what runs."""
+        return [run.unit for _, _, run in self._runs if not run.dropped]
+
+    def lose(self, host: int) -> None:
+        """Lose a host with all that runs there."""
+        for worker in [worker for worker in self.devices if worker[0] == host]:
+            self.devices.remove(worker)
+        for _, _, run in self._runs:
+            if any(device[0] == host for device in run.devices):
+                run.devices = [device for device in run.devices if device[0] != host]
+                self._lost.append(run)
 
     def drop(self, unit: Unit) -> None:
         found = min((run for _, _, run in self._runs if run.unit == unit and not run.dropped), key=lambda r: r.number)
@@ -98,8 +83,9 @@ class StubPool:
         self._give_back(found)
 
     def poll(self, seconds: float) -> list[TaskEvent]:
-        events: list[TaskEvent] = []
-        until = self.now + seconds
+        events = [TaskEvent(run.unit, self._end_lost(run)) for run in self._lost if not run.dropped]
+        self._lost.clear()
+        until = self.now + (0.0 if events else seconds)
         while self._runs and self._runs[0][0] <= (self.now if events else until):
             self.now, _, run = heapq.heappop(self._runs)
             if run.dropped:
@@ -115,9 +101,11 @@ class StubPool:
     def close(self) -> None:
         pass
 
+    def _end_lost(self, run: _Run) -> Failure:
+        run.dropped = True
+        self._give_back(run)
+        return Failure("worker-died", "its node is gone", lost=True)
+
     def _give_back(self, run: _Run) -> None:
-        for host in run.devices:
-            self._free[host] += 1
-            if host not in self._reserved:
-                self._idle_elsewhere += 1
-                self._open[host] = None
+        for device in run.devices:
+            self.devices.release(device)

@@ -44,6 +44,9 @@ class Graph:
         self._ready: dict[tuple[bool, int], list[tuple[Order, str]]] = defaultdict(list)
         self._queued_units = {True: 0, False: 0}  # of ready tasks
         self._open_units = {True: 0, False: 0}
+        self._unstarted = {True: 0, False: 0}
+        self.dropped_units = 0
+        """Units that were never started since their task, or one that it waits for, has failed."""
 
     def __len__(self) -> int:
         """Return how many units have not ended."""
@@ -63,6 +66,7 @@ class Graph:
         todo = sorted(units)
         node = self._nodes[task.id] = _Node(task, order, deque(todo), set(todo))
         self._open_units[task.exclusive] += len(todo)
+        self._unstarted[task.exclusive] += len(todo)
         self._queue_unless_waiting(node, task.needs)
 
     def wait_for(self, unit: Unit, needs: Iterable[str]) -> None:
@@ -73,6 +77,7 @@ class Graph:
         if not node.unmet:
             self._queued_units[node.task.exclusive] -= len(node.queued)
         node.queued.appendleft(unit.number)
+        self._unstarted[node.task.exclusive] += 1
         self._queue_unless_waiting(node, needs)
 
     def order_before(self, task_id: str, number: int) -> Order:
@@ -92,6 +97,7 @@ class Graph:
                 heapq.heappop(first)  # its task has ended, is all started, or waits again
                 continue
             self._queued_units[exclusive] -= 1
+            self._unstarted[exclusive] -= 1
             return node.task.unit(node.queued.popleft())
         return None
 
@@ -111,6 +117,7 @@ class Graph:
         if node is None:
             return
         node.queued.appendleft(unit.number)
+        self._unstarted[node.task.exclusive] += 1
         node.order = _FIRST
         if not node.unmet:
             self._queued_units[node.task.exclusive] += 1
@@ -142,11 +149,12 @@ class Graph:
         todo = [task_id]
         while todo:
             one = todo.pop()
-            if one in self.failed:
+            node = self._nodes.get(one)
+            if node is None and one in self.failed:
                 continue
             self.failed[one] = failure
-            node = self._nodes.get(one)
             if node is not None:
+                self.dropped_units += len(node.queued)
                 self._close(node)
                 todo += node.dependents
             self._ended(one)
@@ -162,9 +170,9 @@ class Graph:
         """Return how many units of a kind are ready and not started."""
         return self._queued_units[exclusive]
 
-    def left(self, exclusive: bool) -> int:
-        """Return how many units of a kind have not ended, started ones among them."""
-        return self._open_units[exclusive]
+    def unstarted(self, exclusive: bool) -> int:
+        """Return how many units of a kind have not been started, ready or not."""
+        return self._unstarted[exclusive]
 
     def _queue_unless_waiting(self, node: _Node, needs: Iterable[str]) -> None:
         """Count what a task waits for too; make it ready if that is nothing. Its units must not be counted as ready."""
@@ -187,5 +195,6 @@ class Graph:
         del self._nodes[node.task.id]
         exclusive = node.task.exclusive
         self._open_units[exclusive] -= len(node.open)
+        self._unstarted[exclusive] -= len(node.queued)
         if not node.unmet:
             self._queued_units[exclusive] -= len(node.queued)

@@ -14,7 +14,7 @@ from harness.driver.results import TaskResults
 from harness.errors import HarnessError
 from harness.pools.pool import Pool
 from harness.specs.base import ImageSet
-from harness.task import CHECKPOINT, IMAGES, Task, Unit
+from harness.task import CHECKPOINT, IMAGES, Unit
 
 
 class LostInputsError(HarnessError):
@@ -60,9 +60,11 @@ class InputHandles:
             for unit in self._results.tasks[task_id].units():
                 self._handles.pop(unit.key, None)
 
-    def release_needs(self, task: Task) -> None:
-        """Let go of the results that a task reads; kept files take their place."""
-        self.release(task.spec.needs())
+    def release_given(self, inputs: Mapping[str, Any]) -> None:
+        """Let go of handles that were given to a unit and turned out to be lost; kept files take their place."""
+        for name, handle in inputs.items():
+            if self._handles.get(name) is handle:
+                del self._handles[name]
 
     def _result(self, unit: Unit) -> Any:
         """Return the handle of a finished unit's result, from this session or from the disk; None if it is lost."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 GAP_SECONDS = 30.0
 """On one host, at least so long between the end of a turn and the beginning of the next, while other work is left."""
+MOST_GAP_SECONDS = 600.0
 DRAIN_SECONDS = 10.0
 """So long a turn waits for devices; where it takes longer, as for a training, it is put off for twice the gap."""
 HOSTS_SHARE = 8
@@ -25,7 +26,7 @@ class Load:
     exclusive_ready: int
     exclusive_running: int
     others_left: int
-    """Not ended and not running, ready or not."""
+    """Not started, ready or not."""
     others_running: int
     hosts: int = 1
     idle_devices: int = 0
@@ -67,7 +68,7 @@ class Lane:
         in_vain = not load.exclusive_running and now - self._began > waits
         if over or in_vain:
             self.is_open, self._ended = False, now
-            self._gap = GAP_SECONDS if over else 2 * self._gap
+            self._gap = GAP_SECONDS if over else min(2 * self._gap, MOST_GAP_SECONDS)
             if over and load.hosts > 1:
                 self._ended -= self._gap  # hosts that are kept free cost the others little: no gap
 

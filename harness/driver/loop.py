@@ -20,7 +20,7 @@ from harness.driver.lane import Lane, Load
 from harness.driver.results import TaskResults
 from harness.driver.retries import Retries
 from harness.driver.search import SearchJobs
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, StorageFullError, StoreDamagedError, UnstorableError, UsageError
 from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.local import failure_of
 from harness.pools.pool import Pool
@@ -29,6 +29,8 @@ from harness.storage.store import Store
 from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
 
 _WAIT_SECONDS = 0.5
+COME_BACK_SECONDS = 120.0
+"""So long a task waits for devices that were there and are not any more, such as a spot instance that comes back."""
 
 
 class Watcher(Protocol):
@@ -59,6 +61,7 @@ class _Running:
 
     unit: Unit
     began: float
+    inputs: Mapping[str, Any]
     runs: int = 1
 
 
@@ -88,8 +91,10 @@ class Engine:
         self.searches = SearchJobs(self.results)
         self.failed: dict[str, Failure] = {}
         self.rows = Rows(self.results, store, self.failed, watcher.trial)
-        self.graph = Graph(self.rows.ended, self.failed)
+        self.graph = Graph(self._end_task, self.failed)
         self.retries = Retries(clock)
+        self._dropped = self._most_devices = 0
+        self._too_large: dict[str, float] = {}
         self.lane = Lane(clock)
         self.durations = Durations()
         self.running: dict[str, _Running] = {}
@@ -136,6 +141,7 @@ class Engine:
                 if self.running or len(self.graph):  # workers may be coming too
                     for told in self.pool.poll(self.results.due_seconds(_WAIT_SECONDS)):
                         self._handle(told)
+                        self.results.tick()
                 elif not self.rows.any_ready and self.rows.waiting:
                     raise HarnessError(f"{self.rows.waiting} trials wait for tasks that nobody runs; this is a bug")
                 self.results.tick()
@@ -147,16 +153,30 @@ class Engine:
 
     def _start_ready(self) -> None:
         """Start every unit that may start now: exclusive ones on the hosts kept for them, the others elsewhere."""
-        for large in self.graph.larger_than(self.pool.size()):
-            sentence = f"{large.label} needs {large.ranks} devices at once; the cluster offers {self.pool.size()}"
-            self.graph.fail(large.id, Failure("too-few-devices", sentence))
-            self.watcher.say(sentence)
+        self._fail_too_large()
         self.pool.reserve(self.lane.hosts_to_reserve(self._load()))
         for exclusive in (True, False):
             while (unit := self.graph.take(exclusive, self.pool.idle(exclusive))) is not None:
                 if not self._asks_for_jobs(unit):
                     self._start(unit)
         self._start_stragglers_again()
+        if (dropped := self.graph.dropped_units) > self._dropped:
+            self.watcher.more(self._dropped - dropped)
+            self._dropped = dropped
+
+    def _fail_too_large(self) -> None:
+        """Fail the tasks that need more devices than there are; if there once were enough, only after a while."""
+        size, now = self.pool.size(), self._clock()
+        self._most_devices = max(self._most_devices, size)
+        large = {task.id: task for task in self.graph.larger_than(size)}
+        self._too_large = {task_id: self._too_large.get(task_id, now) for task_id in large}
+        for task_id, since in self._too_large.items():
+            task = large[task_id]
+            if task.ranks <= self._most_devices and now - since < COME_BACK_SECONDS:
+                continue
+            sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {size}"
+            self.graph.fail(task_id, Failure("too-few-devices", sentence))
+            self.watcher.say(sentence)
 
     def _start(self, unit: Unit) -> None:
         """Start a unit; where results that it reads are lost, have them made again first."""
@@ -166,13 +186,17 @@ class Engine:
         except LostInputsError as lost:
             self._make_again(unit, lost)
             return
-        self.running[unit.key] = _Running(unit, self._clock())
+        self.running[unit.key] = _Running(unit, self._clock(), inputs)
         self._exclusive_running += unit.task.exclusive
         self.pool.start(started, inputs)
 
     def _make_again(self, unit: Unit, lost: LostInputsError) -> None:
         self.watcher.say(str(lost))
         by_task: dict[str, list[Unit]] = {}
+        for one in lost.units:
+            if one.task.id in self.failed:  # it was tried before
+                self.graph.fail(unit.task.id, self.failed[one.task.id])
+                return
         for one in lost.units:
             self.results.forget(one)
             by_task.setdefault(one.task.id, []).append(one)
@@ -190,6 +214,8 @@ class Engine:
             return False
         try:
             jobs = self.searches.unfinished(task)
+        except (StorageFullError, StoreDamagedError):
+            raise
         except Exception as error:  # a method's own code, here in the driver
             self._fail(unit, failure_of(error))
             return True
@@ -209,7 +235,7 @@ class Engine:
         now = self._clock()
         for one in self.running.values():
             task = one.unit.task
-            if one.runs > 1 or task.exclusive or task.ranks > self.pool.idle():
+            if one.runs > 1 or task.exclusive or task.ranks > self.pool.idle() or not self.graph.is_open(one.unit):
                 continue
             if self.durations.straggles(one.unit, now - one.began):
                 self._start_second_run(one)
@@ -230,7 +256,7 @@ class Engine:
         return Load(
             exclusive_ready=self.graph.ready(exclusive=True),
             exclusive_running=exclusive,
-            others_left=self.graph.left(exclusive=False) - (running - exclusive),
+            others_left=self.graph.unstarted(exclusive=False),
             others_running=running - exclusive,
             hosts=hosts,
             idle_devices=self.pool.idle(exclusive=True),
@@ -257,25 +283,33 @@ class Engine:
             self.watcher.say(f"{event.sentence}; its other run goes on")
         else:
             self._remove(running)
+            if event.kind == "inputs-lost":
+                self.inputs.release_given(running.inputs)
             self._fail(unit, event)
 
     def _finish(self, running: _Running, result: Result, told: TaskEvent) -> None:
-        """Keep a result, and let go of what the unit's task alone needed."""
+        """Keep the result of a unit."""
         unit, seconds = running.unit, self._clock() - running.began
         self._remove(running)
         output = result.output.model_copy(update={"task_seconds": seconds, "node": told.node})
         try:
             self.results.keep(unit, Result(output, result.tensors))
-        except UsageError as error:  # such as the loss of a training that diverged
+        except UnstorableError as error:  # such as the loss of a training that diverged
             self._fail(unit, Failure("bad-result", f"the result of {unit.label}: {error}"))
             return
         self.durations.add(unit, seconds)
-        self.inputs.hold(unit, told.handle)
+        if self.graph.is_open(unit) and not self.results.is_spent(unit.task.id):
+            self.inputs.hold(unit, told.handle)
         self.graph.finish(unit)
         self.watcher.task(unit, None)
-        if self.results.is_done(unit.task.id):
-            self.results.drop_spent(unit.task)
-            self.inputs.release(unit.task.spec.spends())
+
+    def _end_task(self, task_id: str) -> None:
+        """Let go of what a task alone needed, and note for the rows that it has ended, well or not."""
+        task = self.results.tasks[task_id]
+        self.inputs.release(task.spec.spends())
+        if task_id not in self.failed:
+            self.results.drop_spent(task)
+        self.rows.ended(task_id)
 
     def _remove(self, running: _Running) -> None:
         """Take a unit from what runs, its second run too."""
@@ -290,15 +324,15 @@ class Engine:
         self.watcher.task(unit, None)
         if task.spec.policy.of_a_users_file and failure.kind == UsageError.__name__:
             raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
-        if failure.kind == "inputs-lost":
-            self.inputs.release_needs(self.searches.concluding(unit).task)
-        again = self.retries.again(unit.key, failure)
+        if not self.graph.is_open(unit):
+            return  # its task has failed already
+        again = self.retries.again(unit, failure)
         if again is not None:
             self.watcher.say(f"{failure.sentence}; trying again {again}")
             self.watcher.more(1)
             self.graph.restart(unit)
             return
-        if (attempts := self.retries.attempts(unit.key)) > 1:
+        if (attempts := self.retries.attempts(unit)) > 1:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {attempts})")
         self.graph.fail(task.id, failure)
         self.watcher.say(failure.sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -33,6 +34,10 @@ class TaskResults:
         self._outputs: dict[str, Output] = {}  # of finished tasks that are not cut
         self._left: dict[str, set[int]] = {}  # units of cut tasks that have not ended well
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._spenders: dict[str, list[str]] = defaultdict(list)  # by task: who reads its transient arrays
+        for task in plan.tasks.values():
+            for spent in task.spec.spends():
+                self._spenders[spent].append(task.id)
         self._say = say
         self._warn()
 
@@ -45,6 +50,8 @@ class TaskResults:
         for task in self.tasks.values():
             if not self.is_done(task.id):
                 self._forget_units_without_arrays(task)
+            else:
+                self.drop_spent(task)
 
     def add_task(self, task: Task) -> None:
         """Take in a task that the plan did not know, with its output if it is finished."""
@@ -54,6 +61,11 @@ class TaskResults:
     def is_done(self, task_id: str) -> bool:
         """Tell whether all units of a task have ended well."""
         return task_id in self._outputs or not self._left.get(task_id, {0})
+
+    def is_spent(self, task_id: str) -> bool:
+        """Tell whether everything that reads the transient arrays of a task is done."""
+        spenders = self._spenders.get(task_id)
+        return bool(spenders) and all(map(self.is_done, spenders or ()))
 
     def missing(self, task_id: str) -> list[int]:
         """Return the units of a task that have not ended well."""
@@ -99,10 +111,12 @@ class TaskResults:
         return Result(output, blob[0]) if output.arrays() <= blob[0].keys() else None
 
     def arrays(self, unit: Unit, names: Collection[str]) -> dict[str, np.ndarray]:
-        """Return those of the named arrays that a unit of a suite's own task left and that can be read."""
+        """Return those of the named arrays that a unit of a suite's own task left; raise if they are damaged."""
         blob = self.journal.get(unit.task.id, _name(unit), names)
         self._warn()
-        return {} if blob is None else blob[0]
+        if blob is None:
+            raise _damaged(unit)
+        return blob[0]
 
     # keeping
 
@@ -113,7 +127,8 @@ class TaskResults:
             self.zoo.put(task.id, result.tensors, facts)
         else:
             transient = task.spec.policy.transient
-            arrays = result.tensors if _pays_to_keep(result, transient) else _without(result.tensors, transient)
+            kept = not self.is_spent(task.id) and _pays_to_keep(result, transient)
+            arrays = result.tensors if kept else _without(result.tensors, transient)
             self.journal.append(task.id, _name(unit), facts, arrays, transient)
         if task.cut is None:
             self._outputs[task.id] = result.output
@@ -150,10 +165,10 @@ class TaskResults:
             self._left.setdefault(task.id, set()).add(unit.number)
 
     def drop_spent(self, task: Task) -> None:
-        """Drop the transient arrays that nobody but this task, which has ended, was to read."""
+        """Drop the transient arrays that nobody but this task, which is done, was to read."""
         for spent in task.spec.spends():
-            if transient := self.tasks[spent].spec.policy.transient:
-                self.journal.drop(spent, transient)
+            if self.is_spent(spent) and self.journal.holds_transient(spent):
+                self.journal.drop(spent, self.tasks[spent].spec.policy.transient)
 
     def sync(self) -> None:
         """Make durable all that was kept."""
@@ -202,7 +217,7 @@ class TaskResults:
         for unit in task.units():
             facts = self.journal.facts(task.id, _name(unit))
             if facts is None:
-                raise StoreDamagedError(f"the kept result of {unit.label} is damaged; run again, it is made again then")
+                raise _damaged(unit)
             yield task.spec.output.model_validate(facts)
 
     def _warn(self) -> None:
@@ -213,6 +228,10 @@ class TaskResults:
 
 
 _WHOLE = ""
+
+
+def _damaged(unit: Unit) -> StoreDamagedError:
+    return StoreDamagedError(f"the kept result of {unit.label} is damaged; run again, and it is made again")
 
 
 def _name(unit: Unit) -> str:

@@ -1,55 +1,71 @@
-"""How often a task is tried again, and whether it is a worker's death or its own fault."""
+"""How often a unit is tried again, and whether it is a worker's death or its task's own fault."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from harness.task import Failure
+from harness.task import Failure, Unit
 
 RETRIES = {"inputs-lost": 2, "out-of-memory": 1}
-"""How often a task is tried again after a failure that may not be its own; never with a smaller batch."""
+"""How often a unit is tried again after a failure that may not be its own; never with a smaller batch."""
 OWN_DEATHS = 3
-"""So many workers in a row that die of one task, no other having died about then, are the task's own failure."""
+"""So many workers that die of one unit, none of another task having died about then, are the unit's own failure."""
 CLOSE_SECONDS = 10.0
 """Deaths so close together, of different tasks, are the machine's or the scheduler's: preemption, a lost node."""
 MOST_DEATHS = 20
-"""So many deaths of one task end it, whatever else died."""
+"""So many deaths of one unit end it, whatever else died."""
+
+
+@dataclass
+class _Death:
+    """The death of a worker that ran a unit."""
+
+    when: float
+    is_alone: bool
+    """Whether no worker of another task has died about then."""
 
 
 class Retries:
-    """The failures of every task so far. A death counts against the worker first, then against its task."""
+    """The failures of every unit so far. A death counts against the worker first, then against the unit."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[str, int] = defaultdict(int)
-        self._deaths: list[tuple[float, str]] = []
+        self._failures: Counter[tuple[str, str]] = Counter()  # by unit and kind
+        self._deaths: dict[str, list[_Death]] = defaultdict(list)  # by unit
+        self._last: dict[str, float] = {}  # by task, the last death of the last seconds
+        self._alone: dict[str, list[_Death]] = {}  # by task, those that may still turn out to be shared
 
-    def attempts(self, task_id: str) -> int:
-        """Return how often a task has failed."""
-        return self._failures[task_id]
+    def attempts(self, unit: Unit) -> int:
+        """Return how often a unit has failed."""
+        return sum(count for (key, _), count in self._failures.items() if key == unit.key)
 
-    def again(self, task_id: str, failure: Failure) -> str | None:
-        """Note a failure; return "(n of m)" if the task is to be tried again, None if the failure is its own."""
-        self._failures[task_id] += 1
+    def again(self, unit: Unit, failure: Failure) -> str | None:
+        """Note a failure; return "(n of m)" if the unit is to be tried again, None if the failure is its own."""
+        self._failures[unit.key, failure.kind] += 1
         if failure.kind != "worker-died":
-            most = RETRIES.get(failure.kind, 0)
-            return f"({self._failures[task_id]} of {most})" if self._failures[task_id] <= most else None
-        self._deaths.append((self._clock(), task_id))
-        mine, own = self._mine(task_id), self._own(task_id)
-        if own >= OWN_DEATHS or mine >= MOST_DEATHS:
+            tried, most = self._failures[unit.key, failure.kind], RETRIES.get(failure.kind, 0)
+            return f"({tried} of {most})" if tried <= most else None
+        death = self._note_death(unit.task.id)
+        deaths = self._deaths[unit.key]
+        deaths.append(death)
+        own = sum(one.is_alone for one in deaths)
+        if own >= OWN_DEATHS or len(deaths) >= MOST_DEATHS:
             return None
-        alone = self._alone(self._deaths[-1])
-        return f"({own} of {OWN_DEATHS - 1})" if alone else "(others died with it)"
+        return f"({own} of {OWN_DEATHS - 1})" if death.is_alone else "(others died with it)"
 
-    def _mine(self, task_id: str) -> int:
-        return sum(1 for _, other in self._deaths if other == task_id)
-
-    def _own(self, task_id: str) -> int:
-        """Return the deaths of a task about which no other task lost a worker."""
-        return sum(1 for death in self._deaths if death[1] == task_id and self._alone(death))
-
-    def _alone(self, death: tuple[float, str]) -> bool:
-        when, task_id = death
-        return not any(other != task_id and abs(when - then) <= CLOSE_SECONDS for then, other in self._deaths)
+    def _note_death(self, task_id: str) -> _Death:
+        """Return a death; those of other tasks close before it are shared with it, and it with them."""
+        now = self._clock()
+        self._last = {task: when for task, when in self._last.items() if now - when <= CLOSE_SECONDS}
+        others = self._last.keys() - {task_id}
+        for task in list(self._alone):
+            if task != task_id:
+                for death in self._alone.pop(task):
+                    death.is_alone = death.is_alone and now - death.when > CLOSE_SECONDS
+        death = _Death(now, is_alone=not others)
+        self._last[task_id] = now
+        self._alone.setdefault(task_id, []).append(death)
+        return death

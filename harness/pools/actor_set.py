@@ -17,6 +17,9 @@ from harness.pools.background import Background
 from harness.pools.cluster import Cluster
 from harness.pools.hosts import Hosts
 
+IMPORT_SECONDS = 30.0
+"""So long a worker that was created is taken to import, on a host that nobody knows yet."""
+_REFILL_SECONDS = 60.0  # how often to look for devices that have come back
 START_SECONDS = 120.0
 """So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
 _TELL_SECONDS = 30.0
@@ -58,6 +61,7 @@ class ActorSet:
         """Actors that were created, with the time at which one that replaces another is given up."""
         self._leaving: list[tuple[list[WorkerSlot], Callable[[], None]]] = []
         self._is_replacing = False
+        self._created = self._looked = time.monotonic()
         self._limit: int | None = None
         self._unused: list[WorkerSlot] = []
         """Workers beyond the limit."""
@@ -69,8 +73,8 @@ class ActorSet:
         return there if self._limit is None else min(there, self._limit)
 
     def any_starting(self) -> bool:
-        """Tell whether a worker that was created has not come yet."""
-        return bool(self._starting)
+        """Tell whether a worker that was created not long ago has not come yet."""
+        return bool(self._starting) and time.monotonic() - self._created < IMPORT_SECONDS
 
     def start(self) -> WorkerInfo:
         """Create all and wait for them for a while, then for the first; they may have to import for minutes."""
@@ -116,8 +120,10 @@ class ActorSet:
         self._keep_limit()
 
     def give_up_overdue(self) -> None:
-        """Give up actors that should have started long ago."""
+        """Give up actors that should have started long ago; now and then look for devices that have come back."""
         now = time.monotonic()
+        if now - self._looked > _REFILL_SECONDS and not self._is_replacing:
+            self.replace([], lambda: None)
         for ref in [ref for ref, (_, until) in self._starting.items() if now > until]:
             actor, _ = self._starting.pop(ref)
             del self._awaited[ref]
@@ -141,6 +147,8 @@ class ActorSet:
         return {actor.info.remote(): actor for actor in actors}
 
     def _enter(self, created: dict[Any, Any], until: float) -> None:
+        if created:
+            self._created = time.monotonic()
         for ref, actor in created.items():
             self._starting[ref] = actor, until
             self._awaited[ref] = partial(self._collect_started, ref)
@@ -163,7 +171,7 @@ class ActorSet:
 
     def _start_replacing(self) -> None:
         batch, self._leaving = self._leaving, []
-        self._is_replacing = True
+        self._is_replacing, self._looked = True, time.monotonic()
         gone = {slot for slots, _ in batch for slot in slots}
         staying = [slot.info.node for slot in (*self.hosts, *self._unused) if slot not in gone]
         exchange = partial(self._exchange, [slot.actor for slot in gone], staying, len(self._starting))

@@ -107,11 +107,13 @@ class Hosts(Generic[W]):
         else:
             host.free[worker] = None
             self._shared.add(host, worker)
+        host.never_drained = host.never_drained and host.busy > 0
 
     def reserve(self, hosts: int) -> None:
         """Keep so many hosts, or all if they are fewer, for exclusive units from now on.
 
-        Hosts that are reserved stay so where they can; further ones are those with the fewest busy workers.
+        Hosts that are reserved stay so where they can; further ones are those with the fewest busy workers, hosts last
+        that were reserved before and did not become idle.
         """
         self._wanted = hosts
         self._keep_reservation()
@@ -123,6 +125,7 @@ class Hosts(Generic[W]):
         more = wanted > self._reserved
         candidates = sorted((host for host in self._hosts.values() if host.reserved != more), key=_distance)
         for host in candidates[: wanted - self._reserved] if more else candidates[wanted:]:
+            host.never_drained = not more and host.busy > host.exclusive
             with self._changing(host):
                 host.reserved = more
         self._reserved = wanted
@@ -157,15 +160,17 @@ class _Host(Generic[W]):
         self.reserved = False
         self.exclusive = 0
         """How many of its workers run exclusive units."""
+        self.never_drained = False
+        """Whether it was reserved in vain, since something there went on, and has not been idle since."""
 
     @property
     def busy(self) -> int:
         return len(self.workers) - len(self.free)
 
 
-def _distance(host: _Host[W]) -> tuple[bool, int]:
+def _distance(host: _Host[W]) -> tuple[bool, bool, int]:
     """Return how far a host is from taking exclusive units: it runs some, or so many workers must end first."""
-    return not host.exclusive, host.busy
+    return host.never_drained, not host.exclusive, host.busy
 
 
 class _Offer(Generic[W]):

@@ -152,6 +152,7 @@ class RayPool:
             if not self._awaited and not self._background.busy:
                 if self._actors.size() == 0 and not self._events:
                     raise HarnessError(f"no worker is left: {self._actors.trouble}")
+                time.sleep(0.0 if self._events else left)
                 break
             self._collect(0.0 if self._events else left)
             if self._events or left == 0:

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from harness.errors import StoreDamagedError, UsageError
+from harness.errors import StoreDamagedError, UnstorableError, UsageError
 from harness.identity import canonical_json, check_name
 from harness.storage.atomic import DISK, Disk, publish, read_regular, replace, storage_errors, temp_name
 
@@ -111,10 +111,11 @@ def _encode(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> byte
 
 
 def plain_array(name: str, tensor: np.ndarray) -> np.ndarray:
-    """Return the array in C order and native byte order; raise UsageError for a type that no file here holds."""
+    """Return the array in C order and native byte order; raise UnstorableError for a type that no file here holds."""
     if not isinstance(tensor, np.ndarray) or tensor.dtype.name not in _TYPES:
         kind = tensor.dtype.name if isinstance(tensor, np.ndarray) else type(tensor).__name__
-        raise UsageError(f"array {name!r} is of type {kind}; expected a numpy array of {', '.join(sorted(_TYPES))}")
+        expected = f"expected a numpy array of {', '.join(sorted(_TYPES))}"
+        raise UnstorableError(f"array {name!r} is of type {kind}; {expected}")
     return np.asarray(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
 
 

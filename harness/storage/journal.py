@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness.identity import canonical_json
-from harness.storage.atomic import DISK, Disk, replace, storage_errors
+from harness.storage.atomic import DISK, TEMP_PREFIX, Disk, replace, storage_errors
 from harness.storage.blobs import Blob, plain_array
 
 GROUP_SECONDS, GROUP_BYTES = 0.1, 64 << 20
@@ -93,8 +93,14 @@ class Journal:
         self._remove(self._file(task_id, True))
 
     def forget(self, task_id: str, unit: str) -> None:
-        """Let a unit count as not done; its line is overruled by the next one of that unit."""
-        self._lines[task_id].pop(unit, None)
+        """Let a unit count as not done, for later processes too."""
+        if self._lines[task_id].pop(unit, None) is not None:
+            self._take({"task": task_id, "lost": unit}, "")
+
+    def holds_transient(self, task_id: str) -> bool:
+        """Tell whether there are arrays of a task that `drop` would remove."""
+        file = self._file(task_id, True)
+        return self._ends.get(file, 0) > 0 or (self.folder / file).exists()
 
     def tick(self) -> None:
         """Write out what was taken in, if it is old or large enough."""
@@ -113,7 +119,7 @@ class Journal:
         with storage_errors(self.folder, self._pending_bytes):
             for name, chunks in self._pending_arrays.items():
                 self._write(self.folder / name, chunks)
-            self._write(self.folder / LINES, self._pending_lines)
+            self._write(self.folder / LINES, [b"".join(self._pending_lines)])
             if self._new:
                 self._disk.sync_folder(self.folder)
         self._pending_lines, self._pending_arrays, self._pending_bytes = [], defaultdict(list), 0
@@ -148,7 +154,7 @@ class Journal:
         found = {name: array for name, array in arrays.items() if array is not None}
         if len(found) < len(arrays):
             lost = ", ".join(sorted(arrays.keys() - found.keys()))
-            self.warnings.append(f"{lost} of {task_id[:12]} {unit} in {self.folder} are damaged; they are made again")
+            self.warnings.append(f"{lost} of {task_id[:12]} {unit} in {self.folder} are damaged")
             self.forget(task_id, unit)
             return None
         return found, json.loads(parsed[1])
@@ -175,7 +181,7 @@ class Journal:
             stream.seek(place[0])
             line = _decode(stream.read(place[1]))
         if line is None:
-            self.warnings.append(f"{task_id[:12]} {unit} in {self.folder} is damaged; it is made again")
+            self.warnings.append(f"{task_id[:12]} {unit} in {self.folder} is damaged")
             self.forget(task_id, unit)
             return None
         head, facts = line
@@ -195,6 +201,8 @@ class Journal:
             head = line[0]
             if "gone" in head:
                 self._drops[head["task"]] = offset, head["gone"]
+            elif "lost" in head:
+                self._lines[head["task"]].pop(head["lost"], None)
             else:
                 self._lines[head["task"]][head["unit"]] = offset, len(text)
         if damaged:
@@ -249,9 +257,10 @@ class Journal:
     def _write(self, path: Path, chunks: list[bytes]) -> None:
         descriptor = self._disk.append(path)
         try:
-            rest = memoryview(b"".join(chunks))
-            while rest:
-                rest = rest[self._disk.write(descriptor, rest) :]
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[self._disk.write(descriptor, rest) :]
             self._disk.sync_data(descriptor)
         finally:
             os.close(descriptor)
@@ -262,7 +271,9 @@ class Journal:
             self._disk.unlink(self.folder / file)
 
     def _remove_unnamed(self) -> None:
-        """Remove files of arrays that no task has, as after a kill between a drop and the removal."""
+        """Remove what a kill has left: arrays that were dropped, and half of a journal written anew."""
+        for path in self.folder.glob(f"{TEMP_PREFIX}{LINES}-*"):
+            self._disk.unlink(path)
         for path in self.folder.glob("*.transient"):
             task_id = path.name.partition(".")[0]
             since, _ = self._drops.get(task_id, (-1, []))

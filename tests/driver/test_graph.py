@@ -71,7 +71,7 @@ def test_a_task_is_taken_once_in_order_when_its_needs_have_ended() -> None:
 
 def test_units_are_taken_one_by_one_and_their_task_ends_with_the_last_of_them() -> None:
     made, ended = graph(Toy("a", size=3), Toy("b", ("a",)))
-    assert (made.ready(False), made.left(False), len(made)) == (3, 4, 4)
+    assert (made.ready(False), made.unstarted(False), len(made)) == (3, 4, 4)
     assert [taken(made) for _ in range(4)] == ["a", "a/1", "a/2", None]
     for name in ("a/2", "a"):
         made.finish(unit(name))
@@ -109,14 +109,14 @@ def test_a_failure_fails_all_that_wait_for_it_and_nothing_else() -> None:
 
 def test_exclusive_and_large_tasks_are_asked_for_apart() -> None:
     made, _ = graph(Toy("time", exclusive=True), Toy("pair", ranks=2), Toy("one"))
-    assert (made.ready(True), made.ready(False), made.left(False)) == (1, 2, 2)
+    assert (made.ready(True), made.ready(False), made.unstarted(False)) == (1, 2, 2)
     assert taken(made, devices=0) is None
     assert taken(made, devices=1) == "one"
     assert taken(made, devices=1) is None
     assert (made.largest(False), made.largest(True)) == (2, 1)
     assert taken(made, devices=2) == "pair"
     assert taken(made, exclusive=True) == "time"
-    assert (made.ready(True), made.ready(False), made.left(False)) == (0, 0, 2)
+    assert (made.ready(True), made.ready(False), made.unstarted(False)) == (0, 0, 0)
 
 
 def test_a_task_that_no_pool_can_do_is_named_until_it_has_failed() -> None:
@@ -235,7 +235,18 @@ def test_random_graphs_with_failures_and_kills_do_what_a_plain_scheduler_does(
     assert set(made.failed) == failed
     assert sorted(ended) == sorted(by_id)
     assert all(not left[name] for name in names if name not in failed)
-    assert (made.ready(True), made.ready(False)) == (0, 0)
+    assert (made.ready(True), made.ready(False), made.unstarted(True), made.unstarted(False)) == (0, 0, 0, 0)
+
+
+def test_a_task_that_failed_and_is_added_once_more_can_fail_once_more() -> None:
+    made, ended = graph(Toy("a", size=3), Toy("b", ("a",)))
+    assert taken(made) == "a"
+    made.fail("a", BROKEN)
+    assert made.dropped_units == 3  # two of "a" and "b"
+    add(made, Toy("a"), (5,))
+    assert taken(made) == "a"
+    made.fail("a", BROKEN)
+    assert (len(made), ended) == (0, ["a", "b", "a"])
 
 
 @pytest.mark.parametrize("size", [1000, 4000])

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.driver.retries import CLOSE_SECONDS, MOST_DEATHS, Retries
-from harness.task import Failure
+from harness.task import Cut, Failure, Task, Unit
 
 DEATH = Failure("worker-died", "the worker died", lost=True)
+
+
+def unit(task: str, number: int = 0) -> Unit:
+    spec: Any = None
+    return Task(task, spec, task, Cut(0, 100, 10)).unit(number)
 
 
 class Clock:
@@ -21,9 +28,9 @@ def test_a_task_that_kills_three_fresh_workers_is_its_own_failure() -> None:
     told = []
     for _ in range(3):
         clock.now += 1
-        told.append(made.again("a", DEATH))
+        told.append(made.again(unit("a"), DEATH))
     assert told == ["(1 of 2)", "(2 of 2)", None]
-    assert made.attempts("a") == 3
+    assert made.attempts(unit("a")) == 3
 
 
 def test_ten_workers_killed_close_together_fail_no_task() -> None:
@@ -33,28 +40,61 @@ def test_ten_workers_killed_close_together_fail_no_task() -> None:
     for _ in range(5):
         for task in ("a", "b"):
             clock.now += 0.5
-            told.append(made.again(task, DEATH))
+            told.append(made.again(unit(task), DEATH))
     assert told == ["(1 of 2)", *["(others died with it)"] * 9]
     clock.now += 10 * CLOSE_SECONDS
-    assert [made.again("a", DEATH) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]  # these are its own
+    assert [made.again(unit("a"), DEATH) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]  # these are its own
 
 
 def test_deaths_that_only_later_turn_out_to_be_shared_are_forgiven() -> None:
     clock = Clock()
     made = Retries(clock)
-    made.again("a", DEATH)
-    made.again("a", DEATH)
+    made.again(unit("a"), DEATH)
+    made.again(unit("a"), DEATH)
     clock.now = CLOSE_SECONDS
-    made.again("b", DEATH)
-    assert made.again("a", DEATH) is not None
+    made.again(unit("b"), DEATH)
+    assert made.again(unit("a"), DEATH) is not None
+
+
+def test_units_of_one_task_that_die_together_do_not_excuse_each_other() -> None:
+    """As of a solver that always crashes, on two hundred devices at once."""
+    clock = Clock()
+    made = Retries(clock)
+    deaths = 0
+    while True:
+        for number in range(200):
+            clock.now += 0.001
+            deaths += 1
+            if made.again(unit("crashes", number), DEATH) is None:
+                assert deaths == 401
+                return
+
+
+def test_many_deaths_close_together_cost_no_more_each_than_a_few() -> None:
+    """By the deaths that are looked at again: each turns shared once."""
+    clock = Clock()
+    made = Retries(clock)
+    for number in range(2000):
+        clock.now += 1e-4
+        made.again(unit(f"task-{number % 50}", number), DEATH)
+    assert sum(map(len, made._alone.values())) <= 1
+
+
+def test_kinds_of_failure_are_counted_apart() -> None:
+    made = Retries(Clock())
+    lost = Failure("inputs-lost", "gone")
+    for _ in range(2):
+        made.again(unit("other"), DEATH)
+        assert made.again(unit("a"), DEATH) is not None
+    assert [made.again(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
 
 
 def test_even_shared_deaths_end() -> None:
     made = Retries(Clock())
     told = []
     for _ in range(MOST_DEATHS):
-        made.again("other", DEATH)
-        told.append(made.again("a", DEATH))
+        made.again(unit("other"), DEATH)
+        told.append(made.again(unit("a"), DEATH))
     assert None not in told[:-1]
     assert told[-1] is None
 
@@ -62,6 +102,6 @@ def test_even_shared_deaths_end() -> None:
 def test_other_failures_have_bounds_of_their_own() -> None:
     made = Retries(Clock())
     lost, memory, own = Failure("inputs-lost", "gone"), Failure("out-of-memory", "full"), Failure("ValueError", "no")
-    assert [made.again("a", lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
-    assert [made.again("b", memory) for _ in range(2)] == ["(1 of 1)", None]
-    assert made.again("c", own) is None
+    assert [made.again(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
+    assert [made.again(unit("b"), memory) for _ in range(2)] == ["(1 of 1)", None]
+    assert made.again(unit("c"), own) is None
