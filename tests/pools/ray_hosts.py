@@ -17,6 +17,7 @@ import pytest
 import ray
 from faulty import complete
 from pool_kit import ended, failure, pid, unit
+from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -124,6 +125,7 @@ def end_processes(cluster: Cluster) -> None:
     """Kill all of Ray that this cluster has started; to take leave of it properly could take a minute."""
     for node in cluster.list_all_nodes():
         node.kill_all_processes(check_alive=False, allow_graceful=False)
+    reset_ray_address()
 
 
 def main() -> None:
