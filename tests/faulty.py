@@ -182,7 +182,7 @@ def complete(pool: Any, seconds: float = 90) -> list[int]:
     while pool.idle() < pool.size() and time.monotonic() < until:
         pool.poll(1)
     assert pool.idle() == pool.size()
-    return list(pool.pids())
+    return [worker.pid for worker in pool.workers()]
 
 
 class Counting:

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from harness.errors import HarnessError, UsageError
-from harness.pools.actor import WorkerSlot
+from harness.pools.actor import WorkerInfo, WorkerSlot
 from harness.pools.actor_set import START_SECONDS, ActorSet
 from harness.pools.background import Background
 from harness.pools.cluster import Cluster, connect
@@ -103,13 +103,13 @@ class RayPool:
         """Let no more than so many workers take units from now on, as if there were no others; None: all again."""
         self._actors.limit(workers)
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers that have started."""
-        return [slot.info.pid for slot in self._actors.hosts]
+    def workers(self) -> list[WorkerInfo]:
+        """Return the workers that have started."""
+        return [slot.info for slot in self._actors.hosts]
 
-    def pids_of(self, unit: Unit) -> list[int]:
-        """Return the process ids of the workers that run a unit, rank by rank; of its first run if there are more."""
-        return [slot.info.pid for run in self._runs_of.get(unit.key, [])[:1] for slot in run.slots]
+    def workers_of(self, unit: Unit) -> list[WorkerInfo]:
+        """Return the workers that run a unit, rank by rank; those of its first run if there are more."""
+        return [slot.info for run in self._runs_of.get(unit.key, [])[:1] for slot in run.slots]
 
     def running(self) -> list[Unit]:
         """Return what runs, in the order in which it was started."""

@@ -65,4 +65,5 @@ def _process_put_back() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
-        torch.use_deterministic_algorithms(False)
+        if torch.are_deterministic_algorithms_enabled():  # to switch off what is off imports for seconds
+            torch.use_deterministic_algorithms(False)

@@ -59,7 +59,7 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
         if task.ranks == 2 and task.kind == "sample" and not killed:
             killed.append(progress.done)
             (group,) = (unit for unit in ray_pool.running() if unit.task.id == task.id)
-            os.kill(ray_pool.pids_of(group)[1], signal.SIGKILL)
+            os.kill(ray_pool.workers_of(group)[1].pid, signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, ears)
@@ -79,7 +79,7 @@ class Stopping(Counting):
         if unit.task.ranks == 2 and self.stopped is None:
             unit = replace(unit, task=replace(unit.task, deadline_seconds=self.deadline))
             super().start(unit, inputs)
-            self.stopped, self.began = self._pool.pids_of(unit)[1], time.monotonic()
+            self.stopped, self.began = self._pool.workers_of(unit)[1].pid, time.monotonic()
             os.kill(self.stopped, signal.SIGSTOP)
         else:
             super().start(unit, inputs)

@@ -78,7 +78,7 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
         if progress.done >= 30 and not killed:
             killed.append(progress.done)
             (group,) = ray_pool.running()
-            os.kill(ray_pool.pids_of(group)[1], signal.SIGKILL)
+            os.kill(ray_pool.workers_of(group)[1].pid, signal.SIGKILL)
 
     ears = Ears(kill_rank_1)
     two = train(ray_pool, tmp_path / "two", 2, ears)

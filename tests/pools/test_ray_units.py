@@ -18,6 +18,14 @@ PROMPT = 0.8
 """Seconds that no poll of 0.2 s may take on a machine that does something else too."""
 
 
+def pids(pool):
+    return [worker.pid for worker in pool.workers()]
+
+
+def pids_of(pool, unit):
+    return [worker.pid for worker in pool.workers_of(unit)]
+
+
 @pytest.fixture
 def pool(ray_pool):
     """The shared pool with all its workers, and as a test must leave it."""
@@ -36,7 +44,7 @@ def test_a_unit_is_heard_from_its_progress_to_its_result(pool):
         events += pool.poll(1)
     assert [type(told.event) for told in events] == [Progress, Progress, Progress, Checkpoint, Result]
     assert {told.unit for told in events} == {wanted}
-    assert pid(events[-1]) in pool.pids()
+    assert pid(events[-1]) in pids(pool)
     assert pool.idle() == pool.size()
 
 
@@ -98,24 +106,24 @@ def test_units_of_a_task_return_to_the_worker_that_knows_it(pool):
     [("raise", "ValueError", "the unit's own mistake"), ("nothing", "no-result", "act ended without a result")],
 )
 def test_a_failure_of_its_own_keeps_the_worker(pool, act, kind, sentence):
-    before = pool.pids()
+    before = pids(pool)
     pool.start(unit(act=act), {})
     (told,) = ended(pool, 1)
     assert failure(told) == (kind, False)
     assert told.event.sentence == sentence
-    assert pool.pids() == before
+    assert pids(pool) == before
 
 
 @pytest.mark.parametrize(
     ("act", "kind", "lost", "sentence"),
     [
         ("kill", "worker-died", True, "the worker died during act (its process is gone, as after a signal)"),
-        ("exit", "worker-died", True, "the worker died during act (exit code 3)"),
-        ("memory", "out-of-memory", False, "needed 8 bytes, 4 free"),
+        pytest.param("exit", "worker-died", True, "the worker died during act (exit code 3)", marks=pytest.mark.slow),
+        pytest.param("memory", "out-of-memory", False, "needed 8 bytes, 4 free", marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_that_is_gone_is_replaced_and_counted_all_along(pool, act, kind, lost, sentence):
-    before, size = set(pool.pids()), pool.size()
+    before, size = set(pids(pool)), pool.size()
     pool.start(unit(act=act), {})
     found, sizes = [], set()
     until = time.monotonic() + 60
@@ -139,10 +147,11 @@ def test_a_unit_past_its_deadline_ends_with_the_place_where_it_was_and_blocks_no
     complete(pool)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_dropped_tells_nothing_and_its_worker_is_replaced(pool):
     wanted, other = unit("dropped", act="hang"), unit("other", seconds=2.0)
     pool.start(wanted, {})
-    (killed,) = pool.pids_of(wanted)
+    (killed,) = pids_of(pool, wanted)
     pool.start(other, {})
     assert pool.poll(1) == []
     pool.drop(wanted)
@@ -156,10 +165,10 @@ def test_a_run_that_is_dropped_tells_nothing_and_its_worker_is_replaced(pool):
 def test_of_two_runs_of_a_unit_the_first_is_dropped(pool):
     wanted = unit("twice", seconds=1.5)
     pool.start(wanted, {})
-    (first,) = pool.pids_of(wanted)
+    (first,) = pids_of(pool, wanted)
     pool.start(wanted, {})
     pool.drop(wanted)
-    (second,) = pool.pids_of(wanted)
+    (second,) = pids_of(pool, wanted)
     assert second != first
     (told,) = ended(pool, 1)
     assert pid(told) == second
@@ -167,6 +176,7 @@ def test_of_two_runs_of_a_unit_the_first_is_dropped(pool):
     assert pool.poll(0) == []
 
 
+@pytest.mark.slow
 def test_what_is_dropped_while_it_is_being_ended_tells_nothing(pool):
     wanted = unit("late", act="hang", deadline=0.5)
     pool.start(wanted, {})
@@ -184,8 +194,8 @@ def test_ranks_start_together_and_the_first_is_heard(pool):
     began = time.monotonic()
     pool.start(wanted, {})
     assert time.monotonic() - began < 0.3
-    assert len(set(pool.pids_of(wanted))) == 2
-    leader = pool.pids_of(wanted)[0]
+    assert len(set(pids_of(pool, wanted))) == 2
+    leader = pids_of(pool, wanted)[0]
     (told,) = ended(pool, 1, longest=PROMPT)
     assert pid(told) == leader
     assert told.event.tensors["size"] == 2
@@ -193,14 +203,15 @@ def test_ranks_start_together_and_the_first_is_heard(pool):
     assert pool.idle() == pool.size()
 
 
+@pytest.mark.slow
 def test_a_group_whose_port_cannot_be_had_is_a_failure_of_its_unit(pool):
     """The worker that is asked for a port dies before it answers."""
     wanted = unit(size=2)
-    for process in pool.pids():
+    for process in pids(pool):
         os.kill(process, signal.SIGSTOP)
     pool.start(wanted, {})
     assert pool.poll(0.3) == []
-    for process in pool.pids():
+    for process in pids(pool):
         os.kill(process, signal.SIGKILL)
     (told,) = ended(pool, 1, longest=PROMPT)
     assert failure(told) == ("worker-died", True)
@@ -209,7 +220,7 @@ def test_a_group_whose_port_cannot_be_had_is_a_failure_of_its_unit(pool):
 
 @pytest.mark.slow
 def test_a_rank_that_complains_is_believed_if_no_other_has_died(pool):
-    before = set(pool.pids())
+    before = set(pids(pool))
     wanted = unit(size=2, act="raise", on_rank=1, seconds=1.0, after=20.0)
     pool.start(wanted, {})
     (told,) = ended(pool, 1, longest=PROMPT)
@@ -221,7 +232,7 @@ def test_a_rank_that_complains_is_believed_if_no_other_has_died(pool):
 def test_the_death_of_a_rank_explains_the_complaint_of_another(pool):
     wanted = unit(size=2, act="raise", on_rank=1, seconds=2.0, after=20.0)
     pool.start(wanted, {})
-    leader = pool.pids_of(wanted)[0]
+    leader = pids_of(pool, wanted)[0]
     until = time.monotonic() + 3.0
     while time.monotonic() < until:  # rank 1 has complained after 2 s
         assert pool.poll(0.1) == []
@@ -234,16 +245,23 @@ def test_the_death_of_a_rank_explains_the_complaint_of_another(pool):
 def test_only_so_many_workers_are_used_as_the_limit_says(pool):
     size = pool.size()
     pool.limit(1)
-    assert (pool.size(), pool.idle(), len(pool.pids())) == (1, 1, 1)
+    assert (pool.size(), pool.idle(), len(pids(pool))) == (1, 1, 1)
     pool.start(unit("first"), {})
     with pytest.raises(UsageError, match="second needs 1 devices at once; the cluster offers 1"):
         pool.start(unit("second"), {})
     ended(pool, 1)
+    pool.limit(None)
+    assert (pool.size(), pool.idle()) == (size, size)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_replaced_counts_against_the_limit(pool):
+    size = pool.size()
+    pool.limit(1)
     pool.start(unit(act="kill"), {})
     ended(pool, 1)
-    assert pool.size() == 1
+    assert len(complete(pool)) == 1
     pool.limit(None)
-    assert pool.size() == size
     assert len(complete(pool)) == size
 
 
