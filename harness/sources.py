@@ -14,7 +14,8 @@ import importlib.util
 import io
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -33,6 +34,8 @@ LEFT_OUT = {
 """Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""
 _OWN = ("harness", "methods")
 _SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+"""Nodes below which statements may stand: none does below an expression."""
 _Span = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -55,7 +58,8 @@ def library_versions(*entries: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def closure(*entries: str) -> dict[str, Path]:
+@cache
+def closure(*entries: str) -> Mapping[str, Path]:
     """Return the files, by module name, that import statements reach from the entries.
 
     Followed are our own packages and those of the entries; the standard library and installed libraries are not.
@@ -87,8 +91,8 @@ def code(source: str) -> str:
     lines = source.splitlines(keepends=True)
     kept = {
         row
-        for token in tokens
-        if token.type not in _SPACE and not _within(token, prose)
+        for token in _outside(tokens, prose)
+        if token.type not in _SPACE
         for row in range(token.start[0], token.end[0] + 1)
     }
     for (first, left), (last, right) in reversed(prose):
@@ -129,8 +133,14 @@ def _statement_end(tokens: list[tokenize.TokenInfo], number: int) -> tuple[int, 
     return tokens[end - 1].end
 
 
-def _within(token: tokenize.TokenInfo, spans: list[_Span]) -> bool:
-    return any(start <= token.start and token.end <= end for start, end in spans)
+def _outside(tokens: list[tokenize.TokenInfo], spans: list[_Span]) -> Iterator[tokenize.TokenInfo]:
+    """Yield the tokens that no span holds; tokens and spans come in the order in which they begin."""
+    waiting, end = deque(spans), (0, 0)
+    for token in tokens:
+        while waiting and waiting[0][0] <= token.start:
+            end = max(end, waiting.popleft()[1])
+        if token.end > end:
+            yield token
 
 
 def _inside_strings(tokens: list[tokenize.TokenInfo]) -> set[int]:
@@ -179,7 +189,7 @@ def _package(name: str, path: Path) -> str:
 def _imported(path: Path, package: str | None) -> tuple[str, ...]:
     """Return the names that a file's import statements may mean, wherever they stand; relative ones by `package`."""
     found: list[str] = []
-    for node in _run(ast.parse(path.read_bytes())):
+    for node in _import_statements(path):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and (package is not None or not node.level):
@@ -189,16 +199,20 @@ def _imported(path: Path, package: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a tree but for what stands under `if TYPE_CHECKING`."""
-    todo: list[ast.AST] = [tree]
+@cache
+def _import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return a file's import statements but for those under `if TYPE_CHECKING`."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    todo: list[ast.AST] = [ast.parse(path.read_bytes())]
     while todo:
         node = todo.pop()
-        yield node
-        if isinstance(node, ast.If) and _for_type_checkers(node.test):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif isinstance(node, ast.If) and _for_type_checkers(node.test):
             todo += node.orelse
         else:
-            todo += list(ast.iter_child_nodes(node))
+            todo += [inner for inner in ast.iter_child_nodes(node) if isinstance(inner, _STATEMENTS)]
+    return tuple(found)
 
 
 def _for_type_checkers(test: ast.expr) -> bool:
@@ -219,5 +233,5 @@ def _version(distribution: str) -> str:
 
 def forget() -> None:
     """Read all files anew from here on: what a process has hashed once it does not look at again."""
-    for kept in (code_sha256, library_versions, _file_sha256, _file, _imported):
+    for kept in (code_sha256, library_versions, closure, _file_sha256, _file, _imported, _import_statements):
         kept.cache_clear()

@@ -7,13 +7,10 @@ before the first file is replaced, so a crash while rendering leaves the old rep
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from pandas import DataFrame
 
 from harness.report.analysis import Analysis, derive
@@ -25,6 +22,7 @@ from harness.report.equal_distance import equal_distance
 from harness.report.figures import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
+from harness.report.page import render_page
 from harness.report.parallel import overlapped, virtual
 from harness.report.rows import typed
 from harness.report.search_spread import search_spread
@@ -51,7 +49,6 @@ EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 CALIBRATION = "Uncertainty predicted, beside the true one"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 OTHERS = "Rows that are not of this plan"
-TEMPLATES = Path(__file__).parent / "templates"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
 _LARGEST_SAMPLE = 8 << 20
 
@@ -92,28 +89,6 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     for name, text in texts.items():
         replace(folder / name, text.encode())
     return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
-
-
-def render_page(template: str, **values: object) -> str:
-    """Return a page that asks the network for nothing: everything inline, and a policy that forbids the rest.
-
-    Values are escaped by jinja2; only our own style sheet and script are trusted, the script by its SHA-256.
-    """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    trusted = {
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-    }
-    return environment.get_template(template).render(**trusted, **values)
 
 
 def _report(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.report.build import render_page
+from harness.report.page import render_page
 from harness.storage.atomic import replace
 
 SECONDS = 15.0

@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from methods.evolution import Evolution, Genome
 from methods.networks.base import DataShape, Network, NetworkParams
@@ -215,6 +214,8 @@ class _Search:
 
 def least_share(params: SlimmableUNetParams) -> float:
     """Return the narrowest width's FLOPs over the full one's, counted without weights on the smallest image."""
+    from torch.utils.flop_counter import FlopCounterMode  # here, because it brings triton, which a plan does without
+
     side = params.patch * 2 ** len(params.channels)
     with torch.device("meta"):
         network = SlimmableUNet(params, DataShape(1, side))

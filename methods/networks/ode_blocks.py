@@ -17,7 +17,6 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torchdiffeq import odeint, odeint_adjoint
 
 FixedStep = Literal["euler", "midpoint", "heun2", "heun3", "rk4"]
 Adaptive = Literal["adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8"]
@@ -89,6 +88,8 @@ class Integration:
         Given `learned`, gradients come from the adjoint ODE, in constant memory, and reach only these tensors and
         the state. Raises ArithmeticError where an adaptive solver gets stuck.
         """
+        from torchdiffeq import odeint, odeint_adjoint  # here, because it brings scipy, which a plan does without
+
         evaluations = 0
 
         def counted(tau: Tensor, y: Tensor) -> Tensor:

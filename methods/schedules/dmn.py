@@ -13,7 +13,6 @@ import warnings
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import LinearConstraint, minimize
 
 from methods.grids import pinned
 from methods.learned_levels import found, kept
@@ -102,6 +101,8 @@ def bound(lambdas: np.ndarray, error: str) -> float:
 
 def _minimised(lambdas: np.ndarray, error: str) -> np.ndarray:
     """Return lambdas [steps + 1] between the same ends at a minimum of the bound, as trust-constr finds it."""
+    from scipy.optimize import LinearConstraint, minimize  # here, because a plan does without scipy
+
     first, last, inner = lambdas[0], lambdas[-1], len(lambdas) - 2
 
     def whole(free: np.ndarray) -> np.ndarray:

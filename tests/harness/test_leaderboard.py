@@ -15,10 +15,11 @@ from pandas import DataFrame
 
 from harness.report import figures
 from harness.report.analysis import derive
-from harness.report.build import build_report, render_page
+from harness.report.build import build_report
 from harness.report.formats import csv_text, latex, markdown, number
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
+from harness.report.page import render_page
 
 NASTY = [
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '=cmd|"/c calc"!A1', "+1+1", "-2", "@SUM(A1)",

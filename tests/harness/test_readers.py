@@ -91,15 +91,28 @@ def test_folder_takes_jpeg_and_webp(tmp_path: Path) -> None:
 def test_sklearn_scales_and_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.arange(5)[:, None, None] * np.ones((5, 4, 4))
     bunch = types.SimpleNamespace(images=images, target=np.arange(5))
-    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: bunch)
+    monkeypatch.setattr(sklearn.datasets, "load_sample_images", lambda: bunch)
     wanted = target(2, source="3:5", channels=1)
-    pixels = read("sklearn", wanted, loader="load_digits", maximum=4)
+    pixels = read("sklearn", wanted, loader="load_sample_images", maximum=4)
     assert first_pixels(pixels) == [round(3 / 4 * 255), 255]
     assert pixels.labels is not None
     assert pixels.labels.tolist() == [3, 4]
-    assert "values from 3 to 4; expected 0 to 3" in refusal("sklearn", wanted, loader="load_digits", maximum=3)
+    assert "values from 3 to 4; expected 0 to 3" in refusal("sklearn", wanted, loader="load_sample_images", maximum=3)
     short = target(2, source="4:6", channels=1)
-    assert "found 1 images; expected 2" in refusal("sklearn", short, loader="load_digits", maximum=4)
+    assert "found 1 images; expected 2" in refusal("sklearn", short, loader="load_sample_images", maximum=4)
+
+
+def test_digits_are_read_as_scikit_learn_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = target(1797, source="0:1797", channels=1, resolution=8)
+    bunch = sklearn.datasets.load_digits()
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: pytest.fail("asked although the file is there"))
+    pixels = read("sklearn", wanted, loader="load_digits", maximum=16)
+    assert np.array_equal(pixels.images, np.round(bunch.images / 16 * 255)[:, None])
+    assert pixels.labels is not None
+    assert np.array_equal(pixels.labels, bunch.target)
+    monkeypatch.setattr("harness.data.readers.scikit_learn._shipped_digits", lambda: None)
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: bunch)
+    assert np.array_equal(read("sklearn", wanted, loader="load_digits", maximum=16).images, pixels.images)
 
 
 def test_sklearn_sentences() -> None:
