@@ -1,0 +1,151 @@
+"""Starts what is ready: in the plan's order, exclusive units on hosts of their own, searches round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.driver.graph import Graph
+from harness.driver.inputs import InputHandles, LostInputsError
+from harness.driver.lane import Lane, Load
+from harness.driver.results import TaskResults
+from harness.driver.running import RunningUnits
+from harness.driver.search import SearchJobs
+from harness.errors import StorageFullError, StoreDamagedError
+from harness.pools.local import failure_of
+from harness.pools.pool import Pool
+from harness.task import Failure, Task, Unit
+
+COME_BACK_SECONDS = 120.0
+"""So long a task waits for devices that were there and are not any more, such as a spot instance that comes back."""
+
+
+class Starter:
+    """Takes ready units out of the graph and starts them. `say` hears sentences, `add` how many units came or went."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        pool: Pool,
+        results: TaskResults,
+        inputs: InputHandles,
+        running: RunningUnits,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
+        add: Callable[[int], None],
+    ) -> None:
+        self.lane = Lane(clock)
+        self._graph, self._pool, self._results = graph, pool, results
+        self._inputs, self._running = inputs, running
+        self._searches = SearchJobs(results)
+        self._clock, self._say, self._add = clock, say, add
+        self._dropped = self._most_devices = 0
+        self._too_large: dict[str, float] = {}
+
+    def start_ready(self) -> None:
+        """Start every unit that may start now: exclusive ones on the hosts kept for them, the others elsewhere."""
+        self._fail_too_large()
+        self._pool.reserve(self.lane.hosts_to_reserve(self._load()))
+        for exclusive in (True, False):
+            while (unit := self._graph.take(exclusive, self._pool.idle(exclusive))) is not None:
+                if not self._waits_for_jobs(unit):
+                    self._start(unit)
+        if not self._graph.ready(exclusive=False) and self._pool.idle():
+            self._start_stragglers_again()
+        if (dropped := self._graph.dropped_units) > self._dropped:
+            self._add(self._dropped - dropped)
+            self._dropped = dropped
+
+    def _start(self, unit: Unit) -> None:
+        """Start a unit; where results that it reads are lost, have them made again first."""
+        placed = self._searches.concluding(unit)
+        try:
+            inputs = self._inputs.for_unit(placed)
+        except LostInputsError as lost:
+            self._say(str(lost))
+            self._make_again(unit, lost.units)
+        else:
+            self._running.start(unit, inputs, placed)
+
+    def _make_again(self, reader: Unit, lost: list[Unit]) -> None:
+        """Put units whose results are lost before the unit that reads them; fail it if one of them had failed."""
+        by_task: dict[str, tuple[Task, list[int]]] = {}
+        for one in lost:
+            by_task.setdefault(one.task.id, (one.task, []))[1].append(one.number)
+        for task_id in by_task:
+            if (failure := self._graph.failed.get(task_id)) is not None:
+                self._fail(reader, failure)
+                return
+        for one in lost:
+            self._results.forget(one)
+        self._add(len(lost))
+        for number, (task, units) in enumerate(by_task.values()):
+            if task.id not in self._graph:
+                self._graph.add(task, self._graph.order_before(reader.task.id, number), units)
+        self._graph.wait_for(reader, by_task)
+
+    def _waits_for_jobs(self, unit: Unit) -> bool:
+        """Put the jobs that a search wants now before what concludes it, which waits for them; or fail it."""
+        task = unit.task
+        if not self._searches.searches(task):
+            return False
+        try:
+            jobs = self._searches.unfinished(task)
+        except (StorageFullError, StoreDamagedError):
+            raise
+        except Exception as error:  # a method's own code, here in the driver
+            failure = failure_of(error)
+            self._fail(unit, failure)
+            self._say(failure.sentence)
+            return True
+        fresh = [job for job in jobs if job.id not in self._graph and job.id not in self._graph.failed]
+        for number, job in enumerate(fresh):
+            self._graph.add(job, self._graph.order_before(task.id, number))
+        if fresh:
+            self._add(len(fresh))
+        if jobs:
+            self._graph.wait_for(unit, [job.id for job in jobs])
+        return bool(jobs)
+
+    def _fail(self, unit: Unit, failure: Failure) -> None:
+        """Fail the task of a unit that was taken and not started."""
+        self._graph.fail(unit.task.id, failure)
+        self._add(-1)
+
+    def _start_stragglers_again(self) -> None:
+        for one in self._running.stragglers():
+            if one.unit.task.ranks > self._pool.idle() or not self._graph.is_open(one.unit):
+                continue
+            try:
+                inputs = self._inputs.for_unit(one.unit)
+            except LostInputsError:
+                continue  # its first run has them
+            self._say(f"{one.unit.label} takes far longer than others of its task; it is run a second time")
+            self._running.start_second_run(one, inputs)
+
+    def _fail_too_large(self) -> None:
+        """Fail the tasks that need more devices than there are; if there once were enough, only after a while."""
+        size, now = self._pool.size(), self._clock()
+        self._most_devices = max(self._most_devices, size)
+        large = {task.id: task for task in self._graph.larger_than(size)}
+        self._too_large = {task_id: self._too_large.get(task_id, now) for task_id in large}
+        for task_id, since in self._too_large.items():
+            task = large[task_id]
+            if task.ranks <= self._most_devices and now - since < COME_BACK_SECONDS:
+                continue
+            sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {size}"
+            self._graph.fail(task_id, Failure("too-few-devices", sentence))
+            self._say(sentence)
+
+    def _load(self) -> Load:
+        size, hosts = self._pool.size(), self._pool.hosts()
+        return Load(
+            exclusive_ready=self._graph.ready(exclusive=True),
+            exclusive_running=self._running.exclusive,
+            others_left=self._graph.unstarted(exclusive=False),
+            others_running=len(self._running) - self._running.exclusive,
+            hosts=hosts,
+            idle_devices=self._pool.idle(exclusive=True),
+            devices_at_once=self._graph.largest(exclusive=True),
+            devices_per_host=max(1, size // hosts),
+            unit_seconds=self._running.usual_seconds() if self.lane.is_open else 0.0,
+        )
