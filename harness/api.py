@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.config.suite import Suite, load_suite
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
 from harness.signals import stopping_politely
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned, write_planned
 from harness.storage.store import Store
-from harness.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ RESULTS = "results"
 
 
 def make_sampler(network: str, **parts: Any) -> Sampler:
-    """Return one sampler by hand; see `harness.by_hand.make_sampler`."""
-    from harness.by_hand import make_sampler as make
+    """Return one sampler by hand; see `harness.planning.by_hand.make_sampler`."""
+    from harness.planning.by_hand import make_sampler as make
 
     return make(network, **parts)
 
@@ -203,7 +203,7 @@ def this_device() -> tuple[str, str]:
     """Return class and name of the device that this machine would use."""
     import torch
 
-    from harness.device import device_name
+    from harness.measure.device import device_name
 
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     name = device_name(torch.device(kind))

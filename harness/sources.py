@@ -27,8 +27,8 @@ LEFT_OUT = {
     "harness.specs": "their values are in the identity field by field",
     "harness.identity": "how identities themselves are written",
     "harness.registry": "finds classes by name; the class's own code and its parameters are in the identity",
-    "harness.network_cards": "family and parameters are in the identity by value",
-    "harness.toml_files": "reads cards, whose values are in the identity",
+    "harness.config.network_card": "family and parameters are in the identity by value",
+    "harness.config.toml_files": "reads cards, whose values are in the identity",
     "harness.data.cards": "a card's values are in the identity, and its pixels by their fingerprint",
 }
 """Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""

@@ -8,10 +8,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from toy_context import ToyContext
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
-from harness.network_cards import load_network_card
+from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
-from harness.zoo.stored import read_weights
 from methods.networks.base import Network
 from methods.networks.unet import UNet, UNetParams
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.config.suite import Suite
 from harness.driver.loop import Engine
 from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.pools.local import LocalPool
 from harness.pools.pool import Pool
 from harness.registry import registry
 from harness.storage.store import Store
-from harness.suite import Suite
 from harness.task import Failure, Progress, Result, TaskEvent, Unit
 from methods.parts import Denoise, Params, Solver, StepNoise
 

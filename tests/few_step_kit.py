@@ -9,8 +9,8 @@ from torch import Tensor
 
 from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, Network, NetworkParams
+from methods.schedules.search.teacher import end
 from methods.solvers.ddim import DDIM
-from methods.teacher import end
 
 LOW, HIGH = 0.002, 80.0
 C = 0.5  # standard deviation of the Gaussian data

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.config.suite import Suite
 from harness.planning.plan import Plan, PlannedTrial, make_plan
-from harness.suite import Suite
 
 SUITE: dict[str, Any] = {
     "name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels", "n_images": 130,

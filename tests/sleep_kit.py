@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.data.cards import load_card
+from harness.measure.tiers import TIERS
 from harness.sampling.noise import ImageNoise
 from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
@@ -18,7 +19,6 @@ from harness.specs.sampler import ModelSpec, NetworkSpec, PartSpec, SamplerSpec
 from harness.specs.time import TimeSpec
 from harness.task import Ranks, Result
 from harness.tasks import time as time_task
-from harness.timing_rules import TIERS
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS

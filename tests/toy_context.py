@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
 from methods.executors.serial import Serial

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from methods.denoisers.adadiff import AdaDiff
+from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Units
-from methods.uncertainty import Uncertainty, every_exit
 
 FAMILIES = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
 SIGMA = torch.logspace(-1.5, 0.8, 8, dtype=torch.float64)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
-from harness.network_cards import load_network_card
 from harness.zoo import judge
 from harness.zoo.recipes import Rules
 from harness.zoo.training import ZooTraining
@@ -20,7 +20,7 @@ RULES = Rules(images=320, check_images=96, patience=9)
 
 def own_zoo(patch: pytest.MonkeyPatch, folder: Path) -> Path:
     """Put an empty zoo in place of the shipped one, and judge by few images."""
-    patch.setattr("harness.zoo.card._ZOO", folder)
+    patch.setattr("harness.config.zoo_card._ZOO", folder)
     for name, value in {
         "LIMIT_IMAGES": 100,
         "LIMIT_STEPS": 3,

@@ -126,7 +126,7 @@ def train(
             raise UsageError("--into zoo trains in this process; expected no --address")
         typer.echo(train_into_zoo(dataset, network, settings or [], results))
         return
-    from harness.training.run import train_network
+    from harness.cli.train import train_network
 
     typer.echo(train_network(dataset, network, settings or [], address, results))
 
@@ -138,7 +138,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Move damaged and orphaned files to quarantine.")] = False,
 ) -> None:
     """Tell whether this machine, this cluster and these results are sound."""
-    from harness.doctor import examine
+    from harness.cli.doctor import examine
 
     findings = examine(results, address, fix)
     for finding in findings:
@@ -159,7 +159,7 @@ def submit(
     seeds: Seeds = None,
 ) -> None:
     """Run a suite as a Ray job on a cluster, follow its log, and bring the results back."""
-    from harness.submit import submit_suite
+    from harness.cli.submit import submit_suite
 
     if not address:
         raise UsageError("no cluster is named; expected --address http://HOST:8265 (make submit ADDRESS=...)")

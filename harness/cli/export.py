@@ -46,7 +46,7 @@ def schedule(
 ) -> None:
     """Print the noise levels of a measured trial, the nearest integer timesteps, and what rounding to them costs."""
     from harness import api
-    from harness.export import export_schedule
+    from harness.report.export import export_schedule
 
     tables = api.load(results)
     exported = export_schedule(tables.trials, tables.steps, trial, beta_schedule.value, train_steps)

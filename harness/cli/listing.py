@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import api
+from harness.config.network_card import load_network_card, network_names
+from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import describe
-from harness.network_cards import load_network_card, network_names
 from harness.planning.estimate import Estimator
 from harness.planning.plan import Plan
 from harness.registry import registry
 from harness.storage.store import Store
-from harness.suite import load_suite, suite_names
 
 
 def lines(what: str) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _extractors() -> Iterator[str]:
 
 
 def _zoo() -> Iterator[str]:
-    from harness.zoo.card import load_zoo_card, zoo_names
+    from harness.config.zoo_card import load_zoo_card, zoo_names
 
     damaged: list[StoreDamagedError] = []
     for name in zoo_names():

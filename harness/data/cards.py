@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from harness.config.toml_files import read_toml, validated
 from harness.data.readers import READERS
 from harness.data.readers.base import Reader, Target
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed
 from harness.specs.sampler import DataSpec
-from harness.toml_files import read_toml, validated
 from methods.networks.base import DataShape
 
 CARDS_SETTING = "ONECLOCK_DATASETS"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 
+from harness.config.network_card import NetworkCard
+from harness.config.suite import Expectation
 from harness.errors import UsageError, did_you_mean
 from harness.identity import canonical_json, identity
-from harness.network_cards import NetworkCard
 from harness.planning.trial import Trial
 from harness.sampling.network import network_params
 from harness.specs.base import decisive
-from harness.suite import Expectation
 from methods.parts import Method
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.config.network_card import NetworkCard, load_network_card
+from harness.config.suite import Part, Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import UsageError, did_you_mean
 from harness.identity import spec_id
 from harness.metrics.extractors import extractor_spec
-from harness.network_cards import NetworkCard, load_network_card
 from harness.planning.checks import ambiguous, controlled_trials, is_of, matches, refuse, repeated
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trial import Trial
@@ -21,7 +22,6 @@ from harness.registry import registry
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import DataSpec
-from harness.suite import Part, Suite, TrialEntry
 from harness.task import Task
 from methods.parts import PARTS
 

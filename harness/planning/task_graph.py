@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.config.network_card import NetworkCard
+from harness.config.suite import Suite
+from harness.config.zoo_card import PREFIX, weights_path
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, spec_id
-from harness.network_cards import NetworkCard
 from harness.planning.trial import Trial, part_spec, serial_spec
+from harness.planning.zoo_networks import zoo_entry
 from harness.registry import registry
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
@@ -23,10 +26,7 @@ from harness.specs.score import CutImages, ScoreSpec
 from harness.specs.time import TimeSpec
 from harness.specs.train import TrainSpec
 from harness.specs.weights import WeightsSpec
-from harness.suite import Suite
 from harness.task import Cut, Task
-from harness.zoo.card import PREFIX, weights_path
-from harness.zoo.fit import zoo_entry
 from methods.parts import Denoiser, Method, Solver
 
 UNIT_EVALUATIONS = 2_500

@@ -7,9 +7,9 @@ from functools import cached_property
 
 from pydantic_core import to_jsonable_python
 
+from harness.config.network_card import NetworkCard
 from harness.data.cards import DatasetCard
 from harness.identity import canonical_json
-from harness.network_cards import NetworkCard
 from harness.registry import registry
 from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Method

@@ -51,7 +51,7 @@ class WorkerActor:
 
     def info(self) -> WorkerInfo:
         """Return where this worker is."""
-        from harness.device import device_name
+        from harness.measure.device import device_name
 
         return WorkerInfo(
             node=ray.get_runtime_context().get_node_id(),

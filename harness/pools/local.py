@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from harness.device import device_name
 from harness.errors import Terminated
+from harness.measure.device import device_name
 from harness.pools.worker import Worker
 from harness.task import Event, Failure, Inputs, Ranks, Result, TaskEvent, Unit
 

@@ -38,7 +38,7 @@ from harness.report.sections import (
 )
 from harness.report.tuned_truncation import tuned_truncation
 from harness.schema import TRIALS
-from harness.storage.atomic import read_regular, replace, swapped_folder
+from harness.storage.disk import read_regular, replace, swapped_folder
 
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.page import render_page
-from harness.storage.atomic import replace
+from harness.storage.disk import replace
 
 SECONDS = 15.0
 """At most so often the page is written, and so often a browser reads it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from harness.identity import canonical_json
+from harness.measure.tiers import median_interval, ratio_interval
 from harness.metrics.jackknife import paired_difference
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.verdict import Findings, verdict
@@ -19,7 +20,6 @@ from harness.specs.sample import Distances, SampleOutput
 from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
-from harness.timing_rules import median_interval, ratio_interval
 
 if TYPE_CHECKING:
     from harness.schema import Row

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.storage.atomic import replace
+from harness.storage.disk import replace
 
 _COLUMNS = 8
 _SMALLEST_SIDE = 32  # pixels a picture is enlarged to, by whole factors and without smoothing

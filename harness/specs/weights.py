@@ -39,4 +39,4 @@ class WeightsSpec(Spec):
     def modules(self) -> tuple[str, ...]:
         """Return what decides the arrays and the counts: how a file is read. That it fits is only checked."""
         _, *rest = super().modules()
-        return ("harness.sampling.weights_file", "harness.flops", *rest)
+        return ("harness.sampling.weights_file", "harness.measure.flops", *rest)

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from harness.errors import StoreDamagedError, UnstorableError, UsageError
 from harness.identity import canonical_json, check_name
-from harness.storage.atomic import DISK, Disk, publish, read_regular, replace, storage_errors, temp_name
+from harness.storage.disk import DISK, Disk, publish, read_regular, replace, storage_errors, temp_name
 
 _TYPES = {
     "bool",

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from harness.identity import canonical_json
-from harness.storage.atomic import DISK, TEMP_PREFIX, Disk, replace, storage_errors
 from harness.storage.blobs import Blob, plain_array
+from harness.storage.disk import DISK, TEMP_PREFIX, Disk, replace, storage_errors
 
 GROUP_SECONDS, GROUP_BYTES = 0.1, 64 << 20
 """What was taken in is written out after so long, or when it is so much."""

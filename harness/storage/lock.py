@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.errors import LockedError, UsageError
 from harness.identity import canonical_json
 from harness.signals import ending_at_once
-from harness.storage.atomic import publish, read_regular, storage_errors, temp_name
+from harness.storage.disk import publish, read_regular, storage_errors, temp_name
 
 LOCK_NAME = "run.lock"
 MISSED_BEATS = 10  # a heartbeat older than this many intervals means that the holder is gone

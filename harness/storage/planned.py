@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import StoreDamagedError
 from harness.identity import canonical_json
-from harness.storage.atomic import DISK, Disk, read_regular, replace, storage_errors
+from harness.storage.disk import DISK, Disk, read_regular, replace, storage_errors
 
 PLANNED = "planned.json"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")

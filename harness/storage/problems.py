@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
-from harness.storage.atomic import is_temp, read_regular
 from harness.storage.commit_log import Key, decode_entry, entry_name, log_files, part_key
+from harness.storage.disk import is_temp, read_regular
 
 _ATTEMPT = re.compile(r"([0-9a-f]{64})-([0-9]+)")
 

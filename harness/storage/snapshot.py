@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.schema import TABLES, arrow_schema
-from harness.storage.atomic import WrongSizeError, read_regular
 from harness.storage.commit_log import Entry, OtherVersionError, Part, decode_entry, entry_name, log_files
+from harness.storage.disk import WrongSizeError, read_regular
 from harness.storage.parquet_parts import decode
 from harness.storage.problems import Problem
 

@@ -12,7 +12,6 @@ from typing import Any
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import canonical_json
 from harness.schema import SCHEMA_VERSION, TABLES
-from harness.storage.atomic import DISK, Disk, Published, is_temp, publish, read_regular, storage_errors
 from harness.storage.commit_log import (
     STATUSES,
     VERDICTS,
@@ -25,6 +24,7 @@ from harness.storage.commit_log import (
     log_files,
     part_name,
 )
+from harness.storage.disk import DISK, Disk, Published, is_temp, publish, read_regular, storage_errors
 from harness.storage.lock import LOCK_NAME
 from harness.storage.parquet_parts import encode
 from harness.storage.problems import Problem, inspect, move_aside

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.errors import HarnessError, UsageError
-from harness.flops import count_flops, flop_counter
+from harness.measure.flops import count_flops, flop_counter
 from harness.registry import registry
 from harness.sampling.build import (
     artifact_of,

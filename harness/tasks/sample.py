@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.flops import count_flops, coverage
+from harness.measure.flops import count_flops, coverage
 from harness.measure.serial_distance import serial_distance
 from harness.metrics.extractors import extractor_at
 from harness.sampling.build import build_sampler, load_network, make_executor

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.device import EnergyMeter, clocked, device_name, gauges, peak_memory
 from harness.identity import identity
+from harness.measure.call_times import Calls, virtual_rows
+from harness.measure.device import EnergyMeter, clocked, device_name, gauges, peak_memory
+from harness.measure.tiers import TIERS, Tier, steady
 from harness.sampling.build import build_sampler
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
@@ -28,8 +30,6 @@ from harness.specs.base import decisive
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
-from harness.timing_rules import TIERS, Tier, steady
-from harness.virtual import Calls, virtual_rows
 
 _IMAGES = 0
 """The word by which the first rank announces that all make images together."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness.flops import cross_check, training_flops
+from harness.measure.flops import cross_check, training_flops
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.place import Place
 from harness.specs.base import Price

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.errors import UsageError
-from harness.flops import cross_check
+from harness.measure.flops import cross_check
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.place import Place
 from harness.sampling.weights_file import read_state_dict

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.measure.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
 from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
-from harness.training.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
 from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from harness.training.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
 from methods.networks.base import Network

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.zoo.card import Leg
+from harness.config.zoo_card import Leg
 from harness.zoo.recipes import Rules
 
 _BEST = "best/"

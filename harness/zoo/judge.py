@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.config.zoo_card import Judged, TrainedOn
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
 from harness.errors import HarnessError, UsageError
@@ -23,7 +24,6 @@ from harness.registry import registry
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_unit
 from harness.sampling.sampler import Sampler
-from harness.zoo.card import Judged, TrainedOn
 from methods.networks.base import Network
 from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.preconditioning import Draws

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.flops import training_flops
-from harness.network_cards import NetworkCard
+from harness.config.network_card import NetworkCard
+from harness.config.zoo_card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.measure.flops import training_flops
+from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
-from harness.zoo.card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
 from harness.zoo.history import Check, History
 from harness.zoo.judge import Judge, trained_levels
-from harness.zoo.stored import Stored, read_weights, store_weights
+from harness.zoo.stored import Stored, store_weights
 from methods.networks.base import Network
 
 

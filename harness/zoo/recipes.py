@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.toml_files import read_toml, validated
-from harness.zoo.card import entry_name, load_zoo_card, zoo_folder, zoo_names
+from harness.config.toml_files import read_toml, validated
+from harness.config.zoo_card import entry_name, load_zoo_card, zoo_folder, zoo_names
 
 RECIPES_FILE = "trainings.toml"
 

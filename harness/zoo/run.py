@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
+from harness.config.network_card import load_network_card
+from harness.config.suite import apply_settings
+from harness.config.zoo_card import entry_name, zoo_folder
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import load_network_card
 from harness.registry import registry
 from harness.signals import stopping_politely
 from harness.storage.lock import RunLock
-from harness.suite import apply_settings
-from harness.zoo.card import entry_name, zoo_folder
 from harness.zoo.recipes import rules_for
 from harness.zoo.training import ZooTraining
 

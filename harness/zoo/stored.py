@@ -11,8 +11,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from harness.sampling.weights_file import read_state_dict
-from harness.zoo.card import weights_path
 from harness.zoo.judge import Judge, Limit
 from methods.networks.base import Network
 
@@ -42,12 +40,6 @@ def store_weights(judge: Judge, model: Network, weights: Mapping[str, np.ndarray
         return Stored(save(half), "float16", rounded, exact)
     model.load_state_dict(tensors)
     return Stored(save(tensors), "float32", exact, exact)
-
-
-def read_weights(name: str) -> dict[str, Tensor]:
-    """Return the weights of a zoo network as float32; its card must have been read, which checks the file."""
-    path = weights_path(name)
-    return read_state_dict(path.read_bytes(), str(path))
 
 
 def _rounded(value: Tensor) -> Tensor:

@@ -14,24 +14,23 @@ from pathlib import Path
 
 import torch
 
+from harness.config.network_card import NetworkCard
+from harness.config.zoo_card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
 from harness.data.cards import DatasetCard
-from harness.device import device_name
 from harness.errors import HarnessError, UsageError
 from harness.identity import identity
-from harness.network_cards import NetworkCard
+from harness.measure.device import device_name
+from harness.planning.zoo_networks import network_difference, read_weights
 from harness.sampling.network import build_network
 from harness.sources import library_versions
 from harness.specs.base import decisive
 from harness.specs.train import LARGEST_STEPS, TrainSettings
 from harness.storage.blobs import Blobs
 from harness.training.trainer import State, Trainer
-from harness.zoo.card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
-from harness.zoo.fit import network_difference
 from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import LIMIT_IMAGES, Judge
 from harness.zoo.publisher import Publisher, committed_card
 from harness.zoo.recipes import Rules
-from harness.zoo.stored import read_weights
 from methods.networks.base import Network
 
 SAVE_SECONDS = 30.0

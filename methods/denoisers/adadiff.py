@@ -18,16 +18,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.calibration import calibration
-from methods.gated import Gated, MeanDepth, Tuned
-from methods.level_coverage import Recorded, usual_grid
-from methods.level_draws import DrawnTuningParams, LevelDraws
+from methods.denoisers.adadiff_calibration import calibration
+from methods.denoisers.adadiff_gate import Gated, MeanDepth, Tuned
+from methods.denoisers.adadiff_uncertainty import Uncertainty, losses, token_scales
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext
-from methods.tuning import thawed, tune, untunable
-from methods.uncertainty import Uncertainty, losses, token_scales
+from methods.tuning.level_coverage import Recorded, usual_grid
+from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
+from methods.tuning.loop import thawed, tune, untunable
 
 _IMAGES, _BATCH = 256, 64  # of which the mean depths are taken
 

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.evolution import Evolution, Genome
+from methods.denoisers.ddsm_evolution import Evolution, Genome
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.slimmable_unet import SlimmableUNet, SlimmableUNetParams
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Done, Job, Method, PrepareContext, Units

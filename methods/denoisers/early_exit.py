@@ -18,15 +18,15 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from methods.compiled import compiled
-from methods.exit_depths import ByLevel, ByTime, Depths, Visited, backwards
-from methods.level_coverage import Recorded, usual_grid
-from methods.level_draws import DrawnTuningParams, LevelDraws
+from methods.denoisers.compiled import compiled
+from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, Visited, backwards
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext, Units
-from methods.tuning import thawed, tune, untunable
+from methods.tuning.level_coverage import Recorded, usual_grid
+from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
+from methods.tuning.loop import thawed, tune, untunable
 
 _INTERVALS = 10
 _THIRDS = {"full": 0, "mild": 1, "medium": 2, "strong": 3}

@@ -12,9 +12,9 @@ import copy
 from collections.abc import Mapping
 
 from methods.denoisers.full import Full
-from methods.level_tuning import LevelTuningParams, tune_at, untunable_at_levels, weights_among
 from methods.networks.base import Network, NetworkParams
 from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext, Solver
+from methods.tuning.level_tuning import LevelTuningParams, tune_at, untunable_at_levels, weights_among
 
 
 class FewStep(Full):

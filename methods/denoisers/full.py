@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from methods.compiled import compiled
+from methods.denoisers.compiled import compiled
 from methods.networks.base import Network, NetworkParams
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, Units
 from methods.parts import Params as BaseParams

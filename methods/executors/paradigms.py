@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.lockstep import Member, advance, work
+from methods.executors.lockstep import Member, advance, work
 from methods.networks.base import NetworkParams
 from methods.parts import Evaluate, Executor, Method, Solver, StepNoise, Trace
 from methods.parts import Params as BaseParams

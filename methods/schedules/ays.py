@@ -20,12 +20,12 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.grids import pinned, ramp
-from methods.learned_levels import found, kept
 from methods.networks.base import NetworkParams
-from methods.pair_costs import path_cost, weighted_squares
 from methods.parts import Artifact, Done, Job, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
-from methods.teacher import denoised, log_grid, weight_of
+from methods.schedules.search.learned_levels import found, kept
+from methods.schedules.search.pair_costs import path_cost, weighted_squares
+from methods.schedules.search.teacher import denoised, log_grid, weight_of
 
 LENGTHS = (10, 20, 40)
 """Numbers of steps that are optimised, each from the one before."""

@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 
 from methods.grids import pinned
-from methods.learned_levels import found, kept
 from methods.parts import Artifact, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
 from methods.schedules.logsnr import LogSNR
+from methods.schedules.search.learned_levels import found, kept
 from methods.schedules.uniform_t import UniformT
 
 FEW = 7

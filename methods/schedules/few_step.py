@@ -24,14 +24,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
-from methods.hand_made import hand_made
-from methods.learned_levels import found, kept
 from methods.networks.base import Network, NetworkParams
-from methods.pair_costs import cheapest, contracted, gap_costs, interpolated_cost, refined, risk_costs
 from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
+from methods.schedules.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.learned_levels import found, kept
+from methods.schedules.search.pair_costs import cheapest, contracted, gap_costs, interpolated_cost, refined, risk_costs
+from methods.schedules.search.teacher import denoised, end, log_grid, starts, walk, weight_of
 from methods.solvers.ddim import DDIM
-from methods.teacher import denoised, end, log_grid, starts, walk, weight_of
 
 _BLOCK = 32  # noises of one job
 

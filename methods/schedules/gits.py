@@ -18,14 +18,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.learned_levels import found, kept
 from methods.networks.base import NetworkParams
-from methods.pair_costs import cheapest
 from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
 from methods.schedules.edm import EDM
+from methods.schedules.search.learned_levels import found, kept
+from methods.schedules.search.pair_costs import cheapest
+from methods.schedules.search.teacher import denoised, starts
 from methods.solvers.ipndm import IPNDM
-from methods.teacher import denoised, starts
 
 Metric = Literal["L1", "L2", "dev"]
 

@@ -24,14 +24,14 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.grids import pinned
-from methods.hand_made import hand_made
-from methods.learned_levels import found, kept
 from methods.parts import Artifact, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
 from methods.schedules.edm import EDM
+from methods.schedules.ld3_unrolled import Unrollable, unrolled
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.learned_levels import found, kept
+from methods.schedules.search.teacher import end, starts
 from methods.solvers.heun import Heun
-from methods.teacher import end, starts
-from methods.unrolled import Unrollable, unrolled
 
 
 class LD3(Schedule):

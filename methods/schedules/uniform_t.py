@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.fitted_vp import EPS_S, fitted_sigma
 from methods.grids import pinned, ramp
 from methods.parts import Artifact, Schedule
+from methods.vp_time import EPS_S, fitted_sigma
 
 
 class UniformT(Schedule):

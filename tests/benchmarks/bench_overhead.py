@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
-from harness.network_cards import load_network_card
 from harness.registry import registry
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise

@@ -18,19 +18,19 @@ from typing import Any
 
 import torch
 
-from harness.device import clocked
-from harness.network_cards import load_network_card
+from harness.config.network_card import load_network_card
+from harness.measure.call_times import Calls, virtual_rows
+from harness.measure.device import clocked
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler
-from harness.virtual import Calls, virtual_rows
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
+from methods.executors.srds_blocks import cut
 from methods.networks.base import DataShape
-from methods.parareal import cut
 from methods.parts import Executor, Peers
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM

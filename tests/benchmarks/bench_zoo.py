@@ -13,12 +13,12 @@ import argparse
 
 import torch
 
+from harness.config.zoo_card import load_zoo_card, zoo_names
 from harness.data.cards import load_card
 from harness.metrics.jackknife import paired_difference
+from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
-from harness.zoo.card import load_zoo_card, zoo_names
 from harness.zoo.judge import LIMIT_IMAGES, Judge, Limit
-from harness.zoo.stored import read_weights
 
 SOLVERS = ("ddim", "dpmpp-2m", "unipc", "heun")
 

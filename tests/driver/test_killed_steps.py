@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from stub_runs import engine, plan, rows
 
-from harness.storage.atomic import Disk
+from harness.storage.disk import Disk
 from harness.storage.store import Store
 
 STEPS = ("create", "append", "write", "sync", "sync_data", "read_back", "link", "rename", "sync_folder", "unlink")

@@ -20,8 +20,8 @@ from small_units import make_units_small
 
 from harness.api import run
 from harness.cli import main as command_line
+from harness.measure.deepspeed_start import load_deepspeed
 from harness.pools.local import LocalPool
-from harness.training.deepspeed_start import load_deepspeed
 
 make_units_small()
 

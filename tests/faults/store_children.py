@@ -19,7 +19,7 @@ from pathlib import Path
 import harness.storage.store
 from harness.errors import LockedError
 from harness.identity import identity
-from harness.storage.atomic import Disk
+from harness.storage.disk import Disk
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
 

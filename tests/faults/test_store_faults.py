@@ -21,8 +21,8 @@ from store_children import PLAN, Counting, remembering, tables
 from harness.api import load
 from harness.errors import StorageFullError, StoreDamagedError
 from harness.schema import arrow_schema
-from harness.storage.atomic import Disk
 from harness.storage.commit_log import Entry, Part, encode_entry, entry_name, part_name
+from harness.storage.disk import Disk
 from harness.storage.parquet_parts import encode
 from harness.storage.store import Store
 

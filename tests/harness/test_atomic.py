@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StorageFullError, StoreDamagedError, UsageError
-from harness.storage.atomic import Disk, is_temp, publish, read_regular, replace, swapped_folder, temp_name
+from harness.storage.disk import Disk, is_temp, publish, read_regular, replace, swapped_folder, temp_name
 
 STEPS = ["create", "write", "sync", "read_back", "link", "sync_folder", "unlink"]
 

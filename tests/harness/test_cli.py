@@ -14,12 +14,12 @@ import pytest
 import toys
 from toys import CountingPool, suite_file, trial
 
-from harness import api, doctor
-from harness.cli import main
+from harness import api
+from harness.cli import doctor, main
+from harness.config.suite import suite_names
 from harness.pools.local import LocalPool
 from harness.report import figures
-from harness.storage.atomic import Disk
-from harness.suite import suite_names
+from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo")

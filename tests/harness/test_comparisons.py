@@ -23,7 +23,7 @@ from harness.report.comparisons import (
     comparisons,
     to_csv,
 )
-from methods.tuning import TuningParams
+from methods.tuning.loop import TuningParams
 
 FULL, EXIT, CONTROL = "ddim", "early-exit/ddim", "early-exit(tune_steps=0)/ddim"
 

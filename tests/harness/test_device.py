@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.device import EnergyMeter, clocked, cpu_name, device_name, gauges, peak_memory
+from harness.measure.device import EnergyMeter, clocked, cpu_name, device_name, gauges, peak_memory
 
 CPU = torch.device("cpu")
 MEBI = 1 << 20

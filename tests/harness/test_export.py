@@ -15,7 +15,7 @@ from pandas import DataFrame, Series, concat
 from harness import api
 from harness.cli import main
 from harness.errors import UsageError
-from harness.export import Exported, export_schedule, find_trial, gaussian_error, levels_of, training
+from harness.report.export import Exported, export_schedule, find_trial, gaussian_error, levels_of, training
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
 from methods.schedules.edm import EDM

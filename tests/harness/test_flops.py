@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import flop_registry
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
-from harness.flops import (
+from harness.measure.flops import (
     count_by_module,
     count_cpu_attention,
     count_flops,
@@ -19,7 +20,6 @@ from harness.flops import (
     flop_counter,
     training_flops,
 )
-from harness.network_cards import load_network_card
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSpec
 from harness.tasks.train import _output

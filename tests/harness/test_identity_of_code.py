@@ -63,7 +63,7 @@ CHANGES = {
     "harness/training/trainer.py": WEIGHTS,  # prepared on, and sampled with, its weights
     "harness/training/batches.py": WEIGHTS,
     "harness/training/schedules.py": WEIGHTS,
-    "harness/flops.py": WEIGHTS,
+    "harness/measure/flops.py": WEIGHTS,
     "harness/sampling/sampler.py": SAMPLERS,
     "harness/sampling/noise.py": SAMPLERS,
     "harness/sampling/pixels.py": SAMPLERS,
@@ -84,9 +84,9 @@ CHANGES = {
     "harness/rows/row.py": ROW,
     "harness/rows/work.py": ROW,
     "harness/rows/verdict.py": ROW,
-    "harness/timing_rules.py": {"time"} | ROW,
-    "harness/virtual.py": {"time"} | ROW,
-    "harness/device.py": {"time"} | ROW,
+    "harness/measure/tiers.py": {"time"} | ROW,
+    "harness/measure/call_times.py": {"time"} | ROW,
+    "harness/measure/device.py": {"time"} | ROW,
     "methods/solvers/ddim.py": {"scored"} | IMAGES,  # the search samples with it
     "methods/networks/unet.py": WEIGHTS,
     "methods/executors/serial.py": SAMPLERS,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.errors import StorageFullError, UsageError
-from harness.storage.atomic import Disk
+from harness.storage.disk import Disk
 from harness.storage.journal import GROUP_SECONDS, LINES, Journal
 
 TASK, OTHER = "a" * 64, "b" * 64

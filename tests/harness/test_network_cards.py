@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.config.network_card import load_network_card, network_names
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import load_network_card, network_names
 from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.preconditioned import PreconditionedNetwork

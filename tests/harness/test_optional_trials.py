@@ -10,11 +10,11 @@ from plan_kit import plan
 from toys import CountingPool, suite_file
 
 from harness import api
+from harness.config.suite import load_suite
 from harness.errors import UsageError
 from harness.planning.fit import leave_out
 from harness.pools.local import LocalPool
 from harness.report import figures
-from harness.suite import load_suite
 
 SRDS = """
 [[trials]]

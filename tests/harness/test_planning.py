@@ -12,12 +12,12 @@ import pytest
 from plan_kit import SUITE, ids, last, plan, reference, with_train
 
 from harness import identity
+from harness.config.suite import Suite, load_suite
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError
 from harness.planning import plan as planning
 from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.planning.task_graph import unit_images
-from harness.suite import Suite, load_suite
 from harness.task import Span
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_two_processes_give_the_same_ids() -> None:
     code = (
-        "from harness.planning.plan import make_plan; from harness.suite import load_suite\n"
+        "from harness.planning.plan import make_plan; from harness.config.suite import load_suite\n"
         "plan = make_plan(load_suite('known-answer'), 'cpu:a chip', 'a chip')\n"
         "print(*[p.id for p in plan.trials], *sorted(plan.tasks))"
     )

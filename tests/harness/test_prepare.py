@@ -10,12 +10,12 @@ import pytest
 import torch
 import toys
 
+from harness.config.suite import Suite
 from harness.errors import UsageError
 from harness.planning.plan import make_plan
 from harness.pools.worker import Worker
 from harness.sampling.place import Place
 from harness.specs.prepare import PrepareOutput, PrepareSpec
-from harness.suite import Suite
 from harness.task import IMAGES, Result
 from harness.tasks.prepare import Context
 from methods.denoisers.full import Full

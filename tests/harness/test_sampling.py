@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.network_cards import load_network_card
+from harness.config.network_card import load_network_card
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_uint8

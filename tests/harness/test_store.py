@@ -14,7 +14,7 @@ from harness.errors import StorageFullError, UsageError
 from harness.identity import identity
 from harness.schema import TABLES
 from harness.storage import snapshot
-from harness.storage.atomic import Disk
+from harness.storage.disk import Disk
 from harness.storage.parquet_parts import decode, encode
 from harness.storage.store import Store
 

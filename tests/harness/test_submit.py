@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from faulty import measure, rows, suite
 
-from harness import api, submit
+from harness import api
+from harness.cli import submit
 from harness.errors import HarnessError, UsageError
 from harness.storage.store import Store
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.suite import Suite, load_suite, suite_names
 from harness.errors import UsageError
 from harness.planning.plan import Plan, make_plan
-from harness.suite import Suite, load_suite, suite_names
 
 GOOD = """
 name = "mine"

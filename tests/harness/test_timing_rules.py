@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from harness.timing_rules import TIERS, median_interval, ratio_interval, steady
+from harness.measure.tiers import TIERS, median_interval, ratio_interval, steady
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(6, 1, 6), (10, 2, 9), (20, 6, 15), (30, 10, 21)])

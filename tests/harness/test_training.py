@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.config.network_card import load_network_card
 from harness.errors import HarnessError
-from harness.network_cards import load_network_card
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
 from harness.training.batches import Batches

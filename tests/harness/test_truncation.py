@@ -16,16 +16,16 @@ import toys
 from toys import CountingPool, suite_file, trial
 
 import harness
+from harness.config.network_card import load_network_card
+from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import load_network_card
 from harness.report.analysis import derive
 from harness.report.comparisons import comparisons
 from harness.report.tuned_truncation import tuned_truncation
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.specs.reference_solution import ReferenceSolutionSpec
-from harness.suite import Suite
 from harness.task import Span
 from methods.networks.analytic import Analytic
 from methods.parts import BuiltDenoiser, Solver

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from harness.measure.call_times import Calls
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Work
 from harness.task import ALONE
-from harness.virtual import Calls
 from methods.schedules.edm import EDM
 
 
@@ -43,7 +43,7 @@ def clockwork(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], tuple[Clockwo
             before = trial.now
             return call(), SimpleNamespace(seconds=trial.now - before)
 
-        monkeypatch.setattr("harness.virtual.clocked", clocked)
+        monkeypatch.setattr("harness.measure.call_times.clocked", clocked)
         return trial, Calls(trial, Group(ALONE, trial.device))
 
     return made

@@ -13,15 +13,15 @@ import pytest
 import torch
 from sleep_kit import CALL_SECONDS, ROUNDS, ROW_SECONDS, free_ports, rank_process, sampler, timed
 
+from harness.measure.call_times import virtual_rows
 from harness.specs.sampler import SamplerSpec
-from harness.virtual import virtual_rows
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.srds import SRDS
-from methods.parareal import cut
+from methods.executors.srds_blocks import cut
+from methods.executors.srds_latency_model import replay
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 from methods.solvers.heun import Heun
-from methods.virtual_time import replay
 
 FORMS = ("pipelined", "batched")
 DEADLINE = 90.0

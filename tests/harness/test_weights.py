@@ -14,9 +14,9 @@ import torch
 from faulty import measure, suite
 from safetensors.torch import save
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import load_network_card
 from harness.pools.worker import Worker
 from harness.sampling.network import build_network
 from harness.specs.base import Price

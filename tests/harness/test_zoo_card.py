@@ -16,18 +16,9 @@ from safetensors.torch import save
 from zoo_kit import own_zoo, training
 
 from harness.cli.listing import lines
-from harness.data.cards import load_card
-from harness.errors import StoreDamagedError, UsageError
-from harness.network_cards import NetworkCard, load_network_card
-from harness.planning.plan import make_plan
-from harness.pools.worker import Worker
-from harness.sampling.network import build_network
-from harness.sampling.weights_file import read_state_dict
-from harness.specs.base import Price
-from harness.specs.weights import WeightsSpec
-from harness.suite import Suite
-from harness.task import Result
-from harness.zoo.card import (
+from harness.config.network_card import NetworkCard, load_network_card
+from harness.config.suite import Suite
+from harness.config.zoo_card import (
     LARGEST_WEIGHTS_BYTES,
     ZooCard,
     entry_name,
@@ -36,6 +27,15 @@ from harness.zoo.card import (
     write_entry,
     zoo_names,
 )
+from harness.data.cards import load_card
+from harness.errors import StoreDamagedError, UsageError
+from harness.planning.plan import make_plan
+from harness.pools.worker import Worker
+from harness.sampling.network import build_network
+from harness.sampling.weights_file import read_state_dict
+from harness.specs.base import Price
+from harness.specs.weights import WeightsSpec
+from harness.task import Result
 from harness.zoo.recipes import Recipe, all_trainings, load_recipes
 from methods.networks.base import DataShape
 

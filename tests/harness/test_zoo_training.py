@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load
 from zoo_kit import own_zoo, training
 
+from harness.config.network_card import load_network_card
+from harness.config.zoo_card import load_zoo_card, weights_path, zoo_names
 from harness.data.cards import load_card
 from harness.data.splits import load_split
 from harness.errors import HarnessError, LockedError, UsageError
 from harness.identity import file_sha256
-from harness.network_cards import load_network_card
 from harness.storage.lock import RunLock
 from harness.training.schedules import learning_rate
-from harness.zoo.card import load_zoo_card, weights_path, zoo_names
 from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import Judge
 from harness.zoo.recipes import Rules
@@ -308,7 +308,7 @@ def test_weights_of_a_network_that_copies_are_not_kept() -> None:
 def test_a_perfect_denoiser_has_no_held_out_loss_that_a_worse_one_undercuts(zoo: Path) -> None:
     torch.set_num_threads(1)
     judge = Judge(load_card("digits"), "train", flips=False)
-    from harness.network_cards import load_network_card
+    from harness.config.network_card import load_network_card
     from harness.sampling.network import build_network
 
     net = build_network(load_network_card("unet-tiny"), load_card("digits").shape()).eval()

@@ -14,12 +14,12 @@ import toys
 
 import harness
 from harness import api
+from harness.config.suite import SUITES
 from harness.data.cards import load_card
 from harness.pools.local import LocalPool
 from harness.registry import registry
 from harness.rows.verdict import known_answer
 from harness.specs.row import Expectation
-from harness.suite import SUITES
 
 C, DIM, LOW, HIGH = 0.2, 16, 0.002, 80.0
 RAW: dict[str, Any] = tomllib.loads((SUITES / "known-answer.toml").read_text())

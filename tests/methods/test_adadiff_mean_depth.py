@@ -15,17 +15,17 @@ from torch import Tensor
 from toy_context import ToyContext
 from toy_gates import FAMILIES, SIGMA, first_under, gate, lively, states, tuned, work
 
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Evaluator, Work
 from methods.denoisers.adadiff import AdaDiff
+from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit
 from methods.networks.blocks import BlockNetwork
 from methods.parts import Artifact, BuiltDenoiser, Sampled
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
-from methods.uncertainty import Uncertainty, every_exit
 
 both = pytest.mark.parametrize("family", FAMILIES)
 FEW = {"tune_steps": 3, "tune_batch": 4, "tune_lr": 1e-3}

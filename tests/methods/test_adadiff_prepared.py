@@ -11,15 +11,15 @@ from sklearn.datasets import load_digits
 from toy_context import ToyContext
 from toy_gates import FAMILIES, SIGMA, gate, lively, states, tuned, work
 
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from methods.denoisers.adadiff import AdaDiff
+from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork
 from methods.networks.preconditioning import Draws
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Sampled
 from methods.solvers.heun import Heun
-from methods.uncertainty import Uncertainty, every_exit
 
 both = pytest.mark.parametrize("family", FAMILIES)
 FEW = {"tune_steps": 3, "tune_batch": 4, "tune_lr": 1e-3}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.alternation import Alternated, Weights, alternate
+from methods.schedules.few_step_alternation import Alternated, Weights, alternate
 
 START = np.array([80.0, 1.0, 0.002])
 

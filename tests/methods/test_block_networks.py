@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.flops import count_flops, coverage, cross_check
-from harness.network_cards import load_network_card, network_names
+from harness.config.network_card import load_network_card, network_names
+from harness.measure.flops import count_flops, coverage, cross_check
 from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams

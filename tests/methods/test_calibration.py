@@ -11,11 +11,11 @@ import torch
 from toy_context import ToyContext
 from toy_gates import FAMILIES, lively, states
 
-from methods.calibration import calibration
 from methods.denoisers.adadiff import AdaDiff
-from methods.level_coverage import usual_grid
+from methods.denoisers.adadiff_calibration import calibration
+from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit, token_scales
 from methods.networks.preconditioning import Draws
-from methods.uncertainty import Uncertainty, every_exit, token_scales
+from methods.tuning.level_coverage import usual_grid
 
 both = pytest.mark.parametrize("family", FAMILIES)
 TOLERANCE = 0.08

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, silu
 
+from harness.config.network_card import load_network_card
 from harness.errors import UsageError
-from harness.flops import count_flops, coverage, cross_check
-from harness.network_cards import load_network_card
+from harness.measure.flops import count_flops, coverage, cross_check
 from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.continuous_unet import ContinuousUNet, ContinuousUNetParams

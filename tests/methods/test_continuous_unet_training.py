@@ -10,8 +10,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from harness.flops import count_flops
-from harness.network_cards import load_network_card
+from harness.config.network_card import load_network_card
+from harness.measure.flops import count_flops
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
 from harness.training.trainer import Trainer

@@ -12,9 +12,9 @@ import torch
 from block_kit import FAMILIES, both, network
 from torch import Tensor
 
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from methods.denoisers.early_exit import EarlyExit
-from methods.exit_depths import ByTime
+from methods.denoisers.early_exit_depths import ByTime
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiTParams

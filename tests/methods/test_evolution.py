@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from methods.evolution import Evolution, Genome, crossed, front, mutated, survivors
+from methods.denoisers.ddsm_evolution import Evolution, Genome, crossed, front, mutated, survivors
 
 ROOT = Path(__file__).resolve().parents[2]
 COSTS = (1.0, 0.56, 0.25, 0.06)  # of the four widths
@@ -124,7 +124,7 @@ def test_same_history_gives_the_same_answer_in_any_process() -> None:
     _, scored = search(toy(), generations=4)
     call = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from methods.evolution import Evolution\n"
+        "from methods.denoisers.ddsm_evolution import Evolution\n"
         "evolution = Evolution(genes=4, choices=4, population=12, generations=10, mutation=0.2)\n"
         f"print(evolution.next_generation({scored!r}), 'torch' in sys.modules)"
     )

@@ -13,7 +13,6 @@ from toy_context import ToyContext
 from harness.registry import registry
 from methods.denoisers.few_step import FewStep
 from methods.denoisers.full import Full
-from methods.level_tuning import LevelTuningParams, named_in_network, tune_at
 from methods.networks.base import DataShape, NetworkParams
 from methods.networks.continuous_unet import ContinuousUNetParams
 from methods.networks.uvit import UViT, UViTParams
@@ -21,6 +20,7 @@ from methods.parts import Artifact
 from methods.schedules.arctan import Arctan
 from methods.schedules.edm import EDM
 from methods.solvers.ddpm import DDPM
+from methods.tuning.level_tuning import LevelTuningParams, named_in_network, tune_at
 
 SIZES: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}
 BRIEF: dict[str, Any] = {"tune_steps": 3, "tune_batch": 8, "tune_lr": 1e-2}

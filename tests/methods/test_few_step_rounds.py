@@ -15,15 +15,15 @@ from toy_context import ToyContext
 
 from methods.denoisers.few_step import FewStep
 from methods.denoisers.full import Full
-from methods.few_step_rounds import Flow, RoundsParams, fid_at, left_ends, loaded, rounds_refusal, run_rounds
-from methods.level_tuning import JUDGED, tune_at, weights_among
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.uvit import UViT, UViTParams
-from methods.pair_costs import cheapest, gap_costs, landing_errors
 from methods.parts import Artifact
 from methods.schedules.edm import EDM
+from methods.schedules.few_step_rounds import Flow, RoundsParams, fid_at, left_ends, loaded, rounds_refusal, run_rounds
+from methods.schedules.search.pair_costs import cheapest, gap_costs, landing_errors
+from methods.schedules.search.teacher import log_grid, starts, walk
 from methods.solvers.ddpm import DDPM
-from methods.teacher import log_grid, starts, walk
+from methods.tuning.level_tuning import JUDGED, tune_at, weights_among
 
 SIZES: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}
 STEPS, TRAJECTORIES = 3, 4

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from toy_context import ToyContext
 
 from harness.registry import registry
-from methods.hand_made import hand_made
 from methods.networks.base import Network, NetworkParams
-from methods.pair_costs import cheapest, path_cost
 from methods.parts import Artifact, Done
 from methods.schedules.few_step import FewStep, deviation
-from methods.teacher import log_grid, starts, walk
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.pair_costs import cheapest, path_cost
+from methods.schedules.search.teacher import log_grid, starts, walk
 
 POWER_LAW = Diagonal([1 / (1 + k) for k in range(16)], 4)
 SMALL = {"grid": 24, "noises": 8, "validation": 6}

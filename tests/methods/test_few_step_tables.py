@@ -9,12 +9,12 @@ from few_step_kit import HIGH, LOW, ONE, START, C, Diagonal, mixture, relative_e
 from solver_kit import no_noise, unit
 from torch import Tensor
 
-from methods.hand_made import hand_made
-from methods.pair_costs import cheapest, gap_costs, refined, risk_costs, weighted_squares
 from methods.schedules.few_step import deviation
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.pair_costs import cheapest, gap_costs, refined, risk_costs, weighted_squares
+from methods.schedules.search.teacher import end, log_grid, walk
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
-from methods.teacher import end, log_grid, walk
 
 GRID = log_grid(256, LOW, HIGH)
 STATES, EPS = walk(ONE, START, GRID, 4)

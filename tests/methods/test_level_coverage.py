@@ -14,10 +14,10 @@ from toy_gates import lively
 
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.early_exit import EarlyExit
-from methods.level_coverage import LEAST_SHARE, STEPS, Recorded, shares, thin, usual_grid
-from methods.level_draws import DrawnTuningParams, LevelDraws
-from methods.level_loss import LevelLoss
-from methods.level_tuning import LevelTuningParams, tune_at
+from methods.tuning.level_coverage import LEAST_SHARE, STEPS, Recorded, shares, thin, usual_grid
+from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
+from methods.tuning.level_loss import LevelLoss
+from methods.tuning.level_tuning import LevelTuningParams, tune_at
 
 BATCH, PASSES = 64, 200  # of a tuning by default
 

@@ -13,8 +13,8 @@ from toy_gates import lively
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.early_exit import EarlyExit
 from methods.denoisers.few_step import FewStep
-from methods.few_step_rounds import RoundsParams
-from methods.level_draws import DrawnTuningParams, LevelDraws
+from methods.schedules.few_step_rounds import RoundsParams
+from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 
 N = 40_000
 LOW, HIGH = 0.002, 20.0

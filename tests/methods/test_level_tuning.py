@@ -13,14 +13,6 @@ import torch
 from torch import Tensor, nn
 from toy_context import ToyContext
 
-from methods.level_loss import LevelLoss, weighted_errors
-from methods.level_tuning import (
-    LevelTuningParams,
-    named_in_network,
-    tune_at,
-    untunable_at_levels,
-    weights_among,
-)
 from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, NetworkParams
 from methods.networks.continuous_unet import ContinuousUNet, ContinuousUNetParams
@@ -30,6 +22,14 @@ from methods.networks.preconditioning import Draws, Edm
 from methods.networks.slimmable_unet import SlimmableUNet, SlimmableUNetParams
 from methods.networks.unet import UNet, UNetParams
 from methods.networks.uvit import UViT, UViTParams
+from methods.tuning.level_loss import LevelLoss, weighted_errors
+from methods.tuning.level_tuning import (
+    LevelTuningParams,
+    named_in_network,
+    tune_at,
+    untunable_at_levels,
+    weights_among,
+)
 
 LEVELS = np.array([10.0, 2.0, 0.7, 0.02])
 TRANSFORMER: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.errors import UsageError
-from harness.flops import count_flops
+from harness.measure.flops import count_flops
 from harness.registry import registry
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work

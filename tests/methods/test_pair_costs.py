@@ -12,8 +12,8 @@ from scipy.integrate import quad
 from solver_kit import unit
 from torch import Tensor
 
-from methods.hand_made import hand_made
-from methods.pair_costs import (
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.pair_costs import (
     cheapest,
     contracted,
     gap_costs,
@@ -24,7 +24,7 @@ from methods.pair_costs import (
     risk_costs,
     weighted_squares,
 )
-from methods.teacher import log_grid, walk
+from methods.schedules.search.teacher import log_grid, walk
 
 GRID = log_grid(256, LOW, HIGH)
 

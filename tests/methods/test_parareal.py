@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from methods.parareal import cut, default_blocks, owner
-from methods.virtual_time import replay
+from methods.executors.srds_blocks import cut, default_blocks, owner
+from methods.executors.srds_latency_model import replay
 
 SQUARES = (16, 25, 64, 100)
 MAKESPANS = {  # N: the numbers of refinements, then ticks at D = 1, 2, 4, 8, B and without a limit

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from harness.config.network_card import load_network_card
 from harness.errors import UsageError
-from harness.network_cards import load_network_card
 from harness.sampling.network import build_network, network_params
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams

@@ -15,8 +15,8 @@ from toy_context import ToyContext
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
 from methods.denoisers.early_exit import EarlyExit
+from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, backwards
 from methods.executors.serial import Serial
-from methods.exit_depths import ByLevel, ByTime, Depths, backwards
 from methods.networks.blocks import BlockNetwork
 from methods.parts import Artifact, BuiltDenoiser, Schedule, Solver, StepNoise, Units
 from methods.schedules.cosine import Cosine

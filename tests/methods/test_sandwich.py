@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
 from harness.data.splits import load_split
-from harness.flops import training_flops
-from harness.network_cards import load_network_card
+from harness.measure.flops import training_flops
 from harness.sampling.network import build_network
 from harness.sampling.pixels import to_unit
 from harness.specs.train import TrainSettings

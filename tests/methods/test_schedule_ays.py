@@ -15,11 +15,11 @@ from schedule_kit import HIGH, LOW, STD, check, context, euler_error, gaussian, 
 
 from harness.registry import registry
 from methods.networks.base import NetworkParams
-from methods.pair_costs import cheapest, path_cost
 from methods.parts import Artifact, Done
 from methods.schedules.arctan import Arctan
 from methods.schedules.ays import AYS, RELEASED, bounded_grid, descended, forward_outputs, interpolated, subdivided
 from methods.schedules.edm import EDM
+from methods.schedules.search.pair_costs import cheapest, path_cost
 
 CLEAN = torch.randn(3000, 1, 2, 2, generator=torch.Generator().manual_seed(5)) * STD
 

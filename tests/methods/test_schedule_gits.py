@@ -17,10 +17,10 @@ from methods.networks.base import NetworkParams
 from methods.parts import Artifact, Done
 from methods.schedules.edm import EDM
 from methods.schedules.gits import GITS, deviation, jump_costs, teacher_grid, teacher_trajectories
+from methods.schedules.search.teacher import end, starts
 from methods.solvers.ddim import DDIM
 from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
-from methods.teacher import end, starts
 
 METRICS = ["L1", "L2", "dev"]
 

@@ -17,20 +17,20 @@ from schedule_kit import HIGH, LOW, check, context, euler_error, gaussian, mixtu
 from toy_context import ToyContext
 
 from harness.registry import registry
-from methods.hand_made import hand_made
 from methods.networks.base import DataShape
 from methods.networks.unet import UNet, UNetParams
 from methods.parts import Solver
 from methods.schedules.arctan import Arctan
 from methods.schedules.edm import EDM
 from methods.schedules.ld3 import LD3, _Learner, _Pairs, levels_of, logits_of, within
+from methods.schedules.ld3_unrolled import Unrollable, unrolled
 from methods.schedules.logsnr import LogSNR
+from methods.schedules.search.hand_made import hand_made
+from methods.schedules.search.teacher import end, starts
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
-from methods.teacher import end, starts
-from methods.unrolled import Unrollable, unrolled
 
 SOLVERS: dict[Unrollable, Solver] = {"ddim": DDIM(), "dpmpp-2m": DPMPP2M(), "ipndm": IPNDM()}
 

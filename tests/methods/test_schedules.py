@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from methods.fitted_vp import EPS_S, fitted_beta, fitted_sigma
 from methods.parts import Schedule
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
@@ -19,6 +18,7 @@ from methods.schedules.logsnr import LogSNR
 from methods.schedules.quadratic_t import QuadraticT
 from methods.schedules.uniform_sigma import UniformSigma
 from methods.schedules.uniform_t import UniformT
+from methods.vp_time import EPS_S, fitted_beta, fitted_sigma
 
 ANY_RANGE: list[Schedule] = [Cosine(), LogSNR(), EDM(), EDM(rho=1.5), Arctan(), Arctan(c=2.0), UniformSigma()]
 VP_RANGE: list[Schedule] = [UniformT(), QuadraticT()]

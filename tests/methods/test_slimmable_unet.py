@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.config.network_card import load_network_card
 from harness.errors import UsageError
-from harness.flops import count_flops, coverage, cross_check
-from harness.network_cards import load_network_card
+from harness.measure.flops import count_flops, coverage, cross_check
 from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.slimmable_unet import SlimmableUNet, SlimmableUNetParams, rounded

@@ -12,11 +12,11 @@ from solver_kit import label, no_noise
 from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
 
-import methods.refinement
-from methods.parareal import cut
+import methods.executors.srds_refinement
+from methods.executors.peers import Alone
+from methods.executors.srds_blocks import cut
+from methods.executors.srds_refinement import Propagators, in_turns
 from methods.parts import Solver
-from methods.peers import Alone
-from methods.refinement import Propagators, in_turns
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
@@ -229,7 +229,7 @@ class OtherBlock:
 @pytest.mark.parametrize("form", FIXED)
 @pytest.mark.parametrize("mutant", [lambda: wrong_sign, OtherBlock], ids=["wrong sign", "stale g of another block"])
 def test_mutants_have_other_errors_than_the_printed_ones(form: str, mutant: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(methods.refinement, "corrected", mutant())
+    monkeypatch.setattr(methods.executors.srds_refinement, "corrected", mutant())
     errors = oracle_errors(64, form)
     assert errors[0] == pytest.approx(ORACLE[64][0], rel=0.05)
     assert all(error > 10 * printed for error, printed in zip(errors[2:], ORACLE[64][2:], strict=True))
@@ -237,7 +237,9 @@ def test_mutants_have_other_errors_than_the_printed_ones(form: str, mutant: Any,
 
 @pytest.mark.parametrize("form", FIXED)
 def test_the_bracket_of_another_block_is_not_exact(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods.refinement, "corrected", OtherBlock())  # a wrong sign of the bracket 0 would be
+    monkeypatch.setattr(
+        methods.executors.srds_refinement, "corrected", OtherBlock()
+    )  # a wrong sign of the bracket 0 would be
     with pytest.raises(AssertionError):
         exact_blocks(form, mixture_of(), start(2), skip=False)
 

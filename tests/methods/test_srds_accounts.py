@@ -12,10 +12,10 @@ import torch
 from solver_kit import label, unit
 from srds_kit import Conv, grid, mixture_of, run, serial, start, threaded
 
+from methods.executors.lockstep import work
 from methods.executors.srds import SRDS
-from methods.lockstep import work
+from methods.executors.srds_blocks import cut
 from methods.networks.base import NetworkParams
-from methods.parareal import cut
 from methods.parts import Solver, Trace
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM

@@ -15,10 +15,10 @@ from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.unet import UNet, UNetParams
 from methods.schedules.edm import EDM
+from methods.schedules.search.teacher import denoised, end, log_grid, starts, walk
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 from methods.solvers.dpmpp_2m import DPMPP2M
-from methods.teacher import denoised, end, log_grid, starts, walk
 
 
 def gaussian(std: float = 0.5, resolution: int = 2) -> Analytic:

@@ -11,19 +11,19 @@ import pytest
 import torch
 from toy_context import ToyContext
 
-from methods.level_tuning import LevelTuningParams, tune_at
 from methods.networks.base import DataShape
 from methods.networks.unet import UNet
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Solver
 from methods.schedules.edm import EDM
+from methods.schedules.search.teacher import end, starts
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
 from methods.solvers.unipc import UniPC
-from methods.teacher import end, starts
-from methods.trajectory_loss import TrajectoryLoss, fine_states
+from methods.tuning.level_tuning import LevelTuningParams, tune_at
+from methods.tuning.trajectory_loss import TrajectoryLoss, fine_states
 
 LEVELS = EDM().levels(4, 0.02, 10.0)
 SOLVERS: list[Any] = [DDIM, Heun, DPMPP2M, IPNDM, UniPC]

@@ -10,13 +10,13 @@ import torch
 from toy_context import ToyContext
 
 from methods.denoisers.adadiff import AdaDiff
+from methods.denoisers.adadiff_uncertainty import Losses, Uncertainty, every_exit, layer_losses, losses
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.preconditioning import Draws
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser
-from methods.uncertainty import Losses, Uncertainty, every_exit, layer_losses, losses
 
 FAMILIES = {"uvit": (UViT, UViTParams), "dit": (DiT, DiTParams)}
 

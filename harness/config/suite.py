@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed, Json
 from harness.specs.row import Expectation
 from harness.specs.time import Tier
-from harness.toml_files import read_toml, validated
 
-SUITES = Path(__file__).parent / "suites"
+SUITES = Path(__file__).resolve().parents[1] / "suites"
 
 
 class Part(BaseModel):

@@ -14,12 +14,12 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.network_card import NetworkCard
+from harness.config.toml_files import read_toml, validated
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import check_name, file_sha256
-from harness.network_cards import NetworkCard
 from harness.specs.base import Price
-from harness.storage.atomic import TEMP_PREFIX, is_temp, swapped_folder
-from harness.toml_files import read_toml, validated
+from harness.storage.disk import TEMP_PREFIX, is_temp, swapped_folder
 
 _ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
 PREFIX = "zoo:"

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 
+from harness.config.network_card import NetworkCard, load_network_card
+from harness.config.suite import Part
+from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.network_cards import NetworkCard, load_network_card
 from harness.planning.checks import refuse
 from harness.planning.trial import part_spec, serial_spec
+from harness.planning.zoo_networks import read_weights
 from harness.registry import registry
 from harness.sampling.build import build_sampler
 from harness.sampling.numerics import fix_numerics
@@ -19,10 +22,7 @@ from harness.sampling.place import ModelCache, Place
 from harness.sampling.sampler import AUTOCAST, Sampler
 from harness.specs.base import Output
 from harness.specs.sampler import ModelSpec, SamplerSpec
-from harness.suite import Part
 from harness.task import Inputs, Result
-from harness.zoo.card import PREFIX, load_zoo_card
-from harness.zoo.stored import read_weights
 
 PartWish = str | Mapping[str, Any]
 """A part by name, or by its name with its parameters."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.device import clocked
+from harness.measure.device import clocked
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
 from harness.specs.time import VirtualTime

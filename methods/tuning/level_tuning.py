@@ -18,15 +18,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.level_coverage import Recorded
-from methods.level_loss import LevelLoss, weighted_errors
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioned import PreconditionedParams
 from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
-from methods.trajectory_loss import TrajectoryLoss, fine_states
-from methods.tuning import TuningParams, descend, thawed, training_images, tune, untunable, without_class
+from methods.tuning.level_coverage import Recorded
+from methods.tuning.level_loss import LevelLoss, weighted_errors
+from methods.tuning.loop import TuningParams, descend, thawed, training_images, tune, untunable, without_class
+from methods.tuning.trajectory_loss import TrajectoryLoss, fine_states
 
 PAIRS = 128
 """Images and noises that denoising losses before and after are measured on, the preparation's noises 0, 1, ..."""

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.lockstep import Member, advance
-from methods.parareal import Cut, owner
+from methods.executors.lockstep import Member, advance
+from methods.executors.srds_blocks import Cut, owner
 from methods.parts import Evaluate, Peers, Solver, StepNoise
 from methods.solvers.ddim import DDIM
 

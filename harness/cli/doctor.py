@@ -71,7 +71,7 @@ def _python() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from harness.device import cpu_name
+    from harness.measure.device import cpu_name
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("cpu", f"{cores} cores, {cpu_name()}")

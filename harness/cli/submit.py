@@ -34,13 +34,13 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness import api
+from harness.config.suite import suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.pools.cluster import EXCLUDES
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
 from harness.storage.planned import PLANNED, read_planned, write_planned
 from harness.storage.store import Store
-from harness.suite import suite_names
 
 FRAME = "ONECLOCK-RESULTS"
 _LINE = 8000  # characters of a framed line
@@ -60,8 +60,8 @@ def submit_suite(
     variables = {"PYTHONUNBUFFERED": "1"}
     if suite not in suite_names():
         variables[_SUITE] = base64.b64encode(Path(suite).read_bytes()).decode()
-    words = ["python", "-m", "harness.submit", Path(suite).name, *_options(settings, only, seeds)]
-    root = Path(__file__).resolve().parents[1]
+    words = ["python", "-m", "harness.cli.submit", Path(suite).name, *_options(settings, only, seeds)]
+    root = Path(__file__).resolve().parents[2]
     env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": variables}
     job = _submitted(client, address, shlex.join(words), env)
     print(f"job {job} on {address}", file=sys.stderr)

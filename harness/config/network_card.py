@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.registry import registry
 from harness.specs.base import Closed, Json
 from harness.specs.sampler import NetworkSpec
 from harness.specs.train import TrainSettings
-from harness.toml_files import read_toml, validated
 
-CARDS = Path(__file__).resolve().parents[1] / "methods" / "networks" / "cards"
+CARDS = Path(__file__).resolve().parents[2] / "methods" / "networks" / "cards"
 
 
 class NetworkCard(Closed):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from methods.networks.base import Network
 from methods.parts import PrepareContext, Solver
-from methods.teacher import denoised, log_grid, no_noise, starts, walk, weight_of
+from methods.schedules.search.teacher import denoised, log_grid, no_noise, starts, walk, weight_of
 
 _CELLS = 64  # of the log-spaced grid on which the teacher is followed, beside the levels themselves
 _BLOCK = 64  # trajectories followed at once

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Literal
 
-from methods.parareal import Cut, owner
+from methods.executors.srds_blocks import Cut, owner
 
 Seconds = Callable[[Sequence[int]], float]
 """Seconds of one call of the network with a row at each of these steps of the grid, measured."""

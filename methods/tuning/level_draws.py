@@ -15,7 +15,7 @@ import torch
 from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
-from methods.tuning import TuningParams
+from methods.tuning.loop import TuningParams
 
 
 class DrawnTuningParams(TuningParams):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import api
+from harness.config.suite import Baseline, Suite, TrialEntry, apply_settings
 from harness.driver.loop import Engine
 from harness.driver.progress import Screen
 from harness.errors import UsageError
@@ -12,7 +13,6 @@ from harness.planning.plan import make_plan
 from harness.specs.base import Json
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
-from harness.suite import Baseline, Suite, TrialEntry, apply_settings
 
 
 def train_network(dataset: str, network: str, settings: list[str], address: str | None, results: Path) -> Path:

@@ -18,12 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.alternation import Weights, alternate
-from methods.level_tuning import JUDGED, LevelTuningParams, named_in_network, tune_at, untunable_at_levels
 from methods.networks.base import Network, NetworkParams
-from methods.pair_costs import gap_costs, landing_errors
 from methods.parts import Artifact, Method, PrepareContext, Solver
-from methods.teacher import denoised, end, starts, weight_of
+from methods.schedules.few_step_alternation import Weights, alternate
+from methods.schedules.search.pair_costs import gap_costs, landing_errors
+from methods.schedules.search.teacher import denoised, end, starts, weight_of
+from methods.tuning.level_tuning import JUDGED, LevelTuningParams, named_in_network, tune_at, untunable_at_levels
 
 _BATCH = 64  # images that are sampled at once
 

@@ -1,13 +1,16 @@
-"""Whether a trained network of the zoo is the one a suite asks for: same architecture, same pixels."""
+"""The trained networks of the zoo: whether one is what a suite asks for, and its weights."""
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from harness.config.network_card import NetworkCard
+from harness.config.zoo_card import PREFIX, ZooCard, load_zoo_card, weights_path
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
 from harness.errors import UsageError
-from harness.network_cards import NetworkCard
 from harness.sampling.network import network_params
-from harness.zoo.card import PREFIX, ZooCard, load_zoo_card
+from harness.sampling.weights_file import read_state_dict
 
 
 def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
@@ -25,6 +28,12 @@ def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
             "so leave [networks] as the zoo has it or train it on the spot"
         )
     return found
+
+
+def read_weights(name: str) -> dict[str, Tensor]:
+    """Return the weights of a zoo network as float32; its card must have been read, which checks the file."""
+    path = weights_path(name)
+    return read_state_dict(path.read_bytes(), str(path))
 
 
 def network_difference(zoo: NetworkCard, asked: NetworkCard) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit, true_uncertainty
 from methods.networks.blocks import BlockNetwork
 from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
-from methods.uncertainty import Uncertainty, every_exit, true_uncertainty
 
 _PAIRS = 64  # of images and noises
 

@@ -11,9 +11,9 @@ from typing import Literal
 from torch import Tensor
 
 from methods.networks.base import Network
+from methods.schedules.search.teacher import weight_of
 from methods.solvers.dpmpp_2m import FEW_STEPS
 from methods.solvers.ipndm import WEIGHTS
-from methods.teacher import weight_of
 
 Unrollable = Literal["ddim", "dpmpp-2m", "ipndm"]
 

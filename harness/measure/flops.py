@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop, sdpa_flop
 
-from harness.training.deepspeed_start import load_deepspeed
+from harness.measure.deepspeed_start import load_deepspeed
 from methods.networks.base import DataShape, Network
 
 _PATCHED_IN_TORCH = ("matmul", "mm", "bmm", "addmm", "mul", "add", "einsum", "baddbmm")

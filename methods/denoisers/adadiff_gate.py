@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.denoisers.adadiff_uncertainty import Uncertainty
 from methods.networks.blocks import BlockNetwork, Run
 from methods.parts import BuiltDenoiser, Units
-from methods.uncertainty import Uncertainty
 
 
 class Tuned(nn.Module):

@@ -1,0 +1,1 @@
+"""What schedules share that are searched or tuned: candidates, teachers, costs of steps."""
