@@ -55,10 +55,11 @@ test: install  ## the test suite (CPU, minutes)
 test-all: install  ## the same with the slow tests: real clusters, ZeRO stages, all of CIFAR-10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12
 
-lint: install  ## ruff and mypy
+lint: install  ## ruff, mypy, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: install  ## let ruff arrange the code
 	$(BIN)/ruff check --fix .

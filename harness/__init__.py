@@ -1,4 +1,18 @@
-"""One clock for accelerated diffusion sampling: quality, time and work of samplers, measured side by side."""
+"""One clock for accelerated diffusion sampling: quality, time and work of samplers, measured side by side.
+
+The story of a run, a module each:
+
+    config.suite         what is asked: trials, data, networks, how it is timed
+    planning.plan        trials, and the tasks that they share, each with an identity
+    driver.loop          feeds a pool of workers, keeps what comes back, commits rows
+    pools.ray            one worker per device; pools.worker is what runs there
+    tasks.sample         images of a trial; tasks.score and tasks.time their quality and time
+    sampling.sampler     how one batch is made: methods.parts names the four parts
+    metrics.quality      FID with its interval; measure.device the clock
+    rows.row             from outputs to the rows of the tables
+    storage.store        the tables, committed trial by trial
+    report.build         leaderboard, figures and pages, from the tables alone
+"""
 
 from __future__ import annotations
 

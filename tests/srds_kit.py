@@ -14,11 +14,11 @@ import torch
 from solver_kit import no_noise, unit
 from torch import Tensor, nn
 
-from methods.executors.peers import Alone, Connected, store
 from methods.executors.srds import SRDS
 from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, NetworkParams
 from methods.parts import Solver, Trace
+from methods.peers import Alone, Connected, store
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.jackknife import group_bounds
+from harness.stats import group_bounds
 
 BLOCK = 4096  # images at most; 64 MB of float64 at 2048 features
 

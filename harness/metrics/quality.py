@@ -16,10 +16,10 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from harness.metrics.feature_stream import Features, Shard, blocks, spread
 from harness.metrics.frechet import ReferenceMoments, bias_floor, frechet_distance
-from harness.metrics.jackknife import GROUPS, interval, standard_error
 from harness.metrics.kernel_distance import kernel_sums
 from harness.metrics.moments import Moments, merge_all
 from harness.metrics.reference import KERNEL_LIMIT, ReferenceFeatures, reference_of
+from harness.stats import GROUPS, interval, standard_error
 
 __all__ = ["Quality", "ReferenceFeatures", "Replicate", "reference_of", "score"]
 

@@ -1,7 +1,7 @@
 """Truncation error: how far final states lie from the exact ones of the same noise, relative RMS, with its interval.
 
 Two trials on one network are measured at the same images, so the difference of their replicates is a replicate of the
-difference of their errors (harness.metrics.jackknife).
+difference of their errors (harness.stats).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.jackknife import GROUPS, group_bounds, interval
+from harness.stats import GROUPS, group_bounds, interval
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Jackknife replicates as stored in the table `quality`: a figure per trial and left-out group of image indices.
 
 Every trial leaves out the same image indices, and image i starts from the same noise everywhere, so functions of
-several trials (differences, ratios) are computed per replicate and keep their pairing (harness.metrics.jackknife).
+several trials (differences, ratios) are computed per replicate and keep their pairing (harness.stats).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from pandas import DataFrame
 
-from harness.metrics.jackknife import interval
+from harness.stats import interval
 
 
 def replicate_table(quality: DataFrame, figure: str = "fid") -> DataFrame:

@@ -9,7 +9,6 @@ import numpy as np
 
 from harness.identity import canonical_json
 from harness.measure.tiers import median_interval, ratio_interval
-from harness.metrics.jackknife import paired_difference
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.verdict import Findings, verdict
 from harness.rows.work import step_rows, work_by_step, work_columns
@@ -20,6 +19,7 @@ from harness.specs.sample import Distances, SampleOutput
 from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
+from harness.stats import paired_difference
 
 if TYPE_CHECKING:
     from harness.schema import Row

@@ -13,8 +13,8 @@ import torch
 from harness.errors import HarnessError
 from harness.specs.sample import Counts
 from harness.task import Ranks
-from methods.executors.peers import Connected, store
 from methods.parts import Peers
+from methods.peers import Connected, store
 
 _END = -1
 _MEETING_SECONDS = 120.0

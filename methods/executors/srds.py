@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.executors.lockstep import Member, advance, work
-from methods.executors.peers import Alone
 from methods.executors.srds_blocks import Cut, cut, default_blocks, owner
 from methods.executors.srds_latency_model import replay
 from methods.executors.srds_refinement import Propagators, in_turns, pipelined
 from methods.networks.base import NetworkParams
 from methods.parts import Evaluate, Executor, Method, Solver, StepNoise, Trace
 from methods.parts import Params as BaseParams
+from methods.peers import Alone
 
 _REPLAYED = (1, 2, 4, 8)
 """Devices to replay, besides its own and one per block."""

@@ -15,9 +15,9 @@ import torch
 
 from harness.config.zoo_card import load_zoo_card, zoo_names
 from harness.data.cards import load_card
-from harness.metrics.jackknife import paired_difference
 from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
+from harness.stats import paired_difference
 from harness.zoo.judge import LIMIT_IMAGES, Judge, Limit
 
 SOLVERS = ("ddim", "dpmpp-2m", "unipc", "heun")

@@ -78,7 +78,7 @@ CHANGES = {
     "harness/metrics/feature_networks.py": FEATURES,
     "harness/metrics/small_cnn.py": FEATURES,
     "harness/metrics/frechet.py": FEATURES,
-    "harness/metrics/jackknife.py": FEATURES,
+    "harness/stats.py": FEATURES,
     "harness/metrics/quality.py": {"score"} | ROW,
     "harness/metrics/truncation.py": ROW,
     "harness/rows/row.py": ROW,

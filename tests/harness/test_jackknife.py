@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.metrics.frechet import ReferenceMoments, frechet_distance
-from harness.metrics.jackknife import group_bounds, group_of, interval, paired_difference, standard_error
 from harness.metrics.moments import Moments, merge_all
+from harness.stats import group_bounds, group_of, interval, paired_difference, standard_error
 
 D, N, K = 4, 400, 20
 

@@ -8,8 +8,8 @@ import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 import harness.metrics.kernel_distance as kernel_distance
-from harness.metrics.jackknife import group_bounds
 from harness.metrics.kernel_distance import kernel_sums, pair_mean
+from harness.stats import group_bounds
 
 D = 12
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import tables as made_up
 
-from harness.metrics.jackknife import paired_difference
 from harness.metrics.truncation import truncation
 from harness.report.analysis import derive
 from harness.report.comparisons import Comparison, against_controls, comparisons, to_csv
 from harness.schema import arrow_schema
+from harness.stats import paired_difference
 from harness.storage.parquet_parts import decode
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from methods.executors.peers import Alone, Connected, store
+from methods.peers import Alone, Connected, store
 
 CPU = torch.device("cpu")
 SECONDS = 20.0

@@ -22,10 +22,10 @@ from harness.measure.serial_distance import serial_distance
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
 from methods.executors.paradigms import ParaDiGMS
-from methods.executors.peers import Alone, Connected, store
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
 from methods.parts import BuiltDenoiser, Executor, Trace
+from methods.peers import Alone, Connected, store
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 

@@ -13,10 +13,10 @@ from srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, se
 from torch import Tensor
 
 import methods.executors.srds_refinement
-from methods.executors.peers import Alone
 from methods.executors.srds_blocks import cut
 from methods.executors.srds_refinement import Propagators, in_turns
 from methods.parts import Solver
+from methods.peers import Alone
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun

@@ -14,8 +14,8 @@ import pytest
 import torch
 from srds_kit import NETWORKS, Outcome, grid, make_start, rank_process, run, serial
 
-from methods.executors.peers import Connected, store
 from methods.executors.srds_blocks import cut
+from methods.peers import Connected, store
 
 DEADLINE = 120.0
 RANKS = 4

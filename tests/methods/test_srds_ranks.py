@@ -10,7 +10,7 @@ import torch
 from srds_kit import RowNetwork, grid, mixture_of, run, start
 from torch import Tensor
 
-from methods.executors.peers import Alone
+from methods.peers import Alone
 
 
 class Halting(Alone):
