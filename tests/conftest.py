@@ -9,7 +9,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from python_path import prepended
+from kit.python_path import prepended
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def small_units():
     """Units of sampling of 100 evaluations, so that small trials have several."""
-    from small_units import make_units_small
+    from kit.small_units import make_units_small
 
     make_units_small()
 
@@ -42,7 +42,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def plugin_path(tmp_path_factory):
     """The PYTHONPATH by which a process finds the plug-in `faulty`."""
-    from faulty import register
+    from kit.faulty import register
 
     return register(tmp_path_factory.mktemp("plugin"))
 
@@ -72,7 +72,7 @@ def ray_pool(plugin_path, request):
 @pytest.fixture
 def faulty_known(plugin_path):
     """This process knows the plug-in `faulty` while a test runs."""
-    from faulty import known_here
+    from kit.faulty import known_here
 
     with known_here(plugin_path):
         yield

@@ -22,10 +22,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import plan_kit
-from faulty import Ears
-from stub_pool import StubPool
-from stub_results import DIM, SECONDS, result_of, seconds_of
+from kit import plan_kit
+from kit.faulty import Ears
+from kit.stub_pool import StubPool
+from kit.stub_results import DIM, SECONDS, result_of, seconds_of
 
 from harness.driver.loop import Engine
 from harness.planning.plan import Plan, PlannedTrial

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from faulty import faulty, suite
-from small_units import make_units_small
+from kit.faulty import faulty, suite
+from kit.small_units import make_units_small
 
 from harness.api import run
 from harness.cli import main as command_line

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, suite
-from python_path import prepended
+from kit.faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, suite
+from kit.python_path import prepended
 
 from harness.pools.local import LocalPool
 from harness.storage.store import Store

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from python_path import prepended
+from kit.python_path import prepended
 from store_children import PLAN, Counting, remembering, tables
 
 from harness.api import load

@@ -22,7 +22,7 @@ _BUILD = """
 import hashlib, json, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
-import tables
+from kit import tables
 from harness.report import figures
 from harness.report.build import build_report
 figures._DRAWERS = {{name: figures._DRAWERS[name] for name in ("headline", "schedules")}}  # every kind of mark
@@ -36,7 +36,7 @@ print(json.dumps({{str(path.relative_to({folder!r})): digest(path) for path in w
 def leaderboards(seed: int) -> dict[str, str]:
     """Return the three leaderboards of the fixture, its rows shuffled."""
     sys.path[:0] = [str(TESTS)]
-    import tables
+    from kit import tables
 
     from harness.report.analysis import derive
     from harness.report.leaderboard import build

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import toys
-from python_path import prepended
+from kit import toys
+from kit.python_path import prepended
 
 import harness.registry as module
 import methods
@@ -141,9 +141,9 @@ def test_a_broken_plugin_is_named_only_when_it_is_asked_for(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("fresh")
 def test_a_plugin_may_point_at_a_class_or_at_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    points(monkeypatch, one="toys:WrongEnd")
+    points(monkeypatch, one="kit.toys:WrongEnd")
     assert module.registry().method("solver", "toy-wrong-end") is toys.WrongEnd
-    points(monkeypatch, many="toys")
+    points(monkeypatch, many="kit.toys")
     book = module.registry()
     assert book.method("schedule", "toy-searched") is toys.Searched
     assert book.method("solver", "ddim") is DDIM  # what a module imports is not its own
@@ -203,7 +203,7 @@ sys.path.insert(0, {tests!r})
 import harness
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from toys import suite_file, trial
+from kit.toys import suite_file, trial
 from pathlib import Path
 folder = Path({folder!r})
 sys.argv = ["oneclock", "ls", "methods"]

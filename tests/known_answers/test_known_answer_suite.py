@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import toys
+from kit import toys
 
 import harness
 from harness import api

@@ -1,0 +1,317 @@
+"""A suite as a Ray job: what comes back is whole, never overwrites, and a real cluster with a token runs it."""
+
+import base64
+import hashlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.faulty import measure, rows, suite
+
+from harness import api
+from harness.cli import submit
+from harness.errors import HarnessError, UsageError
+from harness.storage.store import Store
+
+ROOT = Path(__file__).parents[3]
+SUITE = """
+name = "travels"
+title = "a suite by its path"
+dataset = "gaussian"
+network = "analytic"
+extractor = "pixels"
+n_images = 40
+batch = 10
+precision = "float64"
+
+[baseline]
+clock_steps = 2
+
+[timing]
+tier = "smoke"
+batch = 10
+
+[[trials]]
+steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A results folder with two finished trials and a picture each."""
+    results = tmp_path_factory.mktemp("finished")
+    measure(suite([{"solver": "heun", "steps": 2}]), results)
+    return results / "tiny"
+
+
+def without_times(folder):
+    tables = api.load(folder)
+    return {name: getattr(tables, name).to_csv(index=False) for name in ("trials", "steps", "timings", "quality")}
+
+
+def test_what_is_packed_arrives_whole(finished, tmp_path):
+    lines = list(submit.pack(finished))
+    assert all(line.startswith(submit.FRAME) and len(line) < 8100 for line in lines)
+    submit.merge(submit.unpack(lines), tmp_path / "tiny")
+    assert without_times(tmp_path / "tiny") == without_times(finished)
+    assert (tmp_path / "tiny" / "report.html").is_file()
+    assert {p.name for p in (tmp_path / "tiny" / "samples").iterdir()} == {p.name for p in finished.glob("samples/*")}
+    assert not (tmp_path / "tiny" / "run.lock").exists()
+
+
+def test_a_merge_never_overwrites(finished, tmp_path):
+    home = tmp_path / "tiny"
+    lines = list(submit.pack(finished))
+    measure(suite([]), tmp_path)
+    before = {p: p.read_bytes() for table in ("trials", "log", "timings") for p in (home / table).iterdir()}
+    picture = next((home / "samples").glob("*.png"))
+    picture.write_bytes(b"mine")
+    for _ in range(2):
+        submit.merge(submit.unpack(lines), home)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert picture.read_bytes() == b"mine"
+    assert sorted(rows(Store(home))) == ["ddim-2", "heun-2"]
+    assert not Store(home).snapshot().read("trials").duplicated("trial_id").any()
+
+
+def drop(lines):
+    return lines[:-1]
+
+
+def swap(lines):
+    return [lines[0], *reversed(lines[1:])]
+
+
+def alter(lines):
+    line = lines[-1]
+    return [*lines[:-1], line[:-9] + ("A" if line[-9] != "A" else "B") + line[-8:]]
+
+
+def cut(lines):
+    return [*lines[:-1], lines[-1][:-3]]
+
+
+def headless(lines):
+    return lines[1:]
+
+
+@pytest.mark.parametrize("harm", [drop, swap, alter, cut, headless])
+def test_damage_on_the_way_is_noticed(finished, harm):
+    with pytest.raises(HarnessError, match="damaged"):
+        submit.unpack(harm(list(submit.pack(finished))))
+
+
+def framed(*members):
+    """Return an archive of hand-made members as `pack` would frame it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+        for member in members:
+            archive.addfile(member)
+    data = buffer.getvalue()
+    return [
+        f"{submit.FRAME} sha256 {hashlib.sha256(data).hexdigest()}",
+        f"{submit.FRAME} data {base64.b64encode(data).decode()}",
+    ]
+
+
+def link(name, target, kind=tarfile.SYMTYPE):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        tarfile.TarInfo("../escaped"),
+        tarfile.TarInfo("log/../../escaped"),
+        link("log/1.json", "/etc/passwd"),
+        link("trials", "log"),
+        link("log/hard", "store.json", tarfile.LNKTYPE),
+        link("pipe", "", tarfile.FIFOTYPE),
+    ],
+    ids=lambda member: f"{member.name}-{member.linkname}",
+)
+def test_an_archive_that_reaches_out_is_refused_and_leaves_nothing(member, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(HarnessError, match="arrived results"):
+        submit.unpack(framed(member))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_addresses_that_are_no_dashboard(tmp_path):
+    with pytest.raises(UsageError, match='"ray://head:10001"; expected its dashboard, like http://head:8265'):
+        submit.submit_suite("quick", "ray://head:10001", tmp_path, [], None, None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UsageError, match="no Ray dashboard answers at"):
+            submit.submit_suite("quick", address, tmp_path, [], None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Job:
+    """A client whose job ends as told; its first answers are lost."""
+
+    def __init__(self, status, code, logs="", lost=0):
+        self.status, self.driver_exit_code, self.message = status, code, "the last words"
+        self.logs, self.lost = logs, lost
+
+    def get_job_status(self, job):
+        self.lost -= 1
+        if self.lost >= 0:
+            raise ConnectionError("gone\nfor now")
+        return self.status
+
+    def get_job_logs(self, job):
+        return self.logs
+
+    def get_job_info(self, job):
+        return self
+
+
+def test_the_exit_code_is_the_jobs(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    logs = "talk\n" + "\n".join(submit.pack(finished)) + "\n"
+    assert submit._finish(Job("SUCCEEDED", 0, logs, lost=3), "j", tmp_path / "a") == 0
+    assert submit._finish(Job("FAILED", 1, logs), "j", tmp_path / "b") == 1
+    said = capsys.readouterr()
+    assert said.err == "talk\ntalk\n"
+    assert submit.FRAME not in said.out
+    assert submit._finish(Job("FAILED", 4, logs), "j", tmp_path / "b") == 4
+    for code, kind in ((2, 2), (3, 3), (1, 1), (None, 1)):
+        with pytest.raises(HarnessError, match="job j ended as FAILED: the last words") as caught:
+            submit._finish(Job("FAILED", code), "j", tmp_path / "c")
+        assert caught.value.exit_code == kind
+    with pytest.raises(HarnessError, match=r"lost contact with job j \(gone for now\)"):
+        submit._finish(Job("RUNNING", None, lost=99), "j", tmp_path / "c")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A real head with a token on this machine: its dashboard's address and the environment of its users."""
+    home = tmp_path / "home"
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    temp = Path(f"/tmp/oneclock-{os.getpid()}")  # a socket's path must be short
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env = {
+        **variables,
+        "HOME": str(home),
+        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    port, dashboard = free_port(), free_port()
+    words = [
+        *("ray", "start", "--head", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1", f"--port={port}"),
+        *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={temp}"),
+        *(f"--ray-client-server-port={free_port()}", "--disable-usage-stats"),
+    ]
+    words[0] = str(Path(sys.executable).parent / "ray")
+    with (tmp_path / "ray.log").open("w") as log:
+        head = subprocess.Popen(words, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield f"http://127.0.0.1:{dashboard}", env
+    finally:
+        head.terminate()  # with --block, ray ends its own processes
+        try:
+            head.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, 9)
+            head.wait()
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def submitted(address, env, *words, seconds=150):
+    """Run `oneclock submit`; return its exit code, stdout and stderr."""
+    command = [sys.executable, "-m", "harness", "submit", *words, "--address", address]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_suite_by_its_path_runs_on_a_cluster_with_a_token(cluster, tmp_path):
+    address, env = cluster
+    path = tmp_path / "travels.toml"
+    path.write_text(SUITE)
+    wait_for(address)
+    code, out, err = submitted(address, {**env, "RAY_AUTH_TOKEN": "f" * 64}, str(path))
+    assert (code, out) == (2, ""), err
+    assert "refuses us" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    words = (str(path), "--set", "title=changed", "--results", str(tmp_path / "results"))
+    code, out, err = submitted(address, env, *words)
+    assert code == 0, err[-3000:]
+    assert submit.FRAME not in out + err
+    assert "ddim" in out
+    found = rows(Store(tmp_path / "results" / "travels"))
+    assert [row["verdict"] for row in found.values()] == ["VALID"]
+    assert (tmp_path / "home" / ".oneclock" / "results" / "travels" / "log").is_dir()
+
+
+def wait_for(address):
+    """Wait until something listens at an address."""
+    host, port = address.removeprefix("http://").split(":")
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing listens at {address}")
+
+
+class Line:
+    """A job server reached over a bad line: answers with these, in order; an exception is raised."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.names = list(answers), []
+
+    def submit_job(self, entrypoint: str, runtime_env: dict[str, Any], submission_id: str) -> str:
+        self.names.append(submission_id)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise type(answer)(str(answer).format(submission_id))
+        return submission_id
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [None],
+        [RuntimeError("try again later"), None],
+        [ConnectionError("aborted"), None],
+        [ConnectionError("aborted"), RuntimeError("Job with submission_id {} already exists.")],
+    ],
+)
+def test_a_job_is_handed_in_once_over_a_bad_line(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
+    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    line = Line(*answers)
+    assert submit._submitted(line, "there", "python", {}) == line.names[0]
+    assert len(set(line.names)) == 1
+    assert not line.answers
+
+
+def test_a_job_that_is_refused_is_not_handed_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    for refusal in (RuntimeError("no"), RuntimeError("Job with submission_id {} already exists.")):
+        line = Line(refusal, None)
+        with pytest.raises(HarnessError, match="there did not take the job"):
+            submit._submitted(line, "there", "python", {})
+        assert len(line.names) == 1
