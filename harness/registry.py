@@ -12,7 +12,7 @@ import pkgutil
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, overload
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ import methods
 from harness.errors import Terminated, UsageError, did_you_mean
 from harness.identity import check_name
 from methods.networks.base import Network
-from methods.parts import PARTS, Method
+from methods.parts import PARTS, Denoiser, Executor, Method, Schedule, Solver
 
 GROUP = "harness.methods"
 
@@ -40,6 +40,9 @@ class Registry:
         elif issubclass(found, Method):
             if found.part not in PARTS:
                 raise UsageError(f'method "{found.name}" says part "{found.part}"; expected one of {", ".join(PARTS)}')
+            if outdated := _outdated_name(found):
+                self.broken[found.name] = outdated
+                return
             self._put(self._methods[found.part], check_name(found.name, "method name"), found, found.part)
 
     def methods(self, part: str | None = None) -> list[type[Method]]:
@@ -59,6 +62,16 @@ class Registry:
         """Return the network class of a family; raise UsageError with the nearest name if there is none."""
         return self._get(self._networks, family, "network family", "ls networks")
 
+    @overload
+    def make(self, part: Literal["denoiser"], name: str, params: dict[str, Any]) -> Denoiser: ...
+    @overload
+    def make(self, part: Literal["schedule"], name: str, params: dict[str, Any]) -> Schedule: ...
+    @overload
+    def make(self, part: Literal["solver"], name: str, params: dict[str, Any]) -> Solver: ...
+    @overload
+    def make(self, part: Literal["executor"], name: str, params: dict[str, Any]) -> Executor: ...
+    @overload
+    def make(self, part: str, name: str, params: dict[str, Any]) -> Method: ...
     def make(self, part: str, name: str, params: dict[str, Any]) -> Method:
         """Return a method with validated parameters; raise UsageError naming the parameter that is wrong."""
         found = self.method(part, name)
@@ -120,6 +133,19 @@ def registry() -> Registry:
             if _is_concrete(item, loaded if isinstance(loaded, ModuleType) else None):
                 found.add(item)
     return found
+
+
+_RENAMED = {Solver: {"start": "init_memory(artifact)"}, Executor: {"rehearse": "call_as_in_run"}}
+"""Methods of parts that an older plug-in may define, and what they are called now."""
+
+
+def _outdated_name(found: type[Method]) -> str:
+    """Return a sentence for a class that defines a call by a name of before; empty for any other."""
+    for part, names in _RENAMED.items():
+        for old, new in names.items() if issubclass(found, part) else ():
+            if hasattr(found, old):
+                return f"{found.__module__}.{found.__qualname__} defines {old}(), which is now {new}; rename it"
+    return ""
 
 
 def _modules(package: ModuleType) -> list[ModuleType]:

@@ -1,5 +1,7 @@
-"""Ranks that make one batch together: states from point to point, and a word to all that the end has come.
+"""Ranks that make one batch together: states from point to point, and a request to all to stop.
 
+The calls are named as in torch.distributed. They run in the workers of one group, inside what is timed; `recv`,
+`broadcast`, `flush` and `end_batch` wait for other ranks, the others do not.
 `Alone` is the one rank of one device; `Connected` is one of several, over gloo on the CPU and NCCL on GPUs. A group
 belongs to its object and not to the process, so a process can have several, one after another or beside its training.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,42 @@ from torch import Tensor
 
 SHARED = 1 << 30
 """Tag of what one rank tells all."""
+
+
+class Peers(Protocol):
+    """The devices that make one batch together, one rank each; what is sent stays unchanged until it has arrived."""
+
+    rank: int
+    size: int
+    bytes_sent: int
+    """Bytes of states that this rank has sent to others."""
+
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
+        """Send a state to a rank without waiting; to itself is free."""
+
+    def irecv(self, like: Tensor, source: int, tag: int) -> None:
+        """Say that the next `recv` from a rank will be this one, so that the state can come while this rank works.
+
+        What is not received by the end of the batch is dropped there, sent or not.
+        """
+
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
+        """Wait for the state with this tag from a rank; it has the shape, dtype and device of `like`."""
+
+    def flush(self) -> None:
+        """Wait until the others have taken what was sent to them, which they do sooner while this rank waits."""
+
+    def broadcast(self, state: Tensor, source: int) -> Tensor:
+        """Return the state that rank `source` holds, on every rank; all must call."""
+
+    def request_stop(self) -> None:
+        """Tell all ranks, without waiting, that nothing further of this batch is wanted."""
+
+    def stop_requested(self) -> bool:
+        """Return whether a rank has called `request_stop` since the last `end_batch`; does not wait for anyone."""
+
+    def end_batch(self, like: Tensor) -> None:
+        """End a batch: drop what was sent here and not received, let go of what was sent; all must call."""
 
 
 class Alone:
@@ -30,38 +68,38 @@ class Alone:
         self._handed: dict[int, Tensor] = {}
         self._halted = False
 
-    def send(self, state: Tensor, to: int, tag: int) -> None:
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
         """Send a state to a rank without waiting; to itself it is free."""
         if to != self.rank:
             raise ValueError(f"rank {to} of {self.size} cannot be sent anything")
         self._handed[tag] = state
 
-    def expect(self, like: Tensor, source: int, tag: int) -> None:
-        """Say that the next `receive` from a rank will be this one, so that the state can come while this rank works.
+    def irecv(self, like: Tensor, source: int, tag: int) -> None:
+        """Say that the next `recv` from a rank will be this one, so that the state can come while this rank works.
 
         What is not received by the end of the batch is dropped there, sent or not.
         """
 
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
         """Wait for the state with this tag from a rank; it has the shape, dtype and device of `like`."""
         return self._handed.pop(tag)
 
     def flush(self) -> None:
         """Wait until the others have taken what was sent to them, which they do sooner while this rank waits."""
 
-    def share(self, state: Tensor, source: int) -> Tensor:
+    def broadcast(self, state: Tensor, source: int) -> Tensor:
         """Return the state that rank `source` holds, on every rank; all must call."""
         return state
 
-    def halt(self) -> None:
+    def request_stop(self) -> None:
         """Tell all ranks, without waiting, that nothing further of this batch is wanted."""
         self._halted = True
 
-    def halted(self) -> bool:
-        """Return whether a rank has called `halt` since the last `settle`; does not wait for anyone."""
+    def stop_requested(self) -> bool:
+        """Return whether a rank has called `request_stop` since the last `end_batch`; does not wait for anyone."""
         return self._halted
 
-    def settle(self, like: Tensor) -> None:
+    def end_batch(self, like: Tensor) -> None:
         """End a batch: take in and drop what was sent here and not received, let go of what was sent; all must call."""
         self._handed.clear()
         self._halted = False
@@ -75,7 +113,7 @@ class Connected(Alone):
     up the ranks and what goes down has a communicator of its own, so two ranks that send to each other do not block.
 
     Gloo hands a state over once it is asked for, by a thread of the sender. While the sender computes on its only core
-    that thread waits milliseconds for its turn, which `expect` and `flush` avoid. NCCL needs neither.
+    that thread waits milliseconds for its turn, which `irecv` and `flush` avoid. NCCL needs neither.
     """
 
     def __init__(self, link: dist.Store, rank: int, size: int, device: torch.device, seconds: float) -> None:
@@ -85,28 +123,28 @@ class Connected(Alone):
         self._batch = 0
         self._sent: dict[int, list[int]] = defaultdict(list)
         self._received: dict[int, list[int]] = defaultdict(list)
-        self._flying: list[tuple[Any, Tensor]] = []
+        self._in_flight: list[tuple[Any, Tensor]] = []
         self._expected: dict[tuple[int, int], tuple[Any, Tensor]] = {}
         self._hosted = device.type == "cpu"
         limit = timedelta(seconds=seconds)
         self._up = _group(dist.PrefixStore("up", link), rank, size, device, limit)
         self._down = self._up if self._hosted else _group(dist.PrefixStore("down", link), rank, size, device, limit)
 
-    def send(self, state: Tensor, to: int, tag: int) -> None:
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
         if to == self.rank:
-            super().send(state, to, tag)
+            super().isend(state, to, tag)
             return
-        self._fly(state, to, tag)
+        self._isend(state, to, tag)
         self._sent[to].append(tag)
         self.bytes_sent += state.numel() * state.element_size()
 
-    def expect(self, like: Tensor, source: int, tag: int) -> None:
+    def irecv(self, like: Tensor, source: int, tag: int) -> None:
         if self._hosted and source != self.rank:
             self._expected[source, tag] = self._asked(like, source, tag)
 
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
         if source == self.rank:
-            return super().receive(like, source, tag)
+            return super().recv(like, source, tag)
         begun = self._expected.pop((source, tag), None)
         work, state = self._asked(like, source, tag) if begun is None else begun
         work.wait()
@@ -115,25 +153,25 @@ class Connected(Alone):
 
     def flush(self) -> None:
         if self._hosted:
-            self._land()
+            self._wait_sends()
 
-    def share(self, state: Tensor, source: int) -> Tensor:
+    def broadcast(self, state: Tensor, source: int) -> Tensor:
         if source != self.rank:
-            return self.receive(state, source, SHARED)
+            return self.recv(state, source, SHARED)
         for rank in range(self.size):
             if rank != source:
-                self.send(state, rank, SHARED)
+                self.isend(state, rank, SHARED)
         return state
 
-    def halt(self) -> None:
+    def request_stop(self) -> None:
         self._link.set(f"halt/{self._batch}", "1")
-        super().halt()
+        super().request_stop()
 
-    def halted(self) -> bool:
+    def stop_requested(self) -> bool:
         self._halted = self._halted or self._link.check([f"halt/{self._batch}"])
         return self._halted
 
-    def settle(self, like: Tensor) -> None:
+    def end_batch(self, like: Tensor) -> None:
         others = [rank for rank in range(self.size) if rank != self.rank]
         asked = {other: [tag for source, tag in self._expected if source == other] for other in others}
         self._link.set(f"settled/{self._batch}/{self.rank}", json.dumps({"sent": self._sent, "asked": asked}))
@@ -141,30 +179,30 @@ class Connected(Alone):
         for other in others:  # a receive that has begun cannot be taken back, so it gets something
             for tag in told[other]["asked"][str(self.rank)]:
                 if tag not in self._sent[other]:
-                    self._fly(like, other, tag)
+                    self._isend(like, other, tag)
         for other in others:
             sent = told[other]["sent"].get(str(self.rank), [])[len(self._received[other]) :]
             for tag in [*sent, *(tag for tag in asked[other] if tag not in sent)]:
-                self.receive(like, other, tag)
-        self._land()
+                self.recv(like, other, tag)
+        self._wait_sends()
         self._sent.clear()
         self._received.clear()
         self._batch += 1
-        super().settle(like)
+        super().end_batch(like)
 
     def _asked(self, like: Tensor, source: int, tag: int) -> tuple[Any, Tensor]:
         """Return a receive that has begun, and where the state will be."""
         state = torch.empty_like(like, memory_format=torch.contiguous_format)
         return self._group_of(source, self.rank).recv([state], source, tag), state
 
-    def _fly(self, state: Tensor, to: int, tag: int) -> None:
+    def _isend(self, state: Tensor, to: int, tag: int) -> None:
         state = state.contiguous()
-        self._flying.append((self._group_of(self.rank, to).send([state], to, tag), state))
+        self._in_flight.append((self._group_of(self.rank, to).send([state], to, tag), state))
 
-    def _land(self) -> None:
-        for work, _ in self._flying:
+    def _wait_sends(self) -> None:
+        for work, _ in self._in_flight:
             work.wait()
-        self._flying.clear()
+        self._in_flight.clear()
 
     def _group_of(self, source: int, to: int) -> Any:
         return self._up if source < to else self._down

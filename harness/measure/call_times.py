@@ -104,7 +104,7 @@ class Calls:
             calls = [[(call + every * row // rows) % every for row in range(rows)] for call in range(_CALLS)]
         else:
             calls = [[step] * rows] * _CALLS
-        _, reading = clocked(lambda: self._trial.rehearse(image, calls, work), self._trial.device)
+        _, reading = clocked(lambda: self._trial.call_as_in_run(image, calls, work), self._trial.device)
         return reading.seconds * rows / sum(work.evaluations.values())
 
     def _bounce(self, trips: int) -> list[float]:
@@ -114,20 +114,20 @@ class Calls:
         other, works = 1 - peers.rank, []
 
         def work() -> None:
-            self._trial.rehearse(0, [[0]], Work())
+            self._trial.call_as_in_run(0, [[0]], Work())
 
         def there_and_back() -> None:
             if peers.rank == 1:
-                peers.receive(state, other, BOUNCE)
+                peers.recv(state, other, BOUNCE)
             works.append(clocked(work, state.device)[1].seconds)
-            peers.send(state, other, BOUNCE)
+            peers.isend(state, other, BOUNCE)
             if peers.rank == 0:
-                peers.receive(state, other, BOUNCE)
+                peers.recv(state, other, BOUNCE)
 
         there = trips if other >= 0 else 0  # a third rank looks on
         seconds = [clocked(there_and_back, state.device)[1].seconds for _ in range(there)]
         mine = torch.tensor(works, dtype=torch.float64, device=state.device)
-        theirs = peers.share(mine if there else mine.new_empty(trips), 1).tolist()
+        theirs = peers.broadcast(mine if there else mine.new_empty(trips), 1).tolist()
         self._meet()
         return [max((trip - a - b) / 2, 0.0) for trip, a, b in zip(seconds, works, theirs, strict=False)]
 
@@ -137,14 +137,14 @@ class Calls:
         if peers is None:
             return seconds
         mine = torch.tensor([seconds], dtype=torch.float64, device=self._trial.device)
-        told = [float(peers.share(mine, rank)) for rank in range(peers.size)]
+        told = [float(peers.broadcast(mine, rank)) for rank in range(peers.size)]
         self._meet()
         return max(told)
 
     def _meet(self) -> None:
         """Wait for all ranks, so that the next loops begin together."""
         if self._group.peers is not None:
-            self._group.peers.settle(self._trial.start([0]))
+            self._group.peers.end_batch(self._trial.start([0]))
 
 
 def virtual_rows(

@@ -11,7 +11,7 @@ from harness.identity import canonical_json, identity
 from harness.planning.trial import Trial
 from harness.sampling.network import network_params
 from harness.specs.base import decisive
-from methods.parts import Method
+from methods.parts import Denoiser, Executor, Method
 
 
 def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
@@ -52,9 +52,20 @@ def refuse(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
         if "*" not in method.families and net.family not in method.families:
             fits = ", ".join(method.families)
             raise UsageError(f'{method.part} "{method.name}" fits networks of family {fits}, not "{net.family}"')
-        reason = method.refusal(parts, steps, size)
+        reason = method.refusal(parts, steps, size) or _memory_refusal(method, parts)
         if reason:
             raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
+
+
+def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:
+    """Return why a denoiser with memory cannot stand beside an executor whose calls follow no single trajectory."""
+    executor = parts["executor"]
+    if isinstance(method, Denoiser) and method.has_memory and isinstance(executor, Executor) and executor.parallel:
+        return (
+            f'it remembers earlier calls of a trajectory, which the parallel executor "{executor.name}" takes up in '
+            "several places at once; choose the executor serial"
+        )
+    return None
 
 
 def ambiguous(trials: list[Trial]) -> str:

@@ -25,12 +25,14 @@ from methods.parts import Artifact, Denoiser, Executor, Peers, Schedule, Solver
 def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, peers: Peers | None = None) -> Sampler:
     """Return the sampler that a spec describes; `peers` are the ranks that make each batch together with this one."""
     denoiser, schedule = make_denoiser(spec.denoiser), make_schedule(spec.schedule)
+    denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact)
+    schedule.artifact = artifact_of(inputs, spec.schedule.artifact)
     data = spec.model.data
     return Sampler(
-        denoiser=denoiser.build(load_network(spec.model, inputs, place), artifact_of(inputs, spec.denoiser.artifact)),
-        sigmas=schedule.levels(spec.steps, data.sigma_min, data.sigma_max, artifact_of(inputs, spec.schedule.artifact)),
-        solver=make_solver(spec.solver),
-        executor=make_executor(spec.executor),
+        denoiser=denoiser.build(load_network(spec.model, inputs, place), denoiser.artifact),
+        sigmas=schedule.levels(spec.steps, data.sigma_min, data.sigma_max, schedule.artifact),
+        solver=make_solver(spec.solver, inputs),
+        executor=make_executor(spec.executor, inputs),
         noise=ImageNoise(data.name, spec.seed_set, image_shape(data)),
         device=place.device,
         precision=spec.model.precision,
@@ -58,29 +60,25 @@ def image_shape(data: DataSpec) -> tuple[int, int, int]:
 
 def make_denoiser(spec: PartSpec) -> Denoiser:
     """Return the denoiser of a name, with its parameters."""
-    made = registry().make("denoiser", spec.name, spec.params)
-    assert isinstance(made, Denoiser)
-    return made
+    return registry().make("denoiser", spec.name, spec.params)
 
 
 def make_schedule(spec: PartSpec) -> Schedule:
     """Return the schedule of a name, with its parameters."""
-    made = registry().make("schedule", spec.name, spec.params)
-    assert isinstance(made, Schedule)
-    return made
+    return registry().make("schedule", spec.name, spec.params)
 
 
-def make_solver(spec: PartSpec) -> Solver:
-    """Return the solver of a name, with its parameters."""
+def make_solver(spec: PartSpec, inputs: Mapping[str, Any]) -> Solver:
+    """Return the solver of a name, with its parameters and what preparing it left."""
     made = registry().make("solver", spec.name, spec.params)
-    assert isinstance(made, Solver)
+    made.artifact = artifact_of(inputs, spec.artifact)
     return made
 
 
-def make_executor(spec: PartSpec) -> Executor:
-    """Return the executor of a name, with its parameters."""
+def make_executor(spec: PartSpec, inputs: Mapping[str, Any]) -> Executor:
+    """Return the executor of a name, with its parameters and what preparing it left."""
     made = registry().make("executor", spec.name, spec.params)
-    assert isinstance(made, Executor)
+    made.artifact = artifact_of(inputs, spec.artifact)
     return made
 
 

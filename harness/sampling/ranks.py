@@ -101,16 +101,16 @@ class Group:
     def _tell(self, word: int, first: int, size: int) -> tuple[int, int, int]:
         """Return what the first rank says, on every rank."""
         said = torch.tensor([word, first, size], dtype=torch.int64, device=self._device)
-        word, first, size = (said if self.peers is None else self.peers.share(said, 0)).tolist()
+        word, first, size = (said if self.peers is None else self.peers.broadcast(said, 0)).tolist()
         return word, first, size
 
     def _told(self, counted: Mapping[str, Any], source: int) -> str:
         """Return what a rank has to say, on every rank."""
         assert self.peers is not None
         text = json.dumps(counted).encode()
-        length = int(self.peers.share(torch.tensor([len(text)], device=self._device), source))
+        length = int(self.peers.broadcast(torch.tensor([len(text)], device=self._device), source))
         mine = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(self._device)
-        return self.peers.share(mine, source).cpu().numpy().tobytes().decode()
+        return self.peers.broadcast(mine, source).cpu().numpy().tobytes().decode()
 
 
 def _sum(values: list[Any]) -> Any:

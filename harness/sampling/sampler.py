@@ -86,6 +86,12 @@ class Evaluator:
         self.denoiser = denoiser
         self.work = work
         self.autocast = AUTOCAST.get(precision)
+        self._memory: tuple[Any, ...] = ()
+
+    def init_memory(self, rows: int) -> None:
+        """Begin a trajectory of so many rows."""
+        if self.denoiser.has_memory:
+            self._memory = (self.denoiser.init_memory(rows),)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
         level = sigma if isinstance(sigma, Tensor) else torch.full((x.shape[0],), sigma, dtype=torch.float64)
@@ -107,10 +113,10 @@ class Evaluator:
     def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
         start = time.perf_counter()
         if self.autocast is None:
-            denoised, units = self.denoiser(x, level, step)
+            denoised, units = self.denoiser(x, level, step, *self._memory)
         else:
             with torch.autocast(x.device.type, self.autocast):
-                denoised, units = self.denoiser(x, level, step)
+                denoised, units = self.denoiser(x, level, step, *self._memory)
             denoised = denoised.to(x.dtype)
         self.work.network_seconds += time.perf_counter() - start
         return denoised, units
@@ -160,13 +166,13 @@ class Sampler:
         return states
 
     @torch.inference_mode()
-    def rehearse(self, index: int, calls: Sequence[Sequence[int]], work: Work) -> None:
+    def call_as_in_run(self, index: int, calls: Sequence[Sequence[int]], work: Work) -> None:
         """Call the network as the executor does, each time with a state of one image at every one of these steps."""
         evaluate = Evaluator(self.denoiser, work, self.precision)
         noise = self._step_noise([index])
         start = self.start([index])
         for steps in calls:
-            self.executor.rehearse(evaluate, self.solver, self.sigmas, start, steps, noise)
+            self.executor.call_as_in_run(evaluate, self.solver, self.sigmas, start, steps, noise)
 
     def _step_noise(self, indices: Sequence[int]) -> StepNoise:
         return lambda step: self.noise.of_step(indices, step).to(self.device, self.state)

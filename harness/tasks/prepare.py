@@ -72,7 +72,7 @@ class Context:
     @property
     def solver(self) -> Solver:
         """Return the trial's solver."""
-        return make_solver(self._part("solver"))
+        return make_solver(self._part("solver"), self._inputs)
 
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
@@ -99,7 +99,7 @@ class Context:
             denoiser=denoiser,
             sigmas=self.levels(),
             solver=self.solver,
-            executor=make_executor(self._spec.serial),
+            executor=make_executor(self._spec.serial, self._inputs),
             noise=self._noise,
             device=self._place.device,
             precision=self._spec.model.precision,

@@ -58,7 +58,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     is_first = start == 0
     compared = None
     if is_first and sampler.executor.parallel:
-        compared = serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial))
+        compared = serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial, inputs))
     counts, network_seconds = group.added(work.counts(), work.network_seconds)
     group.leave()
     if not group.leads:

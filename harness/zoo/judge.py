@@ -27,7 +27,6 @@ from harness.sampling.sampler import Sampler
 from methods.networks.base import Network
 from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.preconditioning import Draws
-from methods.parts import Denoiser, Executor, Schedule, Solver
 
 HELD_OUT_SPLIT = "test"
 HELD_OUT_IMAGES = 1_000
@@ -163,22 +162,12 @@ class Judge:
 
     def _sampled(self, network: Network, solver: str, steps: int) -> Tensor:
         """Return uint8 images [LIMIT_IMAGES, C, H, W] from the noise of the suites' seed set 0."""
-        parts = {
-            "denoiser": registry().make("denoiser", "full", {}),
-            "schedule": registry().make("schedule", "edm", {}),
-            "solver": registry().make("solver", solver, {}),
-            "executor": registry().make("executor", "serial", {}),
-        }
-        denoiser, schedule, solve, executor = parts.values()
-        assert isinstance(denoiser, Denoiser)
-        assert isinstance(schedule, Schedule)
-        assert isinstance(solve, Solver)
-        assert isinstance(executor, Executor)
+        schedule = registry().make("schedule", "edm", {})
         sampler = Sampler(
-            denoiser=denoiser.build(network, None),
+            denoiser=registry().make("denoiser", "full", {}).build(network, None),
             sigmas=schedule.levels(steps, self.card.sigma_min, self.card.sigma_max, None),
-            solver=solve,
-            executor=executor,
+            solver=registry().make("solver", solver, {}),
+            executor=registry().make("executor", "serial", {}),
             noise=self._noise,
             device=next(network.parameters()).device,
         )

@@ -74,7 +74,7 @@ def work(solver: Solver, sigmas: np.ndarray, starts: Sequence[int]) -> tuple[lis
     member = Member(torch.zeros(1, 1), 0, None)
     for step in range(len(sigmas) - 1):
         if step in starts:
-            member = Member(torch.zeros(1, 1), step, solver.start())
+            member = Member(torch.zeros(1, 1), step, solver.init_memory(solver.artifact))
             first = _try(solver, sigmas, member, _nothing)
             reads = reads and first is not None and first.x is member.x and first.sigma == float(sigmas[step])
         count = 0

@@ -79,7 +79,9 @@ class ParaDiGMS(Executor):
 
             at = {int(t): ((steps == t) & inside).nonzero(as_tuple=True) for t in steps[inside].unique()}
             drawn = {t: d for t, d in drawn.items() if t in at}
-            members = [Member(states[w, s] * scale[t], t, solver.start()) for t, (w, s) in at.items()]
+            members = [
+                Member(states[w, s] * scale[t], t, solver.init_memory(solver.artifact)) for t, (w, s) in at.items()
+            ]
 
             def noise_of(t: int, at: dict = at, drawn: dict = drawn) -> Tensor:
                 if t not in drawn:

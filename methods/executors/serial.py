@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from methods.parts import Evaluate, Executor, Solver, StepNoise, Trace
+from methods.parts import Boundary, Executor, Solver, StepNoise, Trace
 
 
 class Serial(Executor):
@@ -13,9 +13,10 @@ class Serial(Executor):
     summary = "one step after another on one device (baseline)"
 
     def run(
-        self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
+        self, evaluate: Boundary, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
     ) -> Tensor:
-        memory = solver.start()
+        memory = solver.init_memory(solver.artifact)
+        evaluate.init_memory(len(x))
         for i in range(len(sigmas) - 1):
 
             def denoise(state: Tensor, sigma: float, step: int = i) -> Tensor:

@@ -96,14 +96,14 @@ class SRDS(Executor):
         else:
             stacked = params.form == "batched"
             stop, source = in_turns(f, x, peers, params.tolerance, most, stacked, watched), 0
-        final = peers.share(stop.final, source)
-        iterations = peers.share(stop.iterations, source).cpu()
+        final = peers.broadcast(stop.final, source)
+        iterations = peers.broadcast(stop.iterations, source).cpu()
         trace.bytes_sent += peers.bytes_sent - sent
         if trace.iterates is not None:
             mine = stop.iterates if peers.rank == source else None
             for p in range(int(iterations.max()) + 1):
-                trace.iterates.append(peers.share(mine[p] if mine else x, source))
-        peers.settle(x)
+                trace.iterates.append(peers.broadcast(mine[p] if mine else x, source))
+        peers.end_batch(x)
 
         trace.iterations = iterations
         chain = plan.pipelined if params.form == "pipelined" else plan.in_turns
@@ -117,7 +117,7 @@ class SRDS(Executor):
         blocks = cut(len(sigmas) - 1, self.params.blocks).blocks
         return tuple(sorted(n for n in {self.params.devices, blocks, *_REPLAYED} if n <= blocks))
 
-    def rehearse(
+    def call_as_in_run(
         self,
         evaluate: Evaluate,
         solver: Solver,
@@ -126,7 +126,9 @@ class SRDS(Executor):
         steps: Sequence[int],
         noise: StepNoise,
     ) -> None:
-        advance(evaluate, solver, sigmas, [Member(x, step, solver.start()) for step in steps], noise)
+        advance(
+            evaluate, solver, sigmas, [Member(x, step, solver.init_memory(solver.artifact)) for step in steps], noise
+        )
 
     def replayed(
         self,

@@ -53,7 +53,7 @@ class Propagators:
     def fine(self, blocks: Sequence[int], starts: Sequence[Tensor], known: Sequence[Tensor | None]) -> list[Tensor]:
         """Return F_i(start) of the blocks, solved in lockstep; `known` is D at each start, if it is to be reused."""
         members = [
-            Member(start, self.cut.edges[i - 1], self._solver.start(), d)
+            Member(start, self.cut.edges[i - 1], self._solver.init_memory(self._solver.artifact), d)
             for i, start, d in zip(blocks, starts, known, strict=True)
         ]
         for offset in range(max((len(self.cut.steps(i)) for i in blocks), default=0)):
@@ -126,7 +126,7 @@ def in_turns(
                 else:
                     states[i] = solved[i]
             stop.take(p, rows, before, states[cut.blocks])
-        stop.open = peers.share(stop.open.to(torch.uint8), 0).bool()
+        stop.open = peers.broadcast(stop.open.to(torch.uint8), 0).bool()
         if not stop.open.any():
             break
         if stacked:
@@ -153,23 +153,23 @@ def _solve_all(
     away = [i for i in active if i not in mine] if rank == 0 else []
     for i in away:
         pair = torch.stack((states[i - 1], known[i])) if share else states[i - 1]
-        peers.send(pair, owner(i, peers.size), 2 * i)
+        peers.isend(pair, owner(i, peers.size), 2 * i)
     peers.flush()
     for i in mine:
         if rank == 0:
             starts[i], estimates[i] = states[i - 1], known[i] if share else None
         elif share:
-            starts[i], estimates[i] = peers.receive(like.expand(2, *like.shape), 0, 2 * i)
+            starts[i], estimates[i] = peers.recv(like.expand(2, *like.shape), 0, 2 * i)
         else:
-            starts[i], estimates[i] = peers.receive(like, 0, 2 * i), None
+            starts[i], estimates[i] = peers.recv(like, 0, 2 * i), None
     solved: dict[int, Tensor] = {}
     for together in [mine] if stacked else [[i] for i in mine]:
         finals = f.fine(together, [starts[i] for i in together], [estimates[i] for i in together])
         solved.update(zip(together, finals, strict=True))
         if rank != 0:
             for i in together:
-                peers.send(solved[i], 0, 2 * i + 1)
-    return solved | {i: peers.receive(like, owner(i, peers.size), 2 * i + 1) for i in away}
+                peers.isend(solved[i], 0, 2 * i + 1)
+    return solved | {i: peers.recv(like, owner(i, peers.size), 2 * i + 1) for i in away}
 
 
 class _Halted(Exception):
@@ -197,20 +197,20 @@ def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: i
         return p * (last + 1) + i
 
     def look() -> None:
-        if f.refinement > 1 and peers.halted():  # the first refinement's answer needs all of it
+        if f.refinement > 1 and peers.stop_requested():  # the first refinement's answer needs all of it
             raise _Halted
 
     def expect() -> None:
         """Ask for the start that is wanted next, of which there is one at any time."""
         for p, i in islice(wanted, 1):
-            peers.expect(x, owner(i - 1, peers.size), tag(p, i - 1))
+            peers.irecv(x, owner(i - 1, peers.size), tag(p, i - 1))
 
     def begin(p: int, i: int) -> Tensor:
         """Wait for the start of block i after p refinements, evaluate there, and return the coarse step."""
         if i == 1:
             starts[i] = x
         else:
-            starts[i] = peers.receive(x, owner(i - 1, peers.size), tag(p, i - 1))
+            starts[i] = peers.recv(x, owner(i - 1, peers.size), tag(p, i - 1))
             expect()
         known[i] = f.estimate(i, starts[i])
         return f.coarse(i, starts[i], known[i])
@@ -229,18 +229,18 @@ def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: i
                     new = begin(p, i)
                     state, coarse[i] = corrected(state, new, coarse[i]), new
             if i < last:
-                peers.send(state, right, tag(p, i))
+                peers.isend(state, right, tag(p, i))
             elif p == 0:
                 before, stop = state, Stop(state, tolerance, watched)
             else:
                 stop.take(p, rows, before, state)
                 before = state
                 if p < most and not stop.open.any():
-                    peers.halt()
+                    peers.request_stop()
             del todo[0]
     except _Halted:
         unsent = [tag(p, i) for p, i in todo if i < last]
         if unsent and right != peers.rank:
-            peers.send(x, right, unsent[0])
-    peers.settle(x)
+            peers.isend(x, right, unsent[0])
+    peers.end_batch(x)
     return stop

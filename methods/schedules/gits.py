@@ -98,7 +98,7 @@ def teacher_grid(teacher_steps: int, context: PrepareContext) -> np.ndarray:
 def teacher_trajectories(context: PrepareContext, x: Tensor, grid: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return iPNDM's states [M + 1, K, dim] and its noise estimates but at the last [M, K, dim], from x [K, ...]."""
     solver, states, slopes = IPNDM(), [x], []
-    memory = solver.start()
+    memory = solver.init_memory(solver.artifact)
     for i in context.passes(len(grid) - 1):
         x = solver.step(x, i, grid, partial(denoised, context.network), memory, _no_noise)
         states.append(x)

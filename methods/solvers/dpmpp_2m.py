@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from methods.parts import Denoise, Solver, StepNoise
+from methods.parts import Artifact, Denoise, Solver, StepNoise
 from methods.parts import Params as BaseParams
 
 FEW_STEPS = 15
@@ -30,7 +30,7 @@ class DPMPP2M(Solver):
     class Params(BaseParams):
         lower_order_final: bool = True
 
-    def start(self) -> list[Tensor]:
+    def init_memory(self, artifact: Artifact | None) -> list[Tensor]:
         """Return the memory: D of the step before, once there was one."""
         return []
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from methods.parts import Denoise, Solver, StepNoise
+from methods.parts import Artifact, Denoise, Solver, StepNoise
 from methods.parts import Params as BaseParams
 
 WEIGHTS = (
@@ -37,7 +37,7 @@ class IPNDM(Solver):
     class Params(BaseParams):
         order: int = Field(4, ge=2, le=4)
 
-    def start(self) -> list[Tensor]:
+    def init_memory(self, artifact: Artifact | None) -> list[Tensor]:
         """Return the memory: the noise estimates d of earlier steps, newest first."""
         return []
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from methods.parts import Denoise, Solver, StepNoise
+from methods.parts import Artifact, Denoise, Solver, StepNoise
 from methods.parts import Params as BaseParams
 
 
@@ -49,7 +49,7 @@ class UniPC(Solver):
         variant: Literal["bh1", "bh2"] = "bh2"
         lower_order_final: bool = True
 
-    def start(self) -> _Memory:
+    def init_memory(self, artifact: Artifact | None) -> _Memory:
         """Return the memory of a trajectory that has no past yet."""
         return _Memory()
 

@@ -47,7 +47,7 @@ class TrajectoryLoss:
         """
         states, sigmas = self._states[:, chosen.to(self._states.device)], self._levels
         estimates = self._estimates(states[:-1])
-        memory, errors = self._solver.start(), []
+        memory, errors = self._solver.init_memory(self._solver.artifact), []
         for i in range(len(sigmas) - 1):
             x, level, estimate = states[i], float(sigmas[i]), estimates[i]
 

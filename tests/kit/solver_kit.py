@@ -49,7 +49,7 @@ def no_noise(step: int) -> Tensor:
 def sample(
     solver: Solver, sigmas: np.ndarray, denoise: Denoise, x: Tensor, noise: Callable[[int], Tensor] = no_noise
 ) -> Tensor:
-    memory = solver.start()
+    memory = solver.init_memory(solver.artifact)
     for i in range(len(sigmas) - 1):
         x = solver.step(x, i, sigmas, denoise, memory, noise)
     return x

@@ -131,7 +131,7 @@ def serial(
     with torch.inference_mode():
         memory = None
         for i in range(len(sigmas) - 1):
-            memory = solver.start() if i in restarts else memory
+            memory = solver.init_memory(solver.artifact) if i in restarts else memory
             x = solver.step(x, i, sigmas, denoise, memory, noise)
     return x
 
@@ -145,11 +145,11 @@ class Threaded(Alone):
         self.boxes, self.event = boxes, halt
         self.kept: dict[tuple[int, int], list[Tensor]] = {}
 
-    def send(self, state: Tensor, to: int, tag: int) -> None:
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
         self.boxes[to].put((self.rank, tag, state.clone()))
         self.bytes_sent += state.numel() * state.element_size() if to != self.rank else 0
 
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
         while not self.kept.get((source, tag)):
             sender, mark, state = self.boxes[self.rank].get(timeout=30)
             self.kept.setdefault((sender, mark), []).append(state)
@@ -158,21 +158,21 @@ class Threaded(Alone):
         assert state.dtype == like.dtype
         return state
 
-    def share(self, state: Tensor, source: int) -> Tensor:
+    def broadcast(self, state: Tensor, source: int) -> Tensor:
         if source != self.rank:
-            return self.receive(state, source, -1)
+            return self.recv(state, source, -1)
         for rank in range(self.size):
             if rank != source:
-                self.send(state, rank, -1)
+                self.isend(state, rank, -1)
         return state
 
-    def halt(self) -> None:
+    def request_stop(self) -> None:
         self.event.set()
 
-    def halted(self) -> bool:
+    def stop_requested(self) -> bool:
         return self.event.is_set()
 
-    def settle(self, like: Tensor) -> None:
+    def end_batch(self, like: Tensor) -> None:
         pass
 
 

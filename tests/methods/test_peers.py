@@ -34,13 +34,13 @@ def together(zero: Callable[[Connected], Any], one: Callable[[Connected], Any]) 
 def test_what_is_asked_for_ahead_is_what_is_received_then() -> None:
     def zero(peers: Connected) -> None:
         for tag in (3, 4):
-            peers.send(STATE + tag, 1, tag)
-        peers.settle(STATE)
+            peers.isend(STATE + tag, 1, tag)
+        peers.end_batch(STATE)
 
     def one(peers: Connected) -> list[torch.Tensor]:
-        peers.expect(STATE, 0, 3)
-        found = [peers.receive(STATE, 0, 3), peers.receive(STATE, 0, 4)]
-        peers.settle(STATE)
+        peers.irecv(STATE, 0, 3)
+        found = [peers.recv(STATE, 0, 3), peers.recv(STATE, 0, 4)]
+        peers.end_batch(STATE)
         return found
 
     _, (third, fourth) = together(zero, one)
@@ -51,14 +51,14 @@ def test_what_is_asked_for_ahead_is_what_is_received_then() -> None:
 def test_what_was_asked_for_and_never_received_is_dropped_at_the_end_of_the_batch() -> None:
     def zero(peers: Connected) -> None:
         for batch in (10, 20):
-            peers.send(STATE + batch, 1, 5)
-            peers.settle(STATE)
+            peers.isend(STATE + batch, 1, 5)
+            peers.end_batch(STATE)
 
     def one(peers: Connected) -> torch.Tensor:
-        peers.expect(STATE, 0, 5)
-        peers.settle(STATE)
-        found = peers.receive(STATE, 0, 5)
-        peers.settle(STATE)
+        peers.irecv(STATE, 0, 5)
+        peers.end_batch(STATE)
+        found = peers.recv(STATE, 0, 5)
+        peers.end_batch(STATE)
         return found
 
     assert torch.equal(together(zero, one)[1], STATE + 20)
@@ -66,18 +66,18 @@ def test_what_was_asked_for_and_never_received_is_dropped_at_the_end_of_the_batc
 
 def test_what_was_asked_for_and_never_sent_is_dropped_too_and_costs_no_bytes_of_states() -> None:
     def zero(peers: Connected) -> int:
-        peers.send(STATE + 10, 1, 4)
-        peers.settle(STATE)
-        peers.send(STATE + 20, 1, 5)
-        peers.settle(STATE)
+        peers.isend(STATE + 10, 1, 4)
+        peers.end_batch(STATE)
+        peers.isend(STATE + 20, 1, 5)
+        peers.end_batch(STATE)
         return peers.bytes_sent
 
     def one(peers: Connected) -> torch.Tensor:
-        peers.receive(STATE, 0, 4)
-        peers.expect(STATE, 0, 5)
-        peers.settle(STATE)
-        found = peers.receive(STATE, 0, 5)
-        peers.settle(STATE)
+        peers.recv(STATE, 0, 4)
+        peers.irecv(STATE, 0, 5)
+        peers.end_batch(STATE)
+        found = peers.recv(STATE, 0, 5)
+        peers.end_batch(STATE)
         return found
 
     sent, found = together(zero, one)
@@ -90,28 +90,28 @@ def test_a_flush_waits_until_what_was_sent_is_taken_and_nothing_else_does(flushe
     sent, taking, looked = threading.Event(), threading.Event(), threading.Event()
 
     def zero(peers: Connected) -> bool:
-        peers.send(STATE, 1, 7)
+        peers.isend(STATE, 1, 7)
         sent.set()
         if flushes:
             peers.flush()
         was_taken = taking.is_set()
         looked.set()
-        peers.settle(STATE)
+        peers.end_batch(STATE)
         return was_taken
 
     def one(peers: Connected) -> None:
         assert sent.wait(SECONDS)
         looked.wait(0.3 if flushes else SECONDS)  # a flush that did not wait would look by then
         taking.set()
-        peers.receive(STATE, 0, 7)
-        peers.settle(STATE)
+        peers.recv(STATE, 0, 7)
+        peers.end_batch(STATE)
 
     assert together(zero, one)[0] is flushes
 
 
 def test_one_rank_alone_asks_itself_for_what_it_has() -> None:
     alone = Alone()
-    alone.send(STATE, 0, 1)
-    alone.expect(STATE, 0, 1)
+    alone.isend(STATE, 0, 1)
+    alone.irecv(STATE, 0, 1)
     alone.flush()
-    assert alone.receive(STATE, 0, 1) is STATE
+    assert alone.recv(STATE, 0, 1) is STATE

@@ -98,7 +98,7 @@ def end(network: Network, solver: Solver, x: Tensor, levels: np.ndarray) -> Tens
     def denoise(state: Tensor, sigma: float) -> Tensor:
         return denoised(network, state, sigma)
 
-    memory = solver.start()
+    memory = solver.init_memory(solver.artifact)
     for i in range(len(levels) - 1):
         x = solver.step(x, i, levels, denoise, memory, no_noise)
     return x

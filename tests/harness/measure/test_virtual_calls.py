@@ -27,7 +27,7 @@ class Clockwork:
         self.now = 0.0
         self.loops: list[tuple[int, list[list[int]]]] = []
 
-    def rehearse(self, image: int, calls: list[list[int]], work: Work) -> None:
+    def call_as_in_run(self, image: int, calls: list[list[int]], work: Work) -> None:
         self.loops.append((image, calls))
         for steps in calls:
             self.now += 0.1 * len(steps) + (steps[0] if self.denoiser.by_step else 0)

@@ -142,8 +142,8 @@ def test_a_rehearsal_makes_calls_of_so_many_states_at_steps_of_the_grid(solver: 
         return x
 
     sigmas, x = EDM().levels(16, 0.02, 20.0), torch.ones(1, 1, 4, 4)
-    SRDS().rehearse(evaluate, solver, sigmas, x, [0, 5, 10], lambda step: x)
-    SRDS().rehearse(evaluate, solver, sigmas, x, [7], lambda step: x)
+    SRDS().call_as_in_run(evaluate, solver, sigmas, x, [0, 5, 10], lambda step: x)
+    SRDS().call_as_in_run(evaluate, solver, sigmas, x, [7], lambda step: x)
     assert seen == [(3, [0, 5, 10])] * calls + [(1, [7])] * calls
 
 

@@ -21,16 +21,16 @@ class Halting(Alone):
         self.rank, self.size, self.looks = 1, 2, looks
         self.sent: list[tuple[int, int]] = []
 
-    def send(self, state: Tensor, to: int, tag: int) -> None:
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
         self.sent.append((to, tag))
 
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
         return like
 
-    def share(self, state: Tensor, source: int) -> Tensor:
+    def broadcast(self, state: Tensor, source: int) -> Tensor:
         return torch.ones_like(state) if state.dtype == torch.int64 else state
 
-    def halted(self) -> bool:
+    def stop_requested(self) -> bool:
         self.looks -= 1
         return self.looks < 0
 
@@ -56,15 +56,15 @@ class Listed(Halting):
         super().__init__(looks=1000)
         self.events: list[tuple[str, int]] = []
 
-    def send(self, state: Tensor, to: int, tag: int) -> None:
+    def isend(self, state: Tensor, to: int, tag: int) -> None:
         self.events.append(("send", tag))
 
-    def expect(self, like: Tensor, source: int, tag: int) -> None:
+    def irecv(self, like: Tensor, source: int, tag: int) -> None:
         self.events.append(("expect", tag))
 
-    def receive(self, like: Tensor, source: int, tag: int) -> Tensor:
+    def recv(self, like: Tensor, source: int, tag: int) -> Tensor:
         self.events.append(("receive", tag))
-        return super().receive(like, source, tag)
+        return super().recv(like, source, tag)
 
     def flush(self) -> None:
         self.events.append(("flush", 0))

@@ -143,7 +143,7 @@ def test_starts_are_the_preparations_noises_by_their_number() -> None:
 def test_an_end_is_that_of_the_solver_with_its_memory_and_lets_gradients_through() -> None:
     network, levels = gaussian(), EDM().levels(6, 0.02, 10.0)
     x = (10.0 * unit(2, 1, 2, 2)).requires_grad_()
-    solver, memory, state = DPMPP2M(), DPMPP2M().start(), x
+    solver, memory, state = DPMPP2M(), DPMPP2M().init_memory(None), x
     for i in range(6):
         state = solver.step(
             state, i, levels, lambda at, s: network(at, torch.tensor([s, s], dtype=torch.float64)), memory, no_noise

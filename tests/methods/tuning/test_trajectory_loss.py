@@ -77,7 +77,7 @@ def test_every_solver_takes_its_own_step_from_the_trajectory(solver: type[Solver
     net, states = context.network, fine_states(context, LEVELS, 0, 3)
     made = solver()
     errors = TrajectoryLoss(net, made, LEVELS, states).errors(torch.arange(3))
-    memory = made.start()
+    memory = made.init_memory(None)
     for i in range(4):
 
         def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
