@@ -9,6 +9,7 @@ from kit.toy_gates import FAMILIES, SIGMA, depths, first_under, gate, lively, st
 from pydantic import ValidationError
 from torch import Tensor
 
+from harness.sampling.sampler import Evaluator, Work
 from methods.denoisers.adadiff import AdaDiff
 from methods.executors.serial import Serial
 from methods.parts import Artifact, Trace
@@ -83,12 +84,13 @@ def test_each_trajectory_of_a_batch_is_as_it_would_be_alone(family: str) -> None
     x = states() / SIGMA.reshape(-1, 1, 1, 1) * sigmas[0]
 
     def run(x: Tensor) -> Tensor:
-        def evaluate(x: Tensor, sigma: float | Tensor, step: int) -> Tensor:
-            denoised, units = denoiser(x, torch.full((len(x),), sigma, dtype=torch.float64), step)
-            seen.append(torch.stack([*units.values()]))
-            return denoised
+        class Seen(Evaluator):
+            def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+                denoised, units = denoiser(x, torch.full((len(x),), sigma, dtype=torch.float64), int(step))
+                seen.append(torch.stack([*units.values()]))
+                return denoised
 
-        return Serial().run(evaluate, DDIM(), sigmas, x, lambda step: torch.zeros_like(x), Trace())
+        return Serial().run(Seen(denoiser, Work()), DDIM(), sigmas, x, lambda step: torch.zeros_like(x), Trace())
 
     together, steps = run(x), torch.stack(seen)
     seen.clear()

@@ -112,7 +112,7 @@ def test_ipndm_integrates_polynomials_exactly_on_equal_steps_after_its_warm_up(o
     integral = d.integ()
     sigmas = np.linspace(3.0, 0.5, 9)
     solver = IPNDM(order=order)
-    memory = solver.start()
+    memory = solver.init_memory(None)
     x = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     for i in range(8):
         after = solver.step(x, i, sigmas, lambda y, s: y - s * d(s), memory, no_noise)
@@ -129,7 +129,7 @@ def test_unipc_of_order_three_is_exact_for_data_estimates_quadratic_in_log_sigma
     # For D = (log sigma)^2, d/dl (x e^l) = D e^l with l = -log sigma has the solution x = l^2 - 2 l + 2 + a e^-l.
     sigmas = LogSNR().levels(7, LOW, HIGH)
     solver = UniPC(order=3, variant=variant, lower_order_final=False)
-    memory = solver.start()
+    memory = solver.init_memory(None)
     x = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     for i in range(7):
         x = solver.step(x, i, sigmas, lambda y, s: torch.full_like(y, math.log(s) ** 2), memory, no_noise)

@@ -123,7 +123,7 @@ def test_a_solver_keeps_nothing_outside_its_memory_and_can_start_anywhere_on_the
     grid = EDM().levels(12, LOW, HIGH)
     whole = sample(solver, grid, mixture, START, zero)
     assert torch.equal(whole, sample(solver, grid, mixture, START, zero))
-    memory, x = solver.start(), START
+    memory, x = solver.init_memory(None), START
     for i in range(4, 12):
         x = solver.step(x, i, grid, mixture, memory, zero)
     assert torch.equal(x, sample(solver, grid[4:], mixture, START, zero))
@@ -140,7 +140,7 @@ def test_what_a_class_says_of_its_history_and_noise_is_true(solver: Solver) -> N
     def forgetting() -> Tensor:
         x = START
         for i in range(6):
-            x = solver.step(x, i, grid, mixture, solver.start(), noise)
+            x = solver.step(x, i, grid, mixture, solver.init_memory(None), noise)
         return x
 
     remembers = not torch.equal(forgetting(), sample(solver, grid, mixture, START, noise))
