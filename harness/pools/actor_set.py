@@ -20,6 +20,7 @@ from harness.pools.hosts import Hosts
 START_SECONDS = 120.0
 """So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
 _TELL_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = (10.0, 30.0, 60.0)  # after a death: Ray knows later of a lost node than of what ran there
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class ActorSet:
         """Actors that were created, with the time at which one that replaces another is given up."""
         self._leaving: list[tuple[list[WorkerSlot], Callable[[], None]]] = []
         self._is_replacing = False
+        self._looks: list[float] = []
+        """When to look for lost nodes."""
         self._limit: int | None = None
         self._unused: list[WorkerSlot] = []
         """Workers beyond the limit."""
@@ -103,6 +106,7 @@ class ActorSet:
         Until then they count as there and busy. Workers that were lost with their node go at the same time.
         """
         self._leaving.append((slots, then))
+        self._looks = [time.monotonic() + seconds for seconds in _LOOK_AGAIN_SECONDS]
         if not self._is_replacing:
             self._start_replacing()
 
@@ -111,9 +115,12 @@ class ActorSet:
         self._limit = workers
         self._keep_limit()
 
-    def give_up_overdue(self) -> None:
-        """Give up actors that should have started long ago."""
+    def look_after(self) -> None:
+        """Give up actors that should have started long ago, and workers whose node turns out to be lost."""
         now = time.monotonic()
+        if self._looks and now > self._looks[0] and not self._is_replacing:
+            del self._looks[0]
+            self._start_replacing()
         for ref in [ref for ref, (_, until) in self._starting.items() if now > until]:
             actor, _ = self._starting.pop(ref)
             del self._awaited[ref]
