@@ -25,8 +25,8 @@ from harness.errors import HarnessError
 from harness.pools.ray import RayPool
 from harness.task import Result, Unit
 
-PROMPT = 1.0
-"""Seconds that no poll of 0.2 s may take."""
+PROMPT = 3.0
+"""Seconds that no poll of 0.2 s may take, on a machine that does something else too; what blocked took 5 and more."""
 
 
 def nodes_of(pool: RayPool, running: Unit) -> list[str]:
