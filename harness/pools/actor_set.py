@@ -23,6 +23,7 @@ _REFILL_SECONDS = 60.0  # how often to look for devices that have come back
 START_SECONDS = 120.0
 """So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
 _TELL_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = (10.0, 30.0, 60.0)  # after a death: Ray knows later of a lost node than of what ran there
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class ActorSet:
         self._leaving: list[tuple[list[WorkerSlot], Callable[[], None]]] = []
         self._is_replacing = False
         self._created = self._looked = time.monotonic()
+        self._looks: list[float] = []
+        """When to look for lost nodes."""
         self._limit: int | None = None
         self._unused: list[WorkerSlot] = []
         """Workers beyond the limit."""
@@ -111,6 +114,7 @@ class ActorSet:
         Until then they count as there and busy. Workers that were lost with their node go at the same time.
         """
         self._leaving.append((slots, then))
+        self._looks = [time.monotonic() + seconds for seconds in _LOOK_AGAIN_SECONDS]
         if not self._is_replacing:
             self._start_replacing()
 
@@ -119,11 +123,13 @@ class ActorSet:
         self._limit = workers
         self._keep_limit()
 
-    def give_up_overdue(self) -> None:
-        """Give up actors that should have started long ago; now and then look for devices that have come back."""
+    def look_after(self) -> None:
+        """Give up actors that should have started long ago; look for lost nodes and for devices that came back."""
         now = time.monotonic()
-        if now - self._looked > _REFILL_SECONDS and not self._is_replacing:
-            self.replace([], lambda: None)
+        is_due = now - self._looked > _REFILL_SECONDS or (self._looks and now >= self._looks[0])
+        if is_due and not self._is_replacing:
+            self._looks = [when for when in self._looks if when > now]
+            self._start_replacing()
         for ref in [ref for ref, (_, until) in self._starting.items() if now > until]:
             actor, _ = self._starting.pop(ref)
             del self._awaited[ref]

@@ -272,7 +272,7 @@ class RayPool:
         if now - self._checked < _CHECK_SECONDS:
             return
         self._checked = now
-        self._actors.give_up_overdue()
+        self._actors.look_after()
         for run in [run for run in self._running if now > run.limit]:
             if run.at_limit is not None:
                 self._fail(run, run.at_limit)

@@ -65,11 +65,20 @@ def points(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     monkeypatch.setattr(module, "entry_points", lambda group: found if group == GROUP else [])
 
 
-def test_every_file_of_a_part_is_one_method_without_a_list() -> None:
+SHARED = {"denoisers": {"compiled"}, "executors": {"lockstep"}, "schedules": set(), "solvers": set()}
+"""Files that several methods of a folder use."""
+
+
+def test_every_file_of_a_part_is_one_method_or_lies_beside_its_own_without_a_list() -> None:
     for part in PARTS:
-        files = [p for p in (METHODS / f"{part}s").glob("*.py") if p.name != "__init__.py"]
-        modules = {m.__module__ for m in registry().methods(part) if m.__module__.startswith("methods.")}
-        assert modules == {f"methods.{part}s.{p.stem}" for p in files}
+        files = {p.stem for p in (METHODS / f"{part}s").glob("*.py") if p.name != "__init__.py"}
+        found = [
+            m.__module__.rpartition(".")[2] for m in registry().methods(part) if m.__module__.startswith("methods.")
+        ]
+        assert len(found) == len(set(found))
+        helpers = files - set(found) - SHARED[f"{part}s"]
+        assert set(found) <= files
+        assert all(any(name.startswith(f"{method}_") for method in found) for name in helpers), helpers
 
 
 def test_names_are_unique_and_every_method_says_what_it_is() -> None:

@@ -25,8 +25,8 @@ from harness.errors import HarnessError
 from harness.pools.ray import RayPool
 from harness.task import Result, Unit
 
-PROMPT = 1.0
-"""Seconds that no poll of 0.2 s may take."""
+PROMPT = 3.0
+"""Seconds that no poll of 0.2 s may take, on a machine that does something else too; what blocked took 5 and more."""
 
 
 def nodes_of(pool: RayPool, running: Unit) -> list[str]:
@@ -91,9 +91,10 @@ def a_node_is_lost(pool: RayPool, cluster: Cluster, second: Any) -> None:
             assert failure(told) == ("worker-died", True)
         else:
             assert isinstance(told.event, Result)
-    until = time.monotonic() + 60
-    while pool.idle() < 2 and time.monotonic() < until:
+    until = time.monotonic() + 90
+    while (pool.idle(), pool.hosts()) != (2, 1) and time.monotonic() < until:
         pool.poll(0.2)
+        time.sleep(0.05)
     assert (pool.idle(), pool.hosts()) == (2, 1)
     pool.start(unit("reads"), {"kept": kept})
     (told,) = ended(pool, 1, longest=PROMPT)
@@ -132,7 +133,9 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     second = cluster.add_node(num_cpus=2)
     try:
-        pool = RayPool(cluster.address)
+        # Both nodes would share the copy of the source tree that a driver sends, and one that ends would delete it.
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        pool = RayPool()
         complete(pool)
         assert (pool.size(), pool.hosts(), pool.idle()) == (4, 2, 4)
         for number in range(4):  # every worker imports what it needs

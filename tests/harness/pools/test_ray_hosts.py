@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from kit.python_path import prepended
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.mark.ray
 @pytest.mark.slow
@@ -15,8 +17,8 @@ from kit.python_path import prepended
 def test_hosts_are_shared_reserved_lost_and_found(plugin_path):
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("ray_hosts.py"))],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": prepended(plugin_path), "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": prepended(plugin_path, ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=450,

@@ -14,8 +14,8 @@ from harness.pools.actor import WorkerActor
 from harness.task import Checkpoint, Progress, Ranks, Result
 
 pytestmark = pytest.mark.ray
-PROMPT = 0.8
-"""Seconds that no poll of 0.2 s may take on a machine that does something else too."""
+PROMPT = 3.0
+"""Seconds that no poll of 0.2 s may take, on a machine that does something else too; what blocked took 5 and more."""
 
 
 def pids(pool):
@@ -288,14 +288,12 @@ def test_exclusive_units_have_the_host_when_it_is_reserved_and_drained(pool):
     assert (pool.idle(), pool.idle(True)) == (size, 0)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "kinds"), [(60.0, [Checkpoint, Result]), (0.0, [Progress] * 3 + [Checkpoint, Result])]
-)
-def test_a_worker_thins_out_progress(pool, seconds, kinds):
-    actor = WorkerActor.options(num_cpus=0).remote(seconds)
+@pytest.mark.slow
+def test_a_worker_thins_out_progress(pool):
+    actor = WorkerActor.options(num_cpus=0).remote(60.0)
     wanted = unit(progress=3)
     stream = actor.run.options(num_returns="streaming").remote(wanted.task.spec, {}, None, Ranks())
-    assert [type(ray.get(ref, timeout=60)) for ref in stream] == kinds
+    assert [type(ray.get(ref, timeout=60)) for ref in stream] == [Checkpoint, Result]
     ray.kill(actor)
 
 
