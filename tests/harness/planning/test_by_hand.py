@@ -13,16 +13,17 @@ import harness
 from harness.errors import UsageError
 from harness.sampling.pixels import image_digests
 from harness.specs.sample import SampleSpec
-from harness.storage.blobs import Blobs
+from harness.storage.journal import Journal
 
 
 def test_its_images_are_those_of_a_row(tmp_path: Path) -> None:
     pool = CountingPool()
     suite = suite_file(tmp_path, trial(solver="heun", schedule="logsnr", steps=3))
     tables = harness.run(suite, pool=lambda: pool, results=tmp_path, report=False)
-    specs = {unit.key: unit.task.spec for unit in pool.started if isinstance(unit.task.spec, SampleSpec)}
-    key, spec = next((key, spec) for key, spec in specs.items() if spec.sampler.steps == 3)
-    kept = Blobs(tables.folder / "tasks").get(key)
+    units = [unit for unit in pool.started if isinstance(unit.task.spec, SampleSpec)]
+    first = next(unit for unit in units if unit.task.spec.sampler.steps == 3)
+    spec, span = first.task.spec, first.span
+    kept = Journal(tables.folder / "tasks").get(first.task.id, f"{span.start}-{span.stop}")
     assert kept is not None
     made = harness.make_sampler(
         "analytic", dataset=spec.sampler.model.data.name, solver="heun", schedule="logsnr", steps=3

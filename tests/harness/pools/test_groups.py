@@ -55,10 +55,10 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
     complete(ray_pool)
     killed = []
 
-    def kill_rank_1(task, progress):
-        if task.ranks == 2 and task.kind == "sample" and not killed:
+    def kill_rank_1(unit, progress):
+        if unit.task.ranks == 2 and unit.task.kind == "sample" and not killed:
             killed.append(progress.done)
-            (group,) = (unit for unit in ray_pool.running() if unit.task.id == task.id)
+            (group,) = (one for one in ray_pool.running() if one.task.id == unit.task.id)
             os.kill(ray_pool.workers_of(group)[1].pid, signal.SIGKILL)
 
     ears = Ears(kill_rank_1)

@@ -67,14 +67,14 @@ def train(pool, folder, workers, ears=None, **spec):
     store = Store.create_or_open(folder / "tiny")
     engine = Engine(plan, store, folder, pool, ears or Ears())
     engine.finish([plan.trials[0].trial.weights])
-    return engine.ledger.zoo.get(plan.trials[0].trial.weights)[0]
+    return engine.results.zoo.get(plan.trials[0].trial.weights)[0]
 
 
 def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
     one = train(ray_pool, tmp_path / "one", 1)
     killed = []
 
-    def kill_rank_1(task, progress):
+    def kill_rank_1(unit, progress):
         if progress.done >= 30 and not killed:
             killed.append(progress.done)
             (group,) = ray_pool.running()
