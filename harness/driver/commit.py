@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from harness.driver.results import TaskResults
 from harness.planning.plan import PlannedTrial
 from harness.rows.provenance import provenance
-from harness.rows.row import failed_tables, finished_tables
+from harness.rows.row import failed_tables, finished_tables, timed_images
 from harness.rows.sample_grid import write_grid
-from harness.rows.verdict import unsound
 from harness.schema import Row
-from harness.specs.sample import SampleOutput
-from harness.specs.time import TimeOutput
+from harness.specs.base import Output
 from harness.storage.store import Store
 from harness.task import Failure
 
@@ -81,42 +77,21 @@ class Rows:
                 self._commit(planned)
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
-        made = [self._results.output(t) for t in planned.row.samples if self._results.is_done(t)]
-        images = [output for output in made if isinstance(output, SampleOutput)]
-        reasons = "; ".join(unsound(images, planned.trial.n_images))
-        tables = failed_tables(planned.row, failure.kind, failure.sentence, provenance())
-        if reasons:  # the images were made but are no images, so they could not be scored
-            tables["trials"][0].update(status="finished", reasons=reasons)
-        self._write(planned, tables)
+        outputs = self._outputs(planned.row.samples)
+        self._write(planned, failed_tables(planned.row, failure.kind, failure.sentence, outputs, provenance()))
 
     def _commit(self, planned: PlannedTrial) -> None:
-        outputs = {t: self._results.output(t) for t in planned.needs if self._results.is_done(t)}
-        timing = outputs[planned.row.time]
-        assert isinstance(timing, TimeOutput)
-        digests, pictures = self._scored_images(planned, timing.digests.keys())
+        outputs, samples = self._outputs(planned.needs), planned.row.samples
+        digests = self._results.rows_of(samples, "digests", timed_images(planned.row, outputs))
         tables = finished_tables(planned.row, outputs, digests, provenance())
+        pictures = self._results.leading_rows(samples, "pictures")
         if pictures is not None:
             write_grid(self._store.folder / "samples" / f"{planned.id}.png", pictures)
         self._write(planned, tables)
 
-    def _scored_images(self, planned: PlannedTrial, timed: Collection[int]) -> tuple[dict[int, str], np.ndarray | None]:
-        """Return the digests of the scored images that were timed too, and the pictures of the first ones."""
-        digests: dict[int, str] = {}
-        pictures: list[np.ndarray] = []
-        more_pictures = True  # the first units have them, one after another
-        for unit in (unit for task_id in planned.row.samples for unit in self._results.tasks[task_id].units()):
-            span = unit.span
-            assert span is not None
-            mine = sorted(index for index in timed if span.start <= index < span.stop)
-            if not mine and not more_pictures:
-                continue
-            arrays = self._results.arrays(unit, ("digests", "pictures"))
-            if "digests" in arrays:
-                digests |= {i: arrays["digests"][i - span.start].tobytes().hex() for i in mine}
-            more_pictures = more_pictures and "pictures" in arrays
-            if more_pictures:
-                pictures.append(arrays["pictures"])
-        return digests, np.concatenate(pictures) if pictures else None
+    def _outputs(self, task_ids: Iterable[str]) -> dict[str, Output]:
+        """Return the outputs of those of these tasks that are done."""
+        return {task_id: self._results.output(task_id) for task_id in task_ids if self._results.is_done(task_id)}
 
     def _write(self, planned: PlannedTrial, tables: Mapping[str, list[Row]]) -> None:
         self._store.commit(planned.id, tables)

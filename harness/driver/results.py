@@ -110,13 +110,27 @@ class TaskResults:
         output = task.spec.output.model_validate(blob[1])
         return Result(output, blob[0]) if output.arrays() <= blob[0].keys() else None
 
-    def arrays(self, unit: Unit, names: Collection[str]) -> dict[str, np.ndarray]:
-        """Return those of the named arrays that a unit of a suite's own task left; raise if they are damaged."""
-        blob = self.journal.get(unit.task.id, _name(unit), names)
-        self._warn()
-        if blob is None:
-            raise _damaged(unit)
-        return blob[0]
+    def rows_of(self, task_ids: Iterable[str], name: str, indices: Collection[int]) -> dict[int, np.ndarray]:
+        """Return rows of an array that has one for each image of these cut tasks, by the indices of the images."""
+        found: dict[int, np.ndarray] = {}
+        for unit in self._units_of(task_ids):
+            span = unit.span
+            assert span is not None
+            mine = [index for index in indices if span.start <= index < span.stop]
+            array = self._array(unit, name) if mine else None
+            if array is not None:
+                found |= {index: array[index - span.start] for index in mine}
+        return found
+
+    def leading_rows(self, task_ids: Iterable[str], name: str) -> np.ndarray | None:
+        """Return an array that the first units of these tasks have and later ones have not; None if none has it."""
+        arrays = []
+        for unit in self._units_of(task_ids):
+            array = self._array(unit, name)
+            if array is None:
+                break
+            arrays.append(array)
+        return np.concatenate(arrays) if arrays else None
 
     # keeping
 
@@ -219,6 +233,18 @@ class TaskResults:
             if facts is None:
                 raise _damaged(unit)
             yield task.spec.output.model_validate(facts)
+
+    def _units_of(self, task_ids: Iterable[str]) -> Iterator[Unit]:
+        for task_id in task_ids:
+            yield from self.tasks[task_id].units()
+
+    def _array(self, unit: Unit, name: str) -> np.ndarray | None:
+        """Return an array that a unit left, None if it left none of that name; raise if it is damaged."""
+        blob = self.journal.get(unit.task.id, _name(unit), (name,))
+        self._warn()
+        if blob is None:
+            raise _damaged(unit)
+        return blob[0].get(name)
 
     def _warn(self) -> None:
         for warnings in (self.zoo.warnings, self.journal.warnings):

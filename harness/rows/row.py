@@ -10,7 +10,7 @@ import numpy as np
 from harness.identity import canonical_json
 from harness.measure.tiers import median_interval, ratio_interval
 from harness.metrics.truncation import Truncation, truncation
-from harness.rows.verdict import Findings, verdict
+from harness.rows.verdict import Findings, unsound, verdict
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
@@ -28,12 +28,12 @@ Kind = TypeVar("Kind", bound=Output)
 
 
 def finished_tables(
-    spec: RowSpec, results: Mapping[str, Output], digests: Mapping[int, str], provenance: Row
+    spec: RowSpec, results: Mapping[str, Output], digests: Mapping[int, np.ndarray], provenance: Row
 ) -> dict[str, list[Row]]:
     """Return the rows of a finished trial, per table.
 
-    `results` maps ids of tasks to their outputs; `digests` maps indices of scored images that were timed too to the
-    SHA-256 of their scored pixels.
+    `results` maps ids of tasks to their outputs; `digests` maps indices of scored images that were timed too, see
+    `timed_images`, to the SHA-256 of their scored pixels, uint8 [32].
     """
     found = _Results(spec, results)
     score, timing, shards = found.score, found.timing, found.shards
@@ -77,16 +77,31 @@ def finished_tables(
     }
 
 
-def failed_tables(spec: RowSpec, kind: str, sentence: str, provenance: Row) -> dict[str, list[Row]]:
-    """Return the one row of a trial that failed: what it was, and why it has no figures."""
+def failed_tables(
+    spec: RowSpec, kind: str, sentence: str, results: Mapping[str, Output], provenance: Row
+) -> dict[str, list[Row]]:
+    """Return the one row of a trial that failed: what it was, and why it has no figures.
+
+    `results` holds outputs of those of its tasks that are done; images that are no images could not be scored, and the
+    row says so.
+    """
+    images = [output for task_id in spec.samples if isinstance(output := results.get(task_id), SampleOutput)]
+    bad = "; ".join(unsound(images, spec.n_images))
     row: Row = {
         **names(spec),
         **provenance,
-        "status": "failed",
+        "status": "finished" if bad else "failed",
         "verdict": "INVALID",
-        "reasons": f"failed({kind}): {sentence}",
+        "reasons": bad or f"failed({kind}): {sentence}",
     }
     return {"trials": [row]}
+
+
+def timed_images(spec: RowSpec, results: Mapping[str, Output]) -> frozenset[int]:
+    """Return the indices of the images whose digests the timing has noted."""
+    timing = results[spec.time]
+    assert isinstance(timing, TimeOutput)
+    return frozenset(timing.digests)
 
 
 def names(spec: RowSpec) -> Row:
@@ -269,6 +284,6 @@ def _told(found: _Results, fact: str) -> Iterator[tuple[str, Row]]:
             yield part, entry
 
 
-def _audit(timed: Mapping[int, str], scored: Mapping[int, str]) -> dict[int, bool]:
+def _audit(timed: Mapping[int, str], scored: Mapping[int, np.ndarray]) -> dict[int, bool]:
     """Return, for each image seen in the timed calls, whether it is byte for byte the scored one."""
-    return {index: scored[index] == digest for index, digest in timed.items() if index in scored}
+    return {index: scored[index].tobytes().hex() == digest for index, digest in timed.items() if index in scored}
