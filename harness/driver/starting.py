@@ -9,8 +9,8 @@ from harness.driver.inputs import InputHandles, LostInputsError
 from harness.driver.lane import Lane, Load
 from harness.driver.results import TaskResults
 from harness.driver.running import RunningUnits
-from harness.driver.search import SearchJobs
 from harness.errors import StorageFullError, StoreDamagedError
+from harness.planning.search_jobs import SearchJobs
 from harness.pools.local import failure_of
 from harness.pools.pool import Pool
 from harness.task import Failure, Task, Unit

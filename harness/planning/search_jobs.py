@@ -8,20 +8,31 @@ is not done again.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
-from harness.driver.results import TaskResults
 from harness.identity import canonical_json, spec_id
 from harness.registry import registry
 from harness.sampling.network import network_params
+from harness.specs.base import Output
 from harness.specs.prepare import FinishedJob, PrepareOutput, PrepareSpec
 from harness.task import Task, Unit
 from methods.parts import Artifact, Done, Job
 
 
+class Finished(Protocol):
+    """What is asked of the results of a run."""
+
+    def is_done(self, task_id: str) -> bool: ...
+
+    def output(self, task_id: str) -> Output: ...
+
+    def add_task(self, task: Task) -> None: ...
+
+
 class SearchJobs:
     """The jobs of every preparation that searches, in the order in which its method asked for them."""
 
-    def __init__(self, results: TaskResults) -> None:
+    def __init__(self, results: Finished) -> None:
         self._results = results
         self._jobs: dict[str, list[Task]] = {}
 
