@@ -1,6 +1,6 @@
 """CPU of the driver per shard, at 1,000 to 100,000 shards on 1,000 devices: a stub pool, but real results and rows.
 
-Run: python -P tests/benchmarks/bench_driver_scale.py [SHARDS ...]   (default 1000 10000 100000)
+Run: python -P tests/benchmarks/bench_driver_scale.py [SHARDS ...] [--smoke]   (default 1000 10000 100000)
 
 The stub pool works in virtual time: a task takes the seconds of its kind, and only which ends next is computed.
 Planning is not counted. Printed are user and system CPU of the driver per shard, by how much its memory grew, the
@@ -9,6 +9,7 @@ makespan in virtual time over that of sampling alone, and after which share of t
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import resource
 import sys
@@ -35,6 +36,7 @@ from harness.task import Progress, Unit
 HOSTS, DEVICES_PER_HOST = 125, 8
 DEVICES = HOSTS * DEVICES_PER_HOST
 TRIALS, BATCH, STEPS = 20, 50, 50  # a unit of sampling is one batch: 2,500 evaluations
+SMOKE = [200]
 
 
 def plan(shards: int) -> Plan:
@@ -95,16 +97,21 @@ class FirstRow(Ears):
         self.share = min(self.share, self._ended / self._shards)
 
 
-def main(sizes: list[int]) -> None:
+def main() -> None:
+    """Measure each size and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shards", nargs="*", type=int, default=[1000, 10_000, 100_000])
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, in seconds")
+    options = parser.parse_args()
     print(f"{DEVICES} devices on {HOSTS} hosts, {TRIALS} trials, results of {BATCH} images x {DIM} numbers")
     print(
         f"{'shards':>8} {'CPU ms/shard':>13} {'system ms':>10} {'wall s':>8} {'grown MiB':>10} {'makespan/ideal':>15} "
         f"{'first row after':>16}"
     )
     measure(TRIALS, shown=False)  # imports what rows need
-    for shards in sizes:
+    for shards in SMOKE if options.smoke else options.shards:
         measure(shards)
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [1000, 10_000, 100_000])
+    main()

@@ -1,6 +1,6 @@
 """Times FID from streamed statistics against torch-fidelity's own path, and watches the driver's memory.
 
-    python tests/benchmarks/bench_fid.py [--n 50000 --d 2048]
+    python tests/benchmarks/bench_fid.py [--n 50000 --d 2048] [--smoke]
 
 Same float32 features, same number of BLAS threads. What each figure includes:
   statistics   ours: moments of all generated features, shard by shard, in float64; in a run this is spread over the
@@ -8,7 +8,8 @@ Same float32 features, same number of BLAS threads. What each figure includes:
   scoring      ours: merging the 20 groups' statistics and one distance to a reference whose factor is kept
   theirs, one  mean and covariance of the generated side, then `fid_statistics_to_metric` (reference statistics kept)
   theirs, both the same with the covariance of both sides: what `calculate_metrics` does without its cache
-The reference's factor is made once per reference set and timed apart. Memory is ours alone, in fresh processes.
+The reference's factor is made once per reference set and timed apart. Memory is ours alone, in fresh processes
+without torch-fidelity.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from harness.metrics.feature_stream import blocks
 from harness.metrics.frechet import ReferenceMoments, frechet_distance
@@ -31,6 +31,7 @@ from harness.metrics.moments import Moments, merge_all
 
 Value = TypeVar("Value")
 SHARD, GROUPS = 500, 20
+SMOKE = ["--n", "2000", "--d", "64"]
 
 
 def shards(n: int, d: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -63,6 +64,8 @@ def timed(label: str, call: Callable[[], Value]) -> tuple[Value, np.ndarray]:
 
 def compare(n: int, d: int) -> None:
     """Print seconds, ratios and the relative difference of the two paths."""
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+
     generated = np.concatenate([features for _, features in shards(n, d, 1)])
     reference = np.concatenate([features for _, features in shards(n, d, 0)])
     stored = merge_all(group_moments(iter([(0, reference)]), n))
@@ -86,6 +89,8 @@ def compare(n: int, d: int) -> None:
 
 def theirs_of(features: np.ndarray) -> dict[str, np.ndarray]:
     """Return torch-fidelity's statistics, in float64: its float32 mean is not good to 1e-6."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics
+
     found: dict[str, np.ndarray] = fid_features_to_statistics(torch.from_numpy(features).double())
     return found
 
@@ -102,7 +107,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=50_000, help="images (default 50000)")
     parser.add_argument("--d", type=int, default=2048, help="features per image (default 2048)")
     parser.add_argument("--peak", action="store_true", help="only stream n images and print the peak memory in MB")
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, in seconds")
     told = parser.parse_args()
+    told = parser.parse_args(SMOKE) if told.smoke else told
     if told.peak:
         print_peak(told.n, told.d)
         return

@@ -1,6 +1,7 @@
 """Prints what two devices buy Parareal: serial and pipelined latency, measured in turns, beside the replayed one.
 
     python tests/benchmarks/bench_parareal.py [--steps 64 100] [--channels 16 32 32 32] [--rounds 7] [--form pipelined]
+        [--smoke]
 
 One refinement of one image on two processes of one thread each, over gloo: blocks of round(sqrt(N)) steps, DDIM, an
 untrained U-Net for 32x32 pictures, whose evaluation should take at least 20 hops. Virtual latency: the dependency graph
@@ -26,6 +27,7 @@ from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler
+from harness.task import Ranks
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
@@ -38,6 +40,7 @@ from methods.solvers.ddim import DDIM
 CPU = torch.device("cpu")
 IMAGES = 0
 WAIT_SECONDS = 600.0
+SMOKE = ["--steps", "9", "--channels", "8", "8", "--rounds", "1"]
 
 
 def main() -> None:
@@ -47,21 +50,26 @@ def main() -> None:
     parser.add_argument("--channels", type=int, nargs="+", default=[16, 32, 32, 32])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--form", default="pipelined")
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, in seconds")
     options = parser.parse_args()
+    options = parser.parse_args(SMOKE) if options.smoke else options
     for steps in options.steps:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        other = multiprocessing.get_context("spawn").Process(target=take_part, args=(1, port, steps, options))
+        told = (1, port, steps, options)
+        other = multiprocessing.get_context("spawn").Process(target=take_part, args=told, daemon=True)
         other.start()
         take_part(0, port, steps, options)
         other.join()
+        if other.exitcode:
+            raise SystemExit(f"the other process ended with {other.exitcode}")
 
 
 def take_part(rank: int, port: int, steps: int, options: Any) -> None:
     """Be one of the two ranks; the first one measures and prints."""
     fix_numerics(CPU, 1)
-    group = Group({"rank": rank, "size": 2, "address": "127.0.0.1", "port": port}, CPU, WAIT_SECONDS)
+    group = Group(Ranks(rank, size=2, port=port, deadline_seconds=WAIT_SECONDS), CPU)
     network = small_unet(options.channels)
     trial = sampler(network, steps, SRDS(form=options.form, devices=2, most=1), group.peers)
     serial = sampler(network, steps, Serial())
@@ -97,14 +105,14 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
     measured, plain = median(seconds[id(trial)]), median(seconds[id(serial)])
     speedup = median(b / a for a, b in zip(seconds[id(trial)], seconds[id(serial)], strict=True))
     rows = virtual_rows(trial, calls, [1], plain, measured)
-    row = next(row for row in rows if row["is_real"])
-    call, hop, virtual = row["call_seconds"], row["hop_seconds"], row["virtual_latency_seconds"]
+    row = next(row for row in rows if row.is_real)
+    call, hop, virtual = row.call_seconds, row.hop_seconds, row.virtual_latency_seconds
     grid = cut(steps)
     longest = len(grid.steps(1))
     formula = max((longest + grid.blocks) * call + (grid.blocks - 1) * hop, (grid.total(1) / 2 + longest) * call)
     ceiling = steps / trial.executor.replayed(trial.solver, trial.sigmas, 1, 2, lambda steps: 1.0, 0.0)
     print(f"N = {steps}, one refinement, {trial.executor.params.form} on 2 processes, {rounds} rounds:")
-    ms = {"alone": 1e3 * call, "crowded": 1e3 * row["crowded_call_seconds"], "hop": 1e3 * hop}
+    ms = {"alone": 1e3 * call, "crowded": 1e3 * row.crowded_call_seconds, "hop": 1e3 * hop}
     words = ", ".join(f"{name} {value:.3f} ms" for name, value in ms.items())
     print(f"  calls and hop: {words}; a call is {call / hop:.0f} hops")
     print(f"  serial {plain:.3f} s; on two {measured:.3f} s, virtual {virtual:.3f} s, formula {formula:.3f} s")

@@ -1,6 +1,7 @@
 """Prints what the engine adds to a training step: Trainer (DeepSpeed) beside a bare PyTorch loop, in one process.
 
     python tests/benchmarks/bench_trainer.py [unet-8 uvit-8 slim-8 cunet-8] [--dataset digits] [--rounds 24] [--steps 8]
+        [--smoke]
 
 Bare: images picked, forward, backward, AdamW (foreach), the learning rate set; with the average of the weights or
 without. Engine: `Trainer.advance`, which keeps the average. All three start from the same weights, see the same images,
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.data.cards import DatasetCard, load_card
@@ -32,6 +34,7 @@ from harness.training.trainer import Trainer
 from methods.networks.base import Network
 
 ENGINE, AVERAGED, PLAIN = "engine", "bare with average", "bare"
+SMOKE = ["slim-8", "--rounds", "1", "--steps", "2"]
 
 
 def main() -> None:
@@ -41,7 +44,9 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--steps", type=int, default=8, help="steps of each in a round (default 8)")
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, in seconds")
     options = parser.parse_args()
+    options = parser.parse_args(SMOKE) if options.smoke else options
     fix_numerics(torch.device("cpu"), 1)
     data = load_card(options.dataset)
     images = torch.from_numpy(load_split(data, "train").images.copy())
@@ -115,8 +120,7 @@ def bare_steps(network: Any, images: Tensor, spec: TrainSettings, average: bool)
         loss.backward()
         optimizer.step()
         if average:
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, weights, 1 - ema_decay(spec, step))
+            get_ema_multi_avg_fn(ema_decay(spec, step))(averages, weights, None)
         yield loss.detach()
 
 

@@ -1,6 +1,6 @@
 """Prints what more steps do to the networks of the zoo: FID by solver and steps, and the copy rate of the images.
 
-    python tests/benchmarks/bench_zoo.py [NAME ...] [--steps 5 10 20 40] [--sigma-max 80]
+    python tests/benchmarks/bench_zoo.py [NAME ...] [--steps 5 10 20 40] [--solvers ddim ...] [--sigma-max 80] [--smoke]
 
 On a network that is trained out, more accurate sampling is not worse. Each FID stands beside its difference to the one
 of the step count before, paired by image (95 %, delete-a-group jackknife); "worse" where that interval lies above 0.
@@ -21,6 +21,7 @@ from harness.stats import paired_difference
 from harness.zoo.judge import LIMIT_IMAGES, Judge, Limit
 
 SOLVERS = ("ddim", "dpmpp-2m", "unipc", "heun")
+SMOKE = ["slim-8", "--steps", "1", "2", "--solvers", "ddim"]
 
 
 def main() -> None:
@@ -28,8 +29,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="networks of the zoo; all by default")
     parser.add_argument("--steps", nargs="+", type=int, default=[5, 10, 20, 40])
+    parser.add_argument("--solvers", nargs="+", default=SOLVERS)
     parser.add_argument("--sigma-max", type=float, help="highest noise level; by default the data card's")
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, in seconds")
     options = parser.parse_args()
+    options = parser.parse_args(SMOKE) if options.smoke else options
     torch.set_num_threads(1)
     judges: dict[str, Judge] = {}
     for name in options.names or zoo_names():
@@ -50,7 +54,7 @@ def main() -> None:
             f"{100 * judge.copies.highest_rate(LIMIT_IMAGES):.1f} %)",
             flush=True,
         )
-        for solver in SOLVERS:
+        for solver in options.solvers:
             before: Limit | None = None
             cells = []
             for steps in options.steps:
