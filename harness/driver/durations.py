@@ -20,9 +20,11 @@ class Durations:
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._last: list[float] = []  # of units of any task, the last ones
 
     def add(self, unit: Unit, seconds: float) -> None:
         """Note how long a unit took."""
+        self._last = [*self._last[-_ENOUGH:], seconds]
         known = self._seconds[unit.task.id]
         if len(known) < _MOST:
             bisect.insort(known, seconds)
@@ -38,5 +40,7 @@ class Durations:
         return median is not None and seconds > max(STRAGGLES_AFTER * median, median + STRAGGLES_SECONDS)
 
     def longest(self, units: Iterable[Unit]) -> float:
-        """Return the longest median of these units' tasks; 0 where none is known."""
-        return max((median for unit in units if (median := self.median(unit)) is not None), default=0.0)
+        """Return the longest median of these units' tasks, for tasks without one the longest of the last units."""
+        unknown = max(self._last, default=0.0)
+        medians = (self.median(unit) for unit in units)
+        return max((unknown if median is None else median for median in medians), default=0.0)

@@ -30,6 +30,8 @@ class Load:
     others_running: int
     hosts: int = 1
     idle_devices: int = 0
+    finds_devices: bool = False
+    """Whether a ready exclusive unit could start at once, on hosts that are kept and where nothing runs."""
     devices_at_once: int = 1
     """The most devices that a ready exclusive unit needs."""
     devices_per_host: int = 1
@@ -65,7 +67,7 @@ class Lane:
         if load.exclusive_running:
             self._began = now
         waits = max(DRAIN_SECONDS, 2.0 * load.unit_seconds)
-        in_vain = not load.exclusive_running and now - self._began > waits
+        in_vain = not load.exclusive_running and not load.finds_devices and now - self._began > waits
         if over or in_vain:
             self.is_open, self._ended = False, now
             self._gap = GAP_SECONDS if over else min(2 * self._gap, MOST_GAP_SECONDS)

@@ -27,6 +27,8 @@ class RunningUnits:
     def __init__(self, pool: Pool, clock: Callable[[], float]) -> None:
         self.exclusive = 0
         """How many of them are exclusive."""
+        self.devices = 0
+        """How many devices they hold, second runs left out."""
         self._pool, self._clock = pool, clock
         self._units: dict[str, Running] = {}
         self._durations = Durations()
@@ -42,6 +44,7 @@ class RunningUnits:
         """Start a unit; `placed` is what the pool gets, which tells more than the unit where it concludes a search."""
         self._units[unit.key] = Running(unit, self._clock(), inputs)
         self.exclusive += unit.task.exclusive
+        self.devices += unit.task.ranks
         self._pool.start(placed, inputs)
 
     def start_second_run(self, running: Running, inputs: Mapping[str, Any]) -> None:
@@ -53,6 +56,7 @@ class RunningUnits:
         """Take a unit out, its second run too, and return its seconds; they are remembered if it ended well."""
         del self._units[running.unit.key]
         self.exclusive -= running.unit.task.exclusive
+        self.devices -= running.unit.task.ranks
         if running.runs > 1:
             self._pool.drop(running.unit)
         seconds = self._clock() - running.began

@@ -138,14 +138,16 @@ class Starter:
 
     def _load(self) -> Load:
         size, hosts = self._pool.size(), self._pool.hosts()
+        at_once = self._graph.largest(exclusive=True)
         return Load(
             exclusive_ready=self._graph.ready(exclusive=True),
             exclusive_running=self._running.exclusive,
             others_left=self._graph.unstarted(exclusive=False),
             others_running=len(self._running) - self._running.exclusive,
             hosts=hosts,
-            idle_devices=self._pool.idle(exclusive=True),
-            devices_at_once=self._graph.largest(exclusive=True),
+            idle_devices=max(0, size - self._running.devices),
+            finds_devices=self._pool.idle(exclusive=True) >= at_once,
+            devices_at_once=at_once,
             devices_per_host=max(1, size // hosts),
             unit_seconds=self._running.usual_seconds() if self.lane.is_open else 0.0,
         )

@@ -35,5 +35,7 @@ def test_a_straggler_takes_twice_the_median_and_seconds_more() -> None:
 
 def test_the_longest_usual_time_is_that_of_what_runs() -> None:
     made = known(1.0, 5.0, 9.0)
-    assert made.longest([unit(), unit("another")]) == 5.0
+    assert made.longest([unit()]) == 5.0
+    assert made.longest([unit(), unit("another")]) == 9.0  # nothing is known of it: as the last ones
     assert made.longest([]) == 0.0
+    assert Durations().longest([unit()]) == 0.0

@@ -74,6 +74,13 @@ def test_a_turn_waits_longer_where_units_are_known_to_take_longer() -> None:
     assert hosts(made, 1, 0, 50, 1, unit_seconds=40.0) == 0
 
 
+def test_a_turn_is_not_in_vain_when_the_host_has_just_become_free() -> None:
+    made, clock = lane()
+    hosts(made, 1, 0, 50, 2)
+    clock.now += DRAIN_SECONDS + 5
+    assert hosts(made, 1, 0, 50, 0, finds_devices=True) == 1
+
+
 def test_a_turn_whose_tasks_find_no_device_lets_the_others_go_on() -> None:
     made, clock = lane()
     assert hosts(made, 1, 0, 5, 0) == 1
