@@ -46,7 +46,9 @@ def euler(stds: np.ndarray, sigmas: np.ndarray, x: torch.Tensor, solver: Solver 
     solver = solver or DDIM()
     variances = torch.from_numpy(stds**2)
     for i in range(len(sigmas) - 1):
-        x = solver.step(x, i, sigmas, lambda y, s: variances / (variances + s * s) * y, solver.start(), no_noise)
+        x = solver.step(
+            x, i, sigmas, lambda y, s: variances / (variances + s * s) * y, solver.init_memory(None), no_noise
+        )
     return x
 
 
