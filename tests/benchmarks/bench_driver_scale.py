@@ -21,7 +21,8 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]  # tests/ has a folder that is called like our package
 
 from kit import plan_kit
 from kit.faulty import Ears

@@ -236,6 +236,24 @@ def test_a_lost_host_costs_what_ran_there_and_timing_goes_on_elsewhere(tmp_path:
     assert pool.size() == 8
 
 
+def test_ten_workers_that_die_at_once_cost_tries_and_no_row(tmp_path: Path) -> None:
+    made, ears = plan(units=30, trials=2), Ears()
+    driver, pool = engine(made, tmp_path, hosts=4, devices=5, ears=ears)
+    poll, polls = pool.poll, []
+
+    def losing(seconds: float) -> Any:
+        polls.append(seconds)
+        if len(polls) == 3:
+            assert len(pool.running()) == 20
+            pool.lose(1)
+            pool.lose(2)
+        return poll(seconds)
+
+    pool.poll = losing  # type: ignore[method-assign]
+    assert [row["verdict"] for row in driver.run()] == ["VALID"] * 2
+    assert sum("its node is gone; trying again" in sentence for sentence in ears.said) == 10
+
+
 def test_a_task_waits_for_devices_that_were_there_and_fails_at_once_if_they_never_were(tmp_path: Path) -> None:
     made = plan_kit.plan(trials=[{"steps": 2}, {"steps": 4, "executor": {"name": "srds", "devices": 2}}])
     driver, pool = engine(made, tmp_path / "never", hosts=1, devices=1)
