@@ -21,8 +21,8 @@ from typing import Any
 
 import psutil
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS.parent), str(TESTS)]  # tests/ has a folder that is called like our package
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # first: tests/ has a folder called like our package
 
 from kit import plan_kit
 from kit.faulty import Ears
