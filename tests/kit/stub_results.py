@@ -61,7 +61,10 @@ def _images(spec: SampleSpec, span: Span, key: str) -> Result:
         wrong_shape=None,
         cost=_cost(steps) if span.start == 0 else None,
     )
-    arrays = {"features": np.full((n, DIM), own, np.float32), "digests": np.full((n, 32), own % 256, np.uint8)}
+    arrays = {  # views of one number each: what the stub hands out is not the driver's memory
+        "features": np.broadcast_to(np.float32(own), (n, DIM)),
+        "digests": np.broadcast_to(np.uint8(own % 256), (n, 32)),
+    }
     return Result(output, arrays)
 
 
