@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from harness.pools.hosts import Hosts
+from harness.specs.base import Output
 from harness.task import Failure, Result, TaskEvent, Unit
 
 
@@ -92,7 +93,7 @@ class StubPool:
                 continue
             self._give_back(run)
             result = self._result(run.unit, run.inputs)
-            handle = result if isinstance(result, Result) else None
+            handle = Result(Output(), result.tensors) if isinstance(result, Result) else None
             events.append(TaskEvent(run.unit, result, handle=handle))
         if not events:
             self.now = until
