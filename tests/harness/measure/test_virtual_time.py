@@ -24,7 +24,7 @@ from methods.solvers.ddim import DDIM
 from methods.solvers.heun import Heun
 
 FORMS = ("pipelined", "batched")
-DEADLINE = 90.0
+DEADLINE = 150.0
 WITHIN = pytest.mark.parametrize("within", [0.5, pytest.param(0.15, marks=pytest.mark.slow)])
 """Promised are 15 %; beside other tests on a loaded machine sleepers of milliseconds are held to less."""
 
