@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -32,6 +32,7 @@ class Rows:
         self._left: dict[str, int] = {}
         self._of: dict[str, list[PlannedTrial]] = defaultdict(list)
         self._ready: list[PlannedTrial] = []
+        self._readers: Counter[str] = Counter()  # by cut task: how many expected rows read its results
 
     @property
     def waiting(self) -> int:
@@ -47,6 +48,7 @@ class Rows:
         """Take in a trial whose row is to be committed."""
         missing = {task_id for task_id in planned.needs if not self._results.is_done(task_id)}
         self._left[planned.id] = len(missing)
+        self._readers.update(self._cut(planned))
         for task_id in missing:
             self._of[task_id].append(planned)
         if not missing:
@@ -75,6 +77,7 @@ class Rows:
                 self._commit_failed(planned, failure)
             else:
                 self._commit(planned)
+            self._release_read(planned)
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
         outputs = self._outputs(planned.row.samples)
@@ -88,6 +91,16 @@ class Rows:
         if pictures is not None:
             write_grid(self._store.folder / "samples" / f"{planned.id}.png", pictures)
         self._write(planned, tables)
+
+    def _release_read(self, planned: PlannedTrial) -> None:
+        """Let go of the results that no expected row reads any more."""
+        for task_id in self._cut(planned):
+            self._readers[task_id] -= 1
+            if not self._readers[task_id] and self._results.is_spent(task_id):
+                self._results.release(task_id)
+
+    def _cut(self, planned: PlannedTrial) -> list[str]:
+        return [task_id for task_id in planned.needs if self._results.tasks[task_id].cut is not None]
 
     def _outputs(self, task_ids: Iterable[str]) -> dict[str, Output]:
         """Return the outputs of those of these tasks that are done."""

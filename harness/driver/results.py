@@ -147,7 +147,10 @@ class TaskResults:
         if task.cut is None:
             self._outputs[task.id] = result.output
         else:
-            self._left.setdefault(task.id, set(range(task.unit_count))).discard(unit.number)
+            left = self._left.setdefault(task.id, set(range(task.unit_count)))
+            left.discard(unit.number)
+            if not left:
+                self._left[task.id] = set()  # an emptied set keeps its room
         if task.spec.policy.resumes:
             self._checkpoints.pop(task.id, None)
             self.zoo.drop(_partial(task))
@@ -183,6 +186,10 @@ class TaskResults:
         for spent in task.spec.spends():
             if self.is_spent(spent) and self.journal.holds_transient(spent):
                 self.journal.drop(spent, self.tasks[spent].spec.policy.transient)
+
+    def release(self, task_id: str) -> None:
+        """Let go of the places of a finished cut task's results, which nothing in this run reads any more."""
+        self.journal.release(task_id)
 
     def sync(self) -> None:
         """Make durable all that was kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import chain
 from typing import Self
 
 from pydantic import Field
@@ -48,14 +49,10 @@ class Distances(Closed):
     squared_errors: list[float] = Field(default_factory=list)
     squared_norms: list[float] = Field(default_factory=list)
 
-    @classmethod
-    def joined(cls, parts: Iterable[Distances]) -> Distances:
-        """Return the distances of all parts in their order."""
-        joined = cls()
-        for part in parts:
-            joined.squared_errors.extend(part.squared_errors)
-            joined.squared_norms.extend(part.squared_norms)
-        return joined
+    def extend(self, more: Distances) -> None:
+        """Add the distances of further images."""
+        self.squared_errors.extend(more.squared_errors)
+        self.squared_norms.extend(more.squared_norms)
 
 
 class Counts(Closed):
@@ -70,30 +67,37 @@ class Counts(Closed):
     speculative: int
     bytes_sent: int
 
-    @classmethod
-    def added(cls, parts: Iterable[Counts]) -> Counts:
-        """Return the sums over all parts, added in their order."""
-        evaluations: Counter[int] = Counter()
-        units: dict[int, Counter[str]] = defaultdict(Counter)
-        iterations: Counter[int] = Counter()
-        critical: dict[int, float] = defaultdict(float)
-        speculative = bytes_sent = 0
-        for part in parts:
-            evaluations.update(part.evaluations)
-            iterations.update(part.iterations)
-            for step, count in part.units.items():
-                units[step].update(count)
-            for step, length in part.critical.items():
-                critical[step] += length
-            speculative += part.speculative
-            bytes_sent += part.bytes_sent
-        return cls(
-            evaluations=dict(evaluations),
-            units={step: dict(count) for step, count in units.items()},
-            iterations=dict(iterations),
-            critical=dict(critical),
-            speculative=speculative,
-            bytes_sent=bytes_sent,
+
+class CountSums:
+    """Counts of many units, added one by one in their order."""
+
+    def __init__(self) -> None:
+        self._evaluations: Counter[int] = Counter()
+        self._units: dict[int, Counter[str]] = defaultdict(Counter)
+        self._iterations: Counter[int] = Counter()
+        self._critical: dict[int, float] = defaultdict(float)
+        self._speculative = self._bytes_sent = 0
+
+    def add(self, counts: Counts) -> None:
+        """Add the counts of one unit."""
+        self._evaluations.update(counts.evaluations)
+        self._iterations.update(counts.iterations)
+        for step, count in counts.units.items():
+            self._units[step].update(count)
+        for step, length in counts.critical.items():
+            self._critical[step] += length
+        self._speculative += counts.speculative
+        self._bytes_sent += counts.bytes_sent
+
+    def total(self) -> Counts:
+        """Return the sums."""
+        return Counts(
+            evaluations=dict(self._evaluations),
+            units={step: dict(count) for step, count in self._units.items()},
+            iterations=dict(self._iterations),
+            critical=dict(self._critical),
+            speculative=self._speculative,
+            bytes_sent=self._bytes_sent,
         )
 
 
@@ -118,22 +122,42 @@ class SampleOutput(Output):
 
     @classmethod
     def together(cls, outputs: Iterable[Self]) -> Self:
-        units = list(outputs)
-        wrong = [unit.wrong_shape for unit in units if unit.wrong_shape is not None]
-        first_bad = [unit.first_not_finite for unit in units if unit.first_not_finite is not None]
+        """Return the output of all units, which are looked at one by one: a large trial has thousands."""
+        units = iter(outputs)
+        first = next(units)
+        task_seconds = seconds = network_seconds = 0.0
+        counts, distances, own_distances = CountSums(), Distances(), Distances()
+        not_finite, constant = 0, 0
+        bad_indices: list[int] = []
+        wrong_shape = None
+
+        for unit in chain((first,), units):
+            task_seconds += unit.task_seconds
+            seconds += unit.seconds
+            network_seconds += unit.network_seconds
+            counts.add(unit.counts)
+            distances.extend(unit.distances)
+            own_distances.extend(unit.own_distances)
+            not_finite += unit.not_finite
+            constant += unit.constant
+            if unit.first_not_finite is not None:
+                bad_indices.append(unit.first_not_finite)
+            if wrong_shape is None:
+                wrong_shape = unit.wrong_shape
+
         return cls(
-            task_seconds=sum(unit.task_seconds for unit in units),
-            seconds=sum(unit.seconds for unit in units),
-            network_seconds=sum(unit.network_seconds for unit in units),
-            counts=Counts.added(unit.counts for unit in units),
-            not_finite=sum(unit.not_finite for unit in units),
-            first_not_finite=min(first_bad, default=None),
-            constant=sum(unit.constant for unit in units),
-            wrong_shape=wrong[0] if wrong else None,
-            distances=Distances.joined(unit.distances for unit in units),
-            own_distances=Distances.joined(unit.own_distances for unit in units),
-            serial_distance=units[0].serial_distance,
-            cost=units[0].cost,
+            task_seconds=task_seconds,
+            seconds=seconds,
+            network_seconds=network_seconds,
+            counts=counts.total(),
+            not_finite=not_finite,
+            first_not_finite=min(bad_indices, default=None),
+            constant=constant,
+            wrong_shape=wrong_shape,
+            distances=distances,
+            own_distances=own_distances,
+            serial_distance=first.serial_distance,
+            cost=first.cost,
         )
 
     @property

@@ -92,6 +92,10 @@ class Journal:
         self.sync()
         self._remove(self._file(task_id, True))
 
+    def release(self, task_id: str) -> None:
+        """Let go of the places of a task's results in memory: this object reads none of them any more."""
+        self._lines.pop(task_id, None)
+
     def forget(self, task_id: str, unit: str) -> None:
         """Let a unit count as not done, for later processes too."""
         if self._lines[task_id].pop(unit, None) is not None:

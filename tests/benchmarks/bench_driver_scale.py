@@ -4,7 +4,8 @@ Run: python -P tests/benchmarks/bench_driver_scale.py [SHARDS ...] [--smoke]   (
 
 The stub pool works in virtual time: a task takes the seconds of its kind, and only which ends next is computed.
 Planning is not counted. Printed are user and system CPU of the driver per shard, by how much its memory grew, the
-makespan in virtual time over that of sampling alone, and after which share of the shards the first row came.
+makespan in virtual time over that of sampling alone, the share of the device-seconds that devices idled while hosts
+were emptied for timing, and after which share of the shards the first row came.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def measure(shards: int, shown: bool = True) -> None:
         memory = psutil.Process().memory_info().rss
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         first_row = FirstRow(shards)
-        committed = Engine(made, store, Path(folder), pool, first_row, clock=lambda: pool.now).run()
+        engine = Engine(made, store, Path(folder), pool, first_row, clock=lambda: pool.now)
+        committed = engine.run()
         after, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
         grown = psutil.Process().memory_info().rss - memory
     assert len(committed) == TRIALS
@@ -79,7 +81,8 @@ def measure(shards: int, shown: bool = True) -> None:
         return
     print(
         f"{shards:>8} {1e3 * cpu / shards:>13.2f} {1e3 * system / shards:>10.2f} {wall:>8.1f} "
-        f"{grown / 2**20:>10.0f} {pool.now / ideal(made):>15.3f} {first_row.share:>16.1%}",
+        f"{grown / 2**20:>10.0f} {pool.now / ideal(made):>15.3f} "
+        f"{engine.starter.lane.idle_seconds / (DEVICES * pool.now):>10.2%} {first_row.share:>16.1%}",
         flush=True,
     )
 
@@ -107,7 +110,7 @@ def main() -> None:
     print(f"{DEVICES} devices on {HOSTS} hosts, {TRIALS} trials, results of {BATCH} images x {DIM} numbers")
     print(
         f"{'shards':>8} {'CPU ms/shard':>13} {'system ms':>10} {'wall s':>8} {'grown MiB':>10} {'makespan/ideal':>15} "
-        f"{'first row after':>16}"
+        f"{'lane idle':>10} {'first row after':>16}"
     )
     measure(TRIALS, shown=False)  # imports what rows need
     for shards in SMOKE if options.smoke else options.shards:

@@ -278,3 +278,21 @@ def test_more_images_or_truncation_asked_for_later_leave_no_features_behind(tmp_
         assert not driver.inputs._handles.keys() & {
             unit.key for t in driver.plan.tasks.values() for unit in t.units() if t.cut
         }
+
+
+def test_where_results_lie_is_let_go_of_when_the_last_row_that_reads_them_is_committed(tmp_path: Path) -> None:
+    held: list[int] = []
+
+    class Held(Ears):
+        def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+            held.append(sum(len(driver.results.journal.units(task_id)) for task_id in images))
+
+    made = plan(units=10, trials=8)
+    images = [task.id for task in made.tasks.values() if task.cut is not None]
+    driver, _ = engine(made, tmp_path, hosts=1, devices=1, ears=Held())
+    driver.run()
+    assert max(held) <= 40, "the index of all results stays in memory"
+    assert not any(driver.results.journal.units(task_id) for task_id in images)
+
+    again, _ = engine(made, tmp_path, hosts=1, devices=1)
+    assert sum(len(again.results.journal.units(task_id)) for task_id in images) == 80
