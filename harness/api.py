@@ -13,6 +13,7 @@ from harness.config.suite import Suite, load_suite
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
 from harness.signals import stopping_politely
+from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned, write_planned
 from harness.storage.store import Store
@@ -134,7 +135,7 @@ def run(
     local = make_plan(wanted, device_class, name, only)  # refuses here, before a folder is made
     planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
-    page = LiveReport(store.folder, wanted.title) if report else None
+    page = LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS) if report else None
     with RunLock(store.folder), Screen(quiet, page) as screen:
         snapshot = store.snapshot()
         finished = snapshot.finished()

@@ -32,6 +32,8 @@ LEFT_OUT = {
     "harness.data.cards": "a card's values are in the identity, and its pixels by their fingerprint",
 }
 """Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""
+FOLLOWED = "harness.specs.rules"
+"""A package among them whose modules do decide: the rules of a measurement are values that no Spec holds."""
 _OWN = ("harness", "methods")
 _SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
@@ -81,6 +83,8 @@ def closure(*entries: str) -> Mapping[str, Path]:
 
 def _left_out(name: str) -> bool:
     parts = name.split(".")
+    if name.startswith(f"{FOLLOWED}."):
+        return False
     return any(".".join(parts[:n]) in LEFT_OUT for n in range(1, len(parts) + 1))
 
 

@@ -1,4 +1,6 @@
-"""Delete-a-group jackknife: standard errors and intervals of figures that have no formula of their own (Tukey 1958).
+"""Standard errors and intervals: the jackknife for figures without a formula, order statistics and bootstrap for times.
+
+Delete-a-group jackknife (Tukey 1958):
 
 Groups are K contiguous runs of image indices. Two methods sampled from the same noise leave out the same images, so
 the difference of their replicates is a replicate of the difference: what they share cancels.
@@ -66,3 +68,27 @@ def paired_difference(
         raise ValueError(f"found {len(replicates_a)} and {len(replicates_b)} replicates; pairs need equal groups")
     differences = np.asarray(replicates_a, dtype=np.float64) - np.asarray(replicates_b, dtype=np.float64)
     return interval(value_a - value_b, differences.tolist())
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the distribution-free 95 % interval of the median from order statistics, or None below six values.
+
+    The interval [x_(k), x_(n+1-k)] covers the median with probability 1 - 2 P(B(n, 1/2) < k) (David and Nagaraja 2003).
+    """
+    from scipy.stats import binom
+
+    n = len(values)
+    if n < 6:
+        return None
+    k = int(binom.ppf(0.025, n, 0.5))
+    ordered = np.sort(values)
+    return float(ordered[k - 1]), float(ordered[n - k])
+
+
+def ratio_interval(ratios: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
+    """Return the median of per-pair ratios with its 95 % bootstrap interval over rounds (seeded)."""
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(ratios), size=(draws, len(ratios)))
+    medians = np.median(ratios[picks], axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(np.median(ratios)), float(low), float(high)

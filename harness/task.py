@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -89,8 +90,8 @@ class Task:
     cut: Cut | None = None
     after: tuple[str, ...] = ()
     """Tasks that must have ended before it starts, beside those whose results it reads."""
-    deadline_seconds: float = 3600.0
-    """Limit of one unit."""
+    deadline_seconds: float = math.inf
+    """Limit of one unit; none by default."""
 
     @property
     def kind(self) -> str:
@@ -173,7 +174,7 @@ class Ranks:
     size: int = 1
     address: str = "127.0.0.1"
     port: int = 0
-    deadline_seconds: float = 3600.0
+    deadline_seconds: float = math.inf
 
 
 ALONE = Ranks()

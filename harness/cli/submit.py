@@ -38,6 +38,7 @@ from harness.config.suite import suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.pools.cluster import EXCLUDES
 from harness.schema import TABLES
+from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS, MOST_FAILED_JOB_POLLS
 from harness.storage.lock import RunLock
 from harness.storage.planned import PLANNED, read_planned, write_planned
 from harness.storage.store import Store
@@ -45,10 +46,7 @@ from harness.storage.store import Store
 FRAME = "ONECLOCK-RESULTS"
 _LINE = 8000  # characters of a framed line
 _RETURNED = (*TABLES, "log", "samples")
-_POLL_SECONDS = 1.0
 _SUITE = "ONECLOCK_SUITE"  # the text of a suite that is a file, for the job
-_READY_SECONDS = 60.0
-_LOST_LOOKS = 10  # questions in a row without an answer until contact counts as lost
 
 
 def submit_suite(
@@ -74,7 +72,7 @@ def submit_suite(
 
 def _submitted(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
     """Hand the job in once, however often it is said: a busy cluster says "try again later", or hangs up."""
-    until = time.monotonic() + _READY_SECONDS
+    until = time.monotonic() + JOB_READY_SECONDS
     name, hung_up = f"oneclock-{secrets.token_hex(8)}", False
     while True:
         try:
@@ -85,7 +83,7 @@ def _submitted(client: Any, address: str, entrypoint: str, env: dict[str, Any]) 
             hung_up |= isinstance(error, OSError)
             if not (hung_up or "try again later" in str(error)) or time.monotonic() > until:
                 raise HarnessError(f"{address} did not take the job: {_one_line(error)}") from None
-        time.sleep(_POLL_SECONDS)
+        time.sleep(JOB_POLL_SECONDS)
 
 
 def _finish(client: Any, job: str, folder: Path) -> int:
@@ -159,12 +157,12 @@ def _follow(client: Any, job: str) -> Iterator[str]:
             missed = 0
         except Exception as error:
             missed += 1
-            if missed >= _LOST_LOOKS:
+            if missed >= MOST_FAILED_JOB_POLLS:
                 raise HarnessError(
                     f"lost contact with job {job} ({_one_line(error)}); what it has done stays on the cluster, "
                     "submit again to go on"
                 ) from None
-            time.sleep(_POLL_SECONDS)
+            time.sleep(JOB_POLL_SECONDS)
             continue
         upto = len(text) if ended else text.rfind("\n") + 1
         for line in text[seen:upto].splitlines():
@@ -175,7 +173,7 @@ def _follow(client: Any, job: str) -> Iterator[str]:
         seen = max(seen, upto)
         if ended:
             return
-        time.sleep(_POLL_SECONDS)
+        time.sleep(JOB_POLL_SECONDS)
 
 
 def pack(folder: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed, Json
+from harness.specs.limits import DEADLINE_SECONDS
 from harness.specs.row import Expectation
 from harness.specs.time import Tier
 
@@ -106,7 +107,7 @@ class Suite(Closed):
     seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     workers: PositiveInt | None = None
-    deadline_seconds: PositiveFloat = 3600.0
+    deadline_seconds: PositiveFloat = DEADLINE_SECONDS
     baseline: Baseline
     timing: Timing = Timing()
     truncation: Truncation | None = None

@@ -6,10 +6,9 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterable
 
+from harness.specs.limits import STRAGGLES_AFTER, STRAGGLES_SECONDS
 from harness.task import Unit
 
-STRAGGLES_AFTER, STRAGGLES_SECONDS = 2.0, 10.0
-"""A unit that runs so many times the median of its task, and so much longer, is run once more on an idle worker."""
 _ENOUGH = 3
 """So many units of a task must have ended before its median says anything."""
 _MOST = 99  # durations that are remembered of a task

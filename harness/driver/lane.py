@@ -10,11 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-GAP_SECONDS = 30.0
-"""On one host, at least so long between the end of a turn and the beginning of the next, while other work is left."""
-MOST_GAP_SECONDS = 600.0
-DRAIN_SECONDS = 10.0
-"""So long a turn waits for devices; where it takes longer, as for a training, it is put off for twice the gap."""
+from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS, MOST_LANE_GAP_SECONDS
+
 HOSTS_SHARE = 8
 """Of several hosts one in so many is kept free, at least one, while other work is left."""
 
@@ -46,8 +43,8 @@ class Lane:
         self.is_open = False
         self.idle_seconds = 0.0
         self._clock = clock
-        self._began, self._ended = clock(), clock() - GAP_SECONDS
-        self._gap = GAP_SECONDS
+        self._began, self._ended = clock(), clock() - LANE_GAP_SECONDS
+        self._gap = LANE_GAP_SECONDS
         self._looked = clock()
 
     def hosts_to_reserve(self, load: Load) -> int:
@@ -66,11 +63,11 @@ class Lane:
         over = not load.exclusive_ready and not load.exclusive_running
         if load.exclusive_running:
             self._began = now
-        waits = max(DRAIN_SECONDS, 2.0 * load.unit_seconds)
+        waits = max(LANE_DRAIN_SECONDS, 2.0 * load.unit_seconds)
         in_vain = not load.exclusive_running and not load.finds_devices and now - self._began > waits
         if over or in_vain:
             self.is_open, self._ended = False, now
-            self._gap = GAP_SECONDS if over else min(2 * self._gap, MOST_GAP_SECONDS)
+            self._gap = LANE_GAP_SECONDS if over else min(2 * self._gap, MOST_LANE_GAP_SECONDS)
             if over and load.hosts > 1:
                 self._ended -= self._gap  # hosts that are kept free cost the others little: no gap
 

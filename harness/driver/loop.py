@@ -23,10 +23,9 @@ from harness.errors import HarnessError, UnstorableError, UsageError
 from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.pool import Pool
 from harness.signals import Stop
+from harness.specs.limits import POOL_POLL_SECONDS
 from harness.storage.store import Store
 from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
-
-_WAIT_SECONDS = 0.5
 
 
 class Watcher(Protocol):
@@ -121,7 +120,7 @@ class Engine:
                 self.starter.start_ready()
                 self.watcher.tick()
                 if self.running or len(self.graph):  # workers may be coming too
-                    for told in self.pool.poll(self.results.due_seconds(_WAIT_SECONDS)):
+                    for told in self.pool.poll(self.results.due_seconds(POOL_POLL_SECONDS)):
                         self._handle(told)
                         self.results.tick()
                 elif not self.rows.any_ready and self.rows.waiting:

@@ -15,10 +15,9 @@ from rich.progress import Progress as Bars
 
 from harness.planning.plan import PlannedTrial
 from harness.report.live import LiveReport
+from harness.specs.limits import HEARTBEAT_SECONDS
 from harness.task import Progress, Unit
 
-HEARTBEAT_SECONDS = 30.0
-"""Where there is no terminal, a line comes at least so often."""
 _ENOUGH_TASKS = 5
 """So many tasks must have ended before what is left is estimated from them."""
 

@@ -7,16 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.specs.limits import CLOSE_SECONDS, MOST_DEATHS, OWN_DEATHS, RETRIES
 from harness.task import Failure, Unit
-
-RETRIES = {"inputs-lost": 2, "out-of-memory": 1}
-"""How often a unit is tried again after a failure that may not be its own; never with a smaller batch."""
-OWN_DEATHS = 3
-"""So many workers that die of one unit, none of another task having died about then, are the unit's own failure."""
-CLOSE_SECONDS = 10.0
-"""Deaths so close together, of different tasks, are the machine's or the scheduler's: preemption, a lost node."""
-MOST_DEATHS = 20
-"""So many deaths of one unit end it, whatever else died."""
 
 
 @dataclass

@@ -13,10 +13,8 @@ from harness.errors import StorageFullError, StoreDamagedError
 from harness.planning.search_jobs import SearchJobs
 from harness.pools.local import failure_of
 from harness.pools.pool import Pool
+from harness.specs.limits import COME_BACK_SECONDS
 from harness.task import Failure, Task, Unit
-
-COME_BACK_SECONDS = 120.0
-"""So long a task waits for devices that were there and are not any more, such as a spot instance that comes back."""
 
 
 class Starter:

@@ -20,14 +20,11 @@ import torch
 from harness.measure.device import clocked
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
+from harness.specs.rules.timing import CALL_LOOPS, LOOP_CALLS, ROUND_TRIPS
 from harness.specs.time import VirtualTime
 
 LOOP, BOUNCE = 1, 2
 """Words by which the first rank announces that all ranks loop at once, or that states go to rank 1 and back."""
-_LOOPS = 7
-_CALLS = 16
-"""Of the network, in a loop."""
-_ROUND_TRIPS = 50
 
 
 class _Kind(NamedTuple):
@@ -53,7 +50,7 @@ class Calls:
         """Return the median seconds of one call with a row at each of these steps; every kind's first loop warms up."""
         kinds = self._kinds(steps, crowded)
         for kind in kinds:
-            while len(self._loops[kind]) <= _LOOPS:
+            while len(self._loops[kind]) <= CALL_LOOPS:
                 self._measure(kind)
         return sum(median(self._loops[kind][1:]) for kind in kinds)
 
@@ -71,8 +68,8 @@ class Calls:
 
         Each of the two ranks makes a call before it sends: as in a trial, who receives has rested and has to wake up.
         """
-        self._group.announce(BOUNCE, 0, _ROUND_TRIPS)
-        return median(self._bounce(_ROUND_TRIPS))
+        self._group.announce(BOUNCE, 0, ROUND_TRIPS)
+        return median(self._bounce(ROUND_TRIPS))
 
     def join(self, word: int, indices: range) -> None:
         """Do, on any rank but the first, what the first has announced."""
@@ -101,9 +98,9 @@ class Calls:
         """Return seconds per call of one loop with so many rows, at one step or spread over all of them."""
         work, every = Work(), self._steps
         if step is None:
-            calls = [[(call + every * row // rows) % every for row in range(rows)] for call in range(_CALLS)]
+            calls = [[(call + every * row // rows) % every for row in range(rows)] for call in range(LOOP_CALLS)]
         else:
-            calls = [[step] * rows] * _CALLS
+            calls = [[step] * rows] * LOOP_CALLS
         _, reading = clocked(lambda: self._trial.call_as_in_run(image, calls, work), self._trial.device)
         return reading.seconds * rows / sum(work.evaluations.values())
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
+from harness.specs.limits import DEEPSPEED_START_SECONDS
 
 _SHARED_MEMORY_OP = "deepspeed_shm_comm"  # a faster all-reduce; a C++ build of two minutes on first use
-_TIMEOUT = timedelta(minutes=10)
 
 
 def load_deepspeed(device_type: str | None = None) -> ModuleType:
@@ -76,7 +76,11 @@ class ProcessGroup:
 
 
 def _join(rank: int, world_size: int, address: str, port: int, device: torch.device) -> None:
-    how: dict[str, Any] = {"rank": rank, "world_size": world_size, "timeout": _TIMEOUT}
+    how: dict[str, Any] = {
+        "rank": rank,
+        "world_size": world_size,
+        "timeout": timedelta(seconds=DEEPSPEED_START_SECONDS),
+    }
     if world_size == 1:
         how["store"] = torch.distributed.HashStore()  # no port needed
     else:

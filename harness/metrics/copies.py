@@ -18,8 +18,8 @@ import torch
 from scipy.stats import betabinom
 from torch import Tensor
 
-QUANTILE = 0.01
-"""The copy rate of held-out images, by definition of the threshold."""
+from harness.specs.rules.quality import COPY_QUANTILE
+
 _DISTANCES = 10_000_000  # in memory at a time
 _CANDIDATES = 8  # whose distances are taken exactly
 
@@ -45,9 +45,9 @@ class CopyTest:
         if not len(training) or not len(held_out):
             raise ValueError(f"found {len(training)} training and {len(held_out)} held-out images; expected some")
         distances = nearest_distances(held_out, training)
-        threshold = float(torch.quantile(distances, QUANTILE))
+        threshold = float(torch.quantile(distances, COPY_QUANTILE))
         if threshold <= 0:
-            raise ValueError(f"over {QUANTILE:.0%} of the held-out images are training images; expected none")
+            raise ValueError(f"over {COPY_QUANTILE:.0%} of the held-out images are training images; expected none")
         return cls(training, threshold, len(held_out), float(distances.median()))
 
     def distances(self, generated: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class CopyTest:
 
         Beta-binomial: the share of the held-out law below an order statistic of rank r of m is Beta(r, m + 1 - r).
         """
-        rank = 1 + QUANTILE * (self.held_out - 1)
+        rank = 1 + COPY_QUANTILE * (self.held_out - 1)
         return float(betabinom.ppf(0.99, n, rank, self.held_out + 1 - rank)) / n
 
 

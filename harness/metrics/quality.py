@@ -18,12 +18,12 @@ from harness.metrics.feature_stream import Features, Shard, blocks, spread
 from harness.metrics.frechet import ReferenceMoments, bias_floor, frechet_distance
 from harness.metrics.kernel_distance import kernel_sums
 from harness.metrics.moments import Moments, merge_all
-from harness.metrics.reference import KERNEL_LIMIT, ReferenceFeatures, reference_of
+from harness.metrics.reference import ReferenceFeatures, reference_of
+from harness.specs.rules.quality import KERNEL_LIMIT, NEIGHBOURS
 from harness.stats import GROUPS, interval, standard_error
 
 __all__ = ["Quality", "ReferenceFeatures", "Replicate", "reference_of", "score"]
 
-NEIGHBOURS = 3  # k of precision and recall (Kynkaanniemi et al. 2019)
 PRC_ROWS = 1000  # of a distance matrix in memory at a time
 
 

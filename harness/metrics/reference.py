@@ -12,8 +12,7 @@ from harness.metrics.feature_stream import Features, Shard, blocks, spread
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.kernel_distance import pair_mean
 from harness.metrics.moments import Moments
-
-KERNEL_LIMIT = 10_000  # images of either side that enter KID, precision and recall
+from harness.specs.rules.quality import KERNEL_LIMIT
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from harness.measure.device import device_name
-from harness.measure.tiers import TIERS
 from harness.planning.plan import Plan, PlannedTrial, trial_evaluations
 from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
+from harness.specs.rules.timing import TIERS
 from harness.storage.blobs import Blobs
 
 _BACKWARD = 3.0  # a training step costs about three evaluations: forward, and twice that for the gradients

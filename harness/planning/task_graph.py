@@ -26,12 +26,12 @@ from harness.specs.score import CutImages, ScoreSpec
 from harness.specs.time import TimeSpec
 from harness.specs.train import TrainSpec
 from harness.specs.weights import WeightsSpec
+from harness.stats import GROUPS
 from harness.task import Cut, Task
 from methods.parts import Denoiser, Method, Solver
 
 UNIT_EVALUATIONS = 2_500
 """A unit of sampling makes so many batches that it reaches this count of network evaluations, one batch at least."""
-_GROUPS = 20
 _REFERENCE_SOLUTION = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
 
 
@@ -199,7 +199,7 @@ class TaskGraph:
             images_by_task=tuple(CutImages(id=task.id, cut=task.cut) for task in self.samples(trial) if task.cut),
             reference=self.reference(trial.dataset).id,
             n_images=trial.n_images,
-            groups=_GROUPS,
+            groups=GROUPS,
         )
         return self._add(spec, f"score {trial.short}")
 

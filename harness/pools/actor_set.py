@@ -16,14 +16,14 @@ from harness.pools.actor import WorkerActor, WorkerInfo, WorkerSlot
 from harness.pools.background import Background
 from harness.pools.cluster import Cluster
 from harness.pools.hosts import Hosts
-
-IMPORT_SECONDS = 30.0
-"""So long a worker that was created is taken to import, on a host that nobody knows yet."""
-_REFILL_SECONDS = 60.0  # how often to look for devices that have come back
-START_SECONDS = 120.0
-"""So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
-_TELL_SECONDS = 30.0
-_LOOK_AGAIN_SECONDS = (10.0, 30.0, 60.0)  # after a death: Ray knows later of a lost node than of what ran there
+from harness.specs.limits import (
+    IMPORT_SECONDS,
+    REFILL_AFTER_DEATH_SECONDS,
+    REFILL_SECONDS,
+    START_POLL_SECONDS,
+    START_REPORT_SECONDS,
+    START_SECONDS,
+)
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class ActorSet:
         self._enter(self._create_actors(0), math.inf)
         began = told = time.monotonic()
         while self._starting and (not self.hosts or time.monotonic() - began < START_SECONDS):
-            ready, _ = ray.wait(list(self._starting), num_returns=1, timeout=1.0)
+            ready, _ = ray.wait(list(self._starting), num_returns=1, timeout=START_POLL_SECONDS)
             for ref in ready:
                 self._collect_started(ref)
             self._cluster.check()
-            if time.monotonic() - told >= _TELL_SECONDS:
+            if time.monotonic() - told >= START_REPORT_SECONDS:
                 told = time.monotonic()
                 waited = f"for {told - began:.0f} s"
                 self._say(f"{len(self.hosts)} workers have started, waiting {waited} for {len(self._starting)} more")
@@ -114,7 +114,7 @@ class ActorSet:
         Until then they count as there and busy. Workers that were lost with their node go at the same time.
         """
         self._leaving.append((slots, then))
-        self._looks = [time.monotonic() + seconds for seconds in _LOOK_AGAIN_SECONDS]
+        self._looks = [time.monotonic() + seconds for seconds in REFILL_AFTER_DEATH_SECONDS]
         if not self._is_replacing:
             self._start_replacing()
 
@@ -126,7 +126,7 @@ class ActorSet:
     def look_after(self) -> None:
         """Give up actors that should have started long ago; look for lost nodes and for devices that came back."""
         now = time.monotonic()
-        is_due = now - self._looked > _REFILL_SECONDS or (self._looks and now >= self._looks[0])
+        is_due = now - self._looked > REFILL_SECONDS or (self._looks and now >= self._looks[0])
         if is_due and not self._is_replacing:
             self._looks = [when for when in self._looks if when > now]
             self._start_replacing()

@@ -20,9 +20,13 @@ import ray
 
 from harness import signals
 from harness.errors import HarnessError, UsageError
+from harness.specs.limits import (
+    CLUSTER_CONNECT_SECONDS,
+    CLUSTER_POLL_AGAIN_SECONDS,
+    CLUSTER_POLL_SECONDS,
+    MOST_FAILED_POLLS,
+)
 
-_LOOK_SECONDS = 0.5  # how often to look whether the cluster is there; Ray ends this process some seconds after it
-_GONE_AFTER = 3  # looks in a row that found nothing
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
 """What of the source tree does not travel to a cluster."""
 
@@ -47,10 +51,10 @@ class Cluster:
 
     def insist(self) -> None:
         """Look until the cluster answers; raise HarnessError if it does not. This can take seconds."""
-        for _ in range(_GONE_AFTER):
+        for _ in range(MOST_FAILED_POLLS):
             if self._answers():
                 return
-            time.sleep(0.5)
+            time.sleep(CLUSTER_POLL_SECONDS)
         self.gone = True
         self.check()
 
@@ -60,15 +64,15 @@ class Cluster:
 
     def _watch(self) -> None:
         missed = 0
-        while not self._closed.wait(0.3 if missed else _LOOK_SECONDS):
+        while not self._closed.wait(CLUSTER_POLL_AGAIN_SECONDS if missed else CLUSTER_POLL_SECONDS):
             missed = 0 if self._answers() else missed + 1
-            if missed >= _GONE_AFTER:
+            if missed >= MOST_FAILED_POLLS:
                 self.gone = True
                 return
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(self.place, timeout=2.0).close()
+            socket.create_connection(self.place, timeout=CLUSTER_CONNECT_SECONDS).close()
         except OSError:
             return False
         return True

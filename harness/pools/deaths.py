@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 
 from harness.pools.actor import WorkerInfo
+from harness.specs.limits import STACK_DUMP_SECONDS
 from harness.task import Failure, Unit
 
 
@@ -50,7 +51,9 @@ def read_stack(worker: WorkerInfo, this_node: str) -> str | None:
         return None
     spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")
     try:
-        dump = subprocess.run([spy, "dump", "--pid", str(worker.pid)], capture_output=True, text=True, timeout=10)
+        dump = subprocess.run(
+            [spy, "dump", "--pid", str(worker.pid)], capture_output=True, text=True, timeout=STACK_DUMP_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     frames = [line.strip() for line in dump.stdout.splitlines() if line.startswith("    ")]

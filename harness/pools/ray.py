@@ -17,17 +17,21 @@ import ray
 
 from harness.errors import HarnessError, UsageError
 from harness.pools.actor import WorkerInfo, WorkerSlot
-from harness.pools.actor_set import START_SECONDS, ActorSet
+from harness.pools.actor_set import ActorSet
 from harness.pools.background import Background
 from harness.pools.cluster import Cluster, connect
 from harness.pools.deaths import deadline_passed, inputs_lost, read_stack, worker_died
 from harness.pools.local import failure_of
 from harness.specs.base import Spec
+from harness.specs.limits import (
+    CHECK_OVERDUE_SECONDS,
+    PEER_DEATH_WAIT_SECONDS,
+    RAY_BUSY_SECONDS,
+    RAY_WAIT_SECONDS,
+    START_SECONDS,
+    WORKER_PROGRESS_SECONDS,
+)
 from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
-
-_CLASSIFY_SECONDS = 5.0  # how long to look for a dead rank behind the complaint of another
-_CHECK_SECONDS = 0.25  # how often to look for what is overdue
-_WAIT_SECONDS, _BUSY_SECONDS = 0.5, 0.05  # how long to wait for Ray at once; less while something goes on beside
 
 
 @dataclass(eq=False)
@@ -55,7 +59,7 @@ class RayPool:
         address: str | None = None,
         workers: int | None = None,
         say: Callable[[str], None] = lambda sentence: None,
-        progress_seconds: float = 1.0,
+        progress_seconds: float = WORKER_PROGRESS_SECONDS,
     ) -> None:
         """Join a cluster or start one.
 
@@ -174,7 +178,7 @@ class RayPool:
 
     def _collect(self, seconds: float) -> None:
         """Wait for what is awaited, a part of these seconds; do what follows from all that is there."""
-        seconds = min(seconds, _BUSY_SECONDS if self._background.busy else _WAIT_SECONDS)
+        seconds = min(seconds, RAY_BUSY_SECONDS if self._background.busy else RAY_WAIT_SECONDS)
         if not self._awaited:
             self._background.finish(seconds)
             return
@@ -258,7 +262,7 @@ class RayPool:
             self._fail(run, inputs_lost(run.unit))
             return
         if run.at_limit is None:
-            run.limit, run.at_limit = time.monotonic() + _CLASSIFY_SECONDS, failure_of(cause)
+            run.limit, run.at_limit = time.monotonic() + PEER_DEATH_WAIT_SECONDS, failure_of(cause)
         self._conclude_complaint(run)
 
     def _conclude_complaint(self, run: _Run) -> None:
@@ -269,7 +273,7 @@ class RayPool:
     def _end_overdue(self) -> None:
         """End what runs past its limit; a unit past its deadline with the place where it was."""
         now = time.monotonic()
-        if now - self._checked < _CHECK_SECONDS:
+        if now - self._checked < CHECK_OVERDUE_SECONDS:
             return
         self._checked = now
         self._actors.look_after()

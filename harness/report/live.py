@@ -10,8 +10,6 @@ from typing import Any
 from harness.report.page import render_page
 from harness.storage.disk import replace
 
-SECONDS = 15.0
-"""At most so often the page is written, and so often a browser reads it."""
 PAGE, MARK = "report.html", ".report"
 """The page, and what says that it is the whole report."""
 
@@ -19,12 +17,13 @@ PAGE, MARK = "report.html", ".report"
 class LiveReport:
     """Writes report.html from the first row on, where no whole report of earlier rows stands."""
 
-    def __init__(self, folder: Path, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path, title: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`seconds`: the page is written, and read by a browser, at most this often."""
         self._path, self._title = folder / PAGE, title
-        self._clock = clock
+        self._seconds, self._clock = seconds, clock
         self._wanted = not (folder / MARK).exists()
         self._rows: list[dict[str, str]] = []
-        self._total, self._shown, self._written = 0, 0, -SECONDS
+        self._total, self._shown, self._written = 0, 0, -seconds
 
     def begin(self, total: int) -> None:
         """Note how many trials there are in all."""
@@ -37,10 +36,10 @@ class LiveReport:
 
     def tick(self) -> None:
         """Write the page if rows are new and the last one is old enough."""
-        if not self._wanted or len(self._rows) == self._shown or self._clock() - self._written < SECONDS:
+        if not self._wanted or len(self._rows) == self._shown or self._clock() - self._written < self._seconds:
             return
         page = render_page(
-            "live.html.j2", title=self._title, rows=self._rows, total=self._total, seconds=round(SECONDS)
+            "live.html.j2", title=self._title, rows=self._rows, total=self._total, seconds=round(self._seconds)
         )
         replace(self._path, page.encode())
         self._shown, self._written = len(self._rows), self._clock()

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.schema import Row
+from harness.specs.limits import GIT_SECONDS
 from harness.version import VERSION
 
 
@@ -33,7 +34,9 @@ def _git() -> Row:
 
 def _ask(root: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

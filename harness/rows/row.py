@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from harness.identity import canonical_json
-from harness.measure.tiers import median_interval, ratio_interval
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.verdict import Findings, unsound, verdict
 from harness.rows.work import step_rows, work_by_step, work_columns
@@ -19,7 +18,7 @@ from harness.specs.sample import Distances, SampleOutput
 from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
-from harness.stats import paired_difference
+from harness.stats import median_interval, paired_difference, ratio_interval
 
 if TYPE_CHECKING:
     from harness.schema import Row

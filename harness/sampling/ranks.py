@@ -11,15 +11,13 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
+from harness.specs.limits import MEETING_SECONDS, MEETING_SHARE
 from harness.specs.sample import Counts
 from harness.task import Ranks
 from methods.parts import Peers
 from methods.peers import Connected, store
 
 _END = -1
-_MEETING_SECONDS = 120.0
-_MEETING_SHARE = 0.25
-"""Share of the task's deadline after which a rank that is alone says so; the deadline itself would not say why."""
 _ADDED = ("evaluations", "units", "speculative", "bytes_sent")
 _SECONDS = "network_seconds"
 
@@ -37,7 +35,7 @@ class Group:
         seconds = ranks.deadline_seconds
         self.peers: Peers | None = None
         self._device = device
-        self._limit = timedelta(seconds=min(_MEETING_SHARE * seconds, _MEETING_SECONDS))
+        self._limit = timedelta(seconds=min(MEETING_SHARE * seconds, MEETING_SECONDS))
         if self.size == 1:
             return
         limit = self._limit.total_seconds()

@@ -1,8 +1,8 @@
 """Results of units in one journal: a line each with its CRC, arrays in files beside it, written out in groups.
 
 `append` only takes a result in; `sync` makes all that was taken in durable, arrays first and then the lines that name
-them, so a line that can be read names arrays that can. `tick` does so every `GROUP_SECONDS`. A kill loses what was not
-yet synced and nothing before it: a torn last line is cut off when the journal is opened again.
+them, so a line that can be read names arrays that can. `tick` does so every `JOURNAL_GROUP_SECONDS`. A kill loses what
+was not yet synced and nothing before it: a torn last line is cut off when the journal is opened again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from harness.identity import canonical_json
+from harness.specs.limits import JOURNAL_GROUP_SECONDS
 from harness.storage.blobs import Blob, plain_array
 from harness.storage.disk import DISK, TEMP_PREFIX, Disk, replace, storage_errors
 
-GROUP_SECONDS, GROUP_BYTES = 0.1, 64 << 20
-"""What was taken in is written out after so long, or when it is so much."""
+GROUP_BYTES = 64 << 20
+"""What was taken in is written out once it is so much, or `JOURNAL_GROUP_SECONDS` old."""
 LINES = "journal"
 _COMPACT_BYTES = 1 << 20  # a journal with less than this of dead lines is left as it is
 
@@ -168,7 +169,7 @@ class Journal:
     def _take(self, head: Mapping[str, Any], facts: str) -> None:
         line = _encode(head, facts)
         if not self._pending_lines:
-            self._due = self._clock() + GROUP_SECONDS
+            self._due = self._clock() + JOURNAL_GROUP_SECONDS
         self._pending_lines.append(line)
         self._pending_bytes += len(line)
         self._last = self._size, len(line)

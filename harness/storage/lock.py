@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict
 from harness.errors import LockedError, UsageError
 from harness.identity import canonical_json
 from harness.signals import ending_at_once
+from harness.specs.limits import LOCK_BEAT_SECONDS, MISSED_BEATS
 from harness.storage.disk import publish, read_regular, storage_errors, temp_name
 
 LOCK_NAME = "run.lock"
-MISSED_BEATS = 10  # a heartbeat older than this many intervals means that the holder is gone
 _LOG = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ class Holder(BaseModel):
 
     boot_id: str = ""
     host: str = "an unknown host"
-    interval_seconds: float = 5.0
+    interval_seconds: float = LOCK_BEAT_SECONDS
     pid: int | None = None
     pid_space: str = ""
     process_started: str | None = None
@@ -71,7 +71,7 @@ class Holder(BaseModel):
 class RunLock:
     """Context manager that holds a folder for this process; raises LockedError, naming the holder, if it is taken."""
 
-    def __init__(self, folder: Path, interval_seconds: float = 5.0) -> None:
+    def __init__(self, folder: Path, interval_seconds: float = LOCK_BEAT_SECONDS) -> None:
         """Prepare a lock on the folder; `interval_seconds` is how often its heartbeat is renewed."""
         self.folder = folder.resolve()
         self.path = self.folder / LOCK_NAME

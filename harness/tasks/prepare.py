@@ -35,11 +35,10 @@ from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler, Work
 from harness.specs.base import Price
 from harness.specs.prepare import PrepareOutput, PrepareSpec
+from harness.specs.rules.counting import COUNTED_PASSES
 from harness.specs.sampler import PartSpec
 from harness.task import IMAGES, Event, Progress, Result
 from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Solver
-
-_COUNTED_PASSES = 8
 
 
 class Context:
@@ -125,7 +124,7 @@ class Context:
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1, counting some passes, spread evenly; the others are taken to cost their mean."""
         self.count(False)
-        counted = {n * k // _COUNTED_PASSES for k in range(_COUNTED_PASSES)}
+        counted = {n * k // COUNTED_PASSES for k in range(COUNTED_PASSES)}
         before = self.flops
         for i in range(n):
             self.count(i in counted)

@@ -20,13 +20,14 @@ from torch import Tensor
 from harness.identity import identity
 from harness.measure.call_times import Calls, virtual_rows
 from harness.measure.device import EnergyMeter, clocked, device_name, gauges, peak_memory
-from harness.measure.tiers import TIERS, Tier, steady
+from harness.measure.warm_up import is_steady
 from harness.sampling.build import build_sampler
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler, Work
 from harness.specs.base import decisive
+from harness.specs.rules.timing import ENERGY_SECONDS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
@@ -34,7 +35,6 @@ from harness.task import Event, Progress, Result
 _IMAGES = 0
 """The word by which the first rank announces that all make images together."""
 _WARM_UP_INDEX = 1 << 40  # images that no trial scores
-_ENERGY_SECONDS = 5.0
 
 
 def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
@@ -90,7 +90,7 @@ def serially(sampler: SamplerSpec) -> SamplerSpec:
 
 @dataclass
 class _Block:
-    tier: Tier
+    tier: TierRules
     samplers: dict[str, Sampler]
     group: Group
     batch: int
@@ -130,7 +130,7 @@ class _Block:
 
     def _warm(self, seconds: list[float]) -> bool:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
-        return enough and (steady(seconds) or len(seconds) >= self.tier.warm_up_most)
+        return enough and (is_steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
     def rounds(self, calls: Calls | None) -> Iterator[Event]:
         """Run rounds until the tier has its count and its seconds; a modelled executor's hold a loop of calls."""
@@ -185,7 +185,7 @@ class _Block:
         if before is None:
             return None
         began, images = time.perf_counter(), 0
-        while time.perf_counter() - began < _ENERGY_SECONDS:
+        while time.perf_counter() - began < ENERGY_SECONDS:
             images += len(self.call("trial", "throughput", 0)())
         after = meter.joules()
         return None if after is None else (after - before) / images

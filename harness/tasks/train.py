@@ -15,11 +15,10 @@ from harness.measure.flops import cross_check, training_flops
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.place import Place
 from harness.specs.base import Price
+from harness.specs.limits import PROGRESS_SECONDS
 from harness.specs.train import TrainOutput, TrainSettings, TrainSpec
 from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Progress, Result
 from harness.training.trainer import Trainer
-
-_SECONDS_BETWEEN_PROGRESS = 1.0
 
 
 def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
@@ -58,7 +57,7 @@ def _advance(trainer: Trainer, train: TrainSettings, spent: float) -> Iterator[E
         upto = min(trainer.step + chunk, train.steps, saved + train.checkpoint_every)
         done = trainer.advance(upto - trainer.step)
         yield Progress(done.step, train.steps, f"loss {done.loss:.4f}")
-        if _by_rank_0(time.perf_counter() - began, trainer.device) < _SECONDS_BETWEEN_PROGRESS:
+        if _by_rank_0(time.perf_counter() - began, trainer.device) < PROGRESS_SECONDS:
             chunk *= 2
         if done.step == saved + train.checkpoint_every and done.step < train.steps:
             saved = done.step

@@ -16,15 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError, did_you_mean
+from harness.specs.limits import TRAINING_END_SECONDS, TRAINING_LOCK_BEAT_SECONDS, TRAINING_POLL_SECONDS
 from harness.storage.lock import RunLock, holder
 from harness.zoo.recipes import Training, all_trainings, unfinished
-from harness.zoo.run import LOCK_SECONDS, PAUSED, TRAININGS
+from harness.zoo.run import PAUSED, TRAININGS
 
 AT_ONCE = 2
 """Trainings that run side by side, one core each."""
 NICE = 19
 LOG = "log.txt"
-_POLL_SECONDS = 1.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -40,7 +40,7 @@ def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
     if not todo:
         print("zoo: every training is finished", file=sys.stderr)
         return
-    with RunLock(results / TRAININGS, LOCK_SECONDS):
+    with RunLock(results / TRAININGS, TRAINING_LOCK_BEAT_SECONDS):
         _run_all(results, todo)
 
 
@@ -51,7 +51,7 @@ def _run_all(results: Path, todo: list[Training]) -> None:
     try:
         while todo or running:
             _start_next(results, todo, running, shown)
-            time.sleep(_POLL_SECONDS)
+            time.sleep(TRAINING_POLL_SECONDS)
             for name, process in list(running.items()):
                 ended = process.poll() is not None
                 _show_new_lines(results, name, shown)
@@ -148,7 +148,7 @@ def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
         process.terminate()
     for process in live:
         try:
-            process.wait(timeout=120)
+            process.wait(timeout=TRAINING_END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
 

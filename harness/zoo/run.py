@@ -16,6 +16,7 @@ from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.registry import registry
 from harness.signals import stopping_politely
+from harness.specs.limits import TRAINING_LOCK_BEAT_SECONDS
 from harness.storage.lock import RunLock
 from harness.zoo.recipes import rules_for
 from harness.zoo.training import ZooTraining
@@ -24,8 +25,6 @@ TRAININGS = "trainings"
 """Below the results folder: the working state of each training, in a folder of its name."""
 PAUSED = "paused"
 """A file of this name beside them: no training goes on while it is there."""
-LOCK_SECONDS = 86_400.0
-"""Beat of a training's lock: so slow that one which is stopped for days still holds it."""
 
 
 def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
@@ -53,7 +52,7 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
             stop_asked=lambda: stop.signal is not None,
             paused=paused.exists,
         )
-        with RunLock(folder, LOCK_SECONDS):
+        with RunLock(folder, TRAINING_LOCK_BEAT_SECONDS):
             entry = training.run()
     if entry is None:
         stop.leave()

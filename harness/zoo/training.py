@@ -24,6 +24,7 @@ from harness.planning.zoo_networks import network_difference, read_weights
 from harness.sampling.network import build_network
 from harness.sources import library_versions
 from harness.specs.base import decisive
+from harness.specs.limits import TRAINING_CHUNK_SECONDS, TRAINING_SAVE_SECONDS, TRAINING_STOPPED_SECONDS
 from harness.specs.train import LARGEST_STEPS, TrainSettings
 from harness.storage.blobs import Blobs
 from harness.training.trainer import State, Trainer
@@ -33,12 +34,8 @@ from harness.zoo.publisher import Publisher, committed_card
 from harness.zoo.recipes import Rules
 from methods.networks.base import Network
 
-SAVE_SECONDS = 30.0
-"""The working state is written at least so often, so that a kill costs no more."""
 WARMUP_STEPS = 200
 """Steps of warm-up where a leg begins from committed weights."""
-_CHUNK_SECONDS = 1.0
-_STOPPED_SECONDS = 30.0  # a chunk that takes longer and works little was stopped from outside
 _STATE, _FORMAT = "state", 3
 
 
@@ -213,7 +210,7 @@ class ZooTraining:
                     self._history.published_images = self._images(trainer)
                     self._save(trainer)
             while self._paused() and not self._stop_asked():
-                time.sleep(_CHUNK_SECONDS)
+                time.sleep(TRAINING_CHUNK_SECONDS)
             if self._stop_asked():
                 self._save(trainer)
                 self._say(f"{self.name} stops at {self._images(trainer):,} images; run it again to go on")
@@ -224,10 +221,12 @@ class ZooTraining:
             trainer.advance(min(chunk, self._steps_to_check(trainer)))
             self._history.ran_on(device_name(self._device), self._libraries)
             took = time.monotonic() - began
-            if took > _STOPPED_SECONDS and time.process_time() - worked < took / 4:
+            if took > TRAINING_STOPPED_SECONDS and time.process_time() - worked < took / 4:
                 self._stopped_seconds += took - (time.process_time() - worked)  # a signal had stopped the process
-            chunk = chunk * 2 if took < _CHUNK_SECONDS / 2 else max(1, int(chunk * _CHUNK_SECONDS / took))
-            if time.monotonic() - saved > SAVE_SECONDS:
+            chunk = (
+                chunk * 2 if took < TRAINING_CHUNK_SECONDS / 2 else max(1, int(chunk * TRAINING_CHUNK_SECONDS / took))
+            )
+            if time.monotonic() - saved > TRAINING_SAVE_SECONDS:
                 self._save(trainer)
                 self._say_progress(trainer, f"training loss {trainer.loss:.4f}")
                 saved = time.monotonic()

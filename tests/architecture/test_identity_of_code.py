@@ -84,7 +84,11 @@ CHANGES = {
     "harness/rows/row.py": ROW,
     "harness/rows/work.py": ROW,
     "harness/rows/verdict.py": ROW,
-    "harness/measure/tiers.py": {"time"} | ROW,
+    "harness/measure/warm_up.py": {"time"} | ROW,
+    "harness/specs/rules/timing.py": {"time"} | ROW,
+    "harness/specs/rules/quality.py": FEATURES,
+    "harness/specs/rules/counting.py": PREPARED,
+    "harness/specs/limits.py": set(),
     "harness/measure/call_times.py": {"time"} | ROW,
     "harness/measure/device.py": {"time"} | ROW,
     "methods/solvers/ddim.py": {"scored"} | IMAGES,  # the search samples with it

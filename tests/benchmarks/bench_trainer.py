@@ -25,10 +25,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
-from harness.measure.tiers import ratio_interval
 from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 from harness.specs.train import TrainSettings
+from harness.stats import ratio_interval
 from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from harness.training.trainer import Trainer
 from methods.networks.base import Network

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.data.cards import load_card
-from harness.measure.tiers import TIERS
 from harness.sampling.noise import ImageNoise
 from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
+from harness.specs.rules.timing import TIERS
 from harness.specs.sampler import ModelSpec, NetworkSpec, PartSpec, SamplerSpec
 from harness.specs.time import TimeSpec
 from harness.task import Ranks, Result

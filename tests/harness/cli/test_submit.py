@@ -179,7 +179,7 @@ class Job:
 
 
 def test_the_exit_code_is_the_jobs(finished, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(submit, "JOB_POLL_SECONDS", 0.0)
     logs = "talk\n" + "\n".join(submit.pack(finished)) + "\n"
     assert submit._finish(Job("SUCCEEDED", 0, logs, lost=3), "j", tmp_path / "a") == 0
     assert submit._finish(Job("FAILED", 1, logs), "j", tmp_path / "b") == 1
@@ -301,7 +301,7 @@ class Line:
     ],
 )
 def test_a_job_is_handed_in_once_over_a_bad_line(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
-    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(submit, "JOB_POLL_SECONDS", 0.0)
     line = Line(*answers)
     assert submit._submitted(line, "there", "python", {}) == line.names[0]
     assert len(set(line.names)) == 1
@@ -309,7 +309,7 @@ def test_a_job_is_handed_in_once_over_a_bad_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_job_that_is_refused_is_not_handed_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(submit, "JOB_POLL_SECONDS", 0.0)
     for refusal in (RuntimeError("no"), RuntimeError("Job with submission_id {} already exists.")):
         line = Line(refusal, None)
         with pytest.raises(HarnessError, match="there did not take the job"):

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.driver.lane import DRAIN_SECONDS, GAP_SECONDS, Lane, Load
+from harness.driver.lane import Lane, Load
+from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS
 
 
 class Clock:
@@ -36,7 +37,7 @@ def test_a_turn_lasts_until_none_is_ready_and_the_next_waits_for_its_gap() -> No
     assert hosts(made, 1, 0, 50, 0) == 1
     assert hosts(made, 0, 1, 50, 0) == 1
     assert hosts(made, 0, 0, 50, 0) == 0
-    clock.now += GAP_SECONDS - 1
+    clock.now += LANE_GAP_SECONDS - 1
     assert hosts(made, 3, 0, 40, 2) == 0
     clock.now += 1
     assert hosts(made, 3, 0, 40, 2) == 1
@@ -54,14 +55,14 @@ def test_where_nothing_else_is_left_no_gap_is_kept() -> None:
 def test_a_turn_that_waits_for_a_long_task_is_put_off_and_what_it_cost_is_summed() -> None:
     made, clock = lane()
     hosts(made, 1, 0, 50, 2)
-    clock.now += DRAIN_SECONDS
+    clock.now += LANE_DRAIN_SECONDS
     assert hosts(made, 1, 0, 50, 1, idle_devices=1) == 1
     clock.now += 1
     assert hosts(made, 1, 0, 50, 1, idle_devices=1) == 0
-    assert made.idle_seconds == DRAIN_SECONDS + 1
-    clock.now += GAP_SECONDS
+    assert made.idle_seconds == LANE_DRAIN_SECONDS + 1
+    clock.now += LANE_GAP_SECONDS
     assert hosts(made, 1, 0, 50, 2) == 0  # it waits for twice the gap
-    clock.now += GAP_SECONDS
+    clock.now += LANE_GAP_SECONDS
     assert hosts(made, 1, 0, 50, 2) == 1
 
 
@@ -77,14 +78,14 @@ def test_a_turn_waits_longer_where_units_are_known_to_take_longer() -> None:
 def test_a_turn_is_not_in_vain_when_the_host_has_just_become_free() -> None:
     made, clock = lane()
     hosts(made, 1, 0, 50, 2)
-    clock.now += DRAIN_SECONDS + 5
+    clock.now += LANE_DRAIN_SECONDS + 5
     assert hosts(made, 1, 0, 50, 0, finds_devices=True) == 1
 
 
 def test_a_turn_whose_tasks_find_no_device_lets_the_others_go_on() -> None:
     made, clock = lane()
     assert hosts(made, 1, 0, 5, 0) == 1
-    clock.now += DRAIN_SECONDS + 1
+    clock.now += LANE_DRAIN_SECONDS + 1
     assert hosts(made, 1, 0, 5, 0) == 0  # it needs two devices, and one is gone
 
 
@@ -92,7 +93,7 @@ def test_a_turn_in_which_tasks_run_one_after_another_is_not_cut_short() -> None:
     made, clock = lane()
     for _ in range(5):
         hosts(made, 3, 0, 5, 0)
-        clock.now += DRAIN_SECONDS - 1
+        clock.now += LANE_DRAIN_SECONDS - 1
         hosts(made, 2, 1, 5, 0)
         clock.now += 5
         assert hosts(made, 2, 1, 5, 0) == 1
@@ -126,7 +127,7 @@ def test_several_hosts_keep_no_gap_between_turns_but_do_after_one_in_vain() -> N
     assert hosts(made, 1, 0, 50, 9, hosts=8) == 1
     assert hosts(made, 0, 0, 50, 9, hosts=8) == 0
     assert hosts(made, 1, 0, 50, 9, hosts=8) == 1
-    clock.now += DRAIN_SECONDS + 1
+    clock.now += LANE_DRAIN_SECONDS + 1
     assert hosts(made, 1, 0, 50, 9, hosts=8) == 0
-    clock.now += GAP_SECONDS
+    clock.now += LANE_GAP_SECONDS
     assert hosts(made, 1, 0, 50, 9, hosts=8) == 0

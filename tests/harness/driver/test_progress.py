@@ -11,8 +11,9 @@ from kit import plan_kit
 from kit.toys import CountingPool, suite_file, trial
 
 import harness
-from harness.driver.progress import HEARTBEAT_SECONDS, Screen
-from harness.report.live import PAGE, SECONDS, LiveReport
+from harness.driver.progress import Screen
+from harness.report.live import PAGE, LiveReport
+from harness.specs.limits import HEARTBEAT_SECONDS
 from harness.task import Progress, Unit
 
 ROW: dict[str, Any] = {
@@ -70,7 +71,7 @@ def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytes
 
 def test_the_page_is_there_from_the_first_row_and_written_now_and_then(tmp_path: Path) -> None:
     clock = Clock()
-    page = LiveReport(tmp_path, "digits & more", clock)
+    page = LiveReport(tmp_path, "digits & more", 15.0, clock)
     page.begin(9)
     page.tick()
     assert not (tmp_path / PAGE).exists()
@@ -82,7 +83,7 @@ def test_the_page_is_there_from_the_first_row_and_written_now_and_then(tmp_path:
     assert 'http-equiv="refresh"' in first
     page.add(ROW)
     assert (tmp_path / PAGE).read_text(encoding="utf-8") == first
-    clock.now += SECONDS
+    clock.now += 15.0
     page.tick()
     assert "2 of 9 trials" in (tmp_path / PAGE).read_text(encoding="utf-8")
 
@@ -90,7 +91,7 @@ def test_the_page_is_there_from_the_first_row_and_written_now_and_then(tmp_path:
 def test_a_whole_report_is_not_replaced_by_a_page_of_some_rows(tmp_path: Path) -> None:
     (tmp_path / ".report").write_text("made")
     (tmp_path / PAGE).write_text("whole")
-    page = LiveReport(tmp_path, "title")
+    page = LiveReport(tmp_path, "title", 15.0)
     page.begin(2)
     page.add(ROW)
     assert (tmp_path / PAGE).read_text() == "whole"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.driver.retries import CLOSE_SECONDS, MOST_DEATHS, Retries
+from harness.driver.retries import Retries
+from harness.specs.limits import CLOSE_SECONDS, MOST_DEATHS
 from harness.task import Cut, Failure, Task, Unit
 
 DEATH = Failure("worker-died", "the worker died", lost=True)

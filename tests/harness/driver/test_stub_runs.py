@@ -16,8 +16,8 @@ from kit.faulty import Ears
 from kit.stub_results import result_of, seconds_of
 from kit.stub_runs import STEPS, engine, plan, rows
 
-from harness.driver.retries import OWN_DEATHS
 from harness.planning.plan import PlannedTrial
+from harness.specs.limits import OWN_DEATHS
 from harness.task import Failure, Progress, Result, Unit
 
 

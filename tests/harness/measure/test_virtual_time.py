@@ -35,7 +35,7 @@ def srds(form: str, **params: Any) -> SamplerSpec:
 
 @pytest.fixture(autouse=True)
 def _no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.tasks.time._ENERGY_SECONDS", 0.0)
+    monkeypatch.setattr("harness.tasks.time.ENERGY_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.metrics.copies import QUANTILE, CopyTest, image_vectors, nearest_distances
+from harness.metrics.copies import CopyTest, image_vectors, nearest_distances
+from harness.specs.rules.quality import COPY_QUANTILE
 
 
 def test_distances_are_those_of_pythagoras() -> None:
@@ -31,7 +32,7 @@ def test_copies_are_found_and_held_out_images_are_at_their_level() -> None:
     generator = torch.Generator().manual_seed(1)
     training, held_out, fresh = (torch.randn(n, 8, generator=generator) for n in (400, 2000, 2000))
     test = CopyTest.of(training, held_out)
-    assert test.rate(held_out) == pytest.approx(QUANTILE, abs=1e-3)
+    assert test.rate(held_out) == pytest.approx(COPY_QUANTILE, abs=1e-3)
     assert test.rate(fresh) <= test.highest_rate(len(fresh))  # of the same law as the held-out ones
     assert test.rate(training + 1e-3) == 1.0
     half = torch.cat([training[:50], fresh[:50]])
@@ -56,7 +57,7 @@ def test_chance_exceeds_the_highest_rate_once_in_a_hundred(held_out: int) -> Non
     generator = torch.Generator().manual_seed(4)
     rates = torch.empty(20_000)
     for row in range(len(rates)):
-        threshold = torch.quantile(torch.rand(held_out, generator=generator), QUANTILE)
+        threshold = torch.quantile(torch.rand(held_out, generator=generator), COPY_QUANTILE)
         rates[row] = (torch.rand(1200, generator=generator) < threshold).double().mean()
     highest = CopyTest(torch.zeros(1, 1), 1.0, held_out, 1.0).highest_rate(1200)
     assert 0.005 < float((rates > highest).double().mean()) < 0.013

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harness.errors import StorageFullError, UsageError
+from harness.specs.limits import JOURNAL_GROUP_SECONDS
 from harness.storage.disk import Disk
-from harness.storage.journal import GROUP_SECONDS, LINES, Journal
+from harness.storage.journal import LINES, Journal
 
 TASK, OTHER = "a" * 64, "b" * 64
 UNITS = [(TASK, "0-2"), (TASK, "2-4"), (OTHER, ""), (TASK, "4-5")]
@@ -206,12 +207,12 @@ def test_it_writes_in_groups_by_age_or_size_and_says_when_it_is_due(tmp_path: Pa
     journal = Journal(tmp_path, clock=clock)
     assert journal.due_seconds() == float("inf")
     journal.append(OTHER, "", {"number": 2}, arrays(2))
-    clock.now += GROUP_SECONDS / 2
+    clock.now += JOURNAL_GROUP_SECONDS / 2
     journal.append(TASK, "0-2", {"number": 0}, arrays(0))
-    assert journal.due_seconds() == pytest.approx(GROUP_SECONDS / 2)
+    assert journal.due_seconds() == pytest.approx(JOURNAL_GROUP_SECONDS / 2)
     journal.tick()
     assert not (tmp_path / LINES).exists()
-    clock.now += GROUP_SECONDS / 2
+    clock.now += JOURNAL_GROUP_SECONDS / 2
     journal.tick()
     assert (tmp_path / LINES).read_bytes().count(b"\n") == 2
     assert journal.due_seconds() == float("inf")

@@ -52,7 +52,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
         return [sys.executable, "-c", code, training.name, str(results / "trainings"), wanted[training.name]]
 
     monkeypatch.setattr(processes, "_command", command)
-    monkeypatch.setattr(processes, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(processes, "TRAINING_POLL_SECONDS", 0.05)
     monkeypatch.setattr(processes, "NICE", 1)  # at lowest priority they would wait for the other tests
     listed = lambda: [Training(recipe=Recipe(dataset="digits", network=n), seed=0) for n in wanted]  # noqa: E731
     monkeypatch.setattr(processes, "all_trainings", listed)

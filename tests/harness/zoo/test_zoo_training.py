@@ -36,8 +36,8 @@ sys.path[:0] = [{root!r}, {tests!r}]
 import pytest
 from kit.zoo_kit import Rules, own_zoo, training
 import harness.zoo.training as module
-module.SAVE_SECONDS = 0.0
-module._CHUNK_SECONDS = 0.01
+module.TRAINING_SAVE_SECONDS = 0.0
+module.TRAINING_CHUNK_SECONDS = 0.01
 with pytest.MonkeyPatch.context() as patch:
     own_zoo(patch, Path(sys.argv[1]))
     training(Path(sys.argv[2]), Rules(images=1600, check_images=96, patience=99)).run()
@@ -96,7 +96,7 @@ def test_stopped_after_every_chunk_it_ends_as_undisturbed(
     (zoo / "unet-tiny").rename(tmp_path / "put away")
 
     rounds, card = 0, None
-    monkeypatch.setattr("harness.zoo.training._CHUNK_SECONDS", 0.01)
+    monkeypatch.setattr("harness.zoo.training.TRAINING_CHUNK_SECONDS", 0.01)
     while card is None:
         asked = iter([False, True])  # one chunk, then it is asked to stop
         card = training(tmp_path / "cut", stop_asked=lambda asked=asked: next(asked, True)).run()  # type: ignore[misc]

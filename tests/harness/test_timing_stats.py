@@ -1,4 +1,4 @@
-"""Intervals of repetitions: order statistics as in the textbook, paired ratios, and when a clock is steady."""
+"""Intervals of repetitions: order statistics as in the textbook, paired ratios."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from harness.measure.tiers import TIERS, median_interval, ratio_interval, steady
+from harness.stats import median_interval, ratio_interval
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(6, 1, 6), (10, 2, 9), (20, 6, 15), (30, 10, 21)])
@@ -48,20 +48,3 @@ def test_ratio_interval_is_the_median_of_pairs_and_the_same_every_time() -> None
 
 def test_equal_pairs_have_an_interval_of_no_width() -> None:
     assert ratio_interval(np.full(6, 1.25)) == (1.25, 1.25, 1.25)
-
-
-def test_steady_wants_two_windows_of_three_within_two_percent() -> None:
-    assert not steady([1.0] * 5)
-    assert steady([1.0] * 6)
-    assert steady([9.0, 5.0, 1.0, 1.0, 1.0, 1.015, 1.015, 1.015])
-    assert not steady([1.0, 1.0, 1.0, 1.03, 1.03, 1.03])
-    assert not steady([1.03, 1.03, 1.03, 1.0, 1.0, 1.0])
-    assert steady([1.0, 1.0, 7.0, 1.0, 7.0, 1.0])  # one outlier in a window moves no median
-
-
-def test_every_tier_reads_often_enough_for_an_interval() -> None:
-    for tier in TIERS.values():
-        assert median_interval(np.arange(float(tier.rounds))) is not None
-    assert TIERS["paper"].rounds >= 64
-    assert TIERS["paper"].seconds >= 60
-    assert TIERS["quick"].rounds >= 11

@@ -1,0 +1,129 @@
+"""Every limit of time and every rule about trying again, with unit, default and reason; all times in seconds.
+
+None of them decides a result: a result that came is the same under any limit. So they are not part of identities
+(see `harness.sources.LEFT_OUT`). Rules that do decide what is measured stand in `harness.specs.rules`.
+"""
+
+from __future__ import annotations
+
+# The driver's loop
+
+POOL_POLL_SECONDS = 0.5
+"""The longest wait for events of the pool; so often the screen is drawn at least."""
+HEARTBEAT_SECONDS = 30.0
+"""Where there is no terminal, a line about the run comes at least this often."""
+LIVE_REPORT_SECONDS = 15.0
+"""While a run goes on, its page is rebuilt, and read by a browser, at most this often."""
+JOURNAL_GROUP_SECONDS = 0.1
+"""Results of units are written out together after so long; a kill loses what is younger."""
+
+# Trying again
+
+DEADLINE_SECONDS = 3600.0
+"""The longest that one unit of a task may take, where the suite names no other limit."""
+
+RETRIES = {"inputs-lost": 2, "out-of-memory": 1}
+"""How often a unit is tried again after a failure that may not be its own; never with a smaller batch."""
+OWN_DEATHS = 3
+"""So many workers that die of one unit, while none of another task dies, are the unit's own failure."""
+CLOSE_SECONDS = 10.0
+"""Deaths so close together, of different tasks, are the machine's or the scheduler's: preemption, a lost node."""
+MOST_DEATHS = 20
+"""So many deaths of one unit end it, whatever else died."""
+COME_BACK_SECONDS = 120.0
+"""So long a task waits for devices that were there and are gone, such as a spot instance that comes back."""
+STRAGGLES_AFTER, STRAGGLES_SECONDS = 2.0, 10.0
+"""A unit that runs so many times the median of its task, and so much longer, runs once more on an idle worker."""
+
+# Hosts kept free for timing
+
+LANE_GAP_SECONDS = 30.0
+"""On one host, at least so long between two turns of timing while other work is left."""
+MOST_LANE_GAP_SECONDS = 600.0
+"""The gap doubles up to this after a turn that found no devices."""
+LANE_DRAIN_SECONDS = 10.0
+"""So long a turn waits for idle devices, or twice a usual unit if that is longer.
+
+Where it takes longer, as for a training, the turn is put off for twice the gap.
+"""
+
+# Ray
+
+CLUSTER_POLL_SECONDS = 0.5
+"""How often to look whether the cluster answers; Ray ends this process some seconds after it stops."""
+CLUSTER_POLL_AGAIN_SECONDS = 0.3
+"""The same after a look that found nothing."""
+MOST_FAILED_POLLS = 3
+"""Consecutive looks without an answer after which the cluster counts as lost."""
+CLUSTER_CONNECT_SECONDS = 2.0
+"""The longest wait for one answer of the cluster."""
+RAY_WAIT_SECONDS, RAY_BUSY_SECONDS = 0.5, 0.05
+"""The longest wait for Ray at once; less while actors start or values are fetched in the background."""
+CHECK_OVERDUE_SECONDS = 0.25
+"""How often to look for units past their limit."""
+PEER_DEATH_WAIT_SECONDS = 5.0
+"""How long to wait for the death of a rank after another rank failed, to name the first cause."""
+IMPORT_SECONDS = 30.0
+"""So long a worker that was created is taken to import modules, on a host that is not known yet."""
+START_SECONDS = 120.0
+"""So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
+START_REPORT_SECONDS = 30.0
+"""How often to say that actors are still starting."""
+START_POLL_SECONDS = 1.0
+"""The longest wait for an actor at once while nothing else goes on."""
+REFILL_SECONDS = 60.0
+"""How often to look for devices that have come back."""
+REFILL_AFTER_DEATH_SECONDS = (10.0, 30.0, 60.0)
+"""The same after a death: Ray knows later of a lost node than of what ran there."""
+
+# Workers
+
+WORKER_PROGRESS_SECONDS = 1.0
+"""A worker sends its progress at most this often."""
+
+# Between the ranks of one sample
+
+MEETING_SECONDS, MEETING_SHARE = 120.0, 0.25
+"""Ranks wait for each other to join a group: so long, and at most this share of the task's deadline."""
+DEEPSPEED_START_SECONDS = 600.0
+"""The longest wait for the process group of a training."""
+PROGRESS_SECONDS = 1.0
+"""At least so long between two messages about the progress of a training."""
+
+# Other programs
+
+GIT_SECONDS = 10.0
+"""The longest wait for one answer of git; without one the row names no commit."""
+STACK_DUMP_SECONDS = 10.0
+"""The longest wait for the stack of a worker that is past its limit."""
+
+# A results folder
+
+LOCK_BEAT_SECONDS = 5.0
+"""How often the holder of a folder's lock renews it."""
+MISSED_BEATS = 10
+"""A lock that missed so many renewals has lost its holder."""
+
+# Jobs on a cluster
+
+JOB_POLL_SECONDS = 1.0
+"""How often to ask for the state of a job."""
+JOB_READY_SECONDS = 60.0
+"""The longest wait for a cluster's dashboard to answer before a job is handed in."""
+MOST_FAILED_JOB_POLLS = 10
+"""Consecutive questions without an answer after which contact with a job counts as lost."""
+
+# Trainings of the zoo
+
+TRAINING_POLL_SECONDS = 1.0
+"""How often to look whether a training has ended, and how often one that is paused looks whether it may go on."""
+TRAINING_SAVE_SECONDS = 30.0
+"""How often a training's state is kept: what a kill costs at most."""
+TRAINING_CHUNK_SECONDS = 1.0
+"""About so long a training goes on between two looks at the clock."""
+TRAINING_STOPPED_SECONDS = 30.0
+"""A chunk that took longer and worked a quarter of it at most was stopped from outside; it tells nothing of speed."""
+TRAINING_END_SECONDS = 120.0
+"""The longest wait for a training to keep its state and end before it is killed."""
+TRAINING_LOCK_BEAT_SECONDS = 86_400.0
+"""The lock of a training is known by its process alone: one that is paused renews nothing."""
