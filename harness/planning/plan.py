@@ -175,7 +175,7 @@ class _Planner:
                     f'suite "{self.suite.name}" changes the network "{name}", which none of its trials uses'
                     f"{did_you_mean(name, self.networks)}"
                 )
-        known = {column.name for column in TRIALS if column.type in (REAL, WHOLE)}
+        known = {column.name for column in TRIALS.columns if column.type in (REAL, WHOLE)}
         for number, expected in enumerate(self.suite.expect):
             if expected.column not in known:
                 hint = did_you_mean(expected.column, known)

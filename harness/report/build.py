@@ -114,7 +114,7 @@ def _report(
         prices=price(analysis),
         provenance=provenance(analysis),
         others=apart,
-        definitions=[*((column.name, column.sentence) for column in TRIALS), *DERIVED.items()],
+        definitions=[*((column.name, column.sentence) for column in TRIALS.columns), *DERIVED.items()],
     )
 
 

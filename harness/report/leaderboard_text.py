@@ -22,7 +22,7 @@ from harness.schema import TRIALS
 # A CSV file leads with what the leaderboard leads with; every other column of the schema and the analysis follows.
 _FIRST = ("method", "network", "steps", "nfe", *(name for name in DERIVED if name.startswith("equal_quality")), "fid",
           "fid_low", "fid_high", "fid_floor", "tie_group", "speedup", "speedup_low", "speedup_high")  # fmt: skip
-_ALL = (*CLASS, *(column.name for column in TRIALS), *DERIVED)
+_ALL = (*CLASS, *(column.name for column in TRIALS.columns), *DERIVED)
 CSV_COLUMNS = (
     "verdict",
     "reasons",

@@ -24,7 +24,7 @@ def typed(table: str, frame: DataFrame | None) -> DataFrame:
     """
     frame = DataFrame() if frame is None else frame
     typed_columns = {}
-    for column in TABLES[table]:
+    for column in TABLES[table].columns:
         values = frame[column.name] if column.name in frame else pd.Series(np.nan, index=frame.index, dtype=object)
         if column.type == TEXT:
             typed_columns[column.name] = values.astype(object).where(values.notna(), "").map(str).astype(object)
@@ -81,7 +81,7 @@ def _average(members: DataFrame) -> dict:
     row = members.iloc[0].to_dict()
     seeds = members.sort_values("seed_set")
     if len(members) > 1:
-        for column in TRIALS:
+        for column in TRIALS.columns:
             if column.type == REAL:
                 row[column.name] = members[column.name].mean(skipna=False)
     row["seed_sets"] = ", ".join(f"{seed:.0f}" for seed in seeds["seed_set"] if seed == seed)

@@ -1,4 +1,4 @@
-"""From what the tasks of one trial returned to its rows in the tables."""
+"""Builds the rows of one trial, in all tables, from the outputs of its tasks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 
 from harness.identity import canonical_json
 from harness.metrics.truncation import Truncation, truncation
+from harness.rows.names import name_columns
+from harness.rows.times import speedup_over_serial, time_columns
 from harness.rows.verdict import Findings, unsound, verdict
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
 from harness.specs.row import RowSpec
-from harness.specs.sample import Distances, SampleOutput
+from harness.specs.sample import SampleOutput
 from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
-from harness.stats import median_interval, paired_difference, ratio_interval
+from harness.stats import paired_difference
 
 if TYPE_CHECKING:
     from harness.schema import Row
@@ -34,41 +36,48 @@ def finished_tables(
     `results` maps ids of tasks to their outputs; `digests` maps indices of scored images that were timed too, see
     `timed_images`, to the SHA-256 of their scored pixels, uint8 [32].
     """
-    found = _Results(spec, results)
+    # outputs of the trial's tasks
+    found = _TrialOutputs(spec, results)
     score, timing, shards = found.score, found.timing, found.shards
     cost = shards[0].cost
     assert cost is not None
+
+    # columns
     by_step = work_by_step(shards, cost)
-    distance = _truncation_error([shard.distances for shard in shards])
-    own_distance = _truncation_error([shard.own_distances for shard in shards])
+    errors = _state_errors(shards)
     row: Row = {
-        **names(spec),
+        **name_columns(spec),
         **provenance,
         **work_columns(by_step, shards, cost, spec.n_images),
         **(_quality(score) if score else {}),
         **_difference(spec, score, found.baseline_score),
-        **_truncation(distance, own_distance),
-        **_times(timing),
-        **_beside_serial(timing),
+        **_state_columns(errors),
+        **time_columns(timing),
+        **speedup_over_serial(timing),
         **_price(found),
         "returned": found.returned(),
         "duration_seconds": sum(one.task_seconds for one in (*shards, score, timing) if one is not None),
         "status": "finished",
     }
+
+    # verdict
     findings = Findings(
         quality_reasons=score.reasons if score else (),
         counters_agree=found.weights.counters_agree if found.weights else None,
         band=spec.fid_band,
-        clock_fid=found.clock_score.fid if found.clock_score else None,
+        clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
         expectations=spec.expect,
     )
     row["verdict"], row["reasons"] = verdict(row, shards, _audit(timing.digests, digests), findings)
+
+    # details
     serial = shards[0].serial_distance
     return {
         "trials": [row],
         "steps": step_rows(cost, by_step, spec.n_images),
         "timings": [repetition.model_dump() for repetition in timing.repetitions],
-        "quality": _replicates(score, distance),
+        "quality": _replicates(score, errors),
+        # what preparing left
         "searches": _searches(found),
         "calibration": _calibration(found),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
@@ -87,7 +96,7 @@ def failed_tables(
     images = [output for task_id in spec.samples if isinstance(output := results.get(task_id), SampleOutput)]
     bad = "; ".join(unsound(images, spec.n_images))
     row: Row = {
-        **names(spec),
+        **name_columns(spec),
         **provenance,
         "status": "finished" if bad else "failed",
         "verdict": "INVALID",
@@ -103,33 +112,7 @@ def timed_images(spec: RowSpec, results: Mapping[str, Output]) -> frozenset[int]
     return frozenset(timing.digests)
 
 
-def names(spec: RowSpec) -> Row:
-    """Return the columns that say what a trial is, and which others it is compared with."""
-    sampler, data = spec.sampler, spec.sampler.model.data
-    return {
-        "suite": spec.suite,
-        "dataset": data.name,
-        "network": spec.network,
-        "network_like": spec.network_like,
-        "method": spec.method,
-        **{name: part.name for name, part in sampler.parts().items()},
-        "params_json": canonical_json({name: part.params for name, part in sampler.parts().items()}),
-        "steps": sampler.steps,
-        "seed_set": sampler.seed_set,
-        "n_images": spec.n_images,
-        "batch": sampler.batch,
-        "extractor": f"{spec.extractor.name}:{spec.extractor.layer}",
-        "extractor_sha256": spec.extractor.sha256,
-        "timing_tier": spec.tier,
-        "precision_dtype": sampler.model.precision,
-        "devices": sampler.devices,
-        "reference": f"{data.name} {data.reference} {data.pixels}",
-        "weights": spec.weights,
-        **spec.relations.model_dump(),
-    }
-
-
-class _Results:
+class _TrialOutputs:
     """The outputs of a trial's tasks, by what they are to it."""
 
     def __init__(self, spec: RowSpec, results: Mapping[str, Output]) -> None:
@@ -149,8 +132,8 @@ class _Results:
 
     def returned(self) -> str | None:
         """Return what a preparation says that it returned in place of what it was to make; None if it made that."""
-        told = [prepared.artifact.get("returned") for prepared in self.prepared.values()]
-        return next((str(one) for one in told if one), None)
+        returned = [prepared.artifact.get("returned") for prepared in self.prepared.values()]
+        return next((str(one) for one in returned if one), None)
 
     def _known(self, task_id: str, kind: type[Kind]) -> Kind:
         found = self._results[task_id]
@@ -162,20 +145,17 @@ class _Results:
 
 
 def _quality(score: ScoreOutput) -> Row:
-    figures = {"fid", "fid_low", "fid_high", "fid_floor", "kid", "kid_se", "precision", "recall", "reference_n"}
-    return score.model_dump(include={*figures, "images_sha256"})
+    return {**score.figures, "reference_n": score.reference_n, "images_sha256": score.images_sha256}
 
 
 def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | None) -> Row:
     """Return fid minus the baseline's at the same NFE with its paired interval; nothing for the baseline itself."""
-    if score is None or base is None or spec.baseline_score == spec.score or None in (score.fid, base.fid):
+    if score is None or base is None or spec.baseline_score == spec.score:
         return {}
-    mine, theirs = ([one.fid for one in each.replicates if one.fid is not None] for each in (score, base))
-    if not mine or len(mine) < len(score.replicates) or len(theirs) != len(mine) or len(base.replicates) != len(mine):
+    own, baseline = ([one.figures["fid"] for one in each.replicates if "fid" in one.figures] for each in (score, base))
+    if not own or len(own) < len(score.replicates) or len(baseline) != len(own) or len(base.replicates) != len(own):
         return {}
-    assert score.fid is not None
-    assert base.fid is not None
-    found = paired_difference(score.fid, mine, base.fid, theirs)
+    found = paired_difference(score.figures["fid"], own, base.figures["fid"], baseline)
     return {
         "fid_difference": found.value,
         "fid_difference_low": found.low,
@@ -183,70 +163,39 @@ def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | No
     }
 
 
-def _truncation_error(found: Sequence[Distances]) -> Truncation | None:
-    """Return the truncation error over the images that were compared, the shards in index order."""
-    errors = [value for one in found for value in one.squared_errors]
-    return truncation(errors, [value for one in found for value in one.squared_norms])
+def _state_errors(shards: Sequence[SampleOutput]) -> dict[str, Truncation]:
+    """Return the metrics of final states over the images that were compared, the shards in index order."""
+    found = {}
+    for name in {name: None for shard in shards for name in shard.distances}:
+        parts = [shard.distances[name] for shard in shards if name in shard.distances]
+        errors = [value for part in parts for value in part.squared_errors]
+        error = truncation(errors, [value for part in parts for value in part.squared_norms])
+        if error is not None:
+            found[name] = error
+    return found
 
 
-def _truncation(found: Truncation | None, own: Truncation | None) -> Row:
-    row: Row = {"truncation_images": found.images} if found else {}
-    for name, one in (("truncation_error", found), ("own_truncation_error", own)):
-        if one is not None:
-            row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+def _state_columns(errors: Mapping[str, Truncation]) -> Row:
+    row: Row = {}
+    for name, one in errors.items():
+        row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    if "truncation_error" in errors:
+        row["truncation_images"] = errors["truncation_error"].images
     return row
 
 
-def _replicates(score: ScoreOutput | None, found: Truncation | None) -> list[Row]:
-    """Return the figures without each jackknife group; truncation error has its own groups, of the images compared."""
-    rows: dict[int, Row] = {one.group: one.model_dump() for one in (score.replicates if score else ())}
-    for group, value in enumerate(found.replicates if found else ()):
-        rows.setdefault(group, {"group": group})["truncation_error"] = value
+def _replicates(score: ScoreOutput | None, errors: Mapping[str, Truncation]) -> list[Row]:
+    """Return the figures without each jackknife group; those of states have groups of their own images."""
+    rows: dict[int, Row] = {}
+    for one in score.replicates if score else ():
+        rows[one.group] = {"group": one.group, **one.figures}
+    for name, error in errors.items():
+        for group, value in enumerate(error.replicates):
+            rows.setdefault(group, {"group": group})[name] = value
     return list(rows.values())
 
 
-def _times(timing: TimeOutput) -> Row:
-    """Return medians, their intervals and the paired speed-up from the repetitions of one block."""
-    alone, full = _seconds(timing, "latency", "trial"), _seconds(timing, "throughput", "trial")
-    interval = median_interval(alone)
-    speedup, low, high = ratio_interval(_seconds(timing, "throughput", "baseline") / full)
-    batch = next(one.batch for one in timing.repetitions if one.kind == "throughput")
-    return {
-        "latency_seconds": float(np.median(alone)),
-        "latency_low_seconds": interval[0] if interval else None,
-        "latency_high_seconds": interval[1] if interval else None,
-        "throughput_images_per_second": batch / float(np.median(full)),
-        "speedup": speedup,
-        "speedup_low": low,
-        "speedup_high": high,
-        "peak_memory_bytes": timing.peak_memory_bytes,
-        "energy_joules_per_image": timing.energy_joules_per_image,
-        "device_name": timing.device_name,
-    }
-
-
-def _beside_serial(timing: TimeOutput) -> Row:
-    """Return the paired speed-up over the serial twin and the virtual latency, where the executor is parallel."""
-    serial = _seconds(timing, "latency", "serial")
-    if not len(serial):
-        return {}
-    speedup, low, high = ratio_interval(serial / _seconds(timing, "latency", "trial"))
-    replayed = [one.virtual_latency_seconds for one in timing.virtual if one.is_real]
-    return {
-        "serial_latency_seconds": float(np.median(serial)),
-        "speedup_over_serial": speedup,
-        "speedup_over_serial_low": low,
-        "speedup_over_serial_high": high,
-        "virtual_latency_seconds": replayed[0] if replayed else None,
-    }
-
-
-def _seconds(timing: TimeOutput, kind: str, role: str) -> np.ndarray:
-    """Return the seconds of the calls of a kind and role, float64 [rounds]."""
-    return np.array([one.seconds for one in timing.repetitions if (one.kind, one.role) == (kind, role)], np.float64)
-
-
-def _price(found: _Results) -> Row:
+def _price(found: _TrialOutputs) -> Row:
     """Return what weights and preparations cost once, and what the weights are."""
     prices = [] if found.weights is None else [found.weights.price]
     prices += [prepared.price for prepared in found.prepared.values()]
@@ -258,7 +207,7 @@ def _price(found: _Results) -> Row:
     }
 
 
-def _searches(found: _Results) -> list[Row]:
+def _searches(found: _TrialOutputs) -> list[Row]:
     """Return what the searches behind a trial tried, in their order."""
     return [
         {
@@ -266,16 +215,16 @@ def _searches(found: _Results) -> list[Row]:
             "part": part,
             "candidate_json": canonical_json(tried["candidate"]),
         }
-        for part, tried in _told(found, "history")
+        for part, tried in _artifact_entries(found, "history")
     ]
 
 
-def _calibration(found: _Results) -> list[Row]:
-    """Return what the methods of a trial predict of themselves beside the truth, as their preparations measured it."""
-    return [{**measured, "part": part} for part, measured in _told(found, "calibration")]
+def _calibration(found: _TrialOutputs) -> list[Row]:
+    """Return what the methods of a trial predict, and the truth that their preparations measured."""
+    return [{**measured, "part": part} for part, measured in _artifact_entries(found, "calibration")]
 
 
-def _told(found: _Results, fact: str) -> Iterator[tuple[str, Row]]:
+def _artifact_entries(found: _TrialOutputs, fact: str) -> Iterator[tuple[str, Row]]:
     """Yield part and entry of a list that preparations left among the facts of their artifacts."""
     for part, prepared in found.prepared.items():
         entries: Any = prepared.artifact.get(fact, [])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.specs.row import Expectation
+from harness.specs.rules.timing import TIERS
 from harness.specs.sample import SampleOutput
 
 Row = Mapping[str, Any]
@@ -15,7 +16,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known beside a row: why it has no FID, whether two counters agree, the clock's FID, known answers."""
+    """What is known besides a row: why it has no FID, whether two counters agree, the clock's FID, known answers."""
 
     quality_reasons: Sequence[str] = ()
     counters_agree: bool | None = None
@@ -30,6 +31,7 @@ def verdict(row: Row, shards: Sequence[SampleOutput], audit: Mapping[int, bool],
         *_images(row, shards),
         *_quality(row, findings.quality_reasons),
         *_timed_images(audit),
+        *_timing_rules(row),
         *_counters(row, findings.counters_agree),
         *_baseline_band(findings.band, findings.clock_fid),
         *_known_answers(row, findings.expectations),
@@ -73,6 +75,19 @@ def _timed_images(audit: Mapping[int, bool]) -> Iterator[str]:
         yield f"timed-images-differ: {len(wrong)} of {len(audit)} timed images are not the scored ones: {wrong[0]}"
 
 
+def _timing_rules(row: Row) -> Iterator[str]:
+    """Compare what the timing really did with what its tier demands."""
+    rules = TIERS[row["timing_tier"]]
+    pairs = (
+        ("rounds", row["timing_rounds"], rules.rounds),
+        ("seconds", row["timing_block_seconds"], rules.seconds),
+        ("warm-up calls", row["warm_up_calls"], rules.warm_up_calls),
+    )
+    short = [f"{found:.4g} {what} of {least:g}" for what, found, least in pairs if found < least]
+    if short:
+        yield f"timing-too-short: {', '.join(short)} that the tier {row['timing_tier']} demands"
+
+
 def _counters(row: Row, agree: bool | None) -> Iterator[str]:
     if agree is False:
         yield "flop-counters-disagree: FlopCounterMode is not twice DeepSpeed's multiply-adds on this network"
@@ -92,5 +107,5 @@ def _known_answers(row: Row, expectations: Sequence[Expectation]) -> Iterator[st
         found = row.get(known.column)
         value, slack = known_answer(known, int(row["n_images"]))
         if found is None or not abs(found - value) <= slack:
-            told = f"expected {value:g} within {slack:.3g} ({known.source})"
-            yield f"known-answer: {known.column} is {found}, {told}"
+            expected = f"expected {value:g} within {slack:.3g} ({known.source})"
+            yield f"known-answer: {known.column} is {found}, {expected}"

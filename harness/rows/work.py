@@ -44,18 +44,18 @@ def work_columns(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput]
     return {
         "nfe": nfe,
         "flops_per_image": flops,
-        **(_overlapped(by_step, shards, n_images) if parallel else _in_turn(nfe, flops)),
+        **(_critical_path(by_step, shards, n_images) if parallel else _serial_path(nfe, flops)),
         "flop_coverage": cost.coverage,
         "parameters": cost.parameters,
         "network_time_share": sum(shard.network_seconds for shard in shards) / seconds if seconds else None,
     }
 
 
-def _in_turn(nfe: float, flops: float) -> Row:
+def _serial_path(nfe: float, flops: float) -> Row:
     return {"nfe_critical_path": nfe, "flops_critical_path_per_image": flops}
 
 
-def _overlapped(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput], n: int) -> Row:
+def _critical_path(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput], n: int) -> Row:
     """Return the critical path and what iterating cost; an evaluation there costs its step's mean."""
     critical: dict[int, float] = defaultdict(float)
     iterations: Counter[int] = Counter()
@@ -63,11 +63,13 @@ def _overlapped(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput],
         for step, evaluations in shard.counts.critical.items():
             critical[step] += evaluations
         iterations.update(shard.counts.iterations)
+
     each = {step: work.flops / work.evaluations for step, work in by_step.items()}
     row: Row = {
         "nfe_speculative": sum(shard.counts.speculative for shard in shards) / n,
         "bytes_sent_per_image": sum(shard.counts.bytes_sent for shard in shards) / n,
     }
+
     if iterations:
         row["iterations"] = sum(count * images for count, images in iterations.items()) / n
         row["iterations_most"] = max(iterations)
@@ -80,7 +82,7 @@ def _overlapped(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput],
 
 
 def step_rows(cost: Cost, by_step: Mapping[int, StepWork], n_images: int) -> list[Row]:
-    """Return the rows of a trial's steps; `cost` is what the first shard told of the network and its grid."""
+    """Return the rows of a trial's steps; `cost` holds the network's FLOPs and the grid, from the first shard."""
     return [
         {
             "step": step,

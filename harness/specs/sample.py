@@ -111,10 +111,12 @@ class SampleOutput(Output):
     first_not_finite: int | None
     constant: int
     wrong_shape: list[int] | None
-    distances: Distances = Distances()
-    """To the closed form, or to the reference solution of the untuned network."""
-    own_distances: Distances = Distances()
-    """To the reference solution of the tuned network's own flow."""
+    distances: dict[str, Distances] = Field(default_factory=dict)
+    """Of final states to exact ones, by metric.
+
+    `truncation_error`: to the closed form, or to the reference solution of the untuned network;
+    `own_truncation_error`: to the reference solution of the tuned network's own flow.
+    """
     serial_distance: SerialDistance | None = None
     """Of the first span of a parallel executor."""
     cost: Cost | None = None
@@ -126,7 +128,7 @@ class SampleOutput(Output):
         units = iter(outputs)
         first = next(units)
         task_seconds = seconds = network_seconds = 0.0
-        counts, distances, own_distances = CountSums(), Distances(), Distances()
+        counts, distances = CountSums(), defaultdict[str, Distances](Distances)
         not_finite, constant = 0, 0
         bad_indices: list[int] = []
         wrong_shape = None
@@ -136,8 +138,8 @@ class SampleOutput(Output):
             seconds += unit.seconds
             network_seconds += unit.network_seconds
             counts.add(unit.counts)
-            distances.extend(unit.distances)
-            own_distances.extend(unit.own_distances)
+            for name, more in unit.distances.items():
+                distances[name].extend(more)
             not_finite += unit.not_finite
             constant += unit.constant
             if unit.first_not_finite is not None:
@@ -154,8 +156,7 @@ class SampleOutput(Output):
             first_not_finite=min(bad_indices, default=None),
             constant=constant,
             wrong_shape=wrong_shape,
-            distances=distances,
-            own_distances=own_distances,
+            distances=dict(distances),
             serial_distance=first.serial_distance,
             cost=first.cost,
         )

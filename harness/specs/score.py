@@ -23,26 +23,18 @@ class CutImages(Closed):
 
 
 class Replicate(Closed):
-    """The figures without one jackknife group; None where the figure itself has no value."""
+    """The figures without one jackknife group, by metric; one that has no value is left out."""
 
     group: int
-    fid: float | None
-    kid: float | None
+    figures: dict[str, float]
 
 
 class ScoreOutput(Output):
-    """Quality figures; one that could not be had is None, and `reasons` says why."""
+    """Quality figures by column; one that could not be had is left out, and `reasons` says why."""
 
     n_images: int
     reference_n: int
-    fid: float | None
-    fid_low: float | None
-    fid_high: float | None
-    fid_floor: float | None
-    kid: float | None
-    kid_se: float | None
-    precision: float | None
-    recall: float | None
+    figures: dict[str, float]
     replicates: list[Replicate]
     reasons: list[str]
     images_sha256: str

@@ -50,6 +50,12 @@ class TimeOutput(Output):
     peak_memory_bytes: int | None
     energy_joules_per_image: float | None
     device_name: str
+    rounds: int
+    """That really ran."""
+    block_seconds: float
+    """From the start of the first round to the end of the last."""
+    warm_up_calls: int
+    """Of the kind and role that had fewest."""
     digests: dict[int, str]
     """SHA-256 of timed images, by index, where the scored ones were made in the same batches."""
 

@@ -14,18 +14,6 @@ import pyarrow.parquet as pq
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.schema import FLAG, REAL, SCHEMA_VERSION, TABLES, TEXT, WHOLE, Column, arrow_schema
 
-# Rows of one attempt lie in this order, so that a table's bytes do not depend on who computed what when.
-ORDER: dict[str, tuple[str, ...]] = {
-    "trials": (),
-    "steps": ("step",),
-    "timings": ("kind", "round", "order", "role"),
-    "quality": ("group",),
-    "searches": ("round", "candidate_json"),
-    "calibration": ("part", "sigma", "block"),
-    "virtual": ("devices",),
-    "refinements": ("refinement",),
-}
-
 Row = Mapping[str, Any]
 
 _schema = functools.cache(arrow_schema)
@@ -33,7 +21,7 @@ _schema = functools.cache(arrow_schema)
 
 def encode(table: str, rows: Sequence[Row]) -> bytes:
     """Return the rows as a Parquet file of one row group; refuses unknown columns, wrong types, NaN and infinity."""
-    columns = TABLES[table]
+    columns, order = TABLES[table].columns, TABLES[table].order
     known = {column.name for column in columns}
     for row in rows:
         for name in row:
@@ -41,8 +29,8 @@ def encode(table: str, rows: Sequence[Row]) -> bytes:
                 raise UsageError(f'table "{table}" has no column "{name}"{did_you_mean(name, known)}')
     arrays = [_array(table, column, rows) for column in columns]
     content = pa.Table.from_arrays(arrays, schema=_schema(table))
-    if ORDER[table]:
-        content = content.sort_by([(name, "ascending") for name in ORDER[table]])
+    if order:
+        content = content.sort_by([(name, "ascending") for name in order])
     sink = pa.BufferOutputStream()
     plain = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}  # fastest for small parts
     pq.write_table(content, sink, row_group_size=max(1, len(rows)), **plain)

@@ -72,7 +72,6 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         constant=audit.constant,
         wrong_shape=audit.wrong_shape,
         distances=audit.distances(),
-        own_distances=audit.own_distances(),
         serial_distance=compared,
         cost=_cost(sampler, network) if is_first else None,
     )
@@ -157,11 +156,9 @@ class _Audit:
             self._distance.take(indices, states, flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
             self._own.take(indices, states, None)
 
-    def distances(self) -> Distances:
-        return self._distance.told() if self.sound else Distances()
-
-    def own_distances(self) -> Distances:
-        return self._own.told() if self.sound else Distances()
+    def distances(self) -> dict[str, Distances]:
+        found = {"truncation_error": self._distance.told(), "own_truncation_error": self._own.told()}
+        return {name: one for name, one in found.items() if one.squared_norms} if self.sound else {}
 
 
 class _Distance:

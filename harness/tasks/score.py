@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.metrics.quality import score
+from harness.metrics.quality import measure_quality
 from harness.metrics.reference import ReferenceFeatures
 from harness.sampling.place import Place
 from harness.specs.score import Replicate, ScoreOutput, ScoreSpec
@@ -29,7 +29,13 @@ def run(spec: ScoreSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
             digest.update(tensors["digests"].tobytes())
             yield start, tensors["features"]
 
-    quality = score(features(), reference, spec.n_images, spec.groups)
-    replicates = [Replicate(**replicate._asdict()) for replicate in quality.replicates]
-    figures = {**vars(quality), "replicates": replicates, "images_sha256": digest.hexdigest()}
-    yield Result(ScoreOutput(**figures))
+    quality = measure_quality(features(), reference, spec.n_images, spec.groups)
+    output = ScoreOutput(
+        n_images=quality.n_images,
+        reference_n=quality.reference_n,
+        figures=quality.figures,
+        replicates=[Replicate(group=group, figures=one) for group, one in enumerate(quality.replicates)],
+        reasons=quality.reasons,
+        images_sha256=digest.hexdigest(),
+    )
+    yield Result(output)

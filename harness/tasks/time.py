@@ -64,7 +64,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         comparable=spec.batch == min(spec.sampler.batch, spec.n_images),
         rng=random.Random(identity(decisive(spec))),
     )
-    block.warm_up()
+    warm_up_calls = block.warm_up()
     modelled = bool(trial.executor.device_counts(trial.sigmas))
     yield from block.rounds(calls if modelled else None)
     memory = peak_memory(block.call("trial", "throughput", 0), place.device)
@@ -78,6 +78,9 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         peak_memory_bytes=memory,
         energy_joules_per_image=energy,
         device_name=device_name(place.device),
+        rounds=block.done,
+        block_seconds=block.seconds,
+        warm_up_calls=warm_up_calls,
         digests=block.digests,
     )
     yield Result(output)
@@ -102,6 +105,10 @@ class _Block:
     works: dict[tuple[str, str], list[Work]] = field(default_factory=lambda: defaultdict(list))
     """What ran in the timed calls, by role and kind."""
     digests: dict[int, str] = field(default_factory=dict)
+    done: int = 0
+    """Rounds."""
+    seconds: float = 0.0
+    """Of all rounds so far."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -120,13 +127,16 @@ class _Block:
             self.group.announce(_IMAGES, first, len(indices))
         return lambda: to_uint8(sampler.run(indices, work)).cpu()
 
-    def warm_up(self) -> None:
-        """Run each kind of call until its time is steady, within the tier's limits."""
+    def warm_up(self) -> int:
+        """Run each kind of call until its time is steady, within the tier's limits; return the fewest calls of one."""
+        counts = []
         for role, kind in self.calls:
             seconds: list[float] = []
             while not self._warm(seconds):
                 device = self.samplers[role].device
                 seconds.append(clocked(self.call(role, kind, _WARM_UP_INDEX), device)[1].seconds)
+            counts.append(len(seconds))
+        return min(counts)
 
     def _warm(self, seconds: list[float]) -> bool:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
@@ -134,14 +144,16 @@ class _Block:
 
     def rounds(self, calls: Calls | None) -> Iterator[Event]:
         """Run rounds until the tier has its count and its seconds; a modelled executor's hold a loop of calls."""
-        began, done = time.perf_counter(), 0
-        while done < self.tier.rounds or time.perf_counter() - began < self.tier.seconds:
+        began = time.perf_counter()
+        while self.done < self.tier.rounds or self.seconds < self.tier.seconds:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
-                self._repeat(role, kind, done)
+                self._repeat(role, kind, self.done)
             if calls is not None:
                 calls.loop(crowded=self.group.size > 1)
-            done += 1
-            yield Progress(done, max(self.tier.rounds, done), "rounds")
+
+            self.done += 1
+            self.seconds = time.perf_counter() - began
+            yield Progress(self.done, max(self.tier.rounds, self.done), "rounds")
 
     def _repeat(self, role: str, kind: str, number: int) -> None:
         device = self.samplers[role].device

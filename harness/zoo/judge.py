@@ -18,7 +18,7 @@ from harness.data.splits import load_split
 from harness.errors import HarnessError, UsageError
 from harness.metrics.copies import CopyTest, image_vectors
 from harness.metrics.extractors import Extractor, extractor_names, load_extractor
-from harness.metrics.quality import Quality, score
+from harness.metrics.quality import Quality, measure_quality
 from harness.metrics.reference import ReferenceFeatures, reference_of
 from harness.registry import registry
 from harness.sampling.noise import ImageNoise
@@ -114,10 +114,14 @@ class Judge:
     def judged(self, network: Network, limit: Limit, limit_float32: Limit) -> Judged:
         """Return what a card says of a network's worth; HarnessError where its images have no FID."""
         quality, exact = limit.quality, limit_float32.quality
-        figures = (quality.fid, quality.fid_low, quality.fid_high, quality.fid_floor, exact.fid)
-        fid, low, high, floor, fid_float32 = (math.nan if value is None else value for value in figures)
+        fid, low, high, floor = (
+            quality.figures.get(name, math.nan) for name in ("fid", "fid_low", "fid_high", "fid_floor")
+        )
+        fid_float32 = exact.figures.get("fid", math.nan)
+
         if not math.isfinite(fid):
             raise HarnessError(f"the network's images have no FID ({'; '.join(quality.reasons)}); train it again")
+
         return Judged(
             held_out_loss=self.held_out_loss(network),
             held_out_draws=DRAWS,
@@ -156,7 +160,7 @@ class Judge:
         images = self._sampled(network, solver, steps)
         distances = self.copies.distances(image_vectors(images))
         features = self.extractor(images).cpu().numpy()
-        quality = score([(0, features)], self._reference_features(), len(images))
+        quality = measure_quality([(0, features)], self._reference_features(), len(images))
         rate = float((distances < self.copies.threshold).double().mean())
         return Limit(quality, rate, float(distances.median()))
 

@@ -72,7 +72,7 @@ class Publisher:
         if self.judge.same_rules(committed.judged):
             return committed.judged.limit_fid
         self.model.load_state_dict(read_weights(self.name))
-        found = self.judge.limit(self.model).quality.fid
+        found = self.judge.limit(self.model).quality.figures.get("fid")
         return committed.judged.limit_fid if found is None else found
 
     def _card_of(self, history: History, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:

@@ -47,7 +47,7 @@ def _rounded(value: Tensor) -> Tensor:
 
 
 def _same(exact: Limit, rounded: Limit) -> bool:
-    one, other = exact.quality, rounded.quality
-    if one.fid is None or other.fid is None or one.fid_high is None or not np.isfinite(other.fid):
+    one, other = exact.quality.figures, rounded.quality.figures
+    if "fid_high" not in one or not np.isfinite(other.get("fid", np.nan)):
         return False
-    return abs(other.fid - one.fid) < SAME_LIMIT * (one.fid_high - one.fid)
+    return abs(other["fid"] - one["fid"]) < SAME_LIMIT * (one["fid_high"] - one["fid"])

@@ -97,7 +97,8 @@ CHANGES = {
     "methods/schedules/gits.py": {"prepare"} | IMAGES,
     "methods/denoisers/ddsm.py": {"scored"} | IMAGES,
     "methods/denoisers/adadiff.py": set(),  # no trial of the plan uses it
-    "harness/schema.py": set(),
+    "harness/schema/metrics.py": set(),
+    "harness/metrics/fid.py": {"score"} | ROW,
     "harness/specs/sampler.py": set(),  # its values are in the identity
     "harness/report/leaderboard.py": set(),
     "harness/cli/app.py": set(),

@@ -66,12 +66,12 @@ def main() -> None:
 
 def cell(steps: int, found: Limit, before: Limit | None) -> str:
     """Return steps, FID, and how it differs from that of fewer steps."""
-    fid = found.quality.fid or float("nan")
+    fid = found.quality.figures.get("fid", float("nan"))
     text = f"{steps}: {fid:6.2f} copies {100 * found.copy_rate:3.1f} %"
     if before is None:
         return text
-    mine, theirs = ([r.fid or float("nan") for r in one.quality.replicates] for one in (found, before))
-    apart = paired_difference(fid, mine, before.quality.fid or float("nan"), theirs)
+    mine, theirs = ([r.get("fid", float("nan")) for r in one.quality.replicates] for one in (found, before))
+    apart = paired_difference(fid, mine, before.quality.figures.get("fid", float("nan")), theirs)
     worse = " WORSE" if apart.low > 0 else ""
     return f"{text} ({apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}]{worse})"
 

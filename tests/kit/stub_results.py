@@ -84,18 +84,15 @@ def _score(spec: ScoreSpec, inputs: Mapping[str, Any]) -> ScoreOutput:
     for _, unit in sorted(unit for images in spec.images_by_task for unit in images.units()):
         digest.update(inputs[unit].tensors["features"][:, 0].tobytes())
     fid = 1.0 + digest.digest()[0] / 256
+    figures = {
+        "fid": fid, "fid_low": fid - 0.5, "fid_high": fid + 0.5, "fid_floor": 0.5, "kid": 0.1, "kid_se": 0.1,
+        "precision": 0.5, "recall": 0.5,
+    }  # fmt: skip
     return ScoreOutput(
         n_images=spec.n_images,
         reference_n=1000,
-        fid=fid,
-        fid_low=fid - 0.5,
-        fid_high=fid + 0.5,
-        fid_floor=0.5,
-        kid=0.1,
-        kid_se=0.1,
-        precision=0.5,
-        recall=0.5,
-        replicates=[Replicate(group=n, fid=fid + 0.01 * n, kid=0.1) for n in range(20)],
+        figures=figures,
+        replicates=[Replicate(group=n, figures={"fid": fid + 0.01 * n, "kid": 0.1}) for n in range(20)],
         reasons=[],
         images_sha256=digest.hexdigest(),
     )
@@ -112,7 +109,7 @@ def _times() -> Output:
     ]  # fmt: skip
     return TimeOutput(
         repetitions=repetitions, virtual=[], peak_memory_bytes=1, energy_joules_per_image=None, device_name="a chip",
-        digests={},
+        rounds=11, block_seconds=2.0, warm_up_calls=3, digests={},
     )  # fmt: skip
 
 

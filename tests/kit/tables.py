@@ -40,7 +40,7 @@ def trial_id(*parts: object) -> str:
 
 def empty_row() -> dict:
     """Return a row of `trials` in which nothing was measured."""
-    return {column.name: None for column in TABLES["trials"]}
+    return {column.name: None for column in TABLES["trials"].columns}
 
 
 def row(method: str, nfe: float, fid: float, relative_time: float, **changes: object) -> dict:

@@ -10,7 +10,10 @@ from harness.rows.verdict import Findings, verdict
 from harness.specs.row import Expectation
 from harness.specs.sample import SampleOutput
 
-ROW = {"dataset": "gaussian", "method": "ddim", "steps": 4, "n_images": 20, "fid": 1.5, "flop_coverage": 1.0}
+ROW = {
+    "dataset": "gaussian", "method": "ddim", "steps": 4, "n_images": 20, "fid": 1.5, "flop_coverage": 1.0,
+    "timing_tier": "quick", "timing_rounds": 11, "timing_block_seconds": 2.0, "warm_up_calls": 3,
+}  # fmt: skip
 NOTHING = {"evaluations": {}, "units": {}, "iterations": {}, "critical": {}, "speculative": 0, "bytes_sent": 0}
 SOUND: dict[str, Any] = {
     "not_finite": 0, "first_not_finite": None, "constant": 0, "wrong_shape": None, "seconds": 1.0,
@@ -65,6 +68,11 @@ def test_a_sound_trial_is_valid_without_reasons(sound: dict[str, Any]) -> None:
         ({"row": {"fid": None}, "quality_reasons": ["too few images"]}, "no-fid: too few images"),
         ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
         ({"audit": {0: True, 9: False, 10: False}}, "timed-images-differ: 2 of 3 timed images"),
+        ({"row": {"timing_rounds": 10}}, "timing-too-short: 10 rounds of 11 that the tier quick demands"),
+        (
+            {"row": {"timing_block_seconds": 1.25, "warm_up_calls": 2}},
+            "timing-too-short: 1.25 seconds of 2, 2 warm-up calls of 3 that the tier quick demands",
+        ),
         ({"counters_agree": False}, "flop-counters-disagree"),
         ({"row": {"flop_coverage": 0.875}}, "flop-coverage: the counter saw 87.5%"),
         ({"band": (0.2, 0.9)}, "baseline-out-of-band: the baseline's FID is 1, expected 0.2 to 0.9"),

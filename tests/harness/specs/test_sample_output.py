@@ -22,7 +22,7 @@ def unit(number: int, wrong_shape: list[int] | None = None, first_not_finite: in
         first_not_finite=first_not_finite,
         constant=1,
         wrong_shape=wrong_shape,
-        distances=Distances(squared_errors=[float(number)], squared_norms=[1.0]),
+        distances={"truncation_error": Distances(squared_errors=[float(number)], squared_norms=[1.0])},
         cost=Cost(units={}, network=7, coverage=1.0, parameters=1, sigmas=[], times=[]) if number == 1 else None,
     )
 
@@ -39,7 +39,7 @@ def test_counts_are_summed_and_distances_stay_in_order() -> None:
         bytes_sent=20,
     )
     assert whole.constant == 2
-    assert whole.distances.squared_errors == [1.0, 2.0]
+    assert whole.distances["truncation_error"].squared_errors == [1.0, 2.0]
     assert whole.cost is not None
     assert whole.cost.network == 7
 

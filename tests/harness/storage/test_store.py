@@ -51,9 +51,9 @@ def store(tmp_path):
 
 
 def test_a_new_store_is_empty_and_typed(store):
-    for table, columns in TABLES.items():
+    for table, declared in TABLES.items():
         frame = store.snapshot().read(table)
-        assert list(frame.columns) == [column.name for column in columns]
+        assert list(frame.columns) == [column.name for column in declared.columns]
         assert len(frame) == 0
     assert store.snapshot().finished() == {}
     assert store.snapshot().entries == store.check() == store.snapshot().damage == []

@@ -1,0 +1,31 @@
+"""KID: the unbiased squared maximum mean discrepancy of features to the reference set, with its standard error.
+
+Binkowski et al. 2018, arXiv:1801.01401; here over all pairs instead of random subsets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.metrics.feature_stream import spread
+from harness.metrics.kernel_distance import kernel_sums
+from harness.metrics.scored_features import Figures, ScoredFeatures
+from harness.stats import standard_error
+
+
+def kid_figures(scored: ScoredFeatures) -> Figures:
+    """Return KID with its jackknife standard error; it needs two images."""
+    kept, reference = scored.kept, scored.reference
+    if len(kept) < 2:
+        return Figures(reasons=[f"no KID: found {len(kept)} generated image; expected at least 2"])
+
+    # jackknife groups: those of FID, thinned evenly
+    group_of_kept = spread(scored.n_images, len(kept)) * scored.groups // scored.n_images
+    bounds = np.searchsorted(group_of_kept, np.arange(scored.groups + 1)).tolist()
+
+    sums = kernel_sums(kept, reference.kernel_features, reference.kernel_pair_mean, bounds)
+    found = Figures({"kid": sums.distance()})
+    if scored.has_intervals:
+        found.replicates = [sums.distance(leave_out=group) for group in range(scored.groups)]
+        found.values["kid_se"] = standard_error(found.replicates)
+    return found

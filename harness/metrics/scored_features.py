@@ -1,0 +1,58 @@
+"""What a metric from features is computed from, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.metrics.feature_stream import Features, Shard, blocks, spread
+from harness.metrics.moments import Moments
+from harness.metrics.reference import ReferenceFeatures
+
+
+@dataclass(frozen=True)
+class ScoredFeatures:
+    """Features of generated images, collected in one pass, and the reference set."""
+
+    n_images: int
+    by_group: list[Moments]
+    """Moments of each jackknife group that has images."""
+    kept: Features
+    """Features of evenly spaced images, float32 [m, d]."""
+    reference: ReferenceFeatures
+    groups: int
+    has_intervals: bool
+    """Whether there are images enough to leave out a group."""
+
+    @classmethod
+    def collect(
+        cls, shards: Iterable[Shard], reference: ReferenceFeatures, n_images: int, groups: int, kernel_limit: int
+    ) -> ScoredFeatures:
+        """Read shards (start index, float32 [m, d]) in index order; ValueError for features of another width."""
+        by_group: dict[int, Moments] = {}
+        kept: list[Features] = []
+        chosen = spread(n_images, kernel_limit)
+
+        for group, start, features in blocks(shards, n_images, groups):
+            if features.shape[1] != reference.dim:
+                raise ValueError(f"found {features.shape[1]} features per image; the reference set has {reference.dim}")
+            part = Moments.of(features)
+            by_group[group] = by_group[group].merge(part) if group in by_group else part
+            kept.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
+
+        moments = list(by_group.values())
+        return cls(n_images, moments, np.concatenate(kept), reference, groups, has_intervals=n_images >= 2 * groups)
+
+
+@dataclass
+class Figures:
+    """What a metric returns: values by column of its declaration, and without each jackknife group."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    """Columns that have no value are left out."""
+    replicates: list[float] = field(default_factory=list)
+    """The figure without group k; empty where there is no interval."""
+    reasons: list[str] = field(default_factory=list)
+    """Why a value is missing."""

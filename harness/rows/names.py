@@ -1,0 +1,43 @@
+"""Columns that say what a trial is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.identity import canonical_json
+from harness.specs.row import RowSpec
+
+if TYPE_CHECKING:
+    from harness.schema import Row
+
+
+def name_columns(spec: RowSpec) -> Row:
+    """Return the columns that say what a trial is, and which others it is compared with."""
+    sampler, data = spec.sampler, spec.sampler.model.data
+
+    # the sampler
+    row: Row = {
+        "suite": spec.suite,
+        "dataset": data.name,
+        "network": spec.network,
+        "network_like": spec.network_like,
+        "method": spec.method,
+        **{name: part.name for name, part in sampler.parts().items()},
+        "params_json": canonical_json({name: part.params for name, part in sampler.parts().items()}),
+        "steps": sampler.steps,
+        "seed_set": sampler.seed_set,
+        "n_images": spec.n_images,
+        "batch": sampler.batch,
+    }
+
+    # what it is measured by and compared with
+    return row | {
+        "extractor": f"{spec.extractor.name}:{spec.extractor.layer}",
+        "extractor_sha256": spec.extractor.sha256,
+        "timing_tier": spec.tier,
+        "precision_dtype": sampler.model.precision,
+        "devices": sampler.devices,
+        "reference": f"{data.name} {data.reference} {data.pixels}",
+        "weights": spec.weights,
+        **spec.relations.model_dump(),
+    }

@@ -1,0 +1,107 @@
+"""Quality figures: each metric is declared once; rows, tables and boards read the declaration.
+
+A metric from features is computed by a function that `harness.metrics.quality` lists under its name. A new one is a
+declaration here, that function in a file of `harness/metrics/`, and its line there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.schema.column import REAL, Column
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of quality of a trial's images."""
+
+    label: str
+    """Heading of boards and axes."""
+    lower_is_better: bool
+    source: Literal["features", "states"]
+    """What it is computed from: features of scored images, or distances of final states to exact ones."""
+    columns: tuple[Column, ...]
+    """In the table `trials`: the figure itself first, then ends of its interval and what else belongs to it."""
+    replicate: Column | None = None
+    """In the table `quality`: the figure without one jackknife group; None where there is none."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the figure's column."""
+        return self.columns[0].name
+
+
+FID = Metric(
+    label="FID",
+    lower_is_better=True,
+    source="features",
+    columns=(
+        Column("fid", REAL, "Frechet distance of the named extractor's features to the reference set."),
+        Column("fid_low", REAL, "Lower end of the 95 % interval of fid (delete-a-group jackknife, t)."),
+        Column("fid_high", REAL, "Upper end of the 95 % interval of fid."),
+        Column("fid_floor", REAL, "Bias floor b/N of fid: what a perfect sampler would still show at these N."),
+    ),
+    replicate=Column("fid", REAL, "Frechet distance without that group."),
+)
+KID = Metric(
+    label="KID",
+    lower_is_better=True,
+    source="features",
+    columns=(
+        Column("kid", REAL, "Kernel distance over all pairs (cubic polynomial kernel), unbiased, may be negative."),
+        Column("kid_se", REAL, "Jackknife standard error of kid."),
+    ),
+    replicate=Column("kid", REAL, "Kernel distance without that group."),
+)
+PRECISION = Metric(
+    label="precision",
+    lower_is_better=False,
+    source="features",
+    columns=(Column("precision", REAL, "Share of generated images inside the reference manifold (k = 3)."),),
+)
+RECALL = Metric(
+    label="recall",
+    lower_is_better=False,
+    source="features",
+    columns=(Column("recall", REAL, "Share of reference images inside the generated manifold (k = 3)."),),
+)
+TRUNCATION_ERROR = Metric(
+    label="truncation error",
+    lower_is_better=True,
+    source="states",
+    columns=(
+        Column(
+            "truncation_error",
+            REAL,
+            "Relative RMS distance to the exact solution from the same noise; where that is not known and the suite "
+            "asks for it, to a fine solution of the whole network before any tuning.",
+        ),
+        Column("truncation_error_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("truncation_error_high", REAL, "Upper end of the 95 % interval of truncation_error."),
+    ),
+    replicate=Column(
+        "truncation_error",
+        REAL,
+        "Truncation error without that group of the truncation_images images it was taken over.",
+    ),
+)
+OWN_TRUNCATION_ERROR = Metric(
+    label="own truncation error",
+    lower_is_better=True,
+    source="states",
+    columns=(
+        Column(
+            "own_truncation_error",
+            REAL,
+            "Relative RMS distance to a fine solution of the network that the denoiser was tuned to, from the same "
+            "noise, over the same images; empty where nothing was tuned or what was tuned has no flow of its own.",
+        ),
+        Column("own_truncation_error_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("own_truncation_error_high", REAL, "Upper end of the 95 % interval of own_truncation_error."),
+    ),
+    replicate=Column("own_truncation_error", REAL, "The same, to the solution of the tuned network."),
+)
+
+METRICS = {metric.name: metric for metric in (FID, KID, PRECISION, RECALL, TRUNCATION_ERROR, OWN_TRUNCATION_ERROR)}
+"""Every metric by the name of its column, in the order of the columns."""

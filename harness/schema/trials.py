@@ -1,0 +1,135 @@
+"""The table `trials`: a row for every attempt at a trial."""
+
+from __future__ import annotations
+
+from harness.schema import metrics
+from harness.schema.column import FLAG, REAL, TEXT, WHOLE, Column, StoredTable
+
+TRIALS = StoredTable(
+    name="trials",
+    columns=(
+        Column("trial_id", TEXT, "SHA-256 of everything that decides the result."),
+        Column("attempt", WHOLE, "Which attempt at the trial this row is, from 1."),
+        Column("suite", TEXT, "The suite that asked for the trial."),
+        Column("dataset", TEXT, "Name of the data set card."),
+        Column("network", TEXT, "Name of the network card."),
+        Column(
+            "network_like",
+            TEXT,
+            "The card that the suite changed into this network, or the same name.",
+        ),
+        Column("method", TEXT, "Display name of the combination of the four parts."),
+        Column("denoiser", TEXT, "Which part decides how much of the network runs."),
+        Column("schedule", TEXT, "Which part decides the noise levels."),
+        Column("solver", TEXT, "Which part takes a step."),
+        Column("executor", TEXT, "Which part orders the steps and places them on devices."),
+        Column("params_json", TEXT, "Resolved parameters of the four parts, canonical JSON."),
+        Column("steps", WHOLE, "Steps of the solver."),
+        Column("nfe", REAL, "Network evaluations per image, counted at the network's boundary."),
+        Column("nfe_critical_path", REAL, "Evaluations per image along the longest chain of dependent ones."),
+        Column("nfe_speculative", REAL, "Evaluations per image, of those in nfe, that no result used."),
+        Column("iterations", REAL, "Refinements per image of an iterative executor, mean; empty for a serial one."),
+        Column("iterations_most", WHOLE, "Refinements of the image that took most."),
+        Column(
+            "distance_to_serial",
+            REAL,
+            "Relative RMS distance of a parallel executor's first batch to the serial one's, from the same noise.",
+        ),
+        Column(
+            "bytes_sent_per_image", REAL, "Bytes that devices sent each other per image; empty for a serial executor."
+        ),
+        Column("seed_set", WHOLE, "Which disjoint set of initial noises was used."),
+        Column("n_images", WHOLE, "Generated images that were scored."),
+        *metrics.FID.columns,
+        Column("fid_difference", REAL, "fid minus that of the trial named in baseline_trial_id, paired by image."),
+        Column("fid_difference_low", REAL, "Lower end of the paired 95 % interval."),
+        Column("fid_difference_high", REAL, "Upper end of the paired 95 % interval."),
+        *metrics.KID.columns,
+        *metrics.PRECISION.columns,
+        *metrics.RECALL.columns,
+        *metrics.TRUNCATION_ERROR.columns,
+        Column("truncation_images", WHOLE, "Images, the first ones, over which truncation_error was taken."),
+        *metrics.OWN_TRUNCATION_ERROR.columns,
+        Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
+        Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
+        Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),
+        Column("reference_n", WHOLE, "Images in the reference set."),
+        Column("latency_seconds", REAL, "Median seconds for one image alone (batch 1), noise in, uint8 out."),
+        Column("latency_low_seconds", REAL, "Lower end of the distribution-free 95 % interval of the median."),
+        Column("latency_high_seconds", REAL, "Upper end of the distribution-free 95 % interval of the median."),
+        Column(
+            "throughput_images_per_second", REAL, "Images a second at the stated batch, from the median repetition."
+        ),
+        Column("batch", WHOLE, "Sampling batch; also the batch of the throughput figure."),
+        Column(
+            "serial_latency_seconds", REAL, "The same of the same parts under the serial executor, timed in one block."
+        ),
+        Column("speedup_over_serial", REAL, "Serial latency over latency, median over pairs; parallel rows only."),
+        Column("speedup_over_serial_low", REAL, "Lower end of the 95 % bootstrap interval of speedup_over_serial."),
+        Column("speedup_over_serial_high", REAL, "Upper end of the 95 % bootstrap interval of speedup_over_serial."),
+        Column(
+            "virtual_latency_seconds",
+            REAL,
+            "Virtual: a model's time on the row's own devices, replayed from measured calls and hops, never ranked.",
+        ),
+        Column("speedup", REAL, "Time of clock_trial_id's trial over this one's, median over interleaved pairs."),
+        Column("speedup_low", REAL, "Lower end of the 95 % bootstrap interval of speedup."),
+        Column("speedup_high", REAL, "Upper end of the 95 % bootstrap interval of speedup."),
+        Column(
+            "flops_per_image", REAL, "Floating-point operations (2 per multiply-add) per image, for what really ran."
+        ),
+        Column("flops_critical_path_per_image", REAL, "The same along the longest chain of dependent evaluations."),
+        Column("flop_coverage", REAL, "Share of matrix and convolution parameters whose layers the counter saw run."),
+        Column("parameters", WHOLE, "Parameters of the network."),
+        Column(
+            "peak_memory_bytes",
+            WHOLE,
+            "Peak memory in one batch: allocated on a GPU, resident set on a CPU.",
+        ),
+        Column("energy_joules_per_image", REAL, "Energy of the device per image, where the device tells."),
+        Column("network_time_share", REAL, "Share of the workers' sampling time spent inside the network."),
+        Column("prepare_seconds", REAL, "Device-seconds that the training and preparing which the trial needs cost."),
+        Column("prepare_flops", REAL, "Floating-point operations that training and preparing cost."),
+        Column(
+            "weights",
+            TEXT,
+            "Where the network's weights come from: zoo:NAME (its price is what its card says), a file (price unknown, "
+            "counted as 0), trained (here, kept for all suites) or exact (none).",
+        ),
+        Column(
+            "returned",
+            TEXT,
+            "What preparing returned where it was to make something else, `the untuned network`; or empty.",
+        ),
+        Column("weights_sha256", TEXT, "SHA-256 of the given weights file; empty for weights trained here."),
+        Column("devices", WHOLE, "Devices that one sample used at once."),
+        Column("device_name", TEXT, "Device that was timed."),
+        Column("timing_tier", TEXT, "Under which rule of repetitions the times were taken."),
+        Column("timing_rounds", WHOLE, "Rounds of the timing block that really ran."),
+        Column("timing_block_seconds", REAL, "Seconds from the start of the first round to the end of the last."),
+        Column("warm_up_calls", WHOLE, "Untimed calls before the rounds, of the kind of call that had fewest."),
+        Column("precision_dtype", TEXT, "Number format of the network."),
+        Column("images_sha256", TEXT, "SHA-256 over the generated uint8 images in index order."),
+        Column("torch_version", TEXT, "Version of torch."),
+        Column("harness_version", TEXT, "Version of this project."),
+        Column("git_sha", TEXT, "Commit of the source tree, where it is one."),
+        Column("git_dirty", FLAG, "Whether the source tree differed from that commit."),
+        Column("started_at", TEXT, "UTC time stamp, informative only."),
+        Column("duration_seconds", REAL, "Device-seconds of sampling, scoring and timing this trial."),
+        Column("is_baseline", FLAG, "Whether the row is a point of the suite baseline's quality-time curve."),
+        Column("baseline_trial_id", TEXT, "The suite baseline's trial at the same NFE, where there is one."),
+        Column(
+            "clock_trial_id",
+            TEXT,
+            "The trial whose time every speedup is relative to; its own row is the A/A row.",
+        ),
+        Column(
+            "control_of_trial_id",
+            TEXT,
+            "The trial for which the suite names this one as a control; of several, all their ids with spaces between.",
+        ),
+        Column("status", TEXT, "finished or failed."),
+        Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
+        Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),
+    ),
+)
