@@ -1,4 +1,4 @@
-"""What every schedule shares: the check of what was asked for, and exact end points."""
+"""Checks and exact end points that all schedules share; plug-ins may use them too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 
 
 def ramp(steps: int, sigma_min: float, sigma_max: float) -> np.ndarray:
-    """Return i / steps for i = 0..steps, float64 [steps + 1], once the request makes sense."""
+    """Return i / steps for i = 0..steps, float64 [steps + 1].
+
+    Raises ValueError for less than one step and for a range that does not increase from above 0.
+    """
     if steps < 1:
         raise ValueError(f"a grid needs at least 1 step, but steps is {steps}")
     if not (0 < sigma_min < sigma_max and math.isfinite(sigma_max)):
@@ -17,7 +20,10 @@ def ramp(steps: int, sigma_min: float, sigma_max: float) -> np.ndarray:
 
 
 def pinned(levels: np.ndarray, sigma_min: float, sigma_max: float) -> np.ndarray:
-    """Return levels [steps + 1] with the requested end points to the bit, once they decrease strictly."""
+    """Return levels float64 [steps + 1] with exactly the requested end points.
+
+    Raises ValueError where levels do not strictly decrease in float64.
+    """
     exact = np.array(levels, dtype=np.float64)
     exact[0], exact[-1] = sigma_max, sigma_min
     if not np.all(np.diff(exact) < 0):

@@ -1,10 +1,11 @@
-"""The four parts of a sampler, as interfaces. Whoever writes a method needs this file and no other.
+"""The interfaces of a sampler's four parts. To write a method this file is enough.
 
-A sampler answers four questions: how much of the network runs (denoiser), which noise levels are visited
-(schedule), how one step is taken (solver), in which order and where (executor). A method is one class in one
-file that replaces one part. Coordinates are EDM's (Karras et al. 2022): a state x at noise level sigma is
-clean data plus sigma times unit Gaussian noise; grids are explicit, float64, strictly decreasing; the network
-answers D(x; sigma), an estimate of the clean data. No method knows about files, timing, seeds or Ray.
+The denoiser decides how much of the network runs, the schedule which noise levels are visited, the
+solver how one step is taken, the executor in which order and on which devices. A method is one
+class in one file that replaces one part. Coordinates are EDM's (Karras et al. 2022,
+arXiv:2206.00364): a state x at noise level sigma is clean data plus sigma times unit Gaussian
+noise. Grids are explicit, float64, strictly decreasing. The network returns D(x; sigma), an
+estimate of the clean data. Methods have no access to files, timing, seeds or Ray.
 
 | part     | must                         | may                                                                       |
 |----------|------------------------------|---------------------------------------------------------------------------|
@@ -14,7 +15,8 @@ answers D(x; sigma), an estimate of the clean data. No method knows about files,
 | Denoiser | build (a BuiltDenoiser)      | has_memory, own_flow                                                      |
 | Executor | run                          | parallel, device_group, a model of its time (see `methods.replay`)        |
 
-What a method prepares reaches every part as `self.artifact`; schedules and denoisers get it as an argument too.
+A prepared artifact is `self.artifact` on every worker; schedules and denoisers get it as an
+argument too.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ Denoise = Callable[[Tensor, float], Tensor]
 """D(x; sigma) as a solver sees it: state [batch, channels, height, width] and one noise level."""
 
 StepNoise = Callable[[int], Tensor]
-"""Unit Gaussian noise of a step, of the state's shape; the same per image whatever the batch."""
+"""Unit Gaussian noise of a step, of the state's shape; the same for an image in any batch."""
 
 Units = Mapping[str, "int | Tensor"]
 """How often each separately counted unit of a network ran: one int for all images, or one per image [batch]."""
@@ -61,7 +63,8 @@ class Schedule(Method):
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
         """Return float64 levels [steps + 1], strictly decreasing, first sigma_max and last sigma_min exactly.
 
-        Called on every worker once for a sampler, before anything is timed.
+        Raises ValueError for a range or number of steps that the schedule cannot have. Called on
+        every worker once for a sampler, before anything is timed.
         """
 
 
@@ -73,56 +76,70 @@ class Solver(Method):
     """Order of convergence in the largest step."""
     stochastic: ClassVar[bool] = False
     evaluations_per_step: ClassVar[int] = 1
-    """Network evaluations of one step; what really ran is counted all the same."""
+    """Network evaluations of one step; the real ones are counted separately."""
     multistep: ClassVar[bool] = False
     """Whether a step reads outputs of earlier steps."""
 
     def init_memory(self, artifact: Artifact | None) -> Any:
         """Return the memory of a new trajectory (past outputs of a multistep solver), or None.
 
-        Called by executors as `solver.init_memory(solver.artifact)`, inside what is timed, once for every trajectory
-        and where one is taken up anew.
+        Called by executors as `solver.init_memory(solver.artifact)`, inside what is timed, once
+        for every trajectory and again where one restarts.
         """
         return None
 
     @abstractmethod
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
-        """Return the state at sigmas[i + 1] from the state x at sigmas[i]; may read and update `memory`.
+        """Return the state at sigmas[i + 1] from the state x at sigmas[i].
 
-        Called by executors, inside what is timed. x is [batch, channels, height, width].
+        May read and update `memory`.
+
+        Called by executors, inside what is timed; it should not wait for the device. x is [batch,
+        channels, height, width]. `denoise` may be called any number of times.
         """
 
 
 class Evaluate(Protocol):
-    """The network's boundary as an executor sees it; everything that passes is counted."""
+    """The network as an executor calls it, on a worker and inside what is timed.
+
+    All calls are counted.
+    """
 
     def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
-        """Return D(x; sigma) at the grid's step `step`; level and step are one for all, or one per row [rows].
+        """Return D(x; sigma) at the grid's step `step`.
+
+        Level and step are one for all, or one per row [rows].
 
         Per row, levels are float64 and steps int64, both on the host.
         """
 
 
 class Boundary(Evaluate, Protocol):
-    """The network's boundary as `Executor.run` is given it."""
+    """The network as `Executor.run` gets it, with the memory of its denoiser."""
 
     def init_memory(self, rows: int) -> None:
-        """Begin a trajectory of so many rows: a denoiser that has memory forgets what it knew of the last one."""
+        """Begin a trajectory of so many rows: a denoiser with memory gets a new one."""
 
 
 class BuiltDenoiser(ABC):
-    """A denoiser ready to run: a network and the rule of how much of it runs."""
+    """A denoiser ready to run: a network and the rule by which a part of it runs.
+
+    Used on workers.
+    """
 
     by_step: ClassVar[bool] = False
-    """Whether the step decides what runs; rows of different steps are then called apart."""
+    """Whether the step decides what runs; rows of different steps then get separate calls."""
 
     has_memory: ClassVar[bool] = False
-    """Whether it remembers earlier calls of a trajectory; it is then called with its memory as the fourth argument."""
+    """Whether it remembers earlier calls of a trajectory.
+
+    Its memory is then the fourth argument of a call.
+    """
 
     def init_memory(self, rows: int) -> Any:
         """Return the memory of a new trajectory of so many rows; only where `has_memory`.
 
-        Calls are what it can count, not steps: a solver such as Heun's asks twice a step.
+        It can count calls but not steps: a solver such as Heun's calls twice a step.
         """
         return None
 
@@ -130,12 +147,15 @@ class BuiltDenoiser(ABC):
     def __call__(self, x: Tensor, sigma: Tensor, step: int, *memory: Any) -> tuple[Tensor, Units]:
         """Return D(x; sigma), sigma float64 [batch] on the host, and which units of the network ran for it.
 
-        Called on workers through the network's boundary, inside what is timed.
+        Called by the `Evaluate` of an executor, inside what is timed.
         """
 
     @abstractmethod
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
-        """Return, for each unit, a call on (x [1, ...], sigma [1]) that runs that unit once, to be counted."""
+        """Return, for each unit, a call on (x [1, ...], sigma [1]) that runs it once.
+
+        Its FLOPs are counted, untimed.
+        """
 
 
 class Denoiser(Method):
@@ -143,18 +163,27 @@ class Denoiser(Method):
 
     part = "denoiser"
     has_memory: ClassVar[bool] = False
-    """Whether what it builds remembers earlier calls of a trajectory; parallel executors are refused then."""
+    """Whether the built denoiser remembers earlier calls of a trajectory.
+
+    Parallel executors are then refused.
+    """
     own_flow: ClassVar[bool] = False
-    """Whether preparing makes another network, which answers by state and level alone: it has a flow of its own."""
+    """Whether preparing makes another network, whose output depends on state and level alone: it has its own flow."""
 
     @abstractmethod
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
-        """Return the denoiser over a trained network (in eval mode) and what `prepare` left."""
+        """Return the denoiser of a trained network (in eval mode) and the artifact of `prepare`.
+
+        Untimed.
+        """
 
 
 @dataclass
 class Trace:
-    """What an executor tells of one batch beyond what is counted at the network's boundary, and whom it works with."""
+    """An executor's own statistics of one batch, and its peers.
+
+    Calls of the network are counted elsewhere.
+    """
 
     peers: Peers | None = None
     """None on one device."""
@@ -167,9 +196,9 @@ class Trace:
     bytes_sent: int = 0
     """Bytes that this rank sent to others."""
     iterates: list[Tensor] | None = None
-    """A list asks for the final state as estimated before the first refinement and after each one, [batch, ...] each.
+    """If a list, it gets the estimated final states before the first refinement and after each, [batch, ...].
 
-    A sample that has stopped keeps its state. The same on every rank.
+    A stopped sample keeps its state. The same on every rank.
     """
 
 
@@ -186,14 +215,15 @@ class Executor(Method, ReplayedTime):
     ) -> Tensor:
         """Return the state at sigmas[-1] from x = sigmas[0] * unit noise [batch, channels, height, width].
 
-        Where evaluations of a sample overlap, `trace` is told what follows from it. With several devices every rank of
-        `trace.peers` runs this with the same arguments, and every rank returns the same state. Called on workers,
-        inside what is timed. A serial one calls `evaluate.init_memory` where it calls the solver's.
+        A parallel executor fills `trace`. With several devices every rank of `trace.peers` runs
+        this with the same arguments, and every rank returns the same state; ranks may wait for
+        each other. Called on workers, inside what is timed. A serial executor calls
+        `evaluate.init_memory` where it calls the solver's.
         """
 
 
 def unit_counts(units: Units, rows: int) -> dict[str, Tensor]:
-    """Return how often each unit ran for each row, int64 [rows], from the short form."""
+    """Return how often each unit ran for each row, int64 [rows] on the host."""
     return {
         name: torch.full((rows,), count, dtype=torch.int64) if isinstance(count, int) else count.to("cpu", torch.int64)
         for name, count in units.items()

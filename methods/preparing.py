@@ -1,6 +1,7 @@
-"""What a method's preparation works with: what it leaves behind, the jobs of a search, and what the engine lends it.
+"""Preparation of a method: its artifact, the jobs of a search, and the context that the engine supplies.
 
-Preparing runs on a worker, before the first image and in no timing; it may take minutes, and its price is a column.
+Preparing runs on a worker, before the first image and in no timing. It may take minutes; its price
+is a column.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What `prepare` leaves behind: tensors by name and plain JSON facts. Stored as safetensors, never pickled.
+    """Result of `prepare`: tensors by name and plain JSON facts.
 
-    Two facts become tables: `history`, what a search tried, and `calibration`, what a method predicts of its own error
-    beside the truth (harness/schema.py names their columns).
+    Stored as safetensors, never pickled.
+
+    Two facts become tables: `history`, the candidates of a search, and `calibration`, a method's
+    predicted and true errors (harness/schema.py has their columns).
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -31,20 +34,20 @@ class Artifact:
 
 
 Job = Mapping[str, Any]
-"""One piece of a search as plain JSON: what a method needs to do it on any worker. Equal jobs are done once."""
+"""One piece of a search as plain JSON, enough to do it on any worker. Equal jobs are done once."""
 
 
 class Done(NamedTuple):
-    """A finished job and what doing it left."""
+    """A finished job and its artifact."""
 
     job: Job
     artifact: Artifact
 
 
 class Sampled(NamedTuple):
-    """Images of a preparation: final states [n, channels, height, width], FLOPs per image, and what ran.
+    """Images of a preparation: final states [n, channels, height, width], FLOPs per image, and the units that ran.
 
-    `units` holds per step how often each unit of the network ran, over all n images.
+    `units` holds by step how often each unit of the network ran, over all n images.
     """
 
     images: Tensor
@@ -53,48 +56,64 @@ class Sampled(NamedTuple):
 
 
 class PrepareContext(Protocol):
-    """What a method may use to train, tune or search. The engine supplies it, and counts time and FLOPs."""
+    """What a method may use to train, tune or search.
+
+    The engine supplies it on a worker, to `do` and `prepare`, and counts time and FLOPs of all
+    calls.
+    """
 
     network: Network
     seed: int
     sigma_min: float
     sigma_max: float
-    start: Artifact | None
-    """What the preparation named by `begins_with` left."""
+    base_artifact: Artifact | None
+    """Artifact of the method of `begins_with`, None without one."""
     done: Sequence[Done]
-    """The finished jobs of the method's search, in the order in which it asked for them."""
+    """The finished jobs of the method's search, in the order in which `next_jobs` returned them."""
 
     @property
     def steps(self) -> int:
-        """Return the trial's number of steps; for a method that declares `prepares_for` steps."""
+        """Return the trial's number of steps; only if `prepares_for` has `steps`."""
 
     @property
     def solver(self) -> Solver:
-        """Return the trial's solver; for a method that declares `prepares_for` solver."""
+        """Return the trial's solver; only if `prepares_for` has `solver`."""
 
     def images(self) -> Tensor:
         """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
 
     def noise(self, index: int) -> Tensor:
-        """Return the preparation's own unit noise number `index` [channels, height, width]; never a scored image's."""
+        """Return unit noise number `index` of the preparation [channels, height, width], never a scored image's."""
 
     def levels(self) -> np.ndarray:
-        """Return the trial's noise levels, float64 [steps + 1]; `prepares_for` holds steps and schedule."""
+        """Return the trial's noise levels, float64 [steps + 1].
+
+        Only if `prepares_for` has `steps` and `schedule`.
+        """
 
     def prepared(self, part: str) -> Artifact | None:
-        """Return what preparing another part of the trial left, None if it left nothing; `prepares_for` names it."""
+        """Return the artifact of another part of the trial, None without one.
+
+        Only if `prepares_for` has the part.
+        """
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
-        """Return images made by the trial's schedule and solver, serially, from the preparation's own noises.
+        """Return images of the trial's schedule and solver, serially, from the preparation's noises `indices`.
 
-        `prepares_for` holds steps, schedule and solver.
+        Only if `prepares_for` has `steps`, `schedule` and `solver`.
         """
 
     def fid(self, images: Tensor) -> float:
-        """Return the FID of final states [n, ...] to the reference set, for a method that declares `scores`."""
+        """Return the FID of final states [n, ...] to the reference set.
+
+        Only if the method `scores`.
+        """
 
     def passes(self, n: int) -> Iterator[int]:
-        """Yield 0 to n - 1 for a loop whose passes do about the same work; FLOPs are counted on a few of them."""
+        """Yield 0 to n - 1 for a loop whose passes do similar work.
+
+        FLOPs are counted on a few of them.
+        """
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Tell how far the work has come."""
+        """Report progress, of `total` units of work."""

@@ -1,6 +1,7 @@
-"""The model of time of a parallel executor: how long its batch would take on so many devices.
+"""A parallel executor's model of time: how long a batch would take on other numbers of devices.
 
-All of it runs on a worker after the timed rounds, in no timing but its own.
+All of it is called on a worker after the timed rounds; only the calls of the network are timed,
+one by one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
 
 class ReplayedTime:
-    """What an executor adds that can say how long it would take on other numbers of devices. All of it is optional."""
+    """An executor's model of its time on other numbers of devices. All of it is optional."""
 
     name: ClassVar[str]
 
     def device_counts(self, sigmas: np.ndarray) -> tuple[int, ...]:
-        """Return the numbers of devices to replay, ascending, its own among them; none if it has no model of time."""
+        """Return the numbers of devices to replay, ascending, with its own.
+
+        None without a model of time.
+        """
         return ()
 
     def call_as_in_run(
@@ -33,9 +37,11 @@ class ReplayedTime:
         steps: Sequence[int],
         noise: StepNoise,
     ) -> None:
-        """Call the network as `run` does with a state at each of these steps of the grid, for a model of time.
+        """Call the network as `run` does, with a state at each of these steps of the grid.
 
-        x is one image's state [1, channels, height, width]; what comes out is of no use.
+        Its time is measured.
+
+        x is one image's state [1, channels, height, width]. The output is dropped.
         """
         raise NotImplementedError(f'executor "{self.name}" has no model of its time')
 
@@ -49,9 +55,10 @@ class ReplayedTime:
         hop_seconds: float,
         rows: int = 1,
     ) -> float:
-        """Return virtual seconds: what one batch of `rows` images would take, by the executor's model of time.
+        """Return virtual seconds of one batch of `rows` images, by the executor's model of time.
 
-        Each image takes `iterations` refinements, on `devices` devices; a call of the network with a row at each of
-        some steps takes `call_seconds(steps)`, and a state from one device to another `hop_seconds`.
+        Each image takes `iterations` refinements, on `devices` devices. A call of the network with
+        a row at each of some steps takes `call_seconds(steps)`; the transfer of a state between
+        devices takes `hop_seconds`.
         """
         raise NotImplementedError(f'executor "{self.name}" has no model of its time')

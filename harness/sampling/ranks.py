@@ -15,7 +15,7 @@ from harness.specs.limits import MEETING_SECONDS, MEETING_SHARE
 from harness.specs.sample import Counts
 from harness.task import Ranks
 from methods.parts import Peers
-from methods.peers import Connected, store
+from methods.peers import ConnectedPeers, open_store
 
 _END = -1
 _ADDED = ("evaluations", "units", "speculative", "bytes_sent")
@@ -40,9 +40,9 @@ class Group:
             return
         limit = self._limit.total_seconds()
         try:
-            self._link = store(ranks.address, ranks.port, self.rank == 0, limit)
+            self._link = open_store(ranks.address, ranks.port, self.rank == 0, limit)
             self._agree("here")
-            self.peers = Connected(self._link, self.rank, self.size, device, seconds)
+            self.peers = ConnectedPeers(self._link, self.rank, self.size, device, seconds)
         except RuntimeError as error:
             told = f"rank {self.rank} of {self.size} did not meet the others within {limit:g} s"
             raise HarnessError(f"{told}: {error}") from None

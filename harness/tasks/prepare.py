@@ -49,7 +49,7 @@ class Context:
         self.network = load_network(spec.model, inputs, place)
         self.seed = spec.seed
         self.sigma_min, self.sigma_max = data.sigma_min, data.sigma_max
-        self.start: Artifact | None = artifact_of(inputs, spec.start)
+        self.base_artifact: Artifact | None = artifact_of(inputs, spec.start)
         finished = [(job.job, inputs[job.id]) for job in spec.done]
         self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
         before = [result.output.price for _, result in finished]

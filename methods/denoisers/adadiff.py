@@ -1,11 +1,13 @@
 """AdaDiff: blocks run until a small head on each of them finds the prediction certain enough, image by image.
 
-Tang et al. 2024, "AdaDiff: Accelerating Diffusion Models through Step-Wise Adaptive Computation" (ECCV, arXiv
-2309.17074), sections 3.2 to 3.4. An image leaves at the first block whose mean uncertainty is under theta; the shared
-output head then reads its tokens. Rows that have left are compacted away, so they cost nothing more, and an
-image decides as it would alone. The authors' code decides once per batch: `rule = "per-batch"`. Ours, so that heads
-know their errors after few steps of tuning: where levels are drawn (level_draws), the units in which heads read their
-tokens (uncertainty), and that the layers' loss does not teach them. The facts hold predicted and true uncertainty.
+Tang et al. 2024, "AdaDiff: Accelerating Diffusion Models through Step-Wise Adaptive Computation"
+(ECCV, arXiv:2309.17074), sections 3.2 to 3.4. An image exits at the first block whose mean
+uncertainty is below theta. The shared output head then reads its tokens. Rows that have exited are
+removed from the batch, so they cost nothing more and an image's exit does not depend on the
+others. The authors' code decides once per batch: `rule = "per-batch"`. Ours, so that heads know
+their errors after a short tuning: where levels are drawn (methods/tuning/level_draws), the scale
+of the tokens that heads read (adadiff_uncertainty), and that the layers' loss does not train
+heads. The artifact's facts hold predicted and true uncertainty.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.denoisers.adadiff_calibration import calibration
-from methods.denoisers.adadiff_gate import Gated, MeanDepth, Tuned
+from methods.denoisers.adadiff_gate import Gated, MeanDepth, NetworkWithHeads
 from methods.denoisers.adadiff_uncertainty import Uncertainty, losses, token_scales
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext
-from methods.tuning.level_coverage import Recorded, usual_grid
+from methods.tuning.level_coverage import RecordedDraws, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 from methods.tuning.loop import thawed, tune, untunable
 
-_IMAGES, _BATCH = 256, 64  # of which the mean depths are taken
+_IMAGES, _BATCH = 256, 64  # for the mean depths
 
 
 class AdaDiff(Denoiser):
@@ -42,23 +44,26 @@ class AdaDiff(Denoiser):
 
     class Params(DrawnTuningParams):
         theta: float = Field(default=0.1, ge=0, le=1)
-        """Largest mean uncertainty at which an image leaves; 0 never, 1 after the first tested block."""
+        """Mean uncertainty below which an image exits; 0 never, 1 after the first tested block."""
         rule: Literal["per-image", "per-batch", "mean-depth"] = "per-image"
-        """mean-depth has no gate: all leave at the step's mean depth under theta's gate, the control of every gate."""
+        """mean-depth has no gate: all exit at the step's mean depth under theta's gate, as a control of gates."""
         first_test: int = Field(default=1, ge=1)
-        """The first block after which an image may leave, counted from 1."""
+        """The first block after which an image may exit, counted from 1."""
         test_every: int = Field(default=1, ge=1)
-        """Tests only every so many blocks from the first; each test waits for the device once."""
+        """Blocks from one test to the next; each test waits for the device once."""
         tune_steps: int = Field(default=200, ge=1)
         uncertainty_lr: float = Field(default=1e-2, gt=0)
-        """Rate of the heads, whose tokens have root mean square 1 while they learn."""
+        """Learning rate of the heads, whose tokens have root mean square 1 during training."""
         uncertainty_time: Literal["none", "concat"] = "none"
         """Whether the heads see the noise label: `concat` is the paper's text, `none` its code."""
         uncertainty_weight: float = Field(default=1.0, ge=0)
         layers_weight: float = Field(default=1.0, ge=0)
         layers_teach: Literal["network", "both"] = "network"
-        """Whom the layers' loss teaches. In the authors' code the heads too: early layers, whose errors are large, then
-        learn to be more uncertain than they are, on few steps up to certainty 0 at every level."""
+        """What the layers' loss trains. In the authors' code the heads too.
+
+        Early layers, whose errors are large, then learn to be too uncertain; with few steps their
+        certainty falls to 0 at every level.
+        """
 
     @property
     def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -84,18 +89,24 @@ class AdaDiff(Denoiser):
         assert isinstance(network, BlockNetwork)
         if self._static:
             return self._mean_depths(context)
-        tuned = Tuned(thawed(network), self._heads(network, context.seed))
+
+        # network and heads, trained together
+        tuned = NetworkWithHeads(thawed(network), self._heads(network, context.seed))
 
         def loss(images: Tensor, draws: Draws) -> Tensor:
             p = self.params
             found = losses(tuned.network, tuned.heads, images, draws, p.layers_teach)
+            # L_simple + L_u + L_UAL (section 3.3)
             return found.simple + p.uncertainty_weight * found.uncertainty + p.layers_weight * found.layers
 
-        drawn, grid = Recorded(LevelDraws(tuned.network, context, self.params)), usual_grid(context)
+        # tune
+        drawn, grid = RecordedDraws(LevelDraws(tuned.network, context, self.params)), usual_grid(context)
         tuned.heads.scales = self._scales(network, context)
         weights, last = tune(tuned, drawn, loss, context, self.params, {"heads.": self.params.uncertainty_lr})
         tuned.load_state_dict(weights)
         tuned.heads.fold_scales()
+
+        # what the heads know, and where they learnt it
         found = calibration(tuned.network.eval(), tuned.heads, grid[:-1], context)
         facts = {"loss": last, "coverage": drawn.covered(grid), "calibration": found}
         return Artifact({name: value.detach() for name, value in tuned.state_dict().items()}, facts)
@@ -106,7 +117,7 @@ class AdaDiff(Denoiser):
         return MeanDepth(tuned, artifact.facts["depths"]) if self._static else Gated(tuned, self.params, self.tested)
 
     def tested(self, block: int) -> bool:
-        """Tell whether an image may leave after a block, counted from 1."""
+        """Return whether an image may exit after a block, counted from 1."""
         after = block - self.params.first_test
         return after >= 0 and after % self.params.test_every == 0
 
@@ -118,7 +129,7 @@ class AdaDiff(Denoiser):
         return heads.to(weight.device, weight.dtype)
 
     def _scales(self, network: BlockNetwork, context: PrepareContext) -> Tensor:
-        """Return the size of each block's tokens at the levels of the tuning, before it: [blocks]."""
+        """Return the root mean square of each block's tokens at the tuning's levels, before tuning: [blocks]."""
         images, generator = context.images(), torch.Generator().manual_seed(context.seed)
         clean = images[torch.arange(_BATCH) * len(images) // _BATCH]
         sigma, noise = LevelDraws(network, context, self.params).draws(tuple(clean.shape), generator)
@@ -129,19 +140,21 @@ class AdaDiff(Denoiser):
     def _static(self) -> bool:
         return bool(self.params.rule == "mean-depth")
 
-    def _tuned(self, network: Network, artifact: Artifact) -> Tuned:
+    def _tuned(self, network: Network, artifact: Artifact) -> NetworkWithHeads:
         assert isinstance(network, BlockNetwork)
-        tuned = Tuned(copy.deepcopy(network), self._heads(network, 0))
+        tuned = NetworkWithHeads(copy.deepcopy(network), self._heads(network, 0))
         tuned.load_state_dict(dict(artifact.tensors))
         return tuned.requires_grad_(False).eval()
 
     def _mean_depths(self, context: PrepareContext) -> Artifact:
-        """Return the tuned weights with the mean exit depth of each step, halves rounded up, under the gate itself."""
-        assert context.start is not None
-        gated = Gated(self._tuned(context.network, context.start), self.params, self.tested)
+        """Return the tuned weights with the gate's mean exit depth of each step, halves rounded up."""
+        assert context.base_artifact is not None
+        gated = Gated(self._tuned(context.network, context.base_artifact), self.params, self.tested)
         units = context.sample(gated, range(_IMAGES), _BATCH).units
-        left = [
+
+        # exits by step, as counts by depth
+        exits = [
             {int(name.removeprefix("exit-")): count for name, count in units[step].items()} for step in sorted(units)
         ]
-        means = [sum(depth * count for depth, count in step.items()) / sum(step.values()) for step in left]
-        return Artifact(context.start.tensors, {"depths": [int(mean + 0.5) for mean in means], "means": means})
+        means = [sum(depth * count for depth, count in step.items()) / sum(step.values()) for step in exits]
+        return Artifact(context.base_artifact.tensors, {"depths": [int(mean + 0.5) for mean in means], "means": means})

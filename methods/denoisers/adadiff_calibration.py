@@ -1,6 +1,7 @@
-"""Predicted against true uncertainty, per noise level and block: whether a gate knows what it decides by.
+"""Predicted against true uncertainty of AdaDiff's heads, per noise level and block.
 
-Measured on noises that tuning never draws; images are the training's, as a preparation has no others.
+Measured on noises that tuning never draws. The images are training images: a preparation has no
+others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from methods.networks.blocks import BlockNetwork
 from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
 
-_PAIRS = 64  # of images and noises
+_PAIRS = 64  # images and noises
 
 
 @torch.no_grad()
@@ -25,17 +26,20 @@ def calibration(
 ) -> list[dict[str, Any]]:
     """Return, for each level and block (counted from 1), the mean `predicted` uncertainty and the mean `true` one.
 
-    Both are means over images, pixels and channels: of u = 1 - c, and of tanh|e - eps|, which u learns.
+    Both are means over images, pixels and channels: of u = 1 - c, and of tanh|e - eps|, which u
+    learns.
     """
+    # the same pairs at all levels
     images, device = context.images(), next(network.parameters()).device
     clean = images[torch.arange(_PAIRS) * len(images) // _PAIRS].to(device)
     noise = torch.stack([context.noise(k) for k in range(_PAIRS)]).to(device)
+
     found = []
     for k in context.passes(len(levels)):
         sigma = torch.full((_PAIRS,), float(levels[k]), dtype=torch.float64)
-        asked = network.regression(clean, Draws(sigma, noise))
-        outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
-        true = _means(true_uncertainty(outputs, asked.target, asked.in_noise))
+        problem = network.regression(clean, Draws(sigma, noise))
+        outputs, certainties = every_exit(network, heads, problem.scaled, problem.label)
+        true = _means(true_uncertainty(outputs, problem.target, problem.in_noise))
         found += [
             {"sigma": float(levels[k]), "block": i + 1, "predicted": predicted, "true": true[i]}
             for i, predicted in enumerate(_means(1 - certainties))

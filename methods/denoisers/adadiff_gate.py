@@ -1,4 +1,7 @@
-"""A network of blocks whose rows leave where a gate says so, or all where a table of steps does: AdaDiff's two ways."""
+"""AdaDiff's two built denoisers: rows exit where a gate decides, or all at a table's depth of the step.
+
+Tang et al. 2024 (arXiv:2309.17074).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from methods.networks.blocks import BlockNetwork, Run
 from methods.parts import BuiltDenoiser, Units
 
 
-class Tuned(nn.Module):
+class NetworkWithHeads(nn.Module):
     """A network and the heads on its blocks, tuned together."""
 
     def __init__(self, network: BlockNetwork, heads: Uncertainty) -> None:
@@ -23,7 +26,11 @@ class Tuned(nn.Module):
         self.heads = heads
 
     def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> Run:
-        """Return a raw network, told its class, whose rows all leave after `depth` blocks."""
+        """Return a raw network with a class argument whose rows all exit after `depth` blocks.
+
+        The heads of blocks for which `heads_run` (block counted from 1) is true run too, as a gate
+        would run them.
+        """
         network = self.network
 
         def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
@@ -41,11 +48,11 @@ class Tuned(nn.Module):
 
 
 class MeanDepth(BuiltDenoiser):
-    """Everybody leaves at the depth of the step; depths [steps] count blocks from 1."""
+    """All rows exit at the depth of the step; depths [steps] count blocks from 1."""
 
     by_step = True
 
-    def __init__(self, tuned: Tuned, depths: Sequence[int]) -> None:
+    def __init__(self, tuned: NetworkWithHeads, depths: Sequence[int]) -> None:
         network, self._depths = tuned.network, list(depths)
         self._calls = {
             depth: partial(network.denoised, partial(network.guided, tuned.leave_at(depth, lambda block: False)))
@@ -61,10 +68,13 @@ class MeanDepth(BuiltDenoiser):
 
 
 class Gated(BuiltDenoiser):
-    """Each row leaves when its own uncertainty says so; or, per batch, all rows when their mean does."""
+    """Each row exits once its own uncertainty is below theta.
 
-    def __init__(self, tuned: Tuned, params: Any, tested: Callable[[int], bool]) -> None:
-        """`params` are AdaDiff's; `tested` tells whether a row may leave after a block, counted from 1."""
+    Or, per batch, all rows once their mean is.
+    """
+
+    def __init__(self, tuned: NetworkWithHeads, params: Any, tested: Callable[[int], bool]) -> None:
+        """`params` are AdaDiff's; `tested` is whether a row may exit after a block, counted from 1."""
         self._tuned = tuned
         self._network, self._heads = tuned.network, tuned.heads
         self._params, self._tested = params, tested
@@ -77,7 +87,7 @@ class Gated(BuiltDenoiser):
                 halves = zip(scaled.chunk(2), label.chunk(2), classes.chunk(2), strict=True)
                 return torch.cat([run(*half) for half in halves])
             image, depth = self._run(scaled, label, classes)
-            depths.extend(depth.split(len(x)))  # a guided call has two halves, which leave independently
+            depths.extend(depth.split(len(x)))  # a guided call has two halves, which exit independently
             return image
 
         denoised = self._network.denoised(partial(self._network.guided, run), x, sigma)
@@ -87,27 +97,29 @@ class Gated(BuiltDenoiser):
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
         """Return one pass per exit; a guided image counts two."""
         p, found = self._network.params, {}
-        asked = p.classes if p.label is None else p.label
+        class_index = p.classes if p.label is None else p.label
         for depth in range(1, self._network.n_blocks + 1):
             run = self._tuned.leave_at(depth, self._tested)
 
             def once(scaled: Tensor, label: Tensor, run: Run = run) -> Tensor:
-                classes = label.new_full((len(label),), asked, dtype=torch.long) if p.classes else None
+                classes = label.new_full((len(label),), class_index, dtype=torch.long) if p.classes else None
                 return run(scaled, label, classes)
 
             found[f"exit-{depth}"] = partial(self._network.denoised, once)
         return found
 
     def _run(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the raw output and the depth at which each row left, int64 [rows]."""
+        """Return the raw output and the depth at which each row exits, int64 [rows]."""
         network = self._network
         h, condition = network.embed(scaled, label, classes)
         out = torch.empty_like(h)
-        rows = torch.arange(len(h), device=h.device)  # who is still here, in ascending order
+        rows = torch.arange(len(h), device=h.device)  # those still running, in ascending order
         depth = torch.full_like(rows, network.n_blocks)
         read = {network.reads(i) for i in range(network.n_blocks)}
         saved: dict[int, tuple[Tensor, Tensor]] = {}
+
         for i in range(network.n_blocks):
+            # run the block on the rows still running
             skip = self._skip(i, saved, rows)
             here = None if condition is None else (condition if len(rows) == len(out) else condition[rows])
             h = network.block(i, h, here, skip)
@@ -115,24 +127,33 @@ class Gated(BuiltDenoiser):
                 saved[i] = h, rows
             if i == network.n_blocks - 1 or not self._tested(i + 1):
                 continue
+
+            # test them (section 3.2)
             uncertain = self._heads.mean(i, network.patch_tokens(h), label if len(rows) == len(out) else label[rows])
             if self._params.rule == "per-batch":
                 uncertain = uncertain.mean().expand_as(uncertain)
             stay = uncertain >= self._params.theta
             staying = int(stay.sum())  # the one wait for the device
+
+            # take out those that exit
             if staying < len(rows):
                 order = stay.argsort(descending=True, stable=True)
                 keep, leave = order[:staying], order[staying:]
-                out[rows[leave]] = h[leave].to(out.dtype)  # under autocast blocks answer in a shorter format
+                out[rows[leave]] = h[leave].to(out.dtype)  # under autocast blocks return a shorter format
                 depth[rows[leave]] = i + 1
                 h, rows = h[keep], rows[keep]
             if staying == 0:
                 break
+
+        # one call of the shared head, for rows of all depths
         out[rows] = h.to(out.dtype)
         return network.head(out, condition), depth
 
     def _skip(self, i: int, saved: dict[int, tuple[Tensor, Tensor]], rows: Tensor) -> Tensor | None:
-        """Return what block i reads of an earlier block, for the rows still here; gathered once, on use."""
+        """Return the earlier output that block i reads, for the rows still running.
+
+        Gathered once, on use.
+        """
         source = self._network.reads(i)
         if source is None:
             return None

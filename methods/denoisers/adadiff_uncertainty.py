@@ -1,7 +1,8 @@
 """AdaDiff's uncertainty modules, and the losses that train them together with their network.
 
-Tang et al. 2024 (ECCV, arXiv 2309.17074): sections 3.2 and 3.3, in the form of the authors' code where that differs
-from the paper's equations. Errors that the modules learn are in noise-prediction space, whatever the preconditioning.
+Tang et al. 2024 (ECCV, arXiv:2309.17074), sections 3.2 and 3.3. Where the authors' code differs
+from the equations, the code decides. The modules learn errors in noise-prediction space, whatever
+the preconditioning.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from methods.networks.transformer import sinusoids, unpatchify
 class Uncertainty(nn.Module):
     """One linear head per block: a certainty in (0, 1) for each pixel and channel, from that block's patch tokens.
 
-    Tokens are detached, so heads never train the network. With `concat` the embedding of the noise label is appended
-    to each token (the paper's text); the authors' code does without.
+    Tokens are detached, so heads never train the network. With `concat` the embedding of the noise
+    label is appended to each token, as in the paper's text; the authors' code has no such input.
     """
 
     scales: Tensor | None = None
-    """Units [blocks] in which a head reads its tokens while it learns, ours: a raw residual stream grows from block to
-    block (on uvit-8 from 3 to 390), and Adam moves every weight by about its rate, so that a rate in raw units that
-    suits the first head saturates the last."""
+    """Divisors [blocks] of the tokens during training; ours.
+
+    A raw residual stream grows from block to block, on uvit-8 from 3 to 390. Adam moves every
+    weight by about its rate, so a rate that suits the first head saturates the last.
+    """
 
     def __init__(self, network: BlockNetwork, concat: bool) -> None:
         super().__init__()
@@ -48,7 +51,7 @@ class Uncertainty(nn.Module):
 
     @torch.no_grad()
     def fold_scales(self) -> None:
-        """Read tokens in raw units from now on, with weights that give the same certainties."""
+        """Fold the scales into the weights, with the same certainties from unscaled tokens."""
         if self.scales is not None:
             for i, scale in enumerate(self.scales):
                 self.heads.get_parameter(f"{i}.weight")[:, : self._width] /= scale
@@ -66,7 +69,7 @@ class Uncertainty(nn.Module):
 
 
 class Losses(NamedTuple):
-    """L_simple, L_u and L_UAL, each a mean over the batch, and the layers' weights w [blocks] in the last."""
+    """L_simple, L_u and L_UAL, each a mean over the batch, and the weights w [blocks] of L_UAL."""
 
     simple: Tensor
     uncertainty: Tensor
@@ -77,22 +80,22 @@ class Losses(NamedTuple):
 def losses(
     network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws, layers_teach: str = "network"
 ) -> Losses:
-    """Return the three losses of clean images [batch, ...], with every block read off by the shared head."""
-    asked = network.regression(images, draws)
-    outputs, certainties = every_exit(network, heads, asked.scaled, asked.label)
-    return layer_losses(outputs, certainties, asked.target, asked.in_noise, layers_teach)
+    """Return the three losses of clean images [batch, ...]; the shared head reads every block."""
+    problem = network.regression(images, draws)
+    outputs, certainties = every_exit(network, heads, problem.scaled, problem.label)
+    return layer_losses(outputs, certainties, problem.target, problem.in_noise, layers_teach)
 
 
 def true_uncertainty(outputs: Tensor, target: Tensor, in_noise: Tensor) -> Tensor:
-    """Return tanh|e_i - eps| of raw outputs [blocks, batch, ...] (DuoDiff's restatement, equation 6)."""
+    """Return tanh|e_i - eps| of raw outputs [blocks, batch, ...] (as in DuoDiff, arXiv:2410.09633, equation 6)."""
     return (in_noise * (outputs - target)).abs().tanh()
 
 
 @torch.no_grad()
 def token_scales(network: BlockNetwork, images: Tensor, draws: Draws) -> Tensor:
     """Return the root mean square of the patch tokens after every block, float32 [blocks]."""
-    asked = network.regression(images, draws)
-    depths, _ = _every_depth(network, asked.scaled, asked.label)
+    problem = network.regression(images, draws)
+    depths, _ = _every_depth(network, problem.scaled, problem.label)
     return torch.stack([network.patch_tokens(h).float().square().mean().sqrt() for h in depths])
 
 
@@ -101,16 +104,21 @@ def layer_losses(
 ) -> Losses:
     """Return the losses of outputs and certainties [blocks, batch, channels, height, width].
 
-    Target of a certainty: 1 minus the true uncertainty, detached. L_UAL weighs each layer's
-    error by its mean certainty over the batch, normalised over layers. If it teaches the network alone, those weights
-    are detached, so that the heads learn nothing but their target; `both` is the authors' code.
+    The target of a certainty is 1 minus the true uncertainty, detached. L_UAL weighs each layer's
+    error by its mean certainty over the batch, normalised over layers. If it trains the network
+    alone, those weights are detached, and heads learn nothing but their target; `both` is the
+    authors' code.
     """
+    # errors, and the certainties that they call for
     errors = outputs - target
     wanted = 1 - true_uncertainty(outputs, target, in_noise).detach()
+
+    # weights of the layers
     squares = (errors**2).flatten(1).mean(1)
     certain = certainties.flatten(1).mean(1)
     weights = certain / certain.sum()
     weights = weights if layers_teach == "both" else weights.detach()
+
     return Losses(
         simple=(errors[-1] ** 2).mean(),
         uncertainty=((certainties - wanted) ** 2).mean(),
@@ -120,9 +128,9 @@ def layer_losses(
 
 
 def every_exit(network: BlockNetwork, heads: Uncertainty, scaled: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Return raw outputs and certainties read off after every block [blocks, batch, channels, height, width].
+    """Return raw outputs and certainties after every block, both [blocks, batch, channels, height, width].
 
-    Of a conditional network, those without a class. One call of the shared head serves all blocks.
+    A conditional network gets no class. One call of the shared head serves all blocks.
     """
     depths, condition = _every_depth(network, scaled, label)
     certainties = [heads.image(heads.certainty(i, network.patch_tokens(h), label)) for i, h in enumerate(depths)]
@@ -132,7 +140,7 @@ def every_exit(network: BlockNetwork, heads: Uncertainty, scaled: Tensor, label:
 
 
 def _every_depth(network: BlockNetwork, scaled: Tensor, label: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Return the tokens after every block, and what conditions the head; without a class."""
+    """Return the tokens after every block, and the head's condition; without a class."""
     nothing = label.new_full((len(label),), network.params.classes, dtype=torch.long)
     h, condition = network.embed(scaled, label, nothing if network.params.classes else None)
     depths: list[Tensor] = []

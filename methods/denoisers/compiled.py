@@ -11,10 +11,11 @@ Call = Callable[[Tensor, Tensor], Tensor]
 
 
 def compiled(call: Call, network: nn.Module, wanted: bool) -> Call:
-    """Return `call`, which runs `network`, compiled for each shape it meets if that is wanted, else itself.
+    """Return `call`, which runs `network`, compiled for each input shape if `wanted`, else unchanged.
 
-    Give every depth of a network its own call: a depth that varies as an argument would compile again and again. On a
-    GPU the mode "reduce-overhead" captures a CUDA graph, whose output is copied, since the next replay overwrites it.
+    Give every depth of a network its own call: a depth as an argument would compile again for
+    every value. On a GPU the mode "reduce-overhead" captures a CUDA graph. Its output is copied,
+    since the next replay overwrites it.
     """
     if not wanted:
         return call

@@ -1,10 +1,12 @@
 """DDSM: every step runs a network of its own width, found by an evolutionary search.
 
-Yang et al. 2024, "Denoising Diffusion Step-aware Models" (ICLR, arXiv 2310.03337), and the authors' code. One slimmable
-network holds all widths; a candidate is a width per step, its objective FID + flops_weight * FLOPs / FLOPs of the full
-width (the paper: 1 FID point per GMAC, which is flops_weight = 6.07 for its CIFAR-10 network). As in the code the genes
-are widths alone: no step is left out, the number of steps is the trial's. Ours: all candidates see the same noise, and
-the best few are scored anew on fresh noise before one is chosen, since the luckiest of many is not the best.
+Yang et al. 2024, "Denoising Diffusion Step-aware Models" (ICLR, arXiv:2310.03337), and the
+authors' code. One slimmable network holds all widths. A candidate is a width per step. Its
+objective is FID + flops_weight * FLOPs / FLOPs of the full width; the paper has 1 FID point per
+GMAC, or flops_weight = 6.07 for its CIFAR-10 network. As in the code the genes are widths alone:
+no step is skipped, and the number of steps is the trial's. Ours: all candidates see the same
+noise, and the best few are scored again on fresh noise before one is chosen, since the luckiest of
+many is not the best.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ class DDSM(Denoiser):
 
     class Params(BaseParams):
         widths: tuple[float, ...] = ()
-        """Widths given instead of searched for: one for all steps, or one per step, that of the highest noise first."""
+        """Fixed widths instead of a search: one for all steps, or one per step, the highest noise first."""
         search: Literal["evolution", "random"] = "evolution"
-        """random: as many candidates drawn blindly, the control of every search."""
+        """random: as many candidates drawn uniformly, as a control of the search."""
         flops_weight: float = Field(default=1.0, ge=0)
         """FID points that the FLOPs of the full width are worth."""
         flops_budget: float = Field(default=1.0, gt=0, le=1)
@@ -46,12 +48,15 @@ class DDSM(Denoiser):
         population: int = Field(default=50, ge=2)
         generations: int = Field(default=10, ge=1)
         mutations: float = Field(default=1.0, ge=0)
-        """Genes of a child that mutate, on average; the paper's rate of 0.001 over its 1000 genes."""
+        """Genes of a child that mutate, on average.
+
+        The paper's rate of 0.001 over its 1000 genes.
+        """
         crossover: float = Field(default=0.9, ge=0, le=1)
         search_images: int = Field(default=4096, ge=2)
         search_batch: int = Field(default=200, ge=1)
         finalists: int = Field(default=3, ge=1)
-        """How many of the best are scored anew, on as many fresh noises, before one is chosen."""
+        """Best candidates that are scored again, on as many fresh noises, before one is chosen."""
         seed: int = Field(default=0, ge=0)
 
     search_only = (*(name for name in Params.model_fields if name != "widths"),)
@@ -62,12 +67,15 @@ class DDSM(Denoiser):
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         assert isinstance(network, SlimmableUNetParams)
+        # widths that are given
         given = self.params.widths
         if len(given) not in (0, 1, steps):
             return f"{len(given)} widths are given for {steps} steps; give one for all, or one per step"
         wrong = sorted(set(given) - set(network.widths))
         if wrong:
             return f"widths {wrong} are given; the network has {list(network.widths)}"
+
+        # size and budget of a search
         if self.prepares and self.params.population < len(network.widths):
             return (
                 f"population is {self.params.population}; the first generation holds {len(network.widths)} constant "
@@ -83,10 +91,10 @@ class DDSM(Denoiser):
 
     def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
         """Return the candidates of the next generation, then the finalists."""
-        return _Search(self.params, steps, _widths(network), done).wanted
+        return _Search(self.params, steps, _widths(network), done).missing_jobs
 
     def do(self, context: PrepareContext, job: Job) -> Artifact:
-        """Score one candidate on the noises that the job names."""
+        """Score one candidate on the job's noises."""
         assert isinstance(context.network, SlimmableUNet)
         first = job["first_noise"]
         images = range(first, first + job["n_images"])
@@ -105,7 +113,10 @@ class DDSM(Denoiser):
 
 
 class _PerStep(BuiltDenoiser):
-    """Runs at step k the width of step k; each width that occurs is a network of its own, its weights contiguous."""
+    """Runs at step k the width of step k.
+
+    Each width is a network of its own with contiguous weights.
+    """
 
     by_step = True
 
@@ -123,13 +134,15 @@ class _PerStep(BuiltDenoiser):
 
 
 class _Tried(NamedTuple):
+    """Score of a candidate: FID, FLOPs per image, and passes of the network per step."""
+
     fid: float
     flops: float
-    passes: list[float]  # of the network, per step
+    passes: list[float]
 
 
 class _Search:
-    """A search replayed from its finished jobs: what is wanted next, and, when that is nothing, what was found."""
+    """A search replayed from its finished jobs: the jobs that are missing, or else the result."""
 
     def __init__(self, params: Any, steps: int, widths: Sequence[float], done: Sequence[Done]) -> None:
         self._params, self._steps, self._widths = params, steps, widths
@@ -137,17 +150,20 @@ class _Search:
         self._constants: list[Genome] = [(k,) * steps for k in range(len(widths))]
         self._rounds: list[list[Genome]] = [self._constants]
         self._finalists: list[Genome] = []
-        self.wanted: Sequence[Job] = next(filter(None, self._replayed()), ())
+        self.missing_jobs: Sequence[Job] = next(filter(None, self._replay()), ())
 
     def chosen(self) -> list[float]:
-        """Return the widths per step of the finalist that is best on fresh noise."""
+        """Return the widths per step of the best finalist on fresh noise."""
         return self._as_widths(min(self._finalists, key=lambda genome: self._objective(genome, self._fresh)))
 
     def history(self) -> list[dict[str, Any]]:
-        """Return every candidate that was scored, round by round, the finalists last."""
+        """Return every scored candidate, round by round, the finalists last."""
         chosen = self.chosen()
+
+        # round, genome and first noise of each
         rounds = [*((r, genome, 0) for r, genomes in enumerate(self._rounds) for genome in genomes)]
         rounds += [(len(self._rounds), genome, self._fresh) for genome in self._finalists]
+
         return [
             {
                 "round": number,
@@ -165,12 +181,15 @@ class _Search:
 
     @property
     def _fresh(self) -> int:
-        """Return the first noise that no candidate was searched by."""
+        """Return the first noise that the search did not use."""
         return int(self._params.search_images)
 
-    def _replayed(self) -> Iterator[list[Job]]:
-        """Yield the jobs of each round that are not done; go on only when there are none."""
+    def _replay(self) -> Iterator[list[Job]]:
+        """Yield the missing jobs of each round; the next round needs all of this one."""
+        # constant schedules, whose costs the budget needs
         yield self._missing(self._constants, 0)
+
+        # generations
         p = self._params
         scored: list[tuple[Genome, float]] = []
         evolution = Evolution(
@@ -183,11 +202,14 @@ class _Search:
             seed=p.seed,
             kind=p.search,
         )
+
         while proposed := evolution.next_generation(scored):
             allowed = [genome for genome in proposed if self._share(genome) <= p.flops_budget]
             yield self._missing(allowed, 0)
             self._rounds.append([genome for genome in allowed if genome not in self._constants])
             scored += [(genome, self._objective(genome, 0) if genome in allowed else math.inf) for genome in proposed]
+
+        # finalists, on fresh noise
         ranked = sorted((found, genome) for genome, found in scored if found < math.inf)
         if not ranked:
             raise ValueError(f"no candidate meets flops_budget = {p.flops_budget}; raise it or the population")
@@ -203,7 +225,7 @@ class _Search:
         return self._tried[genome, first].fid + float(self._params.flops_weight) * self._share(genome)
 
     def _share(self, genome: Genome) -> float:
-        """Return the genome's FLOPs over those of the full width, from what the constant schedules cost."""
+        """Return the genome's share of the full width's FLOPs, from the costs of the constant schedules."""
         costs = [self._tried[constant, 0].flops for constant in self._constants]
         passes = self._tried[self._constants[0], 0].passes
         return sum(n * costs[gene] for n, gene in zip(passes, genome, strict=True)) / sum(passes) / costs[0]
@@ -213,7 +235,7 @@ class _Search:
 
 
 def least_share(params: SlimmableUNetParams) -> float:
-    """Return the narrowest width's FLOPs over the full one's, counted without weights on the smallest image."""
+    """Return the narrowest width's share of the full FLOPs, counted without weights on the smallest image."""
     from torch.utils.flop_counter import FlopCounterMode  # here, because it brings triton, which a plan does without
 
     side = params.patch * 2 ** len(params.channels)

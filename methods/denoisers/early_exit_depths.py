@@ -1,6 +1,7 @@
 """How many blocks run at a noise level: by equal intervals of diffusion time, or by the steps of one trial.
 
-Both are piecewise constant in the level, so that they hold for training draws as well as for a trial's own levels.
+Both are piecewise constant in the level, so they apply to training draws and to a trial's own
+levels alike. For early exit (Moon et al. 2024, arXiv:2408.05927).
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from torch import Tensor
 from methods.parts import BuiltDenoiser, Units
 
 Time = Callable[[Tensor], Tensor]
-"""Diffusion time in [0, 1] of levels, any shape, float64 on the host; 0 is data (`methods.networks.base.Network`)."""
+"""Diffusion time in [0, 1] of levels, any shape, float64 on the host.
 
-_ULPS = 1e-9  # by which a level may miss an edge and still count as lying on it
+0 is data (`methods.networks.base.Network`).
+"""
+
+_ULPS = 1e-9  # tolerance of a level that lies on an edge
 
 
 class Depths(ABC):
-    """Depths int64 [pieces] and which piece a level belongs to."""
+    """Depths int64 [pieces], and the piece of a level."""
 
     def __init__(self, depths: Sequence[int]) -> None:
         self.depths = torch.tensor(list(depths), dtype=torch.int64)
@@ -36,11 +40,14 @@ class Depths(ABC):
 
     @abstractmethod
     def lengths(self) -> Tensor:
-        """Return how much of time each piece takes up, float64 [pieces], in any one unit."""
+        """Return the length of each piece in time, float64 [pieces], in any unit."""
 
 
 class ByTime(Depths):
-    """A table over equal intervals of time, data first; the right end of time belongs to the last interval."""
+    """A table over equal intervals of time, data first.
+
+    The right end of time belongs to the last interval.
+    """
 
     def __init__(self, depths: Sequence[int], time: Time) -> None:
         super().__init__(depths)
@@ -57,7 +64,10 @@ class ByTime(Depths):
 
 
 class ByLevel(Depths):
-    """Depths at levels that fall; each reaches from its own level down to just above the next, the ends beyond all."""
+    """Depths at falling levels.
+
+    Each holds from its level down to just above the next, and beyond both ends.
+    """
 
     def __init__(self, depths: Sequence[int], levels: Sequence[float], time: Time) -> None:
         super().__init__(depths)
@@ -65,7 +75,7 @@ class ByLevel(Depths):
         self._time = time
 
     def piece(self, sigma: Tensor) -> Tensor:
-        """Return how many levels but the first lie at or above sigma."""
+        """Return the number of levels, without the first, that lie at or above sigma."""
         return (self._levels[1:, None] * (1 + _ULPS) >= sigma[None]).sum(0)
 
     def lengths(self) -> Tensor:
@@ -75,8 +85,8 @@ class ByLevel(Depths):
         return ends[:-1] - ends[1:]
 
 
-class Visited(BuiltDenoiser):
-    """Stands in for a network to learn at which levels a solver asks it: answers 0 and remembers."""
+class LevelRecorder(BuiltDenoiser):
+    """A stand-in for a network that returns 0 and records the levels at which a solver evaluates it."""
 
     def __init__(self) -> None:
         self.levels: list[float] = []
@@ -89,11 +99,11 @@ class Visited(BuiltDenoiser):
         return {}
 
 
-def backwards(depths: Depths, visited: Sequence[float]) -> tuple[list[float], list[int]]:
-    """Return falling levels and their depths such that the k-th of n visited levels runs what the (n-1-k)-th did.
+def reversed_depths(depths: Depths, visited: Sequence[float]) -> tuple[list[float], list[int]]:
+    """Return falling levels and their depths, so that the k-th of n visited levels runs the depth of the (n-1-k)-th.
 
-    So the multiset of depths of a trajectory is kept. Raises ValueError where a level that is visited several times
-    would have to run several depths.
+    This keeps the multiset of a trajectory's depths. Raises ValueError where a level that is
+    visited several times would need several depths.
     """
     found: dict[float, int] = {}
     for level, depth in zip(visited, depths.at(torch.tensor(visited, dtype=torch.float64)).tolist()[::-1], strict=True):

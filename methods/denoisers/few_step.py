@@ -1,9 +1,10 @@
 """The whole network, tuned at the levels that the trial visits.
 
-Phase 2 of the reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand): see
-methods/level_tuning, whose target, the frozen network's own trajectories, is ours. A schedule that alternated both
-phases has tuned weights of its own, and those are taken. The network of a trial is asked at its levels alone, so what
-tuning spoils elsewhere is never seen.
+Phase 2 of our reconstruction of Huang 2024, "Optimizing Few-Step Sampler for Diffusion
+Probabilistic Model" (arXiv:2412.10786), of which only the abstract was available. See
+methods/tuning/level_tuning; its target, the frozen network's own trajectories, is ours. A schedule
+that alternated both phases has tuned weights, and those are used. A trial evaluates its network at
+its levels alone, so a worse network between them has no effect.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from methods.parts import Artifact, BuiltDenoiser, Method, PrepareContext, Solve
 from methods.tuning.level_tuning import LevelTuningParams, tune_at, untunable_at_levels, weights_among
 
 
-class FewStep(Full):
+class FewStepDenoiser(Full):
     """The full network with weights for one schedule."""
 
     name = "few-step"
@@ -62,10 +63,15 @@ class FewStep(Full):
         return bool(self.params.tune_objective == "trajectory")
 
     def _unread(self, parts: Mapping[str, Method]) -> str | None:
-        """Return why a parameter is refused that nothing would read, since the schedule tunes the network itself."""
+        """Return why a parameter is refused that has no effect, or None.
+
+        The schedule may tune the network itself.
+        """
         schedule = parts.get("schedule")
         if schedule is None or getattr(schedule.params, "rounds", 1) < 2:
             return str(why) if (why := self.params.unread()) else None
+
+        # the schedule tunes
         fields = LevelTuningParams.model_fields
         given = [name for name, field in fields.items() if getattr(self.params, name) != field.default]
         if not given:

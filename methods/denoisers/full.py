@@ -1,4 +1,7 @@
-"""The baseline denoiser: the whole network at every step, for every image."""
+"""The baseline denoiser: the whole network at every step, for every image.
+
+No paper: the plain call.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 """The Missing U at sampling time: solver, steps or tolerance of the ODE blocks, and what they cost.
 
-Calvo-Ordonez et al. 2024 (arXiv 2310.20092). A continuous U-Net is trained with one solver of its blocks and may be
-run with another. What is counted is what ran: evaluations of each block's f, and once everything between the blocks.
-An adaptive solver takes one step size for a whole batch, so its counts, and its images, depend on the batch.
+Calvo-Ordonez et al. 2024, "The Missing U for Efficient Diffusion Models" (TMLR, arXiv:2310.20092).
+A continuous U-Net is trained with one ODE solver in its blocks and may run with another. Counted
+are the evaluations of each block's f that really ran, and once everything between the blocks. An
+adaptive solver takes one step size for a whole batch, so its counts and its images depend on the
+batch.
 """
 
 from __future__ import annotations
@@ -32,10 +34,13 @@ class MissingU(Denoiser):
         ode_steps: int | None = Field(default=None, ge=1)
         """Equal steps of a fixed-step solver through a block; as trained if absent."""
         tolerance: Tolerance | None = None
-        """Error that an adaptive solver allows a step, absolute and relative; as trained if absent."""
+        """Error that an adaptive solver allows a step, absolute and relative.
+
+        As trained if absent.
+        """
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
-        assert isinstance(network, ContinuousUNetParams)  # the families say so
+        assert isinstance(network, ContinuousUNetParams)  # `families` admits no other
         try:
             self.integration(network)
         except ValueError as error:
@@ -43,12 +48,15 @@ class MissingU(Denoiser):
         return None
 
     def integration(self, network: ContinuousUNetParams) -> Integration:
-        """Return how the blocks are solved; raise ValueError, in one sentence, if the parameters do not fit."""
-        asked, trained = self.params, network.integration
-        solver = asked.ode_solver or trained.solver
+        """Return how the blocks are solved.
+
+        Raises ValueError, in one sentence, if the parameters do not fit.
+        """
+        given, trained = self.params, network.integration
+        solver = given.ode_solver or trained.solver
         kept = trained if trained.fixed_cost == takes_fixed_steps(solver) else None
-        steps = asked.ode_steps or (kept.steps if kept else 1)
-        tolerance = asked.tolerance if asked.tolerance is not None or kept is None else kept.tolerance
+        steps = given.ode_steps or (kept.steps if kept else 1)
+        tolerance = given.tolerance if given.tolerance is not None or kept is None else kept.tolerance
         return Integration(solver, steps, tolerance)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -57,7 +65,7 @@ class MissingU(Denoiser):
 
 
 class _Counted(BuiltDenoiser):
-    """A continuous U-Net that says how often each f ran."""
+    """A continuous U-Net that counts the evaluations of each f."""
 
     def __init__(self, network: ContinuousUNet, integration: Integration) -> None:
         self.network = network
@@ -87,5 +95,5 @@ class _Counted(BuiltDenoiser):
 
 
 def _unchanged(derivative: Derivative, state: Tensor, learned: Sequence[Tensor] | None) -> tuple[Tensor, int]:
-    """Stand in for a solver that never asks for the derivative."""
+    """Return the state unchanged, in place of a solver, without evaluating the derivative."""
     return state, 0

@@ -1,7 +1,8 @@
-"""Steps of a solver from many states at once: what they ask for at the same time is one call of the network.
+"""Solver steps from many states at once: evaluations of the same stage are stacked in one call of the network.
 
-A solver's step calls the network in the middle. Here it is run until it asks, and run again from its beginning once
-it is answered; that costs it a few operations on states more, and works with any solver.
+A solver's step calls the network in its middle. Here the step runs until it needs an output that
+is not there yet. It is run again from its beginning once the output is there. That repeats a few
+operations on states, and works with any solver.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from methods.parts import Evaluate, Solver, StepNoise
 
 @dataclass
 class Member:
-    """One state on its way: where it is, and what the solver remembers of its path."""
+    """One state on its trajectory, with the solver's memory."""
 
     x: Tensor
     """[rows, channels, height, width]"""
@@ -28,12 +29,13 @@ class Member:
     """The next step of the grid."""
     memory: Any
     known: Tensor | None = None
-    """D at x and at the level of the next step, where it has been evaluated already."""
-    answers: list[Tensor] = field(default_factory=list)
+    """D at x and at the level of the next step, if it was evaluated before."""
+    outputs: list[Tensor] = field(default_factory=list)
+    """D as evaluated for the step so far, in order."""
 
 
-class _Asks(Exception):
-    """A step needs D(x; sigma) to go on."""
+class _EvaluationNeeded(Exception):
+    """A step cannot go on without D(x; sigma)."""
 
     def __init__(self, x: Tensor, sigma: float) -> None:
         super().__init__()
@@ -44,68 +46,81 @@ class _Asks(Exception):
 def advance(
     evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, members: Sequence[Member], noise: StepNoise
 ) -> None:
-    """Take every member one step on; evaluations of the same stage are stacked in the members' order.
+    """Advance every member by one step, in place.
 
-    One member alone is evaluated as the serial loop would, with one level and one step for all its rows.
+    Evaluations of a stage are stacked in the members' order.
+
+    A single member is evaluated as in the serial loop, with one level and one step for all its
+    rows. Called by parallel executors, inside what is timed.
     """
     waiting = list(members)
     while waiting:
-        asked = [(m, ask) for m in waiting if (ask := _try(solver, sigmas, m, noise)) is not None]
-        if len(asked) == 1:
-            member, ask = asked[0]
-            member.answers.append(evaluate(ask.x, ask.sigma, member.step))
-        elif asked:
-            rows = torch.tensor([len(ask.x) for _, ask in asked])
-            levels = torch.tensor([ask.sigma for _, ask in asked], dtype=torch.float64).repeat_interleave(rows)
-            steps = torch.tensor([m.step for m, _ in asked]).repeat_interleave(rows)
-            out = evaluate(torch.cat([ask.x for _, ask in asked]), levels, steps)
-            for (member, _), answer in zip(asked, out.split(rows.tolist()), strict=True):
-                member.answers.append(answer)
-        waiting = [m for m, _ in asked]
+        # run each step up to its next evaluation
+        pending = [(m, request) for m in waiting if (request := _try_step(solver, sigmas, m, noise)) is not None]
+
+        # evaluate together
+        if len(pending) == 1:
+            member, request = pending[0]
+            member.outputs.append(evaluate(request.x, request.sigma, member.step))
+        elif pending:
+            rows = torch.tensor([len(request.x) for _, request in pending])
+            levels = torch.tensor([request.sigma for _, request in pending], dtype=torch.float64)
+            steps = torch.tensor([m.step for m, _ in pending]).repeat_interleave(rows)
+            out = evaluate(torch.cat([request.x for _, request in pending]), levels.repeat_interleave(rows), steps)
+            for (member, _), output in zip(pending, out.split(rows.tolist()), strict=True):
+                member.outputs.append(output)
+
+        waiting = [m for m, _ in pending]
 
 
-def work(solver: Solver, sigmas: np.ndarray, starts: Sequence[int]) -> tuple[list[int], bool]:
-    """Return the evaluations of every step [N] where the memory is new at `starts`, and whether they read the start.
+def count_evaluations(solver: Solver, sigmas: np.ndarray, starts: Sequence[int]) -> tuple[list[int], bool]:
+    """Return the evaluations of every step [N], and whether trajectories begun at `starts` evaluate their start.
 
-    They read the start if the first evaluation of each is that of its own state at its own level. A dummy of one
-    number takes the steps.
+    They do if the first evaluation of each is that of its own state at its own level. The solver's
+    memory is new at every one of `starts`. The steps are taken by a dummy state of one number.
     """
     counts, reads = [], True
     member = Member(torch.zeros(1, 1), 0, None)
     for step in range(len(sigmas) - 1):
         if step in starts:
             member = Member(torch.zeros(1, 1), step, solver.init_memory(solver.artifact))
-            first = _try(solver, sigmas, member, _nothing)
+            first = _try_step(solver, sigmas, member, _zero_noise)
             reads = reads and first is not None and first.x is member.x and first.sigma == float(sigmas[step])
+
         count = 0
-        while (ask := _try(solver, sigmas, member, _nothing)) is not None:
-            member.answers.append(torch.zeros_like(ask.x))
+        while (request := _try_step(solver, sigmas, member, _zero_noise)) is not None:
+            member.outputs.append(torch.zeros_like(request.x))
             count += 1
         counts.append(count)
     return counts, reads
 
 
-def _nothing(step: int) -> Tensor:
+def _zero_noise(step: int) -> Tensor:
     return torch.zeros(1, 1)
 
 
-def _try(solver: Solver, sigmas: np.ndarray, member: Member, noise: StepNoise) -> _Asks | None:
-    """Take the step with the answers so far; return what it asks for next, or None once it is taken."""
+def _try_step(solver: Solver, sigmas: np.ndarray, member: Member, noise: StepNoise) -> _EvaluationNeeded | None:
+    """Take the step with the outputs so far.
+
+    Return the evaluation it needs next, or None once it is taken.
+    """
     memory = deepcopy(member.memory)
-    answers = iter(member.answers)
+    outputs = iter(member.outputs)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         if member.known is not None and x is member.x and sigma == float(sigmas[member.step]):
             return member.known
-        answer = next(answers, None)
-        if answer is None:
-            raise _Asks(x, sigma)
-        return answer
+        output = next(outputs, None)
+        if output is None:
+            raise _EvaluationNeeded(x, sigma)
+        return output
 
     try:
         x = solver.step(member.x, member.step, sigmas, denoise, memory, noise)
-    except _Asks as ask:
-        return ask
-    member.x, member.memory, member.known, member.answers = x, memory, None, []
+    except _EvaluationNeeded as request:
+        return request
+
+    # the step is taken
+    member.x, member.memory, member.known, member.outputs = x, memory, None, []
     member.step += 1
     return None

@@ -1,4 +1,7 @@
-"""The baseline executor: one step after another on one device."""
+"""The baseline executor: one step after another on one device.
+
+No paper: the plain sampling loop.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ class Serial(Executor):
     ) -> Tensor:
         memory = solver.init_memory(solver.artifact)
         evaluate.init_memory(len(x))
+
         for i in range(len(sigmas) - 1):
 
             def denoise(state: Tensor, sigma: float, step: int = i) -> Tensor:

@@ -1,8 +1,9 @@
-"""Parareal refinement of whole trajectories (SRDS): the propagators, the rule of stopping, and two programs.
+"""Parareal refinement of whole trajectories (SRDS): the propagators, the stopping rule, and two programs.
 
-`in_turns` ends every refinement before it begins the next one; `pipelined` starts each block's next solve as soon as
-its inputs are there. Both are run by every rank alike, and with the same calls of the network they make the same
-bytes: x^p_i = f^p_i + (g^p_i - g^{p-1}_i), where the bracket is exactly 0 once x_{i-1} has come to rest.
+Selvam, Merchant, Ermon 2024 (arXiv:2412.08292). `refine_in_turns` ends every refinement before the
+next one begins. `refine_pipelined` starts each block's next solve as soon as its inputs are there.
+Every rank runs the same program. With the same calls of the network both make the same bytes:
+x^p_i = f^p_i + (g^p_i - g^{p-1}_i), where the bracket is exactly 0 once x_{i-1} has converged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from methods.executors.lockstep import Member, advance
-from methods.executors.srds_blocks import Cut, owner
+from methods.executors.srds_blocks import BlockPlan, owner
 from methods.parts import Evaluate, Peers, Solver, StepNoise
 from methods.solvers.ddim import DDIM
 
@@ -24,68 +25,75 @@ _EULER = DDIM()
 
 
 def corrected(fine: Tensor, coarse: Tensor, coarse_before: Tensor) -> Tensor:
-    """Return the refined state. The association is what makes it bitwise exact where the coarse steps are equal."""
+    """Return the refined state.
+
+    The order of the sum makes it bitwise `fine` where the coarse steps are equal.
+    """
     return fine + (coarse - coarse_before)
 
 
 class Propagators:
-    """F and G of every block over one network, and how many calls each refinement made."""
+    """F and G of every block over one network, and the number of calls of each refinement."""
 
-    def __init__(self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, noise: StepNoise, cut: Cut) -> None:
-        self.cut = cut
+    def __init__(
+        self, evaluate: Evaluate, solver: Solver, sigmas: np.ndarray, noise: StepNoise, plan: BlockPlan
+    ) -> None:
+        self.plan = plan
         self.refinement = 0
-        """What calls are counted under."""
+        """The refinement that calls are counted for."""
         self.calls: Counter[int] = Counter()
-        self.look: Callable[[], None] = lambda: None
-        """Called before every evaluation; may raise to end the work."""
+        self.before_evaluation: Callable[[], None] = lambda: None
+        """Called before every evaluation; may raise to abort."""
         self._evaluate = evaluate
         self._solver = solver
         self._sigmas = sigmas
-        self._coarse = sigmas[list(cut.edges)]
+        self._coarse = sigmas[list(plan.edges)]
         self._noise = noise
 
     def evaluate(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
         """Return D(x; sigma), counted."""
-        self.look()
+        self.before_evaluation()
         self.calls[self.refinement] += 1
         return self._evaluate(x, sigma, step)
 
-    def fine(self, blocks: Sequence[int], starts: Sequence[Tensor], known: Sequence[Tensor | None]) -> list[Tensor]:
-        """Return F_i(start) of the blocks, solved in lockstep; `known` is D at each start, if it is to be reused."""
+    def solve_fine(
+        self, blocks: Sequence[int], starts: Sequence[Tensor], known: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """Return F_i(start) of the blocks, solved in lockstep; `known` is D at each start, where it is reused."""
         members = [
-            Member(start, self.cut.edges[i - 1], self._solver.init_memory(self._solver.artifact), d)
+            Member(start, self.plan.edges[i - 1], self._solver.init_memory(self._solver.artifact), d)
             for i, start, d in zip(blocks, starts, known, strict=True)
         ]
-        for offset in range(max((len(self.cut.steps(i)) for i in blocks), default=0)):
-            going = [m for m, i in zip(members, blocks, strict=True) if offset < len(self.cut.steps(i))]
+        for offset in range(max((len(self.plan.steps(i)) for i in blocks), default=0)):
+            going = [m for m, i in zip(members, blocks, strict=True) if offset < len(self.plan.steps(i))]
             advance(self.evaluate, self._solver, self._sigmas, going, self._noise)
         return [member.x for member in members]
 
-    def estimate(self, block: int, x: Tensor) -> Tensor:
+    def evaluate_start(self, block: int, x: Tensor) -> Tensor:
         """Return D at the start of a block, where G and F both begin."""
-        return self.evaluate(x, float(self._coarse[block - 1]), self.cut.edges[block - 1])
+        return self.evaluate(x, float(self._coarse[block - 1]), self.plan.edges[block - 1])
 
-    def coarse(self, block: int, x: Tensor, estimate: Tensor) -> Tensor:
-        """Return G_i(x): one step of first order over the whole block."""
+    def step_coarse(self, block: int, x: Tensor, estimate: Tensor) -> Tensor:
+        """Return G_i(x): one first-order step over the whole block, from D at its start."""
         return _EULER.step(x, block - 1, self._coarse, lambda *_: estimate, None, self._noise)
 
 
-class Stop:
-    """Per sample: refine until the final state moves by less than the tolerance, in the mean over its numbers.
+class StoppingRule:
+    """A sample is refined until its final state changes by less than the tolerance, in the mean over its values.
 
-    A sample that has stopped keeps its state, whatever is computed for it afterwards.
+    A stopped sample keeps its state, whatever is computed for it later.
     """
 
-    def __init__(self, final: Tensor, tolerance: float, watched: bool = False) -> None:
+    def __init__(self, final: Tensor, tolerance: float, keep_iterates: bool = False) -> None:
         self.final = final.clone()
         self.iterations = torch.zeros(len(final), dtype=torch.int64, device=final.device)
         self.open = torch.ones(len(final), dtype=torch.bool, device=final.device)
-        self.iterates: list[Tensor] | None = [final] if watched else None
-        """Final states after 0, 1, ... refinements, where somebody watches."""
+        self.iterates: list[Tensor] | None = [final] if keep_iterates else None
+        """Final states after 0, 1, ... refinements; None if they are not kept."""
         self._tolerance = tolerance
 
-    def take(self, p: int, rows: Tensor, before: Tensor, now: Tensor) -> None:
-        """Take in the final states of refinements p - 1 and p of the samples `rows`."""
+    def update(self, p: int, rows: Tensor, before: Tensor, now: Tensor) -> None:
+        """Stop those of the samples `rows` whose final states of refinements p - 1 and p hardly differ."""
         moving = self.open[rows]
         self.final[rows[moving]] = now[moving]
         self.iterations[rows[moving]] = p
@@ -95,37 +103,45 @@ class Stop:
             self.iterates.append(self.final.clone())
 
 
-def in_turns(
-    f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, stacked: bool, watched: bool = False
-) -> Stop:
-    """Refine, each refinement after the other: fine solves on all ranks, coarse sweeps on rank 0.
+def refine_in_turns(
+    f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, stacked: bool, keep_iterates: bool = False
+) -> StoppingRule:
+    """Refine, one refinement after the other: fine solves on all ranks, coarse sweeps on rank 0.
 
-    Rank 0 returns how every sample stopped; what the other ranks return has no meaning.
-    Call shapes are fixed, one call per block for all samples, unless `stacked`: then the blocks of a rank are solved
-    in one call, and samples that have stopped are left out.
+    Rank 0 returns how every sample stopped; what the other ranks return has no meaning. Call
+    shapes are fixed, one call per block for all samples, unless `stacked`: then the blocks of a
+    rank are solved in one call, without the samples that have stopped. Called by every rank,
+    inside what is timed; ranks wait for each other.
     """
-    cut, first = f.cut, peers.rank == 0
+    plan, first = f.plan, peers.rank == 0
     states, known, coarse = {0: x}, {}, {}
+
+    # first coarse sweep
     if first:
-        for i in range(1, cut.blocks + 1):
-            known[i] = f.estimate(i, states[i - 1])
-            states[i] = coarse[i] = f.coarse(i, states[i - 1], known[i])
-    stop = Stop(states[cut.blocks] if first else x, tolerance, watched)
+        for i in range(1, plan.blocks + 1):
+            known[i] = f.evaluate_start(i, states[i - 1])
+            states[i] = coarse[i] = f.step_coarse(i, states[i - 1], known[i])
+    stop = StoppingRule(states[plan.blocks] if first else x, tolerance, keep_iterates)
     rows = torch.arange(len(x), device=x.device)
+
     for p in range(1, most + 1):
         f.refinement = p
-        solved = _solve_all(f, peers, cut.active(p), x[: len(rows)], states, known, stacked)
+        solved = _solve_active(f, peers, plan.active(p), x[: len(rows)], states, known, stacked)
+
+        # coarse sweep with corrections
         if first:
-            before = states[cut.blocks]
-            for i in cut.active(p):
-                if cut.corrected(i, p):
-                    known[i] = f.estimate(i, states[i - 1])
-                    new = f.coarse(i, states[i - 1], known[i])
+            before = states[plan.blocks]
+            for i in plan.active(p):
+                if plan.corrected(i, p):
+                    known[i] = f.evaluate_start(i, states[i - 1])
+                    new = f.step_coarse(i, states[i - 1], known[i])
                     states[i] = corrected(solved[i], new, coarse[i])
                     coarse[i] = new
                 else:
                     states[i] = solved[i]
-            stop.take(p, rows, before, states[cut.blocks])
+            stop.update(p, rows, before, states[plan.blocks])
+
+        # all ranks learn which samples go on
         stop.open = peers.broadcast(stop.open.to(torch.uint8), 0).bool()
         if not stop.open.any():
             break
@@ -136,7 +152,7 @@ def in_turns(
     return stop
 
 
-def _solve_all(
+def _solve_active(
     f: Propagators,
     peers: Peers,
     active: Sequence[int],
@@ -145,26 +161,35 @@ def _solve_all(
     known: dict[int, Tensor],
     stacked: bool,
 ) -> dict[int, Tensor]:
-    """Return F_i(x_{i-1}) of the active blocks on rank 0; the other ranks take their blocks' starts from it."""
-    share, rank = f.cut.share, peers.rank
+    """Return F_i(x_{i-1}) of the active blocks on rank 0.
+
+    The other ranks get their blocks' starts from it.
+    """
+    share, rank = f.plan.share, peers.rank
+    own = [i for i in active if owner(i, peers.size) == rank]
+    away = [i for i in active if i not in own] if rank == 0 else []
     starts: dict[int, Tensor] = {}
     estimates: dict[int, Tensor | None] = {}
-    mine = [i for i in active if owner(i, peers.size) == rank]
-    away = [i for i in active if i not in mine] if rank == 0 else []
+
+    # rank 0 sends the starts of the others' blocks
     for i in away:
         pair = torch.stack((states[i - 1], known[i])) if share else states[i - 1]
         peers.isend(pair, owner(i, peers.size), 2 * i)
     peers.flush()
-    for i in mine:
+
+    # starts of the own blocks, with D there if it is shared
+    for i in own:
         if rank == 0:
             starts[i], estimates[i] = states[i - 1], known[i] if share else None
         elif share:
             starts[i], estimates[i] = peers.recv(like.expand(2, *like.shape), 0, 2 * i)
         else:
             starts[i], estimates[i] = peers.recv(like, 0, 2 * i), None
+
+    # solve, and send the ends to rank 0
     solved: dict[int, Tensor] = {}
-    for together in [mine] if stacked else [[i] for i in mine]:
-        finals = f.fine(together, [starts[i] for i in together], [estimates[i] for i in together])
+    for together in [own] if stacked else [[i] for i in own]:
+        finals = f.solve_fine(together, [starts[i] for i in together], [estimates[i] for i in together])
         solved.update(zip(together, finals, strict=True))
         if rank != 0:
             for i in together:
@@ -172,75 +197,89 @@ def _solve_all(
     return solved | {i: peers.recv(like, owner(i, peers.size), 2 * i + 1) for i in away}
 
 
-class _Halted(Exception):
-    """Nothing further of this batch is wanted."""
+class _StopRequested(Exception):
+    """All samples of the batch have stopped."""
 
 
-def pipelined(f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, watched: bool = False) -> Stop:
+def refine_pipelined(
+    f: Propagators, x: Tensor, peers: Peers, tolerance: float, most: int, keep_iterates: bool = False
+) -> StoppingRule:
     """Refine block by block in (p, i) order on every rank.
 
-    The owner of the last block returns how every sample stopped; what the other ranks return has no meaning.
-    Every state goes to the owner of the next block as soon as it is known. When the last block's owner has seen all
-    samples stop it halts the others, who look for that before every evaluation from the second refinement on; then a
-    rank that leaves sends one state of no meaning in place of the next one, so that nobody waits for it.
+    The owner of the last block returns how every sample stopped; what the other ranks return has
+    no meaning. Every state goes to the owner of the next block as soon as it is known. Once all
+    samples have stopped, the owner of the last block requests a stop; the others check for it
+    before every evaluation from the second refinement on. A rank that stops sends one meaningless
+    state in place of its next one, so that no rank waits for it. Called by every rank, inside what
+    is timed; ranks wait for each other.
     """
-    cut, last = f.cut, f.cut.blocks
+    plan, last = f.plan, f.plan.blocks
     right = (peers.rank + 1) % peers.size
-    todo = [(p, i) for p in range(most + 1) for i in cut.active(p) if owner(i, peers.size) == peers.rank]
-    wanted = iter([(p, i) for p, i in todo if i > 1 and (p == 0 or cut.corrected(i, p))])
+
+    # own solves, and the starts that they receive
+    todo = [(p, i) for p in range(most + 1) for i in plan.active(p) if owner(i, peers.size) == peers.rank]
+    wanted = iter([(p, i) for p, i in todo if i > 1 and (p == 0 or plan.corrected(i, p))])
+
+    # by block: its start, D there, and its latest coarse step
     starts, known, coarse = {}, {}, {}
     before = x
-    stop = Stop(x, tolerance)
+    stop = StoppingRule(x, tolerance)
     rows = torch.arange(len(x), device=x.device)
 
     def tag(p: int, i: int) -> int:
         return p * (last + 1) + i
 
-    def look() -> None:
-        if f.refinement > 1 and peers.stop_requested():  # the first refinement's answer needs all of it
-            raise _Halted
+    def check_stop() -> None:
+        if f.refinement > 1 and peers.stop_requested():  # the first refinement's result needs all of it
+            raise _StopRequested
 
-    def expect() -> None:
-        """Ask for the start that is wanted next, of which there is one at any time."""
+    def post_next_recv() -> None:
+        """Begin to receive the next start that is needed, one at a time."""
         for p, i in islice(wanted, 1):
             peers.irecv(x, owner(i - 1, peers.size), tag(p, i - 1))
 
-    def begin(p: int, i: int) -> Tensor:
+    def begin_block(p: int, i: int) -> Tensor:
         """Wait for the start of block i after p refinements, evaluate there, and return the coarse step."""
         if i == 1:
             starts[i] = x
         else:
             starts[i] = peers.recv(x, owner(i - 1, peers.size), tag(p, i - 1))
-            expect()
-        known[i] = f.estimate(i, starts[i])
-        return f.coarse(i, starts[i], known[i])
+            post_next_recv()
+        known[i] = f.evaluate_start(i, starts[i])
+        return f.step_coarse(i, starts[i], known[i])
 
-    f.look = look
-    expect()
+    f.before_evaluation = check_stop
+    post_next_recv()
     try:
         while todo:
             p, i = todo[0]
             f.refinement = p
+
+            # the block's end: coarse at first, then fine with a correction
             if p == 0:
-                state = coarse[i] = begin(0, i)
+                state = coarse[i] = begin_block(0, i)
             else:
-                [state] = f.fine([i], [starts[i]], [known[i] if cut.share else None])
-                if cut.corrected(i, p):
-                    new = begin(p, i)
+                [state] = f.solve_fine([i], [starts[i]], [known[i] if plan.share else None])
+                if plan.corrected(i, p):
+                    new = begin_block(p, i)
                     state, coarse[i] = corrected(state, new, coarse[i]), new
+
+            # send it on, or judge the final state
             if i < last:
                 peers.isend(state, right, tag(p, i))
             elif p == 0:
-                before, stop = state, Stop(state, tolerance, watched)
+                before, stop = state, StoppingRule(state, tolerance, keep_iterates)
             else:
-                stop.take(p, rows, before, state)
+                stop.update(p, rows, before, state)
                 before = state
                 if p < most and not stop.open.any():
                     peers.request_stop()
             del todo[0]
-    except _Halted:
+    except _StopRequested:
+        # the next rank waits for one more state
         unsent = [tag(p, i) for p, i in todo if i < last]
         if unsent and right != peers.rank:
             peers.isend(x, right, unsent[0])
+
     peers.end_batch(x)
     return stop

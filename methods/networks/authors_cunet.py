@@ -1,8 +1,11 @@
-"""What the first author's public code runs instead of the paper's blocks, to reproduce its published counts.
+"""Blocks of the first author's public code, which differ from the paper's.
 
-github.com/Sergio20f/cDDPM at its last commit (July 2023): Y' = Y + F(Y) of first order with instance norms and
-softplus, a state without position and velocity, attention without residual, and a noise level that nothing reads. Its
-table of sinusoids is counted among the published parameters, so it is kept here, frozen. None of it is recommended.
+They reproduce its published counts.
+
+github.com/Sergio20f/cDDPM at its last commit (July 2023), of The Missing U (arXiv:2310.20092). The
+ODE is Y' = Y + F(Y), of first order, with instance norms and softplus. The state has no position
+and velocity, attention has no residual, and nothing reads the noise level. The table of sinusoids
+is counted among the published parameters, so it is kept here, frozen. None of it is recommended.
 """
 
 from __future__ import annotations
@@ -30,13 +33,13 @@ class AuthorsBlock(nn.Module):
         return integrate(lambda tau, y: self.evaluate(y), state, None)
 
     def evaluate(self, state: Tensor) -> Tensor:
-        """Return Y' of a state, of its shape."""
+        """Return Y' of a state, in the state's shape."""
         h = softplus(self.conv1(self.norm1(state)))
         return state + softplus(self.conv2(self.norm2(h)))
 
 
 class AuthorsState(nn.Module):
-    """The authors' initial velocity, which is the whole state."""
+    """The authors' initial velocity, here the whole state."""
 
     def __init__(self, image_channels: int, channels: int) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class AuthorsState(nn.Module):
 
 
 class UnreadTime(nn.Module):
-    """The authors' frozen table of 1000 sinusoids, from which no noise level is looked up."""
+    """The authors' frozen table of 1000 sinusoids, which is never looked up."""
 
     def __init__(self, time_channels: int) -> None:
         super().__init__()
@@ -59,5 +62,5 @@ class UnreadTime(nn.Module):
         self.table = nn.Embedding.from_pretrained(table, freeze=True)
 
     def forward(self, label: Tensor) -> None:
-        """Return nothing of labels [batch]."""
+        """Ignore labels [batch] and return None."""
         return None

@@ -1,4 +1,4 @@
-"""What every network is: a module D(x; sigma) under a preconditioning, with a loss to train it by."""
+"""The interface of networks: a module D(x; sigma) with a training loss and a diffusion time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from methods.networks.vp_process import time_without_process
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a network must know of a data set: channels, resolution (pixels a side), and synthetic facts if any."""
+    """Shape of a data set's images: channels and pixels a side, and the facts of a synthetic data set."""
 
     channels: int
     resolution: int
@@ -23,18 +23,21 @@ class DataShape:
 
 
 class NetworkParams(BaseModel):
-    """Parameters of an architecture: typed, validated and closed."""
+    """Parameters of an architecture: typed, validated, and without extra keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
     def fixed_cost(self) -> bool:
-        """Whether a call does the same work whatever its input."""
+        """Whether a call does the same work for every input."""
         return True
 
 
 class Network(nn.Module):
-    """A denoiser network. Subclasses are found by the registry under their family name."""
+    """A denoiser network.
+
+    The registry finds subclasses by their family name; workers build and call them.
+    """
 
     family: ClassVar[str]
     summary: ClassVar[str]
@@ -55,8 +58,9 @@ class Network(nn.Module):
     def diffusion_time(self, sigma: Tensor) -> Tensor:
         """Return the diffusion time in [0, 1] (0 is data) of levels sigma > 0, any shape, float64.
 
-        It is the one time by which methods decide what runs at a level, and the tables' `t`: that of the process which
-        a network was trained in, or of the linear-beta VP process where there is none.
+        By this time methods decide what runs at a level, and it is the tables' `t`. It is that of
+        the process in which the network was trained, or of the linear-beta VP process where there
+        is none.
         """
         return time_without_process(sigma)
 
@@ -65,5 +69,5 @@ class Network(nn.Module):
         raise TypeError(f'network family "{self.family}" is exact and is not trained')
 
     def flow(self, x: Tensor, sigma_from: float, sigma_to: float) -> Tensor | None:
-        """Return the exact probability-flow solution at sigma_to where a closed form exists, else None."""
+        """Return the exact probability-flow solution at sigma_to, or None without a closed form."""
         return None

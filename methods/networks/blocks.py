@@ -1,8 +1,8 @@
-"""What U-ViT and DiT share: blocks of one width that can be run one by one, and a part of them left out.
+"""The interface of U-ViT and DiT: blocks of one width that run one by one, some of them optional.
 
-Two ways to leave blocks out stand on this interface. `raw(..., depth=k)` runs k of the blocks that a network can do
-without, a number known before the call (early exit by time). `embed`, `block`, `head` run it block by block, for a
-method that decides on the way (AdaDiff).
+There are two ways to leave blocks out. `raw(..., depth=k)` runs k of the optional blocks, a number
+known before the call; early exit by time uses it. `embed`, `block` and `head` run the network
+block by block, for a method that decides during the call, such as AdaDiff.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from methods.networks.base import DataShape
 from methods.networks.preconditioned import PreconditionedNetwork, PreconditionedParams
 
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
-"""A raw network told its class: (scaled input, noise label [rows], class [rows] or None) to an image."""
+"""A raw network with a class: (scaled input, noise label [rows], class [rows] or None) to an image."""
 
 
 class BlockParams(PreconditionedParams):
-    """Size of a transformer, and what it is asked for if it knows classes."""
+    """Size of a transformer, and the class and guidance of a conditional one."""
 
     depth: int = Field(ge=2)
     width: int = Field(ge=4)
@@ -35,21 +35,33 @@ class BlockParams(PreconditionedParams):
     null_class: bool = True
     """Whether a conditional network has one more embedding for no class."""
     label: int | None = Field(default=None, ge=0)
-    """The class of every image, counted from 0; without it a conditional network is asked for no class."""
+    """The class of every image, counted from 0; without it a conditional network gets no class."""
     guidance: float = Field(default=1.0, ge=0)
-    """Scale s of classifier-free guidance, F(no class) + s (F(class) - F(no class)); two passes unless s is 1."""
+    """Scale s of classifier-free guidance, F(no class) + s (F(class) - F(no class)).
+
+    Two passes unless s is 1.
+    """
     guided_channels: int | None = Field(default=None, ge=1)
-    """How many channels are guided, from the first; the others are the class's own. All if not given."""
+    """How many channels are guided, from the first; the others are those with the class.
+
+    All if not given.
+    """
 
     @property
     def embeddings(self) -> int:
-        """Return the rows of a conditional network's table of classes; the last is for no class, if it has that."""
+        """Return the rows of a conditional network's table of classes.
+
+        With `null_class` the last is for none.
+        """
         return self.classes + self.null_class
 
     @property
     @abstractmethod
     def exits(self) -> range:
-        """Return the depths that `raw` accepts: how many of the blocks that may be left out run. The last is all."""
+        """Return the depths that `raw` accepts, in optional blocks that run.
+
+        The last is all of them.
+        """
 
     @model_validator(mode="after")
     def _fits(self) -> BlockParams:
@@ -57,6 +69,8 @@ class BlockParams(PreconditionedParams):
             raise ValueError(f"width is {self.width}; expected a multiple of {2 * self.heads}, twice the heads")
         if self.label is not None and self.label >= self.classes:
             raise ValueError(f"label is {self.label}; expected a class below classes = {self.classes}")
+
+        # label and guidance
         needs_label = self.classes > 0 and not self.null_class
         if needs_label and self.label is None:
             raise ValueError(f"label is missing; a network without null_class needs a class below {self.classes}")
@@ -87,41 +101,48 @@ class BlockNetwork(PreconditionedNetwork):
 
     @abstractmethod
     def embed(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return tokens h_0 [rows, tokens, width] and what else conditions each block [rows, width], or None."""
+        """Return tokens h_0 [rows, tokens, width], and the blocks' condition [rows, width] or None."""
 
     @abstractmethod
     def block(self, i: int, h: Tensor, condition: Tensor | None, skip: Tensor | None) -> Tensor:
-        """Return h_{i+1} from h_i; `skip` is h after the block that `reads(i)` names."""
+        """Return h_{i+1} from h_i; `skip` is h after block `reads(i)`."""
 
     def reads(self, i: int) -> int | None:
-        """Return the earlier block whose output block i reads too, or None."""
+        """Return the earlier block whose output block i reads, or None."""
         return None
 
     @abstractmethod
     def head(self, h: Tensor, condition: Tensor | None) -> Tensor:
-        """Return the raw output [rows, channels, height, width] read off tokens of any depth."""
+        """Return the raw output [rows, channels, height, width] from tokens of any depth."""
 
     @abstractmethod
     def patch_tokens(self, h: Tensor) -> Tensor:
-        """Return the tokens that stand for patches [rows, n, width]: without those of time and class."""
+        """Return the tokens of patches [rows, n, width], without those of time and class."""
 
     @abstractmethod
     def truncated(self, scaled: Tensor, label: Tensor, classes: Tensor | None, kept: Sequence[int]) -> Tensor:
-        """Return the raw output; the j-th block that may be left out runs on the first `kept[j]` rows, a falling list.
+        """Return the raw output.
 
-        `kept[j]` counts rows for depth `exits[0] + 1 + j`.
+        The j-th optional block runs on the first `kept[j]` rows, a falling list.
+
+        `kept[j]` is the number of rows of depth `exits[0] + 1 + j` and more.
         """
 
     def raw(self, scaled: Tensor, label: Tensor, depth: int | Tensor | None = None) -> Tensor:
-        """Return the raw output with `depth` of the blocks that may be left out, one number or one per row.
+        """Return the raw output with `depth` of the optional blocks, one number or one per row.
 
-        Depths of rows are integers [rows] on the host. Rows of different depths share the blocks that they share:
-        they are ordered by depth, so block i runs on the leading rows alone.
+        Default all.
+
+        Depths of rows are integers [rows] on the host. Rows are ordered by depth, so each block
+        runs once, on the leading rows alone. Raises ValueError for a depth that is no exit.
         """
+        # one depth for all rows
         depth = self.exits[-1] if depth is None else depth
         if isinstance(depth, int):
             self._check(depth, depth)
             return self.guided(lambda x, t, c: self.truncated(x, t, c, self._kept(depth, len(x))), scaled, label)
+
+        # a depth per row: order them, deepest first
         self._check(int(depth.min()), int(depth.max()))
         order = depth.argsort(descending=True, stable=True)
         there, back = (index.to(scaled.device, non_blocking=True) for index in (order, order.argsort()))
@@ -136,7 +157,12 @@ class BlockNetwork(PreconditionedNetwork):
         return self.guided(run, scaled, label)
 
     def guided(self, run: Run, scaled: Tensor, label: Tensor) -> Tensor:
-        """Return the output of `run` for the class asked for, guided if that is asked too."""
+        """Return the output of `run` for the parameters' class, with their guidance.
+
+        Scale s of two passes is F(no class) + s (F(class) - F(no class)) (Ho & Salimans 2022,
+        arXiv:2207.12598).
+        """
+        # without guidance
         p = self.params
         if p.classes == 0:
             return run(scaled, label, None)
@@ -146,6 +172,8 @@ class BlockNetwork(PreconditionedNetwork):
         wanted = torch.full_like(nothing, p.label)
         if p.guidance == 1:
             return run(scaled, label, wanted)
+
+        # with guidance: both halves in one call
         twice = run(torch.cat([scaled, scaled]), torch.cat([label, label]), torch.cat([wanted, nothing]))
         with_class, without = twice.chunk(2)
         n = p.guided_channels or with_class.shape[1]

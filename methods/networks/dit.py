@@ -1,8 +1,9 @@
-"""Family "dit": DiT (Peebles & Xie 2023, arXiv 2212.09748), a transformer conditioned through adaptive layer norms.
+"""Family "dit": DiT (Peebles & Xie 2023, arXiv:2212.09748), a transformer conditioned through adaptive layer norms.
 
-Parameter names are those of the public checkpoints (github.com/facebookresearch/DiT), which load strictly. Under early
-exit blocks are left out from the output end backwards; embedders and final layer always run (Moon et al. 2024).
-The learned variance of the public networks is computed and not used: the solvers here take none.
+Parameter names are those of the public checkpoints (github.com/facebookresearch/DiT), which load
+strictly. Early exit leaves out blocks from the output end backwards; embedders and final layer
+always run (Moon et al. 2024, arXiv:2408.05927). The learned variance of the public networks is
+computed and not used, since no solver here needs it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _modulated(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return h * (1 + scale[:, None]) + shift[:, None]
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """Attention and MLP, both residual, each with shift, scale and gate from the conditioning (adaLN-Zero)."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
@@ -65,7 +66,7 @@ class TimeEmbedder(nn.Module):
 
 
 class ClassEmbedder(nn.Module):
-    """A table with a row per class, and mostly one for no class."""
+    """A table with a row per class, and usually one for no class."""
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class FinalLayer(nn.Module):
 
 
 class DiT(BlockNetwork):
-    """N blocks in a row; exits are the blocks run, 1 to N."""
+    """N blocks in sequence; exits are the numbers of blocks that run, 1 to N."""
 
     family: ClassVar[str] = "dit"
     summary: ClassVar[str] = "DiT, a transformer with adaptive layer norms (Peebles 2023), EDM or VP preconditioning"
@@ -103,6 +104,8 @@ class DiT(BlockNetwork):
         width = params.width
         if width % 4:
             raise ValueError(f"width is {width}; expected a multiple of 4, which the position code needs")
+
+        # embedders
         self.outputs = data.channels * (2 if params.learn_sigma else 1)
         self.x_embedder = PatchEmbed(params.patch, data.channels, width)
         self.t_embedder = TimeEmbedder(width)
@@ -110,7 +113,9 @@ class DiT(BlockNetwork):
             self.y_embedder = ClassEmbedder(params.embeddings, width)
         positions = _positions(width, data.resolution // params.patch)
         self.pos_embed = nn.Parameter(positions, requires_grad=False)
-        self.blocks = nn.ModuleList(Block(width, params.heads, params.mlp_ratio) for _ in range(params.depth))
+
+        # blocks
+        self.blocks = nn.ModuleList(DiTBlock(width, params.heads, params.mlp_ratio) for _ in range(params.depth))
         self.final_layer = FinalLayer(width, params.patch**2 * self.outputs)
         self._initialise()
 
@@ -138,7 +143,7 @@ class DiT(BlockNetwork):
     def truncated(self, scaled: Tensor, label: Tensor, classes: Tensor | None, kept: Sequence[int]) -> Tensor:
         h, condition = self.embed(scaled, label, classes)
         h = self.blocks[0](h, condition)
-        finished: list[Tensor] = []  # rows whose last block was run, the last rows first
+        finished: list[Tensor] = []  # rows after their last block, the last rows first
         for block, rows in zip(self.blocks[1:], kept, strict=True):
             if rows < len(h):
                 finished.append(h[rows:])
@@ -149,7 +154,8 @@ class DiT(BlockNetwork):
         return self.head(torch.cat([h, *reversed(finished)]) if finished else h, condition)
 
     def _initialise(self) -> None:
-        """Initialise as the authors do: Xavier, and zero where adaLN-Zero wants zero."""
+        """Initialise as the authors do: Xavier, and zeros of adaLN-Zero."""
+        # linear layers and embeddings
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 _set(module, nn.init.xavier_uniform_)
@@ -158,8 +164,10 @@ class DiT(BlockNetwork):
         for name, parameter in self.named_parameters():
             if name.startswith(("t_embedder.mlp", "y_embedder")) and name.endswith("weight"):
                 nn.init.normal_(parameter, std=0.02)
+
+        # adaLN-Zero
         for module in self.modules():
-            if isinstance(module, Block | FinalLayer):
+            if isinstance(module, DiTBlock | FinalLayer):
                 _set(module.adaLN_modulation[1], nn.init.zeros_)
         _set(self.final_layer.linear, nn.init.zeros_)
 

@@ -1,8 +1,8 @@
-"""A training loss with its chance taken out, so that processes can share one global draw.
+"""A training loss with separate random draws, so that processes share one global draw.
 
-A network that offers this trains on the same batches, noise levels and noise whatever the number of processes: the
-trainer draws for the global batch and hands each process its rows. A network with only `loss` still trains; each
-process then draws for itself, and the result depends on how many there are.
+Such a network trains on the same batches, noise levels and noise for any number of processes: the
+trainer draws for the global batch and gives each process its rows. A network with only `loss`
+trains too, but each process then draws for itself, and the result depends on their number.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from torch import Tensor
 
 @runtime_checkable
 class DrawnLoss(Protocol):
-    """What chance decides, and the loss given that."""
+    """Random draws, and the loss for given draws. Called by the trainer in every process."""
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
-        """Return CPU tensors for images of a shape [batch, ...]; the first axis of each is the batch."""
+        """Return CPU tensors for images of a shape [batch, ...].
+
+        The first axis of each is the batch.
+        """
 
     def loss_of(self, images: Tensor, draws: Any) -> Tensor:
         """Return the mean loss of images [rows, ...] in [-1, 1] for the rows' draws, on the images' device."""

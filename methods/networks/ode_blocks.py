@@ -1,9 +1,10 @@
 """Blocks that are second-order neural ODEs: z'' = f(z, z', e) on tau in [0, 1], solved by torchdiffeq.
 
-Calvo-Ordonez et al. 2024, "The Missing U for Efficient Diffusion Models" (arXiv 2310.20092), figure 2; the initial
-velocity is that of Cheng et al. 2024, "Continuous U-Net" (arXiv 2302.00626). A state [batch, 2c, height, width] is
-position z and velocity v along the channels; an even number of channels is the caller's duty. "rk4" is torchdiffeq's,
-the 3/8 rule. An adaptive solver takes one step size for a whole batch, so its rows see each other.
+Calvo-Ordonez et al. 2024, "The Missing U for Efficient Diffusion Models" (arXiv:2310.20092),
+figure 2. The initial velocity is that of Cheng et al. 2024, "Continuous U-Net" (arXiv:2302.00626).
+A state [batch, 2c, height, width] holds position z and velocity v along the channels, whose number
+must be even. "rk4" is torchdiffeq's, the 3/8 rule. An adaptive solver takes one step size for a
+whole batch, so its rows depend on each other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ OdeSolver = Literal[FixedStep, Adaptive]
 Derivative = Callable[[Tensor, Tensor], Tensor]
 """(tau [], state [batch, 2c, height, width]) to the state's derivative in tau."""
 Integrate = Callable[[Derivative, Tensor, Sequence[Tensor] | None], tuple[Tensor, int]]
-"""(derivative, state at 0, what the adjoint learns if there is one) to the state at 1 and how often f ran."""
+"""(derivative, state at 0, tensors that the adjoint learns or None) to the state at 1 and evaluations of f."""
 
 _MOST_STEPS = 1000  # of an adaptive solver, for one block; the authors' limit
 
@@ -42,21 +43,22 @@ Tolerance = Annotated[float, AfterValidator(_above_zero)]
 
 
 def takes_fixed_steps(solver: OdeSolver) -> bool:
-    """Return whether a solver's steps do not depend on what it solves."""
+    """Return whether a solver's steps are independent of the state."""
     return solver in get_args(FixedStep)
 
 
 @dataclass(frozen=True)
 class Integration:
-    """How a block is integrated: the number of equal steps of a fixed-step solver, or an adaptive one's tolerance.
+    """How a block is integrated: equal steps of a fixed-step solver, or an adaptive one's tolerance.
 
-    Raises ValueError, in one sentence, for an adaptive solver without tolerance and for numbers without effect.
+    Raises ValueError, in one sentence, for an adaptive solver without tolerance and for a number
+    without effect.
     """
 
     solver: OdeSolver
     steps: int = 1
     tolerance: float | None = None
-    """Absolute and relative error allowed to a step, a root mean square over the whole batch."""
+    """Absolute and relative error allowed per step, as a root mean square over the whole batch."""
 
     def __post_init__(self) -> None:
         if self.fixed_cost and self.tolerance is not None:
@@ -77,16 +79,17 @@ class Integration:
 
     @property
     def fixed_cost(self) -> bool:
-        """Return whether the number of evaluations is known beforehand."""
+        """Return whether the number of evaluations is known in advance."""
         return takes_fixed_steps(self.solver)
 
     def __call__(
         self, derivative: Derivative, state: Tensor, learned: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, int]:
-        """Return the state at tau = 1 and how often the derivative ran on the way there.
+        """Return the state at tau = 1 and the evaluations of the derivative.
 
-        Given `learned`, gradients come from the adjoint ODE, in constant memory, and reach only these tensors and
-        the state. Raises ArithmeticError where an adaptive solver gets stuck.
+        With `learned`, gradients come from the adjoint ODE (Chen et al. 2018, arXiv:1806.07366),
+        in constant memory. They reach only these tensors and the state. Raises ArithmeticError
+        where an adaptive solver gets stuck.
         """
         from torchdiffeq import odeint, odeint_adjoint  # here, because it brings scipy, which a plan does without
 
@@ -97,10 +100,12 @@ class Integration:
             evaluations += 1
             return derivative(tau, y)
 
+        # steps or tolerance
         ends = torch.linspace(0, 1, 2, dtype=state.dtype, device=state.device)
         how: dict[str, Any] = {"method": self.solver, "options": {"grid_constructor": self._grid}}
         if self.tolerance is not None:
             how.update(rtol=self.tolerance, atol=self.tolerance, options={"max_num_steps": _MOST_STEPS})
+
         try:
             if learned is not None and torch.is_grad_enabled():
                 path = odeint_adjoint(counted, state, ends, adjoint_params=tuple(learned), **how)
@@ -113,7 +118,10 @@ class Integration:
         return path[-1], evaluations
 
     def _grid(self, derivative: Derivative, state: Tensor, ends: Tensor) -> Tensor:
-        """Return the ends [2] and equal steps between them, [steps + 1]; the adjoint asks backwards."""
+        """Return equal steps between the ends [2], [steps + 1].
+
+        The adjoint calls it with reversed ends.
+        """
         if self.steps == 1:
             return ends
         return torch.linspace(float(ends[0]), float(ends[-1]), self.steps + 1, dtype=ends.dtype, device=ends.device)
@@ -129,7 +137,10 @@ def second_order(acceleration: Derivative) -> Derivative:
 
 
 class Acceleration(nn.Module):
-    """The function f of a block: two 3x3 convolutions after group norms, the second norm scaled and shifted by time."""
+    """The function f of a block: two 3x3 convolutions after group norms.
+
+    Time scales and shifts the second.
+    """
 
     def __init__(self, half: int, groups: int, tau_input: bool, zero_init: bool) -> None:
         super().__init__()
@@ -144,17 +155,20 @@ class Acceleration(nn.Module):
             nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, tau: Tensor, state: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """Return z'' [batch, c, height, width] of a state [batch, 2c, ...]; scale and shift are [batch, c, 1, 1]."""
+        """Return z'' [batch, c, height, width] of a state [batch, 2c, ...].
+
+        Scale and shift are [batch, c, 1, 1].
+        """
         h = self.conv1(self._at(tau, silu(self.norm1(state))))
         return self.conv2(self._at(tau, silu(self.norm2(h) * scale + shift)))
 
     def _at(self, tau: Tensor, h: Tensor) -> Tensor:
-        """Return h, with a channel of the constant tau if f is to know it."""
+        """Return h, with a channel of the constant tau if `tau_input`."""
         return torch.cat([h, tau.to(h.dtype).expand(len(h), 1, *h.shape[2:])], dim=1) if self.tau_input else h
 
 
 class SecondOrderBlock(nn.Module):
-    """One f for a whole interval; the noise level's scale and shift are computed once, before it."""
+    """One f for the whole interval; the noise level's scale and shift are computed once, in advance."""
 
     def __init__(
         self, channels: int, time_channels: int, groups: int, tau_input: bool, zero_init: bool, adjoint: bool
@@ -173,7 +187,7 @@ class SecondOrderBlock(nn.Module):
         return integrate(derivative, state, learned if self.adjoint else None)
 
     def system(self, embedding: Tensor) -> tuple[Derivative, tuple[Tensor, ...]]:
-        """Return the state's derivative at a noise level, and every tensor that it learns by."""
+        """Return the state's derivative at a noise level, and all tensors that get gradients."""
         gain, shift = self.scale_and_shift(embedding)[:, :, None, None].chunk(2, dim=1)
         scale = 1 + gain
 
@@ -183,13 +197,16 @@ class SecondOrderBlock(nn.Module):
         return second_order(acceleration), (*self.acceleration.parameters(), scale, shift)
 
     def evaluate(self, state: Tensor) -> Tensor:
-        """Return f once on a state, unscaled and unshifted; what one evaluation costs."""
+        """Return f of a state, unscaled and unshifted; for the FLOPs of one evaluation."""
         one = state.new_ones(len(state), self.acceleration.width, 1, 1)
         return self.acceleration(state.new_zeros(()), state, one, torch.zeros_like(one))
 
 
 class InitialState(nn.Module):
-    """[z; v] of an image: z a 3x3 convolution of it, v = g(z) of two convolutions after group norms."""
+    """The initial state, position z and velocity v, of an image.
+
+    z is a 3x3 convolution of it, v = g(z) has two convolutions after group norms.
+    """
 
     def __init__(self, image_channels: int, channels: int, groups: int) -> None:
         super().__init__()
@@ -208,7 +225,7 @@ class InitialState(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention between pixels after an RMS norm, added to its input or, as in the authors' code, in its place."""
+    """Self-attention between pixels after an RMS norm, with a residual, or without as in the authors' code."""
 
     def __init__(self, channels: int, heads: int, head_channels: int, residual: bool) -> None:
         super().__init__()

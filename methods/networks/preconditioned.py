@@ -1,4 +1,4 @@
-"""What every trained network is: a raw network under one of the preconditionings, with the loss that trains it."""
+"""Trained networks: a raw network under one of the preconditionings, with its training loss."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.networks.base import DataShape, Network, NetworkParams
-from methods.networks.preconditioning import Draws, Edm, Inner, Preconditioning, Regression, Vp
+from methods.networks.preconditioning import Draws, Edm, Preconditioning, RawNetwork, Regression, Vp
 from methods.networks.vp_process import DiscreteBeta, LinearBeta, ScaledLinearBeta
 
-_MADE: dict[str, Callable[[PreconditionedParams], Preconditioning]] = {
+_PRECONDITIONINGS: dict[str, Callable[[PreconditionedParams], Preconditioning]] = {
     "edm": lambda p: Edm(p.sigma_data, p.p_mean, p.p_std),
     "vp": lambda p: Vp(LinearBeta()),
     "vp-discrete": lambda p: Vp(DiscreteBeta()),
@@ -23,11 +23,14 @@ _MADE: dict[str, Callable[[PreconditionedParams], Preconditioning]] = {
 
 
 class PreconditionedParams(NetworkParams):
-    """Which preconditioning a network has, with EDM's constants, and what is added to its noise label."""
+    """Which preconditioning a network has, with EDM's constants, and the scale of its noise label."""
 
     preconditioning: Literal["edm", "vp", "vp-discrete", "vp-latent"] = "edm"
-    """vp: an eps-network told 999 t of the linear-beta SDE; vp-discrete: one told DDPM's step 0 ... 999;
-    vp-latent: one told step 1 ... 1000 of Stable Diffusion's betas."""
+    """The VP ones are of eps-networks.
+
+    vp: the label is 999 t of the linear-beta SDE; vp-discrete: DDPM's step 0 ... 999; vp-latent:
+    step 1 ... 1000 of Stable Diffusion's betas.
+    """
     sigma_data: float = Field(default=0.5, gt=0)
     p_mean: float = -1.2
     p_std: float = Field(default=1.2, gt=0)
@@ -36,13 +39,13 @@ class PreconditionedParams(NetworkParams):
 
 
 class PreconditionedNetwork(Network):
-    """D(x; sigma) from `raw`, which sees a scaled input and a noise label."""
+    """D(x; sigma) from `raw`, a function of a scaled input and a noise label."""
 
     params: PreconditionedParams
 
     def __init__(self, params: PreconditionedParams, data: DataShape) -> None:
         super().__init__(params, data)
-        self.preconditioning = _MADE[params.preconditioning](params)
+        self.preconditioning = _PRECONDITIONINGS[params.preconditioning](params)
 
     @abstractmethod
     def raw(self, scaled: Tensor, label: Tensor) -> Tensor:
@@ -52,8 +55,8 @@ class PreconditionedNetwork(Network):
         """Return D(x; sigma) of the whole network [batch, channels, height, width] in the dtype of x."""
         return self.denoised(self.raw, x, sigma)
 
-    def denoised(self, raw: Inner, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return D(x; sigma) from any stand-in for the raw network, sigma [batch] on the host or the device."""
+    def denoised(self, raw: RawNetwork, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return D(x; sigma) from any raw network in place of `raw`, sigma [batch] on the host or the device."""
         return self.preconditioning.denoise(raw, x, sigma, self.dtype)
 
     def diffusion_time(self, sigma: Tensor) -> Tensor:
@@ -61,7 +64,7 @@ class PreconditionedNetwork(Network):
         return self.preconditioning.time(sigma)
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
-        """Return what chance decides in a training step on images of this shape."""
+        """Return the random draws of a training step on images of this shape."""
         return self.preconditioning.draws(shape, generator)
 
     def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
@@ -74,7 +77,10 @@ class PreconditionedNetwork(Network):
         return self.loss_of(images, [draw.to(images.device, images.dtype) for draw in drawn])
 
     def regression(self, images: Tensor, draws: Draws) -> Regression:
-        """Return what training asks of the raw network, in its own number format; levels may lie on the host."""
+        """Return the raw network's regression problem in its own number format.
+
+        Levels may lie on the host.
+        """
         draws = Draws(draws.sigma.to(images.device, non_blocking=True), draws.noise)
         return self.preconditioning.regression(images, draws, self.dtype)
 

@@ -1,10 +1,11 @@
-"""What stands between a raw network F and the clean estimate D(x; sigma): EDM's preconditioning, and VP's.
+"""Preconditioning: the clean estimate D(x; sigma) from a raw network F, in EDM's form and in VP's.
 
-Sources: EDM is Karras et al. 2022 (arXiv 2206.00364), table 1 (last column) and equations 7 and 8, with the training
-distribution of table 1. VP is the same table's first column for a network eps(x_t, t) trained in diffusion time.
-Coefficients are computed in the dtype of sigma (float64 on a grid); the raw network sees `dtype` (float32), and D
-comes back in the dtype of x, so that a float64 trajectory loses nothing but what the network itself rounds.
-Noise levels may lie on the host while states lie on a device: a level is then copied without waiting for the device.
+Sources: EDM is Karras et al. 2022 (arXiv:2206.00364), table 1 (last column) and equations 7 and 8,
+with the training distribution of table 1. VP is the same table's first column for a network
+eps(x_t, t) trained in diffusion time. Coefficients are computed in the dtype of sigma, float64 on
+a grid. The raw network runs in `dtype` (float32), and D is returned in the dtype of x, so a
+float64 trajectory loses only the network's own rounding. Noise levels may lie on the host while
+states lie on a device: a level is then copied without waiting for the device.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from methods.networks.vp_process import LinearBeta, VpProcess, time_without_process
 
-Inner = Callable[[Tensor, Tensor], Tensor]
+RawNetwork = Callable[[Tensor, Tensor], Tensor]
 """A raw network: (input [batch, channels, height, width], noise label [batch]) to an output of the input's shape."""
 
 
@@ -33,16 +34,17 @@ class Coefficients(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What chance decides in a training step: noise levels [batch] and unit noise of the images' shape."""
+    """Random draws of a training step: noise levels [batch] and unit noise of the images' shape."""
 
     sigma: Tensor
     noise: Tensor
 
 
 class Regression(NamedTuple):
-    """What training asks of a raw network: given `scaled` and `label` [batch], answer `target`.
+    """The regression problem of a raw network: from `scaled` and `label` [batch] to `target`.
 
-    `in_noise` [batch, 1, 1, 1] turns an error of the raw output into one of the predicted noise (x - D) / sigma.
+    `in_noise` [batch, 1, 1, 1] turns an error of the raw output into one of the predicted noise (x
+    - D) / sigma.
     """
 
     scaled: Tensor
@@ -52,7 +54,7 @@ class Regression(NamedTuple):
 
 
 class Preconditioning(ABC):
-    """Coefficients, and what follows from them."""
+    """The coefficients, and D, loss and weights from them."""
 
     @abstractmethod
     def coefficients(self, sigma: Tensor) -> Coefficients:
@@ -64,24 +66,27 @@ class Preconditioning(ABC):
 
     @abstractmethod
     def time(self, sigma: Tensor) -> Tensor:
-        """Return the diffusion time in [0, 1] (0 is data) by which methods schedule what runs at a level."""
+        """Return the diffusion time in [0, 1] of levels; 0 is data.
+
+        Methods schedule by it what runs.
+        """
 
     @abstractmethod
     def level(self, time: Tensor) -> Tensor:
         """Return the level of diffusion times in (0, 1], of the shape of time."""
 
-    def denoise(self, inner: Inner, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def denoise(self, inner: RawNetwork, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (equation 7) for sigma [batch]."""
         c = Coefficients(*(value.to(x.device, non_blocking=True) for value in self.coefficients(sigma)))
         raw = inner((_rows(c.scale, x) * x).to(dtype), c.noise.to(dtype))
         return _rows(c.skip, x) * x + _rows(c.out, x) * raw.to(x.dtype)
 
     def weight(self, sigma: Tensor) -> Tensor:
-        """Return lambda(sigma) = 1 / c_out², so that errors of every level count as the raw network makes them."""
+        """Return lambda(sigma) = 1 / c_out², which weighs the raw network's errors equally at all levels."""
         return 1 / self.coefficients(sigma).out ** 2
 
     def regression(self, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Regression:
-        """Return the raw network's input, label and target ((1 - c_skip) y - c_skip sigma n) / c_out."""
+        """Return the raw network's input and label, and the target ((1 - c_skip) y - c_skip sigma n) / c_out."""
         sigma, noise = draws
         c = self.coefficients(sigma)
         noised = images + _rows(sigma, images) * noise
@@ -93,15 +98,18 @@ class Preconditioning(ABC):
             in_noise=_rows((c.out / sigma).abs(), images),
         )
 
-    def loss(self, inner: Inner, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
+    def loss(self, inner: RawNetwork, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the mean over batch and pixels of lambda(sigma) |D(y + sigma n; sigma) - y|² (equation 2)."""
-        asked = self.regression(images, draws, dtype)
-        return ((inner(asked.scaled, asked.label).to(images.dtype) - asked.target) ** 2).mean()
+        problem = self.regression(images, draws, dtype)
+        return ((inner(problem.scaled, problem.label).to(images.dtype) - problem.target) ** 2).mean()
 
 
 @dataclass(frozen=True)
 class Edm(Preconditioning):
-    """EDM preconditioning for data of standard deviation sigma_data; ln(sigma) ~ N(p_mean, p_std²) in training."""
+    """EDM preconditioning for data of standard deviation sigma_data.
+
+    ln(sigma) ~ N(p_mean, p_std²) in training.
+    """
 
     sigma_data: float
     p_mean: float = -1.2
@@ -123,7 +131,10 @@ class Edm(Preconditioning):
         return Draws((normal * self.p_std + self.p_mean).exp(), torch.randn(shape, generator=generator))
 
     def time(self, sigma: Tensor) -> Tensor:
-        """Return the time at which the linear-beta VP process has this level; EDM itself has no other time."""
+        """Return the time of this level in the linear-beta VP process.
+
+        EDM has no diffusion time of its own.
+        """
         return time_without_process(sigma)
 
     def level(self, time: Tensor) -> Tensor:
@@ -133,7 +144,10 @@ class Edm(Preconditioning):
 
 @dataclass(frozen=True)
 class Vp(Preconditioning):
-    """VP preconditioning of an eps-network told its process's label; training time is uniform, the loss plain."""
+    """VP preconditioning of an eps-network with its process's label.
+
+    Uniform training time, unweighted loss.
+    """
 
     process: VpProcess = field(default_factory=LinearBeta)
 

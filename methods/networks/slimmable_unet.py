@@ -1,9 +1,11 @@
-"""Family "slimmable-unet": one U-Net whose channel prefixes are narrower U-Nets (DDSM, Yang et al. 2024).
+"""Family "slimmable-unet": one U-Net whose channel prefixes are narrower U-Nets.
 
-A width w keeps the first c(w) channels of every layer, so that one set of weights holds a denoiser of every width
-(arXiv 2310.03337; Yu et al. 2019 for slimmable networks). Inputs and outputs of the network and the sinusoid of the
-noise level are never cut; the number of norm groups stays; attention has one head over all c(w) channels. A decoder
-block's input, its state followed by a skip, is cut as a whole: its weights [:o, :i] read what arrives first.
+DDSM (Yang et al. 2024, arXiv:2310.03337); slimmable networks are of Yu et al. 2019
+(arXiv:1812.08928). A width w keeps the first c(w) channels of every layer, so one set of weights
+holds a denoiser of every width. The network's inputs and outputs and the sinusoid of the noise
+level are never sliced, the number of norm groups stays, and attention has one head over all c(w)
+channels. A decoder block's input, its state followed by a skip, is sliced as a whole: the weights
+[:o, :i] read its first channels.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from methods.networks.base import DataShape, NetworkParams
 from methods.networks.preconditioning import Draws
-from methods.networks.unet import Positive, UNet, UNetParams, _diffusers_config
+from methods.networks.unet import Positive, UNet, UNetParams, diffusers_config
 
 Width = Annotated[float, Field(gt=0, le=1)]
 
 
 class SlimmableUNetParams(UNetParams):
-    """Size of the full U-Net, and the shares of its channels that can run."""
+    """Size of the full U-Net, and the widths that can run."""
 
     widths: tuple[Width, ...] = (1.0, 0.75, 0.5, 0.25)
     """Shares of the channels, from all of them (1.0) to the fewest."""
@@ -35,7 +37,10 @@ class SlimmableUNetParams(UNetParams):
     head_channels: None = None
 
     def channels_at(self, width: float) -> tuple[int, ...]:
-        """Return c(width) of every level; ValueError for a width that this network was not made for."""
+        """Return c(width) of every level.
+
+        Raises ValueError for a width that is not among `widths`.
+        """
         if width not in self.widths:
             raise ValueError(f"width is {width}; expected one of widths = {list(self.widths)}")
         return tuple(c if width == 1 else rounded(c * width, self.round_to) for c in self.channels)
@@ -44,16 +49,20 @@ class SlimmableUNetParams(UNetParams):
     def _slims(self) -> SlimmableUNetParams:
         if self.widths[:1] != (1.0,) or any(a <= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
             raise ValueError(f"widths are {list(self.widths)}; expected 1.0 first and each smaller than the one before")
+
         wider = self.channels
         for width in self.widths[1:]:
+            # whole norm groups
             channels = self.channels_at(width)
-            # every level has norms of its own, and a decoder's norms see two levels: whole groups add up to such
+            # a decoder's norms have channels of two levels: multiples add up to multiples
             wrong = [c for c in channels if c % self.norm_groups]
             if wrong:
                 raise ValueError(
                     f"width {width} has channels {wrong}, expected multiples of norm_groups = {self.norm_groups}; "
                     "lower norm_groups, or change channels, widths or round_to"
                 )
+
+            # fewer channels than the width before
             if channels == wider or any(c > w for c, w in zip(channels, wider, strict=True)):
                 raise ValueError(
                     f"width {width} has channels {list(channels)} after {list(wider)}, expected fewer; "
@@ -75,7 +84,7 @@ class SlimmableUNet(UNet):
     def __init__(self, params: SlimmableUNetParams, data: DataShape) -> None:
         super().__init__(params, data)
         self._shapes = {name: weight.shape for name, weight in self.inner.named_parameters()}
-        with torch.device("meta"):  # in a plain dict, so that they are no part of this module
+        with torch.device("meta"):  # in a plain dict, so that they are not submodules
             self._twins = {width: _narrow_model(params, data, width) for width in params.widths[1:]}
 
     def raw(self, scaled: Tensor, label: Tensor, width: float = 1.0) -> Tensor:
@@ -87,14 +96,17 @@ class SlimmableUNet(UNet):
         return _run(lambda *args: torch.func.functional_call(twin, weights, args), self.params, scaled, label)
 
     def channels_at(self, width: float) -> tuple[int, ...]:
-        """Return the channels of every level at a width of `params.widths`; ValueError for any other."""
+        """Return the channels of every level at a width of `params.widths`.
+
+        Raises ValueError for any other.
+        """
         return self.params.channels_at(width)
 
     @torch.inference_mode(False)
     def narrow(self, width: float) -> nn.Module:
-        """Return a network of its own (scaled, label) to F, equal to `raw` at this width, for sampling.
+        """Return a separate network (scaled, label) to F, equal to `raw` at this width, for sampling.
 
-        Its weights are contiguous copies in the format and on the device of this network's.
+        Its weights are contiguous copies in this network's format and on its device.
         """
         self.channels_at(width)
         if width == 1:
@@ -108,7 +120,8 @@ class SlimmableUNet(UNet):
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
         """Return noise levels [batch] and unit noise [shape] of the full, the narrowest and a middle width.
 
-        Where there are middle widths, the index of the one drawn follows as a constant tensor [batch].
+        Where there are middle widths, the index of the one drawn follows as a constant tensor
+        [batch].
         """
         n = len(self.params.widths)
         found = [draw for _ in range(min(n, 3)) for draw in self.preconditioning.draws(shape, generator)]
@@ -117,7 +130,7 @@ class SlimmableUNet(UNet):
         return found
 
     def loss_of(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
-        """Return the sum over the drawn widths of each one's mean loss (sandwich rule, Yu & Huang 2019)."""
+        """Return the sum of the drawn widths' mean losses (sandwich rule, Yu & Huang 2019, arXiv:1903.05134)."""
         total = images.new_zeros(())
         for width, drawn in zip(self._sandwich(draws), zip(draws[::2], draws[1::2], strict=False), strict=True):
             total = total + self.preconditioning.loss(self._at(width), images, Draws(*drawn), self.dtype)
@@ -140,10 +153,12 @@ class SlimmableUNet(UNet):
         return widths[0], widths[-1], widths[int(draws[-1][0])]
 
     def _prefix(self, width: float) -> dict[str, Tensor]:
-        """Return the weights of a narrower width, so that they give to the bit what copies of them would.
+        """Return the weights of a narrower width, with the same results to the bit as copies of them.
 
-        Hence contiguous, and ordinary tensors marked as the full weights are: torch picks kernels by all three.
+        So they are contiguous, no inference tensors, and require gradients as the full weights do:
+        torch selects kernels by all three.
         """
+        # whole weights, not shards
         full = dict(self.inner.named_parameters())
         for name, weight in full.items():
             if weight.shape != self._shapes[name]:
@@ -151,6 +166,8 @@ class SlimmableUNet(UNet):
                     f'weight "{name}" has shape {list(weight.shape)}, expected {list(self._shapes[name])}: '
                     "a slimmable network needs whole weights; train it with zero_stage 0, 1 or 2"
                 )
+
+        # their prefixes
         with_graph = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(with_graph):
             return {
@@ -160,7 +177,7 @@ class SlimmableUNet(UNet):
 
 
 class _Narrow(nn.Module):
-    """One width with weights of its own, for inference."""
+    """One width with separate weights, for inference."""
 
     def __init__(self, model: nn.Module, params: SlimmableUNetParams) -> None:
         super().__init__()
@@ -173,7 +190,10 @@ class _Narrow(nn.Module):
 
 
 def rounded(value: float, multiple: int) -> int:
-    """Return the multiple nearest to `value` (a half goes up), the next one where that loses over a tenth."""
+    """Return the multiple nearest to `value`, halves up.
+
+    The next one where that is below nine tenths of it.
+    """
     found = max(1, math.floor((value + multiple / 2) / multiple) * multiple)
     return found + multiple if found < 0.9 * value else found
 
@@ -188,7 +208,7 @@ def _narrow_model(params: SlimmableUNetParams, data: DataShape, width: float) ->
     """Return the U-Net of a width's channels, with the full network's sinusoid of the noise level."""
     from diffusers import UNet2DModel
 
-    model = UNet2DModel(**{**_diffusers_config(params, data), "block_out_channels": params.channels_at(width)})
+    model = UNet2DModel(**{**diffusers_config(params, data), "block_out_channels": params.channels_at(width)})
     model.time_proj.num_channels = params.channels[0]
     model.time_embedding.linear_1 = nn.Linear(params.channels[0], model.time_embedding.linear_1.out_features)
     return model

@@ -1,4 +1,4 @@
-"""The pieces that U-ViT and DiT are made of; parameter names are those of the public checkpoints."""
+"""Modules of U-ViT and DiT; parameter names are those of the public checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Family "unet": diffusers' convolutional U-Net (Ho et al. 2020)."""
+"""Family "unet": diffusers' convolutional U-Net (Ho et al. 2020, arXiv:2006.11239)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ class UNetParams(PreconditionedParams):
     channels: tuple[Positive, ...] = Field(min_length=1)
     layers_per_block: Positive = 1
     patch: Positive = 1
-    """Pixels a side that are folded into channels, so that level 0 has resolution / patch (Luhman & Luhman 2022)."""
+    """Pixels a side that are folded into channels.
+
+    Level 0 has resolution / patch (Luhman & Luhman 2022).
+    """
     attention_levels: tuple[int, ...] = ()
-    """Levels (0 is the full resolution) whose blocks attend."""
+    """Levels (0 is the full resolution) whose blocks have attention."""
     middle: bool = True
-    """Whether the lowest resolution has a block of its own between the two ways."""
+    """Whether the lowest resolution has a block between the two paths."""
     middle_attention: bool = False
     head_channels: Positive | None = 32
-    """Channels a head; None is one head over all channels of its block."""
+    """Channels per head; None is one head over all channels of its block."""
     norm_groups: Positive = 8
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -58,7 +61,7 @@ class UNet(PreconditionedNetwork):
             raise ValueError(f"resolution {data.resolution} is not divisible by {factor}, which this U-Net needs")
         from diffusers import UNet2DModel  # here, because it costs seconds that a plan or a report need not pay
 
-        self.inner = UNet2DModel(**_diffusers_config(params, data))
+        self.inner = UNet2DModel(**diffusers_config(params, data))
 
     def raw(self, scaled: Tensor, label: Tensor) -> Tensor:
         folded = pixel_unshuffle(scaled, self.params.patch)
@@ -66,7 +69,7 @@ class UNet(PreconditionedNetwork):
         return pixel_shuffle(raw.sample, self.params.patch)
 
 
-def _diffusers_config(params: UNetParams, data: DataShape) -> dict[str, Any]:
+def diffusers_config(params: UNetParams, data: DataShape) -> dict[str, Any]:
     """Return the arguments of diffusers' UNet2DModel; the up path mirrors the down path."""
     kinds = ["Attn" if level in params.attention_levels else "" for level in range(len(params.channels))]
     return {

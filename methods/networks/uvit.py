@@ -1,8 +1,9 @@
-"""Family "uvit": U-ViT (Bao et al. 2023, arXiv 2209.12152), a transformer with long skips between its two halves.
+"""Family "uvit": U-ViT (Bao et al. 2023, arXiv:2209.12152), a transformer with long skips between its two halves.
 
-Parameter names are those of the public checkpoints (github.com/baofff/U-ViT), which load strictly. Under early exit
-only attention and MLP of decoder blocks may be left out, from the output end backwards; encoder, middle block and every
-`skip_linear` always run (Moon et al. 2024, figure 8).
+Parameter names are those of the public checkpoints (github.com/baofff/U-ViT), which load strictly.
+Early exit may leave out only attention and MLP of decoder blocks, from the output end backwards.
+Encoder, middle block and every `skip_linear` always run (Moon et al. 2024, arXiv:2408.05927,
+figure 8).
 """
 
 from __future__ import annotations
@@ -20,21 +21,27 @@ from methods.networks.transformer import Attention, Mlp, PatchEmbed, sinusoids, 
 
 
 class UViTParams(BlockParams):
-    """Size of a U-ViT; `depth` is that of the paper: encoder and decoder blocks together, without the middle one."""
+    """Size of a U-ViT; `depth` counts encoder and decoder blocks without the middle one, as in the paper."""
 
     mlp_time_embed: bool = False
     init_std: float = Field(default=0.02, gt=0)
-    """Standard deviation of the initial linear weights; the authors' value is for a width of 512 and more."""
+    """Standard deviation of the initial linear weights.
+
+    The authors' value suits widths of 512 and more.
+    """
     position_std: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial position code."""
     zero_branches: bool = False
-    """Starts attention and MLP of every block at zero, so that a short training begins with the skips alone. Ours."""
+    """Initialises attention and MLP of every block with zero: a short training begins with the skips alone.
+
+    Ours.
+    """
     conv: bool = True
     """Whether a 3x3 convolution follows the last linear layer."""
 
     @property
     def exits(self) -> range:
-        """Return the numbers of decoder bodies that may be kept: 0 to depth / 2."""
+        """Return the numbers of decoder bodies that may run: 0 to depth / 2."""
         return range(self.depth // 2 + 1)
 
     @model_validator(mode="after")
@@ -44,7 +51,7 @@ class UViTParams(BlockParams):
         return self
 
 
-class Block(nn.Module):
+class UViTBlock(nn.Module):
     """Attention and MLP, both residual, after layer norms; a decoder block first merges a skip."""
 
     def __init__(self, params: UViTParams, skip: bool) -> None:
@@ -68,7 +75,10 @@ class Block(nn.Module):
 
 
 class UViT(BlockNetwork):
-    """K encoder blocks, a middle block, K decoder blocks; exits are the kept decoder bodies, 0 to K."""
+    """K encoder blocks, a middle block, K decoder blocks.
+
+    Exits are the decoder bodies that run, 0 to K.
+    """
 
     family: ClassVar[str] = "uvit"
     summary: ClassVar[str] = "U-ViT, a transformer with long skips (Bao 2023), EDM or VP preconditioning"
@@ -78,6 +88,8 @@ class UViT(BlockNetwork):
     def __init__(self, params: UViTParams, data: DataShape) -> None:
         super().__init__(params, data)
         width, half = params.width, params.depth // 2
+
+        # embeddings
         self.patch_embed = PatchEmbed(params.patch, data.channels, width)
         self.time_embed = (
             nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
@@ -89,12 +101,18 @@ class UViT(BlockNetwork):
         self.extras = 2 if params.classes else 1
         tokens = (data.resolution // params.patch) ** 2
         self.pos_embed = nn.Parameter(torch.zeros(1, self.extras + tokens, width))
-        self.in_blocks = nn.ModuleList(Block(params, skip=False) for _ in range(half))
-        self.mid_block = Block(params, skip=False)
-        self.out_blocks = nn.ModuleList(Block(params, skip=True) for _ in range(half))
+
+        # blocks
+        self.in_blocks = nn.ModuleList(UViTBlock(params, skip=False) for _ in range(half))
+        self.mid_block = UViTBlock(params, skip=False)
+        self.out_blocks = nn.ModuleList(UViTBlock(params, skip=True) for _ in range(half))
+
+        # head
         self.norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, params.patch**2 * data.channels)
         self.final_layer = nn.Conv2d(data.channels, data.channels, 3, padding=1) if params.conv else nn.Identity()
+
+        # initial weights
         nn.init.normal_(self.pos_embed, std=params.position_std)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -111,7 +129,7 @@ class UViT(BlockNetwork):
         return self.params.depth + 1
 
     def embed(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, None]:
-        """Return class token if any, time token, patch tokens."""
+        """Return tokens of the class, if any, of time and of patches."""
         time = self.time_embed(sinusoids(self.params.time_scale * label, self.params.width))
         tokens = [time[:, None], self.patch_embed(scaled)]
         if classes is not None:
@@ -136,26 +154,29 @@ class UViT(BlockNetwork):
         return h[:, self.extras :]
 
     def truncated(self, scaled: Tensor, label: Tensor, classes: Tensor | None, kept: Sequence[int]) -> Tensor:
+        # encoder and middle
         h, _ = self.embed(scaled, label, classes)
         skips = []
         for i in range(len(self.in_blocks)):
             h = self._numbered(i).body(h)
             skips.append(h)
         h = self.mid_block.body(h)
+
+        # decoder: every skip, and bodies of the rows that run them
         for j, rows in enumerate(kept):
             block = self._numbered(len(self.in_blocks) + 1 + j)
-            h = block.merge(h, skips.pop())  # every row, whatever its depth
+            h = block.merge(h, skips.pop())  # for rows of any depth
             if rows == len(h):
                 h = block.body(h)
             elif rows > 0:
                 h = torch.cat([block.body(h[:rows]), h[rows:]])
         return self.head(h, None)
 
-    def _every_block(self) -> list[Block]:
+    def _every_block(self) -> list[UViTBlock]:
         return [self._numbered(i) for i in range(self.n_blocks)]
 
-    def _numbered(self, i: int) -> Block:
+    def _numbered(self, i: int) -> UViTBlock:
         half = len(self.in_blocks)
         found = self.in_blocks[i] if i < half else self.mid_block if i == half else self.out_blocks[i - half - 1]
-        assert isinstance(found, Block)
+        assert isinstance(found, UViTBlock)
         return found

@@ -1,6 +1,7 @@
 """Diffusion time of variance-preserving processes as a function of the noise level, in EDM's coordinates.
 
-`time` runs from 0 (data) to 1 (noise); `label` is what a network trained under the process was told.
+`time` runs from 0 (data) to 1 (noise); `label` is the time input of a network trained under the
+process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ class VpProcess(Protocol):
     """Time of a level, level of a time, and the network's own unit of time; any shape, float64."""
 
     def time(self, sigma: Tensor) -> Tensor:
-        """Return the time in [0, 1] of levels sigma > 0; levels outside the process get its nearest end."""
+        """Return the time in [0, 1] of levels sigma > 0.
+
+        Levels outside the process get its nearest end.
+        """
 
     def sigma(self, time: Tensor) -> Tensor:
         """Return the level of times in (0, 1]."""
@@ -28,15 +32,16 @@ class VpProcess(Protocol):
 
 
 class LinearBeta:
-    """Continuous time with beta(t) = 0.1 + 19.9 t (Song et al. 2021, VP SDE); U-ViT's networks are told 999 t.
+    """Continuous time with beta(t) = 0.1 + 19.9 t, the VP SDE of Song et al. 2021 (arXiv:2011.13456).
 
-    sigma(t)² = exp(0.1 t + 9.95 t²) - 1, so sigma(1) = 152.
+    The label of U-ViT's networks is 999 t. sigma(t)² = exp(0.1 t + 9.95 t²) - 1, so sigma(1) =
+    152.
     """
 
     beta_min, beta_max, eps = 0.1, 20.0, 1e-3
 
     def time(self, sigma: Tensor) -> Tensor:
-        """Return t(sigma), the positive root of the exponent's parabola, written so that nothing cancels."""
+        """Return t(sigma), the positive root of the exponent's parabola, in a form without cancellation."""
         integral = torch.log1p(sigma**2)
         slope = self.beta_max - self.beta_min
         root = (self.beta_min**2 + 2 * slope * integral).sqrt()
@@ -56,9 +61,10 @@ class LinearBeta:
 
 
 class DiscreteBeta:
-    """The 1000 steps of DDPM (Ho et al. 2020), beta from 1e-4 to 0.02; networks such as DiT are told tau = 0 ... 999.
+    """The 1000 steps of DDPM (Ho et al. 2020, arXiv:2006.11239), beta from 1e-4 to 0.02.
 
-    Between two steps tau is interpolated in ln sigma; time is tau / 1000.
+    The label of networks such as DiT is tau = 0 ... 999. Between two steps tau is interpolated in
+    ln sigma; time is tau / 1000.
     """
 
     steps = 1000
@@ -92,14 +98,17 @@ class DiscreteBeta:
         return self.steps * time + self.first_label
 
     def draw(self, uniform: Tensor) -> Tensor:
-        """Return whole steps, each as likely as the others."""
+        """Return uniform whole steps."""
         return (uniform * self.steps).floor() / self.steps
 
 
 class ScaledLinearBeta(DiscreteBeta):
-    """The 1000 steps of Stable Diffusion (Rombach et al. 2022): sqrt(beta) linear from 0.00085 to 0.012.
+    """The 1000 steps of Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752).
 
-    U-ViT's networks on its latents are told n = 1 ... 1000 (github.com/baofff/U-ViT, stable_diffusion_beta_schedule).
+    sqrt(beta) is linear from 0.00085 to 0.012.
+
+    The label of U-ViT's networks on its latents is n = 1 ... 1000, as in
+    stable_diffusion_beta_schedule of github.com/baofff/U-ViT.
     """
 
     first_label = 1
@@ -110,5 +119,5 @@ class ScaledLinearBeta(DiscreteBeta):
 
 
 def time_without_process(sigma: Tensor) -> Tensor:
-    """Return the time of levels for a network that was trained in no diffusion time of its own: LinearBeta's."""
+    """Return LinearBeta's time of levels, for a network without a diffusion time of its own."""
     return LinearBeta().time(sigma)

@@ -1,4 +1,7 @@
-"""Levels uniform in arctan(sigma / c): Euler's best grid for Gaussian data of standard deviation c."""
+"""Levels uniform in arctan(sigma / c), Euler's best grid for Gaussian data of standard deviation c.
+
+Our own derivation, without a paper.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from methods.parts import Params as BaseParams
 class Arctan(Schedule):
     """sigma_i = c tan(theta_i), theta linear.
 
-    On Gaussian data Euler's answer is the exact one times prod_i cos(theta_i - theta_{i+1}), which equal angles
-    bring nearest to 1.
+    On Gaussian data Euler's final state is the exact one times prod_i cos(theta_i - theta_{i+1}).
+    Equal angles bring that product nearest to 1.
     """
 
     name = "arctan"

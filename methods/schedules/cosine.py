@@ -1,4 +1,7 @@
-"""Levels of the cosine schedule: uniform in the angle whose tangent is the noise level."""
+"""Levels of the cosine schedule: uniform in the angle whose tangent is the noise level.
+
+Nichol, Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models" (arXiv:2102.09672).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from methods.parts import Artifact, Schedule
 
 
 class Cosine(Schedule):
-    """sigma_i = tan(angle_i), angle linear; alpha_t = cos(angle) of Nichol, Dhariwal 2021, eq. 17, without offset."""
+    """sigma_i = tan(angle_i), angle linear; alpha_t = cos(angle), equation 17 without its offset."""
 
     name = "cosine"
     summary = "uniform in the angle of the cosine schedule (Nichol, Dhariwal 2021)"

@@ -1,4 +1,8 @@
-"""EDM's levels: uniform in a root of the noise level."""
+"""EDM's levels: uniform in a root of the noise level.
+
+Karras, Aittala, Aila, Laine 2022, "Elucidating the Design Space of Diffusion-Based Generative
+Models" (arXiv:2206.00364).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from methods.parts import Params as BaseParams
 
 
 class EDM(Schedule):
-    """sigma_i^(1/rho) linear in i (Karras et al. 2022, eq. 5), without the appended zero."""
+    """sigma_i^(1/rho) linear in i (equation 5), without the appended zero."""
 
     name = "edm"
     summary = "uniform in sigma^(1/rho) (Karras et al. 2022)"

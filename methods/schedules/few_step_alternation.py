@@ -1,7 +1,8 @@
-"""Two phases in turn, levels and then weights, for as long as what they make gets better.
+"""Two phases in turn, levels and then weights, as long as the metric improves.
 
-The alternation of Huang 2024 (arXiv 2412.10786; only its abstract was at hand): phase 1 chooses the levels for the
-weights, phase 2 tunes the weights at the levels. That each phase must pay, and when to stop, are ours.
+The alternation of Huang 2024 (arXiv:2412.10786), of which only the abstract was available. Phase 1
+chooses the levels for the weights, phase 2 tunes the weights at the levels. Ours: each phase must
+lower the metric, and when to stop.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import numpy as np
 from torch import Tensor
 
 Weights = Mapping[str, Tensor] | None
-"""Weights by name; None are those that the network came with."""
+"""Weights by name; None stands for the network's own."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What a phase made: levels float64 [N + 1] with their metric (lower is better), and whether it was kept."""
+    """Result of a phase: levels float64 [N + 1] with their metric (lower is better), and whether it was kept."""
 
     made: Literal["start", "levels", "weights"]
     levels: np.ndarray
@@ -46,19 +47,20 @@ def alternate(
     metric: Callable[[Weights, np.ndarray], float],
     rounds: int,
 ) -> Alternated:
-    """Return the best of at most `rounds` rounds from a start; the metric of what is kept only ever falls.
+    """Return the best of at most `rounds` rounds from a start; the metric never rises.
 
-    A phase that does not lower the metric is undone, to the bit: levels that phase 1 found stay when phase 2 is undone.
-    A round whose phase 2 is undone is the last. What a phase does to the tensors that it is given does not matter: they
-    are copies. Raises ValueError if the metric of the start is not finite.
+    A phase that does not lower the metric is undone, to the bit. Levels of phase 1 stay when phase
+    2 is undone, and that round is the last. Phases get copies, so they may change their tensors.
+    Raises ValueError if the metric of the start is not finite.
     """
+    # start
     levels, weights = _copied(start_levels), _cloned(start_weights)
     best = metric(_cloned(weights), _copied(levels))
     if not math.isfinite(best):
         raise ValueError(f"the metric of the starting schedule is {best}, expected a finite number; check the network")
     history = [Phase("start", _copied(levels), best, True)]
 
-    def kept(made: Literal["levels", "weights"], new_weights: Weights, new_levels: np.ndarray) -> bool:
+    def keep_if_better(made: Literal["levels", "weights"], new_weights: Weights, new_levels: np.ndarray) -> bool:
         nonlocal levels, weights, best
         found = metric(_cloned(new_weights), _copied(new_levels))
         history.append(Phase(made, _copied(new_levels), found, found < best))
@@ -67,8 +69,8 @@ def alternate(
         return history[-1].kept
 
     for _ in range(rounds):
-        kept("levels", weights, _copied(phase_1(_cloned(weights))))
-        if not kept("weights", _cloned(phase_2(_cloned(weights), _copied(levels))), levels):
+        keep_if_better("levels", weights, _copied(phase_1(_cloned(weights))))
+        if not keep_if_better("weights", _cloned(phase_2(_cloned(weights), _copied(levels))), levels):
             break
     return Alternated(levels, weights, best, tuple(history))
 

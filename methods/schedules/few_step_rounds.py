@@ -1,10 +1,11 @@
 """Both phases of the few-step sampler in turn: levels for the tuned network, and the network tuned at the levels.
 
-Reconstruction of Huang 2024 (arXiv 2412.10786; only its abstract was at hand), the alternation. Once tuned, the network
-takes whole steps and is undefined between its levels, so the frozen one stays the teacher: its flow is followed, its
-states are where both are asked, and a step of the tuned network costs how far it lands from the teacher's flow. What a
-phase is worth is the FID of the trial's images, on noises that nothing else here sees. Everything beyond the abstract's
-"two phases that alternate" is ours.
+Reconstruction of the alternation of Huang 2024 (arXiv:2412.10786), of which only the abstract was
+available. Once tuned, the network takes whole steps and is undefined between its levels, so the
+frozen one stays the teacher. Both are evaluated at the states of the teacher's flow. A step of the
+tuned network costs its distance from the teacher's flow where it lands. The metric of a phase is
+the FID of the trial's images, on noises that nothing else here uses. All but the abstract's "two
+phases that alternate" is ours.
 """
 
 from __future__ import annotations
@@ -23,22 +24,25 @@ from methods.parts import Artifact, Method, PrepareContext, Solver
 from methods.schedules.few_step_alternation import Weights, alternate
 from methods.schedules.search.pair_costs import gap_costs, landing_errors
 from methods.schedules.search.teacher import denoised, end, starts, weight_of
-from methods.tuning.level_tuning import JUDGED, LevelTuningParams, named_in_network, tune_at, untunable_at_levels
+from methods.tuning.level_tuning import HELD_OUT, LevelTuningParams, named_in_network, tune_at, untunable_at_levels
 
-_BATCH = 64  # images that are sampled at once
+_BATCH = 64  # images sampled at once
 
 Choose = Callable[[Network, Tensor], np.ndarray]
-"""Phase 1 of a round: levels [N + 1] for a network, given the costs of its steps [K, M + 1, M + 1], not contracted."""
+"""Phase 1 of a round: levels [N + 1] for a network and the costs of its steps [K, M + 1, M + 1], not contracted."""
 
 UNTUNED = "the untuned network"
-"""What rounds return, by name, where no tuning lowered the metric."""
+"""Name of the returned weights where no tuning lowered the metric."""
 
 
 class RoundsParams(LevelTuningParams):
-    """How often both phases take turns, and how long the network is tuned, over all rounds together."""
+    """Number of rounds, and how the network is tuned, over all rounds together."""
 
     rounds: int = Field(default=1, ge=1)
-    """1 chooses levels for the frozen network and tunes nothing; more alternate with denoiser `few-step`."""
+    """1 chooses levels for the frozen network and tunes nothing.
+
+    More need the denoiser `few-step`.
+    """
     metric_images: int = Field(default=1024, ge=2)
     """Images whose FID decides whether a phase of several rounds is kept."""
 
@@ -50,7 +54,7 @@ class Flow(NamedTuple):
     eps: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what an artifact keeps, a trajectory a row, in single precision."""
+        """Return tensors for an artifact, one trajectory per row, in single precision."""
         return {name: value.transpose(0, 1).float().contiguous() for name, value in self._asdict().items()}
 
     @classmethod
@@ -71,10 +75,12 @@ def run_rounds(
 ) -> tuple[np.ndarray, dict[str, Tensor], dict[str, Any]]:
     """Return the best levels, the network's weights for them under the names of `named_in_network`, and facts.
 
-    `start` are the levels to improve on. Each round tunes for an equal share of `params.tune_steps`. Images are made
-    from the preparation's noises from `first_noise` on, then come those of the trajectories that are tuned on; those
-    before are the flow's and the guard's. The fact "returned" says so where the weights are the untuned network's.
+    `start` are the levels to improve on. Each round tunes for an equal share of
+    `params.tune_steps`. The metric's images use the preparation's noises from `first_noise` on,
+    then come those of the tuned trajectories; earlier ones are the flow's and the guard's. The
+    fact "returned" is there if the weights are the untuned network's.
     """
+    # tuning steps of each round
     shares = np.diff(np.arange(params.rounds + 1) * params.tune_steps // params.rounds).tolist()
     tuned: list[dict[str, Any]] = []
 
@@ -94,7 +100,7 @@ def run_rounds(
             from_state=weights,
             steps=shares[number],
             number=number,
-            first_noise=first_noise + params.metric_images + number * (params.tune_trajectories + JUDGED),
+            first_noise=first_noise + params.metric_images + number * (params.tune_trajectories + HELD_OUT),
         )
         tuned.append(facts)
         return found
@@ -102,6 +108,7 @@ def run_rounds(
     def metric(weights: Weights, levels: np.ndarray) -> float:
         return fid_at(loaded(context.network, weights), levels, context, first_noise, params.metric_images)
 
+    # alternate, and describe every phase
     best = alternate(start, None, phase_1, phase_2, metric, params.rounds)
     phases = [{"made": p.made, "levels": p.levels.tolist(), "fid": p.metric, "kept": p.kept} for p in best.phases]
     facts = {"phases": phases, "tuning": tuned, "fid": best.metric}
@@ -112,7 +119,7 @@ def run_rounds(
 
 @torch.no_grad()
 def left_ends(network: Network, states: Tensor, grid: np.ndarray, context: PrepareContext) -> Tensor:
-    """Return eps = (x - D(x; g)) / g at the states of every level of the grid, [M + 1, K, dim] float64."""
+    """Return eps = (x - D(x; g)) / g at the states of every level of the grid, float64 [M + 1, K, dim]."""
     data = network.data
     found = []
     for m in context.passes(len(grid)):
@@ -124,7 +131,7 @@ def left_ends(network: Network, states: Tensor, grid: np.ndarray, context: Prepa
 
 @torch.no_grad()
 def fid_at(network: Network, levels: np.ndarray, context: PrepareContext, first: int, n_images: int) -> float:
-    """Return the FID of the trial's solver's images on levels [N + 1], from the preparation's noises first, ..."""
+    """Return the FID of the trial's solver on levels [N + 1], from the preparation's noises `first`, ...."""
     edges = [*range(first, first + n_images, _BATCH), first + n_images]
     made = []
     for k in context.passes(len(edges) - 1):
@@ -134,7 +141,7 @@ def fid_at(network: Network, levels: np.ndarray, context: PrepareContext, first:
 
 
 def loaded(network: Network, weights: Weights) -> Network:
-    """Return the network with these weights, ready to sample; itself if they are its own."""
+    """Return a copy with these weights, ready to sample; for None the network itself."""
     if weights is None:
         return network
     copied = copy.deepcopy(network)
@@ -143,11 +150,13 @@ def loaded(network: Network, weights: Weights) -> Network:
 
 
 def rounds_refusal(params: RoundsParams, parts: Mapping[str, Method], network: NetworkParams) -> str | None:
-    """Return why a schedule cannot alternate with the denoiser of the trial as its parameters say, or None."""
+    """Return why a schedule cannot alternate as its parameters say with the trial's denoiser, or None."""
     if params.rounds == 1:
         fields = RoundsParams.model_fields
         given = [name for name, field in fields.items() if getattr(params, name) != field.default]
         return f"rounds is 1, so nothing is tuned and {', '.join(given)} would not be read" if given else None
+
+    # several rounds
     denoiser, solver = parts.get("denoiser"), parts.get("solver")
     if denoiser is not None and denoiser.name != "few-step":
         return (

@@ -1,10 +1,12 @@
-"""Levels on a teacher's grid, the cheapest way down by dynamic programming: GITS (Chen et al. 2024, arXiv 2405.11326).
+"""Levels on a teacher's grid, the cheapest path by dynamic programming: GITS.
 
-Of the source (section 4 and the authors' code): teacher trajectories by iPNDM on 61 levels (rho = 7) from 256 noises;
-the cost of a step is that of one Euler jump from the teacher's state, against the teacher's state where it lands, in L1
-or L2, or as the growth of its deviation from the straight line between the trajectory's ends; each later step counts
-gamma = 1.15 times more. Ours: paths are followed by the choices that were made, not by comparing floats, and the noises
-are those of the preparation.
+Chen et al. 2024, "On the Trajectory Regularity of ODE-based Diffusion Sampling"
+(arXiv:2405.11326). From section 4 and the authors' code: teacher trajectories by iPNDM on 61
+levels (rho = 7) from 256 noises. The cost of a step compares one Euler jump from the teacher's
+state with the teacher's state where it lands. It is their L1 or L2 distance, or the growth of the
+deviation from the straight line between the trajectory's ends. Each later step counts gamma = 1.15
+times more. Ours: paths follow stored choices instead of comparing floats, and the noises are those
+of the preparation.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from methods.networks.base import NetworkParams
 from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
 from methods.parts import Params as BaseParams
 from methods.schedules.edm import EDM
-from methods.schedules.search.learned_levels import found, kept
+from methods.schedules.search.learned_levels import levels_artifact, prepared_levels
 from methods.schedules.search.pair_costs import cheapest
 from methods.schedules.search.teacher import denoised, starts
 from methods.solvers.ipndm import IPNDM
@@ -33,8 +35,8 @@ Metric = Literal["L1", "L2", "dev"]
 class GITS(Schedule):
     """The path of exactly `steps` jumps and least discounted cost from the teacher's first level to its last.
 
-    `dev` sees only what bends a trajectory: where the data are one isotropic Gaussian every trajectory is straight, and
-    its costs are zero.
+    `dev` measures only the bending of a trajectory. Where the data are one isotropic Gaussian
+    every trajectory is straight, and its costs are zero.
     """
 
     name = "gits"
@@ -47,7 +49,7 @@ class GITS(Schedule):
     class Params(BaseParams):
         metric: Metric = "dev"
         gamma: float = Field(1.15, gt=0)
-        """What a step counts relative to the one before."""
+        """Weight of a step's cost relative to the previous step's."""
         teacher_steps: int = Field(60, ge=1)
         noises: int = Field(256, ge=1)
         batch: int = Field(32, ge=1)
@@ -60,13 +62,14 @@ class GITS(Schedule):
         return None
 
     def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
-        """Return the parts of the cost matrix that are missing, each from noises of its own."""
+        """Return the missing parts of the cost matrix, each from other noises."""
         p = self.params
         rest = {"teacher_steps": p.teacher_steps, "metric": p.metric}
         jobs = [
             {"first_noise": first, "n_noises": min(p.batch, p.noises - first), **rest}
             for first in range(0, p.noises, p.batch)
         ]
+
         finished = [dict(d.job) for d in done]
         return [job for job in jobs if job not in finished]
 
@@ -83,10 +86,10 @@ class GITS(Schedule):
         costs = torch.stack([d.artifact.tensors["costs"] for d in context.done]).sum(0).numpy() / self.params.noises
         path = cheapest(costs, context.steps, gamma)[-1]
         objective = float(costs[path[:-1], path[1:]] @ gamma ** np.arange(context.steps))
-        return kept(grid[path], objective=objective, indices=path.tolist())
+        return levels_artifact(grid[path], objective=objective, indices=path.tolist())
 
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
-        return found(self.name, artifact, steps, sigma_min, sigma_max)
+        return prepared_levels(self.name, artifact, steps, sigma_min, sigma_max)
 
 
 def teacher_grid(teacher_steps: int, context: PrepareContext) -> np.ndarray:
@@ -96,7 +99,7 @@ def teacher_grid(teacher_steps: int, context: PrepareContext) -> np.ndarray:
 
 @torch.no_grad()
 def teacher_trajectories(context: PrepareContext, x: Tensor, grid: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return iPNDM's states [M + 1, K, dim] and its noise estimates but at the last [M, K, dim], from x [K, ...]."""
+    """Return iPNDM's states [M + 1, K, dim] and its noise estimates [M, K, dim] from x [K, ...]."""
     solver, states, slopes = IPNDM(), [x], []
     memory = solver.init_memory(solver.artifact)
     for i in context.passes(len(grid) - 1):
@@ -107,14 +110,17 @@ def teacher_trajectories(context: PrepareContext, x: Tensor, grid: np.ndarray) -
 
 
 def jump_costs(states: Tensor, slopes: Tensor, grid: np.ndarray, metric: Metric) -> Tensor:
-    """Return what an Euler jump from any level a to any lower one b costs, float64 [K, M + 1, M + 1]; 0 for b <= a.
+    """Return the costs of Euler jumps from any level a to any lower one b, float64 [K, M + 1, M + 1].
 
-    States [M + 1, K, dim], slopes [M, K, dim]. L1 and L2 are norms of the difference to the teacher's state at b, dev
-    is how much farther than that state the jump ends from the line through the first and the last state.
+    0 for b <= a.
+
+    States [M + 1, K, dim], slopes [M, K, dim]. L1 and L2 are norms of the difference to the
+    teacher's state at b. dev is the deviation of the jump's end less that of the teacher's state.
     """
     costs = states.new_zeros(states.shape[1], len(grid), len(grid))
     sigma = torch.as_tensor(grid, device=states.device)
     own = deviation(states, states)
+
     for a, slope in enumerate(slopes):
         jumped = states[a] + (sigma[a + 1 :] - sigma[a])[:, None, None] * slope
         if metric == "dev":
@@ -126,7 +132,7 @@ def jump_costs(states: Tensor, slopes: Tensor, grid: np.ndarray, metric: Metric)
 
 
 def deviation(points: Tensor, states: Tensor) -> Tensor:
-    """Return how far points [n, K, dim] lie from the line through the first and the last of states [M + 1, K, dim]."""
+    """Return the distance of points [n, K, dim] from the line through the first and last of states [M + 1, K, dim]."""
     line = states[-1] - states[0]
     along = line / line.norm(dim=-1, keepdim=True)
     rest = points - states[-1]

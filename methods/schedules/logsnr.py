@@ -1,4 +1,8 @@
-"""Levels uniform in the logarithm of the signal-to-noise ratio."""
+"""Levels uniform in the logarithm of the signal-to-noise ratio.
+
+Lu et al. 2022, "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around
+10 Steps" (arXiv:2206.00927).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from methods.parts import Artifact, Schedule
 
 
 class LogSNR(Schedule):
-    """log sigma_i linear in i, since log SNR = -2 log sigma (Lu et al. 2022, DPM-Solver)."""
+    """log sigma_i linear in i, since log SNR = -2 log sigma."""
 
     name = "logsnr"
     summary = "uniform in log SNR (Lu et al. 2022)"

@@ -1,4 +1,8 @@
-"""Levels uniform in the square root of the time of a variance-preserving process that is fitted to the range."""
+"""Levels uniform in the square root of a VP process's time, the process fitted to the range.
+
+Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models" (arXiv:2010.02502): their quadratic
+grid.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ from methods.vp_time import EPS_S, fitted_sigma
 
 
 class QuadraticT(Schedule):
-    """sqrt(t_i) = 1 + (i / N) (sqrt(eps_s) - 1), the quadratic grid of Song, Meng, Ermon 2021 (DDIM)."""
+    """sqrt(t_i) = 1 + (i / N) (sqrt(eps_s) - 1).
+
+    Time of the fitted VP process (methods/vp_time).
+    """
 
     name = "quadratic-t"
     summary = "quadratic in the time of a VP process fitted to the range (Song, Meng, Ermon 2021)"

@@ -1,4 +1,7 @@
-"""Levels uniform in sigma: the worst sensible grid, a lower anchor for every comparison."""
+"""Levels uniform in sigma: the worst sensible grid, a lower anchor of comparisons.
+
+No paper: the plainest grid there is.
+"""
 
 from __future__ import annotations
 

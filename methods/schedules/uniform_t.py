@@ -1,4 +1,8 @@
-"""Levels uniform in the time of a variance-preserving process with linear beta that is fitted to the range."""
+"""Levels uniform in the time of a VP process with linear beta, the process fitted to the range.
+
+Song et al. 2021, "Score-Based Generative Modeling through Stochastic Differential Equations"
+(arXiv:2011.13456); the discrete grid is that of Ho, Jain, Abbeel 2020 (arXiv:2006.11239).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from methods.vp_time import EPS_S, fitted_sigma
 
 
 class UniformT(Schedule):
-    """t_i = 1 + (i / N) (eps_s - 1), the grid of Ho et al. 2020 and Song et al. 2021 fitted to the requested ends."""
+    """t_i = 1 + (i / N) (eps_s - 1); time of the VP process fitted to the requested ends."""
 
     name = "uniform-t"
     summary = "uniform in the time of a VP process fitted to the range (Song et al. 2021)"

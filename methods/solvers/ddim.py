@@ -1,4 +1,7 @@
-"""Euler's method on the probability flow, which is DDIM."""
+"""DDIM, which is Euler's method on the probability flow.
+
+Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models" (arXiv:2010.02502).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from methods.parts import Denoise, Solver, StepNoise
 
 
 class DDIM(Solver):
-    """x' = (s'/s) x + (1 - s'/s) D(x; s): Song, Meng, Ermon 2021, eq. 12 with eta = 0, divided by alpha."""
+    """x' = (s'/s) x + (1 - s'/s) D(x; s): equation 12 with eta = 0, divided by alpha."""
 
     name = "ddim"
     summary = "Euler on the probability flow (Song, Meng, Ermon 2021)"

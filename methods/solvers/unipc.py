@@ -1,4 +1,9 @@
-"""UniPC: a multistep predictor, and a corrector that costs nothing because the next step's evaluation serves both."""
+"""UniPC: a multistep predictor, and a corrector without an evaluation of its own.
+
+Zhao et al. 2023, "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion
+Models" (arXiv:2302.04867), with data prediction. The next step's evaluation serves the corrector
+too.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +20,30 @@ from methods.parts import Params as BaseParams
 
 @dataclass
 class _Memory:
-    """What UniPC carries from step to step."""
+    """State of UniPC between two steps of a trajectory."""
 
     outputs: list[Tensor] = field(default_factory=list)
     """D of earlier steps, newest first."""
     x: Tensor | None = None
-    """The corrected state of the step before."""
+    """The corrected state of the previous step."""
     order: int = 0
-    """The predictor's order in the step before, which the corrector takes over."""
+    """The predictor's order in the previous step, which the corrector uses too."""
 
 
 class UniPC(Solver):
-    """UniP-p and UniC-p on the clean estimate with lambda = -log sigma: Zhao et al. 2023, data prediction.
+    """UniP-p and UniC-p on the clean estimate, with lambda = -log sigma.
 
-    One evaluation a step, at the predicted state; the corrected state is what the next prediction starts from. The
-    state after a step is therefore the predicted one, and the last state is never corrected. `order` is p, by default
-    2 as in diffusers (3 swings widely below some 15 steps of the rho = 7 grid); the first steps have p = 1, 2, ...
-    With `lower_order_final` the last ones have ..., 2, 1, at any number of steps, as in the authors' code and
-    diffusers. `variant` is B(h): h for "bh1", e^h - 1 for "bh2". A step to the level 0 is of first order. As in the
-    authors' code the weight is 1/2 where only one difference is known.
+    One evaluation a step, at the predicted state. The next prediction starts from the corrected
+    state, so the state after a step is the predicted one, and the last state is never corrected.
+    `order` is p, by default 2 as in diffusers: 3 oscillates below some 15 steps of the rho = 7
+    grid. The first steps have p = 1, 2, ... With `lower_order_final` the last ones have ..., 2, 1,
+    at any number of steps, as in the authors' code and diffusers. `variant` is B(h): h for "bh1",
+    e^h - 1 for "bh2". A step to the level 0 is of first order. Where only one difference is known
+    the weight is 1/2, as in the authors' code.
 
-    The order of convergence is 3 without `lower_order_final` (for p = 3 the first step of order 1 decides) and 2
-    with it, because of the one first-order step at the end, whose share is small.
+    The order of convergence is 3 without `lower_order_final`: for p = 3 the first step of order 1
+    decides. With it the order is 2, because of the one first-order step at the end, whose share is
+    small.
     """
 
     name = "unipc"
@@ -50,13 +57,16 @@ class UniPC(Solver):
         lower_order_final: bool = True
 
     def init_memory(self, artifact: Artifact | None) -> _Memory:
-        """Return the memory of a trajectory that has no past yet."""
+        """Return the memory of a new trajectory, without earlier outputs."""
         return _Memory()
 
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
+        # correct the state before, with the output at the predicted one (UniC)
         output = denoise(x, float(sigmas[i]))
         if memory.x is not None:
             x = self._update(memory.x, i - 1, sigmas, memory.outputs, memory.order, output)
+
+        # predict the next state (UniP)
         order = min(self.params.order, len(memory.outputs) + 1)
         if self.params.lower_order_final:
             order = min(order, len(sigmas) - 1 - i)
@@ -73,6 +83,7 @@ class UniPC(Solver):
 
         `reached` is the output at sigmas[i + 1] for the corrector, None for the predictor.
         """
+        # differences of outputs, divided by r
         h = math.log(sigmas[i] / sigmas[i + 1])
         newest = outputs[0]
         r = [math.log(sigmas[i] / sigmas[i - k]) / h for k in range(1, order)]  # negative: the past
@@ -80,6 +91,8 @@ class UniPC(Solver):
         if reached is not None:
             r.append(1.0)
             differences.append(reached - newest)
+
+        # exact linear part, then the weighted differences times B(h)
         scale = -h if self.params.variant == "bh1" else math.expm1(-h)
         change = math.expm1(-h) * newest
         for weight, difference in zip(self._weights(r, h, scale), differences, strict=True):
@@ -87,7 +100,7 @@ class UniPC(Solver):
         return float(sigmas[i + 1] / sigmas[i]) * x - change
 
     def _weights(self, r: list[float], h: float, scale: float) -> list[float]:
-        """Return the weights of the differences at the places r: the solution a of R a = b in their notation."""
+        """Return the weights of the differences at r: the solution a of R a = b in the paper's notation."""
         n = len(r)
         if n < 2:
             return [0.5] * n
@@ -96,7 +109,7 @@ class UniPC(Solver):
 
 
 def _phi(k: int, z: float) -> float:
-    """Return sum_n z^n / (n + k)!: by the sum near 0, where the recursion cancels, and by the recursion elsewhere."""
+    """Return sum_n z^n / (n + k)!, by the sum near 0, where the recursion cancels, else by the recursion."""
     if abs(z) < 1:
         return sum(z**n / math.factorial(n + k) for n in range(20))
     value = math.exp(z)

@@ -1,7 +1,8 @@
-"""Whether a tuned network was shown the levels at which it is asked: the question of every method that tunes.
+"""Coverage: how often tuning draws the levels at which a network is evaluated in sampling.
 
-Of drawn levels it is said what share lies in the cell of each level of a grid, which ends half-way to its neighbours in
-ln sigma. What is drawn thinly is learnt late or never, and a mean loss does not show it.
+It is the share of drawn levels in the cell of each level of a grid. A cell ends half-way to the
+neighbours in ln sigma. A level that is rarely drawn is learnt late or never, and a mean loss does
+not show it.
 """
 
 from __future__ import annotations
@@ -17,32 +18,35 @@ from methods.parts import PrepareContext
 from methods.schedules.edm import EDM
 
 STEPS = 10
-"""Of the grid that stands for a trial's where a preparation serves trials of any steps and schedule: EDM's."""
+"""Steps of the usual grid, EDM's, where a preparation serves trials of any steps and schedule."""
 LEAST_SHARE = 0.01
-"""Of the draws, in every cell: 128 of the 12,800 of 200 steps of 64. An even spread over ten levels gives 0.1."""
+"""Least share of the draws in a cell: 128 of the 12,800 of 200 steps of 64.
+
+Ten even levels have 0.1 each.
+"""
 
 
-class Recorded:
-    """Draws as those of `drawn`, a network or a stand-in for its draws, whose levels are kept."""
+class RecordedDraws:
+    """The draws of a level source, with a record of their levels."""
 
     def __init__(self, drawn: Any) -> None:
         self._drawn = drawn
         self._levels: list[Tensor] = []
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
-        """Return what the other draws, of which the first are the levels [batch]."""
+        """Return the source's draws, of which the first are the levels [batch]."""
         found: Sequence[Tensor] = self._drawn.draws(shape, generator)
         self.record(found[0])
         return found
 
     def record(self, levels: Tensor) -> None:
-        """Keep levels [n] that were shown without a draw."""
+        """Record levels [n] that were trained on without a draw."""
         self._levels.append(levels.double())
 
     def covered(self, grid: np.ndarray) -> list[dict[str, float]]:
-        """Return for each level of a grid [N + 1] at which a network is asked: `sigma`, and the `share` of the draws.
+        """Return `sigma` and the `share` of the draws for each level of a grid [N + 1] but the last.
 
-        The last level of the grid, where a trajectory ends, is not asked.
+        A network is not evaluated at the last level, where a trajectory ends.
         """
         drawn = torch.cat(self._levels).numpy() if self._levels else np.empty(0)
         found = zip(grid[:-1], shares(drawn, grid), strict=True)
@@ -50,9 +54,10 @@ class Recorded:
 
 
 def shares(drawn: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Return the share of drawn levels [n] in the cell of each but the last level of a falling grid [N + 1]: [N].
+    """Return the share of drawn levels [n] in the cell of each level but the last of a falling grid [N + 1]: [N].
 
-    A cell ends at the geometric means with both neighbours; that of the first level goes as far up as down.
+    A cell ends at the geometric means with both neighbours; that of the first level extends as far
+    up as down.
     """
     logs = np.log(grid)
     between = (logs[1:] + logs[:-1]) / 2
@@ -62,7 +67,7 @@ def shares(drawn: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 
 def thin(covered: Sequence[dict[str, float]], least: float = LEAST_SHARE) -> list[float]:
-    """Return the levels whose cells hold less than a least share of the draws."""
+    """Return the levels whose cells hold less than the least share of the draws."""
     return [level["sigma"] for level in covered if level["share"] < least]
 
 

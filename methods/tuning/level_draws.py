@@ -1,9 +1,10 @@
-"""Which noise levels a network is tuned at: those that sampling visits, or those of its training.
+"""Noise levels of tuning: those that sampling visits, or those of the network's training.
 
-What decides by what it learnt must have learnt it where it is asked: between sigma_min and sigma_max. Of the log-normal
-levels of EDM's training hardly any lie near sigma_max. The codes of the methods that tune here draw t uniform, as DDPM
-does (AdaDiff's; ASE's for DiT), which leaves sigma_min out in its turn: of ten steps of EDM's grid from 20 to 0.002 the
-lowest level has 0.4 % of the draws in its cell. Uniform in ln sigma is the other way round.
+A gate must be trained where it is evaluated: between sigma_min and sigma_max. Of the log-normal
+levels of EDM's training hardly any lie near sigma_max. The authors' codes of AdaDiff, and of ASE
+for DiT, draw t uniform as DDPM does, which hardly reaches sigma_min: of ten steps of EDM's grid
+from 20 to 0.002, the lowest level's cell has 0.4 % of the draws. Uniform in ln sigma is the other
+way round.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ class DrawnTuningParams(TuningParams):
     """How long and how fast a network is tuned, and at which levels."""
 
     tune_levels: Literal["mixed", "time", "training"] = "mixed"
-    """mixed: of the levels between the data set's sigma_min and sigma_max three quarters uniform in diffusion time (the
-    papers' codes) and one quarter uniform in ln sigma; time: all uniform in time; training: as in the network's own."""
+    """mixed: between the data set's sigma_min and sigma_max, three quarters uniform in diffusion
+    time, as in the papers' codes, and one quarter uniform in ln sigma.
+
+    Time: all uniform in time. training: the network's own.
+    """
 
 
 _LOG_SHARES = {"mixed": 0.25, "time": 0.0}
@@ -40,6 +44,8 @@ class LevelDraws:
         """Return levels float32 [batch] and unit noise [shape]."""
         if self._kind == "training":
             return Draws(*self._network.draws(shape, generator))
+
+        # between the ends, in time or in ln sigma
         uniform, choice = torch.rand((2, shape[0]), generator=generator, dtype=torch.float64)
         process = self._network.preconditioning
         (first, last), (low, high) = process.time(self._ends), self._ends.log()

@@ -1,6 +1,7 @@
-"""The denoising loss at the levels that a schedule visits, and nowhere else but for a share of the draws.
+"""The denoising loss at the levels that a schedule visits, with a share of the draws elsewhere.
 
-EDM's sum_i p_i lambda(s_i) E|D(y + s_i n; s_i) - y|² (Karras et al. 2022, equation 2), restricted to chosen levels.
+EDM's sum_i p_i lambda(s_i) E|D(y + s_i n; s_i) - y|² (Karras et al. 2022, arXiv:2206.00364,
+equation 2), restricted to chosen levels.
 """
 
 from __future__ import annotations
@@ -16,27 +17,32 @@ from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 from methods.networks.preconditioning import Draws
 
-_GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill [0, 1) evenly, however many there are
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill [0, 1) evenly, whatever their number
 
 
 class LevelLoss:
     """The denoising loss at the levels s_0 ... s_{N-1} of a grid, under EDM's weight lambda(s)."""
 
     def __init__(self, network: Network, levels: np.ndarray, params: Any) -> None:
-        """`levels` are a grid's N + 1, of which the last is not evaluated; `params` are LevelTuningParams."""
+        """`levels` [N + 1] are a grid's, of which the last is not evaluated; `params` are LevelTuningParams."""
         assert isinstance(network, DrawnLoss)
         steps = -np.diff(levels) if params.tune_weights == "v" else np.ones(len(levels) - 1)
         self._network = network
         self._draws_anywhere = network.draws
         self._levels = torch.from_numpy(np.array(levels[:-1], dtype=np.float64))
-        self._shares = torch.from_numpy(np.cumsum(steps)[:-1] / steps.sum())  # where [0, 1) is cut into N parts
+        self._shares = torch.from_numpy(np.cumsum(steps)[:-1] / steps.sum())  # edges of N parts of [0, 1)
         self._jitter = params.tune_jitter
         self._seen = 0
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
-        """Return levels float64 [batch] and unit noise; however few the draws, every selected level has its share."""
+        """Return levels float64 [batch] and unit noise.
+
+        Selected levels have their shares even in few draws.
+        """
         sigma, noise = self._draws_anywhere(shape, generator)[:2]
         rows = shape[0] - round(self._jitter * shape[0])
+
+        # the selected levels, by a low-discrepancy sequence
         turns = self._seen + torch.arange(rows, dtype=torch.float64)
         part = torch.searchsorted(self._shares, (turns + 0.5) * _GOLDEN % 1, right=True)
         self._seen += rows

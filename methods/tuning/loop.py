@@ -1,6 +1,7 @@
-"""Fine-tuning that a method does before its first image: AdamW, a cosine to zero, and an average that is kept.
+"""Fine-tuning before a method's first image: AdamW, a cosine decay to zero, and averaged weights.
 
-Under a fixed seed the same weights come out; time and FLOPs are counted by whoever calls `prepare`.
+A fixed seed gives the same weights. Methods call it in `prepare`, on a worker; the engine counts
+time and FLOPs.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from methods.networks.preconditioning import Draws
 from methods.parts import Params, PrepareContext
 
 Loss = Callable[[Tensor, Draws], Tensor]
-"""The loss of clean images [batch, ...] for drawn levels, which lie on the host, and drawn noise, on the device."""
+"""The loss of clean images [batch, ...] for drawn levels, on the host, and drawn noise, on the device."""
 
 
-class Drawn(Protocol):
-    """What decides at which noise levels a network is tuned: itself, as in its training, or a method's own draws."""
+class LevelSource(Protocol):
+    """Source of a tuning's noise levels: the network, as in its training, or a method's own draws."""
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Sequence[Tensor]:
         """Return noise levels [batch] and unit noise [shape] of one step, on the host."""
@@ -34,13 +35,19 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TuningParams(Params):
-    """How long and how fast a method tunes the network; 0 steps leave it as it is. Defaults suit 8x8 digits."""
+    """How long and how fast a method tunes the network; 0 steps leave it unchanged.
+
+    Defaults suit 8x8 digits.
+    """
 
     tune_steps: int = Field(default=200, ge=0)
     tune_batch: int = Field(default=64, ge=1)
     tune_lr: float = Field(default=2e-3, gt=0)
     tune_ema: float = Field(default=0.98, ge=0, le=1)
-    """Share of itself that the average keeps at each step; it starts lower, so that fresh weights are forgotten."""
+    """Decay of the average at each step.
+
+    It starts lower, so that initial weights are forgotten.
+    """
     tune_betas: tuple[Momentum, Momentum] = (0.9, 0.99)
     """AdamW's decay rates of its two moments."""
     tune_flips: bool = False
@@ -49,16 +56,18 @@ class TuningParams(Params):
 
 def tune(
     student: nn.Module,
-    drawn: Drawn,
+    drawn: LevelSource,
     loss: Loss,
     context: PrepareContext,
     p: Any,
     rates: Mapping[str, float],
     number: int = 0,
 ) -> tuple[dict[str, Tensor], float]:
-    """Tune `student` in place on the training images; return the averaged state by name and the last loss.
+    """Tune `student` in place on the training images.
 
-    What chance decides is drawn by `drawn`. Otherwise as `descend`.
+    Return the averaged state by name and the last loss.
+
+    `drawn` draws noise levels and noise. Otherwise as `minimise_loss`.
     """
     device, images = next(student.parameters()).device, context.images()
 
@@ -67,11 +76,11 @@ def tune(
         sigma, noise = drawn.draws(tuple(clean.shape), generator)
         return loss(clean.to(device), Draws(sigma, noise.to(device)))
 
-    return descend(student, drawn_loss, context, p, rates, number)
+    return minimise_loss(student, drawn_loss, context, p, rates, number)
 
 
 def training_images(images: Tensor, p: Any, generator: torch.Generator) -> Tensor:
-    """Return a batch of training images, half of them mirrored if that is asked for."""
+    """Return a batch of training images, half of them mirrored with `tune_flips`."""
     clean = images[torch.randint(len(images), (p.tune_batch,), generator=generator)]
     if p.tune_flips:
         mirrored = torch.rand(p.tune_batch, generator=generator) < 0.5
@@ -79,7 +88,7 @@ def training_images(images: Tensor, p: Any, generator: torch.Generator) -> Tenso
     return clean
 
 
-def descend(
+def minimise_loss(
     student: nn.Module,
     drawn_loss: Callable[[torch.Generator], Tensor],
     context: PrepareContext,
@@ -87,42 +96,54 @@ def descend(
     rates: Mapping[str, float],
     number: int = 0,
 ) -> tuple[dict[str, Tensor], float]:
-    """Lower a loss of `student` in place for `p.tune_steps`; return the averaged state by name and the last loss.
+    """Lower a loss of `student` in place for `p.tune_steps`.
 
-    Parameters whose name starts with a key of `rates` learn at that rate, all others at `p.tune_lr`. `drawn_loss` draws
-    a batch and returns its loss; of several tunings in a row each has its own `number`, and so other draws. Raises
-    ValueError if a loss is not finite; it looks every 25 steps and at the last.
+    Return the averaged state by name and the last loss.
+
+    Parameters whose name starts with a key of `rates` learn at that rate, all others at
+    `p.tune_lr`. `drawn_loss` draws a batch and returns its loss. Each of several tunings in a row
+    has its own `number`, and so other draws. Raises ValueError if a loss is not finite, which is
+    checked every 25 steps and at the last.
     """
     generator = torch.Generator().manual_seed(context.seed + number)
     optimizer = torch.optim.AdamW(_groups(student, p.tune_lr, rates), betas=p.tune_betas, weight_decay=0.0)
     teacher = copy.deepcopy(student).requires_grad_(False)
     last = math.nan
+
     for step in context.passes(p.tune_steps):
+        # cosine decay
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / p.tune_steps))
+
+        # one step of AdamW, and of the average
         value = drawn_loss(generator)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
         average(teacher.parameters(), student.parameters(), min(p.tune_ema, (1 + step) / (10 + step)))
+
+        # check and report
         if step % 25 == 24 or step == p.tune_steps - 1:
             last = float(value.detach())
             if not math.isfinite(last):
                 raise ValueError(f"the tuning loss became {last} at step {step}; lower tune_lr")
             context.progress(step + 1, p.tune_steps, f"loss {last:.4f}")
+
     return teacher.state_dict(), last
 
 
 @torch.no_grad()
 def average(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -> None:
-    """Move a teacher towards its student: teacher = rate teacher + (1 - rate) student, in place."""
+    """Update an average in place: teacher = rate teacher + (1 - rate) student."""
     torch._foreach_lerp_([*teacher], [*student], 1 - rate)
 
 
 def thawed(network: BlockNetwork) -> BlockNetwork:
-    """Return a copy of a frozen network whose weights learn, but for those that never did.
+    """Return a trainable, unconditional copy of a frozen network.
 
-    It is asked for no class, as the images come without theirs; a class and guidance are for sampling.
+    Its `fixed` parameters stay frozen.
+
+    Training images have no class labels; a class and guidance are for sampling.
     """
     copied = without_class(copy.deepcopy(network))
     for name, parameter in copied.named_parameters():
@@ -131,12 +152,12 @@ def thawed(network: BlockNetwork) -> BlockNetwork:
 
 
 def without_class(network: AnyNetwork) -> AnyNetwork:
-    """Return the same network, its weights shared, asked for no class and without guidance."""
+    """Return the network without class and guidance, with shared weights."""
     if not isinstance(network, BlockNetwork):
         return network
-    asked = copy.copy(network)
-    asked.params = network.params.model_copy(update={"guidance": 1.0, "label": None})
-    return asked
+    plain = copy.copy(network)
+    plain.params = network.params.model_copy(update={"guidance": 1.0, "label": None})
+    return plain
 
 
 def untunable(network: BlockParams) -> str | None:

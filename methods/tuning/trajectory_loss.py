@@ -1,10 +1,11 @@
-"""How far a solver's own steps land from the fine trajectories of the frozen network: what few steps are tuned on.
+"""Errors of a solver's own steps from the frozen network's fine trajectories, the loss of few-step tuning.
 
-From a state x_i of a fine trajectory a first-order step lands at r x_i + (1 - r) D(x_i; s_i), r = s_{i+1} / s_i. It
-lands on the trajectory where D answers (x_{i+1} - r x_i) / (1 - r), so that this, and not the clean image, is what the
-network is asked for: the discretisation error is in the target. A multistep or a second-order solver takes its own
-step from the trajectory's states, and where it lands is judged in the same unit. The target is ours: Huang 2024 (arXiv
-2412.10786) is known by its abstract alone, which says that the network is tuned at the selected levels.
+From a state x_i of a fine trajectory a first-order step ends at r x_i + (1 - r) D(x_i; s_i), r =
+s_{i+1} / s_i. It ends on the trajectory if D is (x_{i+1} - r x_i) / (1 - r). That is the target
+instead of the clean image, so it contains the discretisation error. A multistep or second-order
+solver takes its own step from the trajectory's states, and its error has the same unit. The target
+is ours: of Huang 2024 (arXiv:2412.10786) only the abstract was available, by which the network is
+tuned at the selected levels.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from methods.networks.base import Network
 from methods.parts import PrepareContext, Solver
 from methods.schedules.search.teacher import denoised, log_grid, no_noise, starts, walk, weight_of
 
-_CELLS = 64  # of the log-spaced grid on which the teacher is followed, beside the levels themselves
-_BLOCK = 64  # trajectories followed at once
+_CELLS = 64  # of the teacher's log-spaced grid, without the levels themselves
+_BATCH = 64  # trajectories solved at once
 
 
 class TrajectoryLoss:
@@ -30,9 +31,9 @@ class TrajectoryLoss:
         self._sigma_data = getattr(network.params, "sigma_data", 0.5)
 
     def drawn(self, rows: int, generator: torch.Generator) -> Tensor:
-        """Return lambda(s_i) e_i² of every step of as many drawn trajectories as `rows` evaluations allow, [N, n, ...].
+        """Return lambda(s_i) e_i² of every step of drawn trajectories, [N, n, c, h, w].
 
-        One trajectory is drawn where even that takes more.
+        As many trajectories as `rows` evaluations allow, at least one.
         """
         each = (len(self._levels) - 1) * self._solver.evaluations_per_step
         chosen = torch.randint(self._states.shape[1], (max(rows // each, 1),), generator=generator)
@@ -43,10 +44,14 @@ class TrajectoryLoss:
     def errors(self, chosen: Tensor) -> Tensor:
         """Return e_i = (landed - x_{i+1}) / (1 - r_i) of every step from trajectories `chosen` [n]: [N, n, c, h, w].
 
-        Of a first-order solver this is D(x_i; s_i) less its target. All steps begin on the trajectory.
+        For a first-order solver this is D(x_i; s_i) less its target. All steps begin on the
+        trajectory.
         """
+        # evaluations that all steps begin with
         states, sigmas = self._states[:, chosen.to(self._states.device)], self._levels
         estimates = self._estimates(states[:-1])
+
+        # the solver's step from each state
         memory, errors = self._solver.init_memory(self._solver.artifact), []
         for i in range(len(sigmas) - 1):
             x, level, estimate = states[i], float(sigmas[i]), estimates[i]
@@ -71,15 +76,17 @@ class TrajectoryLoss:
 def fine_states(context: PrepareContext, levels: np.ndarray, first: int, count: int) -> Tensor:
     """Return the frozen network's fine trajectories at levels [N + 1], float64 [N + 1, count, c, h, w].
 
-    They start at the preparation's noises first, first + 1, ... and are followed by Heun's method on a log-spaced grid
-    that holds the levels.
+    They start at the preparation's noises first, first + 1, .... Heun's method solves them on a
+    log-spaced grid that contains the levels.
     """
+    # the teacher's grid, and the levels' places in it
     low, high = float(levels[-1]), float(levels[0])
     grid = log_grid(_CELLS, low, high, levels[1:-1])
     places = [int(np.abs(np.log(grid / level)).argmin()) for level in levels]
+
     found = []
-    for begin in range(first, first + count, _BLOCK):
-        x = starts(context, begin, min(_BLOCK, first + count - begin))
+    for begin in range(first, first + count, _BATCH):
+        x = starts(context, begin, min(_BATCH, first + count - begin))
         states, _ = walk(context.network, x, grid, 1, context.passes)
         found.append(states[places].unflatten(2, x.shape[1:]))
     return torch.cat(found, 1)

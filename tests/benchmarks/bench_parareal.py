@@ -31,7 +31,7 @@ from harness.task import Ranks
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
-from methods.executors.srds_blocks import cut
+from methods.executors.srds_blocks import plan_blocks
 from methods.networks.base import DataShape
 from methods.parts import Executor, Peers
 from methods.schedules.edm import EDM
@@ -107,9 +107,9 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
     rows = virtual_rows(trial, calls, [1], plain, measured)
     row = next(row for row in rows if row.is_real)
     call, hop, virtual = row.call_seconds, row.hop_seconds, row.virtual_latency_seconds
-    grid = cut(steps)
+    grid = plan_blocks(steps)
     longest = len(grid.steps(1))
-    formula = max((longest + grid.blocks) * call + (grid.blocks - 1) * hop, (grid.total(1) / 2 + longest) * call)
+    formula = max((longest + grid.blocks) * call + (grid.blocks - 1) * hop, (grid.total_cost(1) / 2 + longest) * call)
     ceiling = steps / trial.executor.replayed(trial.solver, trial.sigmas, 1, 2, lambda steps: 1.0, 0.0)
     print(f"N = {steps}, one refinement, {trial.executor.params.form} on 2 processes, {rounds} rounds:")
     ms = {"alone": 1e3 * call, "crowded": 1e3 * row.crowded_call_seconds, "hop": 1e3 * hop}

@@ -18,7 +18,7 @@ from methods.executors.srds import SRDS
 from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, NetworkParams
 from methods.parts import Solver, Trace
-from methods.peers import Alone, Connected, store
+from methods.peers import ConnectedPeers, SinglePeer, open_store
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
@@ -102,7 +102,7 @@ def run(
     sigmas: np.ndarray,
     x: Tensor,
     solver: Solver | None = None,
-    peers: Alone | None = None,
+    peers: SinglePeer | None = None,
     noise: Callable[[int], Tensor] = no_noise,
     executor: Any = None,
     **params: Any,
@@ -136,7 +136,7 @@ def serial(
     return x
 
 
-class Threaded(Alone):
+class Threaded(SinglePeer):
     """One of several ranks that are threads of this process."""
 
     def __init__(self, rank: int, boxes: list[queue.Queue[tuple[int, int, Tensor]]], halt: threading.Event) -> None:
@@ -206,7 +206,7 @@ def make_start(case: Mapping[str, Any]) -> Tensor:
 def rank_process(rank: int, port: int, cases: list[dict[str, Any]], out: Any) -> None:
     """Run the cases as this rank and put (case, rank, facts of each batch, or the error's text)."""
     torch.set_num_threads(1)
-    link = store("127.0.0.1", port, False, 60)
+    link = open_store("127.0.0.1", port, False, 60)
     for name, case in enumerate(cases):
         if rank >= case["size"]:
             continue
@@ -217,7 +217,7 @@ def rank_process(rank: int, port: int, cases: list[dict[str, Any]], out: Any) ->
 
 
 def _case(rank: int, case: dict[str, Any], link: Any) -> list[dict[str, Any]]:
-    peers = Connected(link, rank, case["size"], torch.device("cpu"), case.get("seconds", 60))
+    peers = ConnectedPeers(link, rank, case["size"], torch.device("cpu"), case.get("seconds", 60))
     network = NETWORKS[case["network"]]()
     if case.get("dies") == rank:
         network = _dying(network, 20)

@@ -29,7 +29,7 @@ class ToyContext:
     sigma_max: float = 10.0
     steps: int = 4
     clean: Tensor | None = None
-    start: Artifact | None = None
+    base_artifact: Artifact | None = None
     done: Sequence[Done] = ()
     solver: Solver = field(default_factory=DDIM)
     schedule: Schedule = field(default_factory=EDM)

@@ -288,8 +288,8 @@ class Climbs(Full):
         return Ladder(target=2)
 
     def prepare(self, context: PrepareContext) -> Artifact:
-        assert context.start is not None
-        return Artifact(facts={"squares": context.start.tensors["squares"].tolist()})
+        assert context.base_artifact is not None
+        return Artifact(facts={"squares": context.base_artifact.tensors["squares"].tolist()})
 
 
 class Odd(Full):

@@ -1,4 +1,4 @@
-"""The levels of every schedule that is a formula: what a schedule that is found for a network must be better than."""
+"""The levels of every schedule that is a formula: baselines of schedules that are optimised for a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HAND_MADE = (EDM, LogSNR, Arctan, UniformT, QuadraticT, Cosine, UniformSigma)
 
 
 def hand_made(steps: int, sigma_min: float, sigma_max: float) -> dict[str, np.ndarray]:
-    """Return the levels of every schedule that needs no preparation, but for those that the range does not fit."""
+    """Return the levels [steps + 1] of every schedule without preparation, by name, if it has such a range."""
     made = {}
     for schedule in _HAND_MADE:
         with suppress(ValueError):  # no VP process has such a range

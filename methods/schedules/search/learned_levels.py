@@ -1,4 +1,4 @@
-"""Levels that a preparation found: how an artifact keeps them, and how a schedule reads them back."""
+"""Levels from a preparation: how an artifact keeps them, and how a schedule reads them back."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from methods.grids import pinned, ramp
 from methods.parts import Artifact
 
 
-def kept(levels: np.ndarray, **facts: Any) -> Artifact:
-    """Return the artifact of levels [steps + 1], kept as a float64 tensor, with plain JSON facts."""
+def levels_artifact(levels: np.ndarray, **facts: Any) -> Artifact:
+    """Return an artifact of levels [steps + 1], as a float64 tensor, with plain JSON facts."""
     exact = pinned(levels, float(levels[-1]), float(levels[0]))
     return Artifact({"levels": torch.from_numpy(exact)}, facts)
 
 
-def found(name: str, artifact: Artifact | None, steps: int, sigma_min: float, sigma_max: float) -> np.ndarray:
-    """Return the levels float64 [steps + 1] that preparing the schedule `name` left.
+def prepared_levels(name: str, artifact: Artifact | None, steps: int, sigma_min: float, sigma_max: float) -> np.ndarray:
+    """Return the levels float64 [steps + 1] of the prepared schedule `name`.
 
-    Raises ValueError if nothing was prepared, or if it was for other steps or another range.
+    Raises ValueError without an artifact, or for one of other steps or another range.
     """
     ramp(steps, sigma_min, sigma_max)
     if artifact is None:
         raise ValueError(f'schedule "{name}" finds its levels in a preparation, but none was given; prepare it first')
+
     levels = artifact.tensors["levels"].numpy().astype(np.float64)
     if len(levels) != steps + 1:
         raise ValueError(

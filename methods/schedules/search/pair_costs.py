@@ -1,15 +1,16 @@
-"""What it costs a first-order sampler to jump from one level of a grid to another, and the cheapest way down.
+"""Costs of a first-order sampler's steps between any two levels of a grid, and the cheapest paths.
 
-The bound of the discretisation error of Euler's method is what the network's output changes inside each step, as it is
-or contracted: shrunk as the flow shrinks distances between the step and the end. The risk bounds the distance to clean
-data by the denoising loss. All are reconstructions of Huang 2024, "Optimizing Few-Step Sampler for Diffusion
-Probabilistic Model" (arXiv 2412.10786), of which only the abstract could be had: the convex combination and a bound
-that is estimated and minimised are the abstract's, the formulas are ours. The weighted squares are those of Sabour et
-al. 2024, "Align Your Steps" (arXiv 2404.14507), at power -3. The dynamic programme with a discount is that of Chen et
-al. 2024, GITS (arXiv 2405.11326), with its choices stored.
+The bound of the discretisation error of Euler's method is the change of the network's output
+inside each step. It is taken as it is, or contracted as the flow shrinks distances between the
+step and the end. The risk bounds the distance to clean data by the denoising loss. All reconstruct
+Huang 2024, "Optimizing Few-Step Sampler for Diffusion Probabilistic Model" (arXiv:2412.10786), of
+which only the abstract was available. The convex combination, and a bound that is estimated and
+minimised, are the abstract's; the formulas are ours. The weighted squares at power -3 are those of
+Sabour et al. 2024, "Align Your Steps" (arXiv:2404.14507). The dynamic programme with a discount is
+that of Chen et al. 2024, GITS (arXiv:2405.11326), with stored choices.
 
-Costs C [.., M + 1, M + 1] are indexed by the level where a step begins and the level where it ends, from the highest
-noise down; below the diagonal they are 0 and nothing reads them.
+Costs C [.., M + 1, M + 1] are indexed by the levels where a step begins and where it ends, from
+the highest noise down. Below the diagonal they are 0 and nothing reads them.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from torch import Tensor
 def gap_costs(left: Tensor, inside: Tensor, grid: np.ndarray) -> Tensor:
     """Return the bound of each trajectory's error, float64 [K, M + 1, M + 1], from eps at every level [M + 1, K, dim].
 
-    C[a, b] is the integral from g_b to g_a of ||left_a - inside(s)|| / sqrt(dim) ds by the trapezium rule: `left` is
-    the network that samples, `inside` the one whose flow it should follow, which are the same but for an alternation.
+    C[a, b] is the integral from g_b to g_a of ||left_a - inside(s)|| / sqrt(dim) ds by the
+    trapezium rule. `left` is of the sampling network, `inside` of the one whose flow it should
+    follow.
     """
     return _integrated(_distances(left, inside) / left.shape[-1] ** 0.5, grid)
 
 
 def landing_errors(states: Tensor, left: Tensor, grid: np.ndarray) -> Tensor:
-    """Return how far one step of Euler's method lands from each trajectory, float64 [K, M + 1, M + 1].
+    """Return the distance of one Euler step's end from each trajectory, float64 [K, M + 1, M + 1].
 
-    C[a, b] = ||x_a - (g_a - g_b) left_a - x_b|| / sqrt(dim) of states x and slopes `left`, both [M + 1, K, dim]. For a
-    network that was tuned to take whole steps: its output no longer is the slope of any flow inside of them.
+    C[a, b] = ||x_a - (g_a - g_b) left_a - x_b|| / sqrt(dim) of states x and slopes `left`, both [M
+    + 1, K, dim]. For a network that was tuned to take whole steps, whose output is no flow's slope
+    inside of them.
     """
     levels = torch.as_tensor(grid, device=states.device)
     rows = []
@@ -45,28 +48,29 @@ def landing_errors(states: Tensor, left: Tensor, grid: np.ndarray) -> Tensor:
 
 
 def contracted(costs: Tensor, grid: np.ndarray, c: float) -> Tensor:
-    """Return costs [.., M + 1, M + 1] times how much of an error where a step lands is left at the end of the grid.
+    """Return costs [.., M + 1, M + 1] times the flow's contraction from a step's end to the end of the grid.
 
-    C[a, b] sqrt((c^2 + g_M^2) / (c^2 + g_b^2)): the states of a level s have the variance c^2 + s^2, c the standard
-    deviation of the data, so this is by how much the root mean square distance of two trajectories shrinks from g_b to
-    g_M. For Gaussian data every distance shrinks by just that.
+    C[a, b] sqrt((c^2 + g_M^2) / (c^2 + g_b^2)), with c the standard deviation of the data. States
+    at a level s have the variance c^2 + s^2, so the root mean square distance of two trajectories
+    shrinks by this factor from g_b to g_M. For Gaussian data every distance does.
     """
     landing = torch.as_tensor(grid, device=costs.device)
     return costs * ((c**2 + landing[-1] ** 2) / (c**2 + landing**2)).sqrt()
 
 
 def weighted_squares(outputs: Tensor, grid: np.ndarray, power: float) -> Tensor:
-    """Return the integral of s^power ||out_a - out(s)||^2 / dim ds, float64 [K, M + 1, M + 1], likewise.
+    """Return the integrals of s^power ||out_a - out(s)||^2 / dim ds, float64 [K, M + 1, M + 1].
 
-    Outputs [M + 1, K, dim] are D along the probability flow at power -2 (U_3: Jensen's inequality on the data form), D
-    along a forward process at power -3 (Align Your Steps), or eps at power 0 (U_2: the square of the bound).
+    Outputs [M + 1, K, dim] are D along the probability flow at power -2 (U_3: Jensen's inequality
+    on the data form). They are D along a forward process at power -3 (Align Your Steps), or eps at
+    power 0 (U_2: the squared bound).
     """
     density = torch.as_tensor(grid, device=outputs.device) ** power
     return _integrated(density * _distances(outputs, outputs).square() / outputs.shape[-1], grid)
 
 
 def risk_costs(errors: Tensor, grid: np.ndarray) -> Tensor:
-    """Return the risk, float64 [.., M + 1, M + 1]: the data-form weight of a step times the risk [.., M + 1].
+    """Return the risk of steps, float64 [.., M + 1, M + 1]: a step's data-form weight times the risk [.., M + 1].
 
     C[a, b] = g_M (1/g_b - 1/g_a) errors[a], errors[a] = E||D(y + g_a n; g_a) - y||^2.
     """
@@ -78,12 +82,15 @@ def risk_costs(errors: Tensor, grid: np.ndarray) -> Tensor:
 def cheapest(costs: np.ndarray, most: int, discount: float = 1.0) -> list[np.ndarray]:
     """Return for n = 1..most the path of exactly n steps and least cost, indices int64 [n + 1] from 0 to M.
 
-    Step i of a path counts discount^i times; V[n, a] = min over b > a of C[a, b] + discount V[n - 1, b]. Costs may be
-    negative; of equal ones the first, at the higher noise, is taken. Raises ValueError if there are not enough levels.
+    Step i of a path counts discount^i times: V[n, a] = min over b > a of C[a, b] + discount V[n -
+    1, b]. Costs may be negative. Of equal ones the first, at the higher noise, is used. Raises
+    ValueError if there are too few levels.
     """
     cells = len(costs) - 1
     if not 1 <= most <= cells:
         raise ValueError(f"paths of 1 to {cells} steps exist on {cells + 1} levels, but {most} steps are asked for")
+
+    # value iteration over the number of steps
     ahead = np.where(np.triu(np.ones(costs.shape, dtype=bool), 1), costs, np.inf)
     value = np.full(cells + 1, np.inf)
     value[cells] = 0.0
@@ -92,6 +99,7 @@ def cheapest(costs: np.ndarray, most: int, discount: float = 1.0) -> list[np.nda
         total = ahead + discount * value
         choices.append(total.argmin(1))
         value = total.min(1)
+
     return [_followed(choices[:n]) for n in range(1, most + 1)]
 
 
@@ -101,9 +109,9 @@ def path_cost(costs: np.ndarray, path: Sequence[int] | np.ndarray) -> float:
 
 
 def interpolated_cost(costs: Tensor, grid: np.ndarray, levels: np.ndarray) -> Tensor:
-    """Return the cost [..] of levels [N + 1] that need not lie on the grid, from costs [.., M + 1, M + 1].
+    """Return the cost [..] of levels [N + 1] on or off the grid, from costs [.., M + 1, M + 1].
 
-    Cubic in both levels (Catmull, Rom 1974, in log sigma); on the grid it is the path's cost.
+    Cubic in both levels (Catmull, Rom 1974, in log sigma). On the grid it is the path's cost.
     """
     return _interpolated(costs, torch.as_tensor(np.log(grid)), torch.as_tensor(np.log(levels)))
 
@@ -111,38 +119,47 @@ def interpolated_cost(costs: Tensor, grid: np.ndarray, levels: np.ndarray) -> Te
 def refined(
     costs: np.ndarray, grid: np.ndarray, levels: np.ndarray, steps: int = 500, rate: float = 0.02
 ) -> np.ndarray:
-    """Return the levels [N + 1] moved off the grid to a lower interpolated cost, by Adam; the ends stay to the bit.
+    """Return the levels [N + 1] moved off the grid to a lower interpolated cost, by Adam.
 
-    log s_i = log s_0 + cumsum(softmax(u))_i log(s_N / s_0), so that levels decrease whatever u is. The cheapest levels
-    on the way are kept, the first ones included. The costs are interpolated by cubics: between linear pieces nothing
-    is to be found, as a function linear in each level is least at a corner, and `cheapest` knows the best corner.
+    The ends stay exact.
+
+    log s_i = log s_0 + cumsum(softmax(u))_i log(s_N / s_0), so levels decrease for any u. The
+    cheapest levels on the way are returned, the first ones included. Cubics, since a function
+    linear in each level is least at a corner, and `cheapest` finds the best corner.
     """
+    # the free parameters
     matrix, log_grid = torch.as_tensor(costs), torch.as_tensor(np.log(grid))
     top, span = log_grid[0], log_grid[-1] - log_grid[0]
     u = torch.as_tensor(np.log(-np.diff(np.log(levels)))).clone().requires_grad_()
     optimizer = torch.optim.Adam([u], lr=rate)
+
+    # gradient steps; the best levels on the way are kept
     best, least = np.array(levels, dtype=np.float64), float(interpolated_cost(matrix, grid, levels))
     for _ in range(steps if len(levels) > 2 else 0):
         shares = torch.cat([torch.zeros(1, dtype=torch.float64), u.softmax(0).cumsum(0)[:-1], torch.ones(1).double()])
         logs = top + shares * span
+
+        # keep them if they are better
         cost = _interpolated(matrix, log_grid, logs)
         moved = logs.detach().exp().numpy()
         if float(cost.detach()) < least and (np.diff(moved) < 0).all():
             best[1:-1], least = moved[1:-1], float(cost.detach())
+
         optimizer.zero_grad()
         cost.backward()
         optimizer.step()
+
     return best
 
 
 def _distances(left: Tensor, inside: Tensor) -> Tensor:
-    """Return ||left_a - inside_m|| of each trajectory [K, M + 1, M + 1], from differences, so that nothing cancels."""
+    """Return ||left_a - inside_m|| of each trajectory [K, M + 1, M + 1], from differences to avoid cancellation."""
     a, m = (t.double().transpose(0, 1).contiguous() for t in (left, inside))
     return torch.cdist(a, m, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _integrated(density: Tensor, grid: np.ndarray) -> Tensor:
-    """Return for each a <= b the integral from g_b to g_a of density [K, a, m] over m, by the trapezium rule."""
+    """Return the integrals of density [K, a, m] over m from g_b to g_a for a <= b, by the trapezium rule."""
     widths = torch.as_tensor(-np.diff(grid), device=density.device)
     cells = (widths * (density[..., :-1] + density[..., 1:]) / 2).triu()  # a step from a has no cells before a
     return torch.nn.functional.pad(cells.cumsum(-1), (1, 0))
@@ -157,13 +174,13 @@ def _interpolated(costs: Tensor, log_grid: Tensor, log_levels: Tensor) -> Tensor
 
 
 def _catmull_rom(cell: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the four neighbours of places [n], given by a cell and the part of it, and their weights [n, 4]."""
+    """Return the four neighbours of places [n], as a cell and a fraction of it, and their weights [n, 4]."""
     weights = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
     return cell[:, None] + torch.arange(-1, 3), torch.stack(weights, 1) / 2
 
 
 def _followed(choices: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the path from level 0 by the choices that were stored, the last step's first."""
+    """Return the path from level 0 by stored choices, those of the last step first."""
     path = [0]
     for choice in reversed(choices):
         path.append(int(choice[path[-1]]))

@@ -17,7 +17,7 @@ from harness.measure.call_times import virtual_rows
 from harness.specs.sampler import SamplerSpec
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.srds import SRDS
-from methods.executors.srds_blocks import cut
+from methods.executors.srds_blocks import plan_blocks
 from methods.executors.srds_latency_model import replay
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
@@ -107,7 +107,7 @@ def test_devices_that_are_not_there_are_replayed_from_what_two_measured(form: st
         assert row["serial_seconds"] == pytest.approx(9 * row["call_seconds"], rel=0.3)
         if form != "batched":
             call = row["call_seconds"] if row["devices"] == 1 else row["crowded_call_seconds"]
-            modelled = replay(cut(9), 1, row["devices"], lambda _, call=call: call, row["hop_seconds"], form)
+            modelled = replay(plan_blocks(9), 1, row["devices"], lambda _, call=call: call, row["hop_seconds"], form)
             assert row["virtual_latency_seconds"] == pytest.approx(modelled.seconds)
 
 
@@ -176,7 +176,7 @@ def rows_of(iterations: list[int], **params: Any) -> tuple[list[dict[str, Any]],
 def test_a_row_is_the_median_over_the_timed_images_of_their_own_refinements() -> None:
     rows, _ = rows_of([1, 1, 4, 2, 2], form="vanilla")
     (row,) = rows
-    assert row["virtual_latency_seconds"] == pytest.approx(1.1 * cut(16).total(2))
+    assert row["virtual_latency_seconds"] == pytest.approx(1.1 * plan_blocks(16).total_cost(2))
     assert (row["iterations"], row["measured_latency_seconds"], row["call_seconds"]) == (2.0, 30.0, 1.1)
     assert rows_of([], form="vanilla")[0] == []
 
@@ -186,7 +186,7 @@ def test_one_device_takes_lone_calls_and_several_take_crowded_ones_and_hops() ->
     found = {row["devices"]: row["virtual_latency_seconds"] for row in rows}
     crowded = 2.2
     assert found == {
-        1: pytest.approx(1.1 * cut(16).total(1)),
+        1: pytest.approx(1.1 * plan_blocks(16).total_cost(1)),
         2: pytest.approx(crowded * (4 + 2 * 3 + 3) + 2 * 0.25),
         4: pytest.approx(crowded * (4 + 3 + 3) + 2 * 0.25),
     }
@@ -212,9 +212,9 @@ def test_srds_names_devices_up_to_its_blocks_and_replays_its_own_form() -> None:
         return SRDS(**params).replayed(DDIM(), sigmas, 1, devices, lambda steps: 1.0, 0.0)
 
     assert ticks(2, form="pipelined") == 60  # section 8: 100 / 60
-    assert ticks(1, form="vanilla") == cut(100).total(1) == 109
-    assert ticks(1, form="vanilla", share=False) == cut(100, share=False).total(1)
-    assert ticks(1, form="vanilla", blocks=4) == cut(100, 4).total(1)
+    assert ticks(1, form="vanilla") == plan_blocks(100).total_cost(1) == 109
+    assert ticks(1, form="vanilla", share=False) == plan_blocks(100, share=False).total_cost(1)
+    assert ticks(1, form="vanilla", blocks=4) == plan_blocks(100, 4).total_cost(1)
     assert ticks(1, form="batched") == 10 + 9 + 9
     heun = SRDS(form="vanilla", skip=False).replayed(Heun(), sigmas, 2, 1, lambda steps: 1.0, 0.0)
-    assert heun == cut(100, work=[2] * 100, skip=False).total(2)
+    assert heun == plan_blocks(100, work=[2] * 100, skip=False).total_cost(2)

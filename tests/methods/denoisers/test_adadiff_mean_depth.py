@@ -174,7 +174,7 @@ class Counted(ToyContext):
 def test_halves_round_up_and_steps_are_in_their_order() -> None:
     network = lively("uvit")
     units = {step: {"exit-2": 12 - step, "exit-3": step, "exit-7": 0} for step in reversed(range(12))}
-    context = Counted(network, start=tuned(network), units=units)
+    context = Counted(network, base_artifact=tuned(network), units=units)
     facts = AdaDiff(rule="mean-depth").prepare(context).facts
     assert context.asked == [(range(256), 64)]
     assert facts["means"] == pytest.approx([2 + step / 12 for step in range(12)])

@@ -93,7 +93,7 @@ def test_preparation_leaves_what_building_needs(family: str) -> None:
     assert not any(tensor.requires_grad for tensor in tensors.values())
     assert context.told[-1][:2] == (3, 3)
     assert np.isfinite(artifact.facts["loss"])
-    static = AdaDiff(rule="mean-depth", theta=0.45).prepare(ToyContext(network, start=artifact))
+    static = AdaDiff(rule="mean-depth", theta=0.45).prepare(ToyContext(network, base_artifact=artifact))
     for rule, left in (("per-image", artifact), ("per-batch", artifact), ("mean-depth", static)):
         found, _ = gate(network, left, theta=0.45, rule=rule)(states(), SIGMA, 0)
         assert found.isfinite().all()
@@ -139,7 +139,7 @@ def test_preparation_asks_for_no_class_whatever_is_sampled(family: str) -> None:
 def test_preparation_keeps_the_number_format_of_the_network() -> None:
     artifact = AdaDiff(**FEW).prepare(ToyContext(lively("uvit").double()))
     assert all(value.dtype == torch.float64 for value in artifact.tensors.values())
-    static = AdaDiff(rule="mean-depth").prepare(ToyContext(lively("uvit").double(), start=artifact))
+    static = AdaDiff(rule="mean-depth").prepare(ToyContext(lively("uvit").double(), base_artifact=artifact))
     assert all(value.dtype == torch.float64 for value in static.tensors.values())
 
 
@@ -198,7 +198,7 @@ def test_uncertainty_follows_the_error_on_the_digits() -> None:
     for theta in thetas:
         by_level = mean_depths(theta=theta)
         assert by_level[-3:].mean() < by_level[:3].mean()  # few blocks near noise, many near the data
-        context = ToyContext(network, start=artifact, clean=pixels[:1500], steps=8)
+        context = ToyContext(network, base_artifact=artifact, clean=pixels[:1500], steps=8)
         static = AdaDiff(rule="mean-depth", theta=theta).prepare(context)
         assert static.facts["means"][0] < static.facts["means"][-1]
         dear, cheap = (

@@ -11,7 +11,7 @@ import torch
 from kit.toy_context import ToyContext
 
 from harness.registry import registry
-from methods.denoisers.few_step import FewStep
+from methods.denoisers.few_step import FewStepDenoiser
 from methods.denoisers.full import Full
 from methods.networks.base import DataShape, NetworkParams
 from methods.networks.continuous_unet import ContinuousUNetParams
@@ -42,17 +42,17 @@ def equal(found: Any, expected: Any) -> bool:
 
 def test_it_is_found_under_its_name_and_says_what_it_is() -> None:
     method = registry().make("denoiser", "few-step", {})
-    assert isinstance(method, FewStep)
+    assert isinstance(method, FewStepDenoiser)
     assert "reconstruction of Huang 2024" in method.summary
     assert method.prepares
     assert method.prepares_for == ("steps", "schedule", "solver")  # whose own step it is tuned on
-    assert FewStep(tune_objective="data").prepares_for == ("steps", "schedule")
+    assert FewStepDenoiser(tune_objective="data").prepares_for == ("steps", "schedule")
     assert method.sampling_only == ("compiled",)
 
 
 def test_without_steps_it_is_the_full_network_bit_for_bit() -> None:
     net = network()
-    method = FewStep(tune_steps=0)
+    method = FewStepDenoiser(tune_steps=0)
     mine, whole = method.build(net, method.prepare(ToyContext(net))), Full().build(net)
     found, expected = (ToyContext(net).sample(built, range(6), 3) for built in (mine, whole))
     assert torch.equal(found.images, expected.images)
@@ -64,7 +64,7 @@ def test_without_steps_it_is_the_full_network_bit_for_bit() -> None:
 def test_it_is_tuned_at_the_levels_of_its_trial(schedule: Any, steps: int) -> None:
     net = network()
     context = ToyContext(net, schedule=schedule, steps=steps)
-    artifact = FewStep(**BRIEF).prepare(context)
+    artifact = FewStepDenoiser(**BRIEF).prepare(context)
     levels = schedule.levels(steps, context.sigma_min, context.sigma_max)
     weights, facts = tune_at(context, levels, LevelTuningParams(**BRIEF))
     assert equal(artifact.tensors, weights)
@@ -76,7 +76,7 @@ def test_sampling_reads_the_tuned_weights_and_asks_at_the_levels_alone() -> None
     """In eval mode and without gradients, and neither by the network's own weights nor by a copy that shares them."""
     net = network()
     before, context = copy.deepcopy(net.state_dict()), ToyContext(net)
-    method = FewStep(**BRIEF)
+    method = FewStepDenoiser(**BRIEF)
     artifact = method.prepare(context)
     built = method.build(net, artifact)
     inner = built.network  # type: ignore[attr-defined]
@@ -101,18 +101,18 @@ def test_weights_of_an_alternation_are_taken_as_they_are() -> None:
     net, weights = network(), {name: torch.randn_like(value) for name, value in network().state_dict().items()}
     levels = torch.from_numpy(EDM().levels(4, 0.02, 10.0))
     left = Artifact({"levels": levels, **named_in_network(weights)})
-    artifact = FewStep().prepare(ToyContext(net, others={"schedule": left}))
+    artifact = FewStepDenoiser().prepare(ToyContext(net, others={"schedule": left}))
     assert equal(artifact.tensors, weights)
     assert artifact.facts == {"tuned_by": "schedule"}
-    sampled = FewStep().build(net, artifact).network  # type: ignore[attr-defined]
+    sampled = FewStepDenoiser().build(net, artifact).network  # type: ignore[attr-defined]
     assert equal(sampled.state_dict(), weights)
-    plain = FewStep(**BRIEF).prepare(ToyContext(net, others={"schedule": Artifact({"levels": levels})}))
-    assert equal(plain.tensors, FewStep(**BRIEF).prepare(ToyContext(net)).tensors)
+    plain = FewStepDenoiser(**BRIEF).prepare(ToyContext(net, others={"schedule": Artifact({"levels": levels})}))
+    assert equal(plain.tensors, FewStepDenoiser(**BRIEF).prepare(ToyContext(net)).tensors)
 
 
 def refused(network: NetworkParams, schedule: Any = None, **params: Any) -> str:
     parts = {} if schedule is None else {"schedule": schedule}
-    return FewStep(**params).refusal(parts, 4, network) or ""
+    return FewStepDenoiser(**params).refusal(parts, 4, network) or ""
 
 
 def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
@@ -123,9 +123,9 @@ def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
     assert "depends on its input" in refused(adaptive)
     sizes = UViTParams(**SIZES)
     assert 'solver "ddpm" draws noise and follows no trajectory' in (
-        FewStep().refusal({"solver": DDPM()}, 4, sizes) or ""
+        FewStepDenoiser().refusal({"solver": DDPM()}, 4, sizes) or ""
     )
-    assert FewStep(tune_objective="data").refusal({"solver": DDPM()}, 4, sizes) is None
+    assert FewStepDenoiser(tune_objective="data").refusal({"solver": DDPM()}, 4, sizes) is None
     assert refused(sizes, tune_weights="v") == ('tune_objective "trajectory" does not read tune_weights; leave it out')
     assert refused(sizes, tune_objective="data", tune_trajectories=9) == (
         'tune_objective "data" does not read tune_trajectories; leave it out'

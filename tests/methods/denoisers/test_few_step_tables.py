@@ -9,7 +9,7 @@ from kit.few_step_kit import HIGH, LOW, ONE, START, C, Diagonal, mixture, relati
 from kit.solver_kit import no_noise, unit
 from torch import Tensor
 
-from methods.schedules.few_step import deviation
+from methods.schedules.few_step import euler_end_error
 from methods.schedules.search.hand_made import hand_made
 from methods.schedules.search.pair_costs import cheapest, gap_costs, refined, risk_costs, weighted_squares
 from methods.schedules.search.teacher import end, log_grid, walk
@@ -155,5 +155,5 @@ def test_on_a_mixture_the_programme_beats_every_hand_made_schedule_on_noises_it_
     fresh = 40 * unit(128, 1, 4, 4, seed=7)
     ends = walk(network, fresh, grid, 1)[0][-1].view_as(fresh)
     for steps in (6, 10):
-        errors = {name: deviation(network, fresh, s, ends) for name, s in hand_made(steps, 0.01, 40.0).items()}
-        assert deviation(network, fresh, grid[paths[steps - 1]], ends) < 0.95 * min(errors.values())
+        errors = {name: euler_end_error(network, fresh, s, ends) for name, s in hand_made(steps, 0.01, 40.0).items()}
+        assert euler_end_error(network, fresh, grid[paths[steps - 1]], ends) < 0.95 * min(errors.values())

@@ -38,7 +38,7 @@ def built() -> Callable[[str, str], BuiltDenoiser]:
         if method is None or not method.prepares:
             return None
         start = prepared(method.begins_with(), solver)
-        return method.prepare(ToyContext(network, solver=solver, sigma_min=0.01, sigma_max=20.0, start=start))
+        return method.prepare(ToyContext(network, solver=solver, sigma_min=0.01, sigma_max=20.0, base_artifact=start))
 
     @cache
     def make(denoiser: str, solver: str) -> BuiltDenoiser:

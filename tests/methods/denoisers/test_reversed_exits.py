@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler, Work
 from methods.denoisers.early_exit import EarlyExit
-from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, backwards
+from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, reversed_depths
 from methods.executors.serial import Serial
 from methods.networks.blocks import BlockNetwork
 from methods.parts import Artifact, BuiltDenoiser, Schedule, Solver, StepNoise, Units
@@ -175,9 +175,9 @@ def test_levels_and_depths_by_hand() -> None:
         return sigma / 10
 
     forward = ByTime([3, 1], time)
-    levels, depths = backwards(forward, [9.0, 4.0, 4.0, 1.0])
+    levels, depths = reversed_depths(forward, [9.0, 4.0, 4.0, 1.0])
     assert (levels, depths) == ([9.0, 4.0, 1.0], [3, 3, 1])
-    assert backwards(forward, [9.0, 6.0, 1.0]) == ([9.0, 6.0, 1.0], [3, 1, 1])
+    assert reversed_depths(forward, [9.0, 6.0, 1.0]) == ([9.0, 6.0, 1.0], [3, 1, 1])
     by_level = ByLevel(depths, levels, time)
     assert by_level.lengths().tolist() == pytest.approx([0.6, 0.3, 0.1])
 

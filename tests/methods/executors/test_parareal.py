@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from methods.executors.srds_blocks import cut, default_blocks, owner
+from methods.executors.srds_blocks import default_blocks, owner, plan_blocks
 from methods.executors.srds_latency_model import replay
 
 SQUARES = (16, 25, 64, 100)
@@ -33,14 +33,14 @@ def tick(steps: Sequence[int]) -> float:
 
 
 def test_a_grid_is_cut_into_as_many_blocks_as_asked_the_last_ones_shorter() -> None:
-    assert cut(16).edges == (0, 4, 8, 12, 16)
-    assert cut(10, 4).edges == (0, 3, 6, 9, 10)
-    assert cut(10, 6).edges == (0, 2, 4, 6, 8, 9, 10)
-    assert cut(5, 1).edges == (0, 5)
-    assert cut(5, 5).edges == (0, 1, 2, 3, 4, 5)
+    assert plan_blocks(16).edges == (0, 4, 8, 12, 16)
+    assert plan_blocks(10, 4).edges == (0, 3, 6, 9, 10)
+    assert plan_blocks(10, 6).edges == (0, 2, 4, 6, 8, 9, 10)
+    assert plan_blocks(5, 1).edges == (0, 5)
+    assert plan_blocks(5, 5).edges == (0, 1, 2, 3, 4, 5)
     for steps in range(1, 60):
         for blocks in range(1, steps + 1):
-            edges = cut(steps, blocks).edges
+            edges = plan_blocks(steps, blocks).edges
             lengths = [b - a for a, b in pairwise(edges)]
             assert (len(lengths), sum(lengths), lengths[0]) == (blocks, steps, -(-steps // blocks))
             assert min(lengths) >= 1
@@ -50,7 +50,7 @@ def test_a_grid_is_cut_into_as_many_blocks_as_asked_the_last_ones_shorter() -> N
 @pytest.mark.parametrize("blocks", [0, 6])
 def test_a_grid_is_not_cut_into_more_blocks_than_steps_or_none(blocks: int) -> None:
     with pytest.raises(ValueError, match=f"5 steps cannot be cut into {blocks} blocks; give 1 to 5"):
-        cut(5, blocks)
+        plan_blocks(5, blocks)
 
 
 def test_the_default_is_the_root_and_the_spec_cuts_it_with_one_short_block() -> None:
@@ -59,7 +59,7 @@ def test_the_default_is_the_root_and_the_spec_cuts_it_with_one_short_block() -> 
         blocks = default_blocks(steps)
         length = -(-steps // blocks)
         assert blocks == -(-steps // length)
-        assert cut(steps).edges == (*range(0, steps, length), steps)
+        assert plan_blocks(steps).edges == (*range(0, steps, length), steps)
 
 
 def test_blocks_go_around_the_devices() -> None:
@@ -71,90 +71,94 @@ def test_costs_are_the_formulas(steps: int) -> None:
     b = s = default_blocks(steps)
     for k in range(1, b + 1):
         p = range(1, k + 1)
-        plain, skip, shared = cut(steps, share=False, skip=False), cut(steps, share=False), cut(steps)
-        assert plain.total(k) == b + k * (steps + b)
-        assert skip.total(k) == b + sum((b - q + 1) * s + (b - q) for q in p)
-        assert shared.total(k) == sum((b - q + 1) * s for q in p) + b - k
-        assert plain.in_turns(k).sum() == b + k * (s + b)
-        assert skip.in_turns(k).sum() == b + sum(s + b - q for q in p)
-        assert shared.in_turns(k).sum() == b + sum(s - 1 + b - q for q in p)
+        plain, skip, shared = (
+            plan_blocks(steps, share=False, skip=False),
+            plan_blocks(steps, share=False),
+            plan_blocks(steps),
+        )
+        assert plain.total_cost(k) == b + k * (steps + b)
+        assert skip.total_cost(k) == b + sum((b - q + 1) * s + (b - q) for q in p)
+        assert shared.total_cost(k) == sum((b - q + 1) * s for q in p) + b - k
+        assert plain.chain_in_turns(k).sum() == b + k * (s + b)
+        assert skip.chain_in_turns(k).sum() == b + sum(s + b - q for q in p)
+        assert shared.chain_in_turns(k).sum() == b + sum(s - 1 + b - q for q in p)
         for one in (plain, skip, shared):
-            assert one.pipelined(k).sum() == k * s + b - k
+            assert one.chain_pipelined(k).sum() == k * s + b - k
 
 
 def test_costs_are_the_printed_numbers() -> None:
     plain = {(16, 4): 84, (25, 5): 155, (64, 8): 584}
     for (steps, k), total in plain.items():
-        assert cut(steps, share=False, skip=False).total(k) == total
-    assert cut(64).total(3) == 173
+        assert plan_blocks(steps, share=False, skip=False).total_cost(k) == total
+    assert plan_blocks(64).total_cost(3) == 173
     for steps, (vanilla, pipelined) in {25: (15, 9), 100: (30, 19), 196: (42, 27), 961: (93, 61)}.items():
-        assert cut(steps, share=False, skip=False).in_turns(1).sum() == vanilla
-        assert cut(steps).pipelined(1).sum() == pipelined
-    assert cut(1024, share=False, skip=False).in_turns(3).sum() == 224
-    assert cut(1024).pipelined(3).sum() == 125
+        assert plan_blocks(steps, share=False, skip=False).chain_in_turns(1).sum() == vanilla
+        assert plan_blocks(steps).chain_pipelined(1).sum() == pipelined
+    assert plan_blocks(1024, share=False, skip=False).chain_in_turns(3).sum() == 224
+    assert plan_blocks(1024).chain_pipelined(3).sum() == 125
 
 
 @pytest.mark.parametrize("steps", [7, 16, 23])
 def test_a_chain_after_all_refinements_is_serial_when_pipelined(steps: int) -> None:
     for blocks in range(1, steps + 1):
-        assert cut(steps, blocks).pipelined(blocks).tolist() == [1.0] * steps
+        assert plan_blocks(steps, blocks).chain_pipelined(blocks).tolist() == [1.0] * steps
 
 
 def test_a_chain_lies_where_its_evaluations_are() -> None:
-    one = cut(16)
-    assert one.in_turns(0).tolist() == [1, 0, 0, 0] * 4
-    assert one.in_turns(1).tolist() == [1, 1, 1, 1, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0]
-    heun = cut(4, 2, work=(2, 2, 2, 1))
-    assert heun.in_turns(1).tolist() == [2, 2, 2, 0]  # sweep, three more of block 1, G of block 2
-    assert heun.total(1) == 2 + 3 + 2 + 1
-    assert heun.total(2) == 2 + 3 + 2 + 1 + 2
+    one = plan_blocks(16)
+    assert one.chain_in_turns(0).tolist() == [1, 0, 0, 0] * 4
+    assert one.chain_in_turns(1).tolist() == [1, 1, 1, 1, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0]
+    heun = plan_blocks(4, 2, work=(2, 2, 2, 1))
+    assert heun.chain_in_turns(1).tolist() == [2, 2, 2, 0]  # sweep, three more of block 1, G of block 2
+    assert heun.total_cost(1) == 2 + 3 + 2 + 1
+    assert heun.total_cost(2) == 2 + 3 + 2 + 1 + 2
 
 
 @pytest.mark.parametrize("steps", SQUARES)
 def test_greedy_makespans_are_the_table(steps: int) -> None:
     ks, *columns = MAKESPANS[steps]
-    one = cut(steps)
+    one = plan_blocks(steps)
     for devices, ticks in zip((1, 2, 4, 8, one.blocks, None), columns, strict=True):
         if ticks is not None:
             assert tuple(replay(one, k, devices, tick, order="greedy").seconds for k in ks) == ticks
 
 
 def test_program_order_makespans_are_the_printed_ones_and_those_of_one_device_per_block() -> None:
-    one = cut(64)
+    one = plan_blocks(64)
     for devices, ticks in PROGRAM.items():
         assert tuple(replay(one, k, devices, tick).seconds for k in (1, 2, 3)) == ticks
     for steps in SQUARES:
         b = default_blocks(steps)
         for k in range(1, b + 1):
-            assert replay(cut(steps), k, b, tick).seconds == k * b + b - (k == b)
-            assert replay(cut(steps, share=False), k, b, tick).seconds >= k * b + b
+            assert replay(plan_blocks(steps), k, b, tick).seconds == k * b + b - (k == b)
+            assert replay(plan_blocks(steps, share=False), k, b, tick).seconds >= k * b + b
 
 
 @pytest.mark.parametrize("order", ["program", "greedy"])
 @pytest.mark.parametrize(("steps", "blocks"), [(16, 4), (23, 5), (12, 2), (9, 9), (5, 1)])
 def test_one_device_takes_all_evaluations_and_none_is_lost_on_more(steps: int, blocks: int, order: str) -> None:
     for flags in ({}, {"share": False}, {"skip": False}, {"share": False, "skip": False}):
-        one = cut(steps, blocks, **flags)
+        one = plan_blocks(steps, blocks, **flags)
         for k in range(1, blocks + 1):
             for devices in (1, 2, 3):
                 made = replay(one, k, devices, lambda steps: 0.5 * len(steps), 0.1, order=order, rows=2)
-                assert sum(made.busy) == pytest.approx(one.total(k))
+                assert sum(made.busy) == pytest.approx(one.total_cost(k))
                 assert made.seconds >= max(made.busy)
-                assert (devices > 1) or made.seconds == pytest.approx(one.total(k))
+                assert (devices > 1) or made.seconds == pytest.approx(one.total_cost(k))
 
 
 @pytest.mark.parametrize(("steps", "blocks"), [(16, 4), (23, 5), (30, 3)])
 def test_without_a_limit_of_devices_the_time_is_the_longest_chain(steps: int, blocks: int) -> None:
-    one = cut(steps, blocks)
+    one = plan_blocks(steps, blocks)
     for k in range(1, blocks + 1):
-        assert replay(one, k, None, tick).seconds == one.pipelined(k).sum()
+        assert replay(one, k, None, tick).seconds == one.chain_pipelined(k).sum()
 
 
 def test_every_boundary_is_crossed_once_on_the_critical_path() -> None:
-    one = cut(64)
+    one = plan_blocks(64)
     for k in (1, 2, 3):
         assert replay(one, k, 8, tick, 0.25).seconds == k * 8 + 8 + 7 * 0.25
-        assert replay(one, k, 1, tick, 0.25).seconds == one.total(k)
+        assert replay(one, k, 1, tick, 0.25).seconds == one.total_cost(k)
 
 
 def test_refinements_in_turns_take_the_latency_model() -> None:
@@ -164,10 +168,10 @@ def test_refinements_in_turns_take_the_latency_model() -> None:
     def seconds(steps: Sequence[int]) -> float:
         return call(len(steps))
 
-    one, k, hop = cut(64), 3, 0.5
+    one, k, hop = plan_blocks(64), 3, 0.5
     shape = range(1, k + 1)
     assert replay(one, k, 1, seconds, form="serial").seconds == 64 * call(1)
-    assert replay(one, k, 1, seconds, form="vanilla").seconds == one.total(k) * call(1)
+    assert replay(one, k, 1, seconds, form="vanilla").seconds == one.total_cost(k) * call(1)
     batched = 8 * call(1) + sum(7 * call(8 - p + 1) + (8 - p) * call(1) for p in shape)
     assert replay(one, k, 1, seconds, form="batched").seconds == pytest.approx(batched)
     vanilla = 8 * call(1) + sum((7 + 8 - p) * call(1) + 2 * hop for p in shape)
@@ -179,7 +183,7 @@ def test_refinements_in_turns_take_the_latency_model() -> None:
 
 @pytest.mark.parametrize("form", ["serial", "vanilla", "batched", "pipelined"])
 def test_a_call_is_timed_at_the_steps_that_it_evaluates(form: str) -> None:
-    one, asked = cut(8, 3, work=(1, 1, 2, 1, 1, 1, 1, 1)), []
+    one, asked = plan_blocks(8, 3, work=(1, 1, 2, 1, 1, 1, 1, 1)), []
 
     def seconds(steps: Sequence[int]) -> float:
         asked.append(tuple(steps))

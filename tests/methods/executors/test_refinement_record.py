@@ -25,7 +25,7 @@ from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
 from methods.parts import BuiltDenoiser, Executor, Trace
-from methods.peers import Alone, Connected, store
+from methods.peers import ConnectedPeers, SinglePeer, open_store
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 
@@ -48,7 +48,7 @@ class Watched:
     """A run that was asked for its iterates."""
 
     def __init__(
-        self, network: RowNetwork, sigmas: np.ndarray, x: Tensor, executor: Executor, peers: Alone | None = None
+        self, network: RowNetwork, sigmas: np.ndarray, x: Tensor, executor: Executor, peers: SinglePeer | None = None
     ) -> None:
         self.trace, self.boundary = Trace(peers=peers, iterates=[]), Boundary(network)
         with torch.inference_mode():
@@ -175,7 +175,7 @@ FIXED = ("vanilla", "pipelined")  # forms whose calls have one shape
 SEEDS = (0, 1)  # two batches, one after the other
 
 
-def record(form: str, seed: int, peers: Alone | None = None) -> np.ndarray:
+def record(form: str, seed: int, peers: SinglePeer | None = None) -> np.ndarray:
     """Return the iterates [refinements + 1, ...] of one batch."""
     executor = SRDS(form=form, tolerance=1e-3, devices=peers.size if peers else 1)
     made = Watched(Conv(), grid(25), start(4, torch.float32, seed), executor, peers)
@@ -184,12 +184,12 @@ def record(form: str, seed: int, peers: Alone | None = None) -> np.ndarray:
 
 def records(rank: int, link: Any) -> dict[str, np.ndarray]:
     """Return the records of all batches that this rank of two takes part in."""
-    peers = Connected(link, rank, 2, torch.device("cpu"), DEADLINE)
+    peers = ConnectedPeers(link, rank, 2, torch.device("cpu"), DEADLINE)
     return {f"{form}-{seed}": record(form, seed, peers) for form in FIXED for seed in SEEDS}
 
 
 def test_two_processes_have_the_record_of_one(tmp_path: Path) -> None:
-    link = store("127.0.0.1", 0, True, DEADLINE)
+    link = open_store("127.0.0.1", 0, True, DEADLINE)
     tests, file = Path(__file__).parents[2], tmp_path / "1.npz"
     environment = {**os.environ, "PYTHONPATH": prepended(tests.parent, tests)}
     other = subprocess.Popen([sys.executable, __file__, str(link.port), str(file)], env=environment)
@@ -296,4 +296,4 @@ def test_executors_without_a_record_or_a_sensible_image_do_not_disturb_the_probe
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    np.savez(sys.argv[2], **records(1, store("127.0.0.1", int(sys.argv[1]), False, DEADLINE)))
+    np.savez(sys.argv[2], **records(1, open_store("127.0.0.1", int(sys.argv[1]), False, DEADLINE)))

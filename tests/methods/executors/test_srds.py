@@ -13,10 +13,10 @@ from kit.srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run
 from torch import Tensor
 
 import methods.executors.srds_refinement
-from methods.executors.srds_blocks import cut
-from methods.executors.srds_refinement import Propagators, in_turns
+from methods.executors.srds_blocks import plan_blocks
+from methods.executors.srds_refinement import Propagators, refine_in_turns
 from methods.parts import Solver
-from methods.peers import Alone
+from methods.peers import SinglePeer
 from methods.solvers.ddim import DDIM
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.heun import Heun
@@ -48,9 +48,9 @@ def alone(network: RowNetwork, steps: int, most: int, form: str) -> Tensor:
 
 def sweep(network: RowNetwork, sigmas: np.ndarray, x: Tensor, blocks: int) -> Tensor:
     """Return the end of the coarse sweep before the first refinement."""
-    f = Propagators(Boundary(network), DDIM(), sigmas, no_noise, cut(len(sigmas) - 1, blocks))
+    f = Propagators(Boundary(network), DDIM(), sigmas, no_noise, plan_blocks(len(sigmas) - 1, blocks))
     with torch.inference_mode():
-        return in_turns(f, x, Alone(), 0.0, 0, False).final
+        return refine_in_turns(f, x, SinglePeer(), 0.0, 0, False).final
 
 
 def exact_blocks(form: str, network: RowNetwork, x: Tensor, skip: bool = True) -> None:
@@ -85,7 +85,7 @@ def test_full_convergence_is_the_serial_sample_bitwise(form: str, steps: int, ne
     x = start(3, torch.float32 if isinstance(network, Conv) else torch.float64)
     made = run(network, grid(steps), x, tolerance=0, form=form)
     assert torch.equal(made.final, serial(network, grid(steps), x))
-    assert made.iterations == [cut(steps).blocks] * 3
+    assert made.iterations == [plan_blocks(steps).blocks] * 3
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -107,9 +107,9 @@ def test_heun_converges_to_serial_heun_with_two_evaluations_a_step(form: str, to
     x, network = start(2), mixture_of()
     made = run(network, sigmas, x, Heun(), tolerance=0, form=form)
     assert torch.equal(made.final, serial(network, sigmas, x, Heun()))
-    plan = cut(16, work=[2] * 15 + [1 if to_zero else 2])
-    assert made.boundary.evaluations == 2 * plan.total(4)
-    assert made.depth == [(plan.in_turns(4) if form == "vanilla" else plan.pipelined(4)).sum()] * 2
+    plan = plan_blocks(16, work=[2] * 15 + [1 if to_zero else 2])
+    assert made.boundary.evaluations == 2 * plan.total_cost(4)
+    assert made.depth == [(plan.chain_in_turns(4) if form == "vanilla" else plan.chain_pipelined(4)).sum()] * 2
 
 
 @pytest.mark.parametrize("solver", MULTISTEP, ids=label)
@@ -120,7 +120,7 @@ def test_a_multistep_solver_converges_to_itself_restarted_in_every_block(form: s
     truth = serial(network, sigmas, x, solver, restarts=(0, 5, 10, 15))
     torch.testing.assert_close(made.final, truth, rtol=0, atol=0 if form in FIXED else 1e-12)
     assert not torch.equal(truth, serial(network, sigmas, x, solver))
-    assert made.boundary.evaluations == 2 * cut(20, 4).total(4)
+    assert made.boundary.evaluations == 2 * plan_blocks(20, 4).total_cost(4)
 
 
 def test_the_sweep_is_plain_ddim_on_the_coarse_grid() -> None:

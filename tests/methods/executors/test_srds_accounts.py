@@ -12,9 +12,9 @@ import torch
 from kit.solver_kit import label, unit
 from kit.srds_kit import Conv, grid, mixture_of, run, serial, start, threaded
 
-from methods.executors.lockstep import work
+from methods.executors.lockstep import count_evaluations
 from methods.executors.srds import SRDS
-from methods.executors.srds_blocks import cut
+from methods.executors.srds_blocks import plan_blocks
 from methods.networks.base import NetworkParams
 from methods.parts import Solver, Trace
 from methods.solvers.ddim import DDIM
@@ -47,8 +47,8 @@ def test_evaluations_are_those_of_the_formulas(
 ) -> None:
     made = run(mixture_of(), grid(steps), start(1), tolerance=0, most=k, form=form, **flags)
     assert made.boundary.evaluations == total
-    plan = cut(steps, **flags)
-    assert made.depth == [(plan.pipelined(k) if form == "pipelined" else plan.in_turns(k)).sum()]
+    plan = plan_blocks(steps, **flags)
+    assert made.depth == [(plan.chain_pipelined(k) if form == "pipelined" else plan.chain_in_turns(k)).sum()]
     assert made.trace.speculative == 0
     assert made.trace.bytes_sent == 0
 
@@ -83,15 +83,15 @@ def test_a_sample_stops_by_itself_and_keeps_its_bytes_in_any_company(form: str) 
 
 def test_work_for_samples_that_have_stopped_is_counted_apart_or_not_done() -> None:
     network, x = mixture_of(), start(12, seed=3)
-    plan = cut(64)
+    plan = plan_blocks(64)
     for form in FORMS:
         made = run(network, grid(64), x, tolerance=1e-4, form=form)
         assert len(set(made.iterations)) > 1
-        needed = sum(plan.total(k) for k in made.iterations)
+        needed = sum(plan.total_cost(k) for k in made.iterations)
         assert made.boundary.evaluations == needed + made.trace.speculative
-        total = len(x) * plan.total(max(made.iterations))
+        total = len(x) * plan.total_cost(max(made.iterations))
         assert made.boundary.evaluations == (needed if form == "batched" else total)
-        chain = plan.pipelined if form == "pipelined" else plan.in_turns
+        chain = plan.chain_pipelined if form == "pipelined" else plan.chain_in_turns
         assert made.depth == [chain(k).sum() for k in made.iterations]
 
 
@@ -114,7 +114,7 @@ def test_ranks_come_to_the_bytes_of_one_device(size: int, form: str, steps: int,
         torch.testing.assert_close(made.final, one.final, rtol=0, atol=0 if form in FIXED else 1e-12)
         assert made.iterations == one.iterations
         assert made.depth == one.depth
-    needed = sum(cut(steps, **flags).total(k) for k in one.iterations)
+    needed = sum(plan_blocks(steps, **flags).total_cost(k) for k in one.iterations)
     assert sum(made.boundary.evaluations - made.trace.speculative for made in ranks) == needed
 
 
@@ -170,11 +170,11 @@ def test_ranks_that_are_not_those_of_the_parameters_are_an_error() -> None:
 
 def test_the_work_of_a_solver_is_found_without_the_network() -> None:
     zero = np.append(grid(4), 0.0)
-    assert work(DDIM(), grid(4), (0, 2)) == ([1, 1, 1, 1], True)
-    assert work(Heun(), zero, (0, 2)) == ([2, 2, 2, 2, 1], True)
-    assert work(UniPC(), grid(4), (0, 2)) == ([1, 1, 1, 1], True)
+    assert count_evaluations(DDIM(), grid(4), (0, 2)) == ([1, 1, 1, 1], True)
+    assert count_evaluations(Heun(), zero, (0, 2)) == ([2, 2, 2, 2, 1], True)
+    assert count_evaluations(UniPC(), grid(4), (0, 2)) == ([1, 1, 1, 1], True)
     began = time.perf_counter()
-    work(DDIM(), grid(64), (0,))
+    count_evaluations(DDIM(), grid(64), (0,))
     assert time.perf_counter() - began < 0.5
 
 
@@ -190,7 +190,7 @@ def test_a_solver_that_does_not_begin_as_the_coarse_step_shares_nothing() -> Non
     x = start(2)
     made = run(mixture_of(), grid(16), x, Midpoint(), tolerance=0, form="vanilla")
     assert torch.equal(made.final, serial(mixture_of(), grid(16), x, Midpoint()))
-    assert made.boundary.evaluations == 2 * cut(16, share=False).total(4)
+    assert made.boundary.evaluations == 2 * plan_blocks(16, share=False).total_cost(4)
 
 
 def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
@@ -218,4 +218,4 @@ def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
             truth = DDIM().step(truth, i, grid(16), lambda y, s, i=i: evaluate(y, s, i), None, noise)
     torch.testing.assert_close(final, truth, rtol=0, atol=1e-12)
     counts = done.counts().evaluations
-    assert sum(counts.values()) == 3 * (cut(16).total(4) + 16)
+    assert sum(counts.values()) == 3 * (plan_blocks(16).total_cost(4) + 16)

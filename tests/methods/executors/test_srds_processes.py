@@ -14,8 +14,8 @@ import pytest
 import torch
 from kit.srds_kit import NETWORKS, Outcome, grid, make_start, rank_process, run, serial
 
-from methods.executors.srds_blocks import cut
-from methods.peers import Connected, store
+from methods.executors.srds_blocks import plan_blocks
+from methods.peers import ConnectedPeers, open_store
 
 DEADLINE = 120.0
 RANKS = 4
@@ -44,7 +44,7 @@ ALL = [*CASES, *MANY, FULL, BATCHED, DEATH]  # the death last: its rank takes pa
 def outcomes() -> Iterator[dict[int, dict[int, Any]]]:
     """Return what every rank said, by the case's place in ALL and rank; four processes run all cases."""
     end = time.monotonic() + DEADLINE
-    link = store("127.0.0.1", 0, True, DEADLINE)
+    link = open_store("127.0.0.1", 0, True, DEADLINE)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "methods.executors.srds"])
     out = context.Queue()
@@ -99,17 +99,17 @@ def test_samples_are_the_bytes_of_one_process_in_every_batch(case: dict[str, Any
 
 @pytest.mark.parametrize("case", [*CASES, *MANY, FULL], ids=label)
 def test_accounts_are_exact_on_any_number_of_processes(case: dict[str, Any], outcomes: dict[int, Any]) -> None:
-    plan = cut(case["steps"])
+    plan = plan_blocks(case["steps"])
     pipelined = case["params"]["form"] == "pipelined"
     for batch in range(case.get("batches", 1)):
         ranks = [rank[batch] for rank in named(outcomes, case)]
         ks = ranks[0]["iterations"]
-        needed = sum(plan.total(k) for k in ks)
+        needed = sum(plan.total_cost(k) for k in ks)
         assert sum(rank["evaluations"] - rank["speculative"] for rank in ranks) == needed
         if "most" in case["params"]:
             assert needed == 173 * case["batch"]
             assert not any(rank["speculative"] for rank in ranks)
-        chain = plan.pipelined if pipelined else plan.in_turns
+        chain = plan.chain_pipelined if pipelined else plan.chain_in_turns
         for rank in ranks:
             np.testing.assert_array_equal(rank["critical"], np.stack([chain(k) for k in ks]))
         sent = sum(rank["bytes_sent"] for rank in ranks)
@@ -133,7 +133,7 @@ def test_batched_processes_come_to_nearly_the_same(outcomes: dict[int, Any]) -> 
         np.testing.assert_allclose(rank["final"], one.final.numpy(), rtol=0, atol=1e-5)
         assert rank["iterations"] == one.iterations
         assert rank["speculative"] == 0
-    assert sum(rank["evaluations"] for rank in ranks) == sum(cut(64).total(k) for k in one.iterations)
+    assert sum(rank["evaluations"] for rank in ranks) == sum(plan_blocks(64).total_cost(k) for k in one.iterations)
 
 
 def test_the_death_of_a_rank_is_an_error_of_the_other_and_no_endless_wait(outcomes: dict[int, Any]) -> None:
@@ -144,8 +144,8 @@ def test_the_death_of_a_rank_is_an_error_of_the_other_and_no_endless_wait(outcom
 
 
 def test_a_rank_that_never_joins_is_an_error_after_the_limit() -> None:
-    link = store("127.0.0.1", 0, True, 1.0)
+    link = open_store("127.0.0.1", 0, True, 1.0)
     began = time.monotonic()
     with pytest.raises(RuntimeError):
-        Connected(link, 0, 2, torch.device("cpu"), 1.0)
+        ConnectedPeers(link, 0, 2, torch.device("cpu"), 1.0)
     assert time.monotonic() - began < 20

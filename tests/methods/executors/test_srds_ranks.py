@@ -10,10 +10,10 @@ import torch
 from kit.srds_kit import RowNetwork, grid, mixture_of, run, start
 from torch import Tensor
 
-from methods.peers import Alone
+from methods.peers import SinglePeer
 
 
-class Halting(Alone):
+class Halting(SinglePeer):
     """Rank 1 of 2 that hears of the end after some looks, and keeps what it sends."""
 
     def __init__(self, looks: int) -> None:

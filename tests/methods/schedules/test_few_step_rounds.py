@@ -13,7 +13,7 @@ import torch
 from kit.toy_context import ToyContext
 from torch import Tensor
 
-from methods.denoisers.few_step import FewStep
+from methods.denoisers.few_step import FewStepDenoiser
 from methods.denoisers.full import Full
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.uvit import UViT, UViTParams
@@ -23,7 +23,7 @@ from methods.schedules.few_step_rounds import Flow, RoundsParams, fid_at, left_e
 from methods.schedules.search.pair_costs import cheapest, gap_costs, landing_errors
 from methods.schedules.search.teacher import log_grid, starts, walk
 from methods.solvers.ddpm import DDPM
-from methods.tuning.level_tuning import JUDGED, tune_at, weights_among
+from methods.tuning.level_tuning import HELD_OUT, tune_at, weights_among
 
 SIZES: dict[str, Any] = {"depth": 2, "width": 16, "heads": 2, "patch": 2}
 STEPS, TRAJECTORIES = 3, 4
@@ -125,7 +125,7 @@ def test_each_phase_is_given_what_the_other_made_and_the_frozen_network_stays_th
 
     levels, tensors, facts = run_rounds(here, mine, GRID, START, choose, p, first_noise=50)
     first, told = tune_at(here, grids[0], p, steps=2, first_noise=50 + 70)
-    second, then = tune_at(here, grids[1], p, from_state=first, steps=3, number=1, first_noise=50 + 70 + 6 + JUDGED)
+    second, then = tune_at(here, grids[1], p, from_state=first, steps=3, number=1, first_noise=50 + 70 + 6 + HELD_OUT)
     assert equal(weights_among(tensors), second)
     assert levels.tobytes() == grids[1].tobytes()
     assert facts["tuning"] == [told, then]
@@ -170,7 +170,7 @@ def test_the_denoiser_samples_with_the_weights_that_the_rounds_left() -> None:
     here = context(5.0, 4.5, 4.0, 3.5, 3.0)
     levels, tensors, _ = run_rounds(here, flow(here), GRID, START, on_grid, params(), first_noise=50)
     here.others = {"schedule": Artifact({"levels": torch.from_numpy(levels), **tensors})}
-    built = FewStep().build(here.network, FewStep().prepare(here))
+    built = FewStepDenoiser().build(here.network, FewStepDenoiser().prepare(here))
     assert equal(built.network.state_dict(), weights_among(tensors))  # type: ignore[attr-defined]
 
 
@@ -179,7 +179,7 @@ def refused(denoiser: Any, sizes: NetworkParams | None = None, **changes: Any) -
 
 
 def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
-    assert refused(Full()) == refused(FewStep()) == refused(FewStep(), rounds=2, tune_steps=9) == ""
+    assert refused(Full()) == refused(FewStepDenoiser()) == refused(FewStepDenoiser(), rounds=2, tune_steps=9) == ""
     assert refused(Full(), tune_steps=9, metric_images=50) == (
         "rounds is 1, so nothing is tuned and tune_steps, metric_images would not be read"
     )
@@ -187,12 +187,12 @@ def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
         'rounds is 2, which tunes the network, but denoiser "full" would sample with the untuned one; '
         'take denoiser "few-step"'
     )
-    assert "gradient is zero" in refused(FewStep(), NetworkParams(), rounds=2)
-    noisy = {"denoiser": FewStep(), "solver": DDPM()}
+    assert "gradient is zero" in refused(FewStepDenoiser(), NetworkParams(), rounds=2)
+    noisy = {"denoiser": FewStepDenoiser(), "solver": DDPM()}
     assert 'of a deterministic solver; take another than "ddpm"' in (
         rounds_refusal(RoundsParams(rounds=2), noisy, UViTParams(**SIZES)) or ""
     )
     schedule = SimpleNamespace(name="few-step", params=RoundsParams(rounds=2))
     assert "give tune_steps to it" in (
-        FewStep(tune_steps=9).refusal({"schedule": schedule}, STEPS, UViTParams(**SIZES)) or ""  # type: ignore[dict-item]
+        FewStepDenoiser(tune_steps=9).refusal({"schedule": schedule}, STEPS, UViTParams(**SIZES)) or ""  # type: ignore[dict-item]
     )

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from harness.registry import registry
 from methods.networks.base import Network, NetworkParams
 from methods.parts import Artifact, Done
-from methods.schedules.few_step import FewStep, deviation
+from methods.schedules.few_step import FewStepSchedule, euler_end_error
 from methods.schedules.search.hand_made import hand_made
 from methods.schedules.search.pair_costs import cheapest, path_cost
 from methods.schedules.search.teacher import log_grid, starts, walk
@@ -28,12 +28,12 @@ def context(network: Network = POWER_LAW, steps: int = 4, **given: Any) -> ToyCo
     return ToyContext(network, sigma_min=LOW, sigma_max=HIGH, steps=steps, **given)
 
 
-def done(method: FewStep, at: ToyContext) -> list[Done]:
+def done(method: FewStepSchedule, at: ToyContext) -> list[Done]:
     return [Done(job, method.do(at, job)) for job in method.next_jobs(at.steps, NetworkParams(), [])]
 
 
 def prepared(at: ToyContext, **params: Any) -> Artifact:
-    method = FewStep(**{**SMALL, **params})
+    method = FewStepSchedule(**{**SMALL, **params})
     at.done = done(method, at)
     return method.prepare(at)
 
@@ -42,7 +42,7 @@ def prepared(at: ToyContext, **params: Any) -> Artifact:
 
 
 def test_jobs_cover_every_noise_once_and_validation_has_its_own() -> None:
-    jobs = FewStep(noises=70, validation=40).next_jobs(4, NetworkParams(), [])
+    jobs = FewStepSchedule(noises=70, validation=40).next_jobs(4, NetworkParams(), [])
     covered = {kind: [] for kind in ("costs", "reference")}
     for job in jobs:
         covered[job["kind"]] += range(job["first"], job["first"] + job["count"])
@@ -52,7 +52,7 @@ def test_jobs_cover_every_noise_once_and_validation_has_its_own() -> None:
 
 
 def test_all_step_counts_share_the_jobs_and_nothing_is_asked_twice() -> None:
-    method = FewStep(**SMALL)
+    method = FewStepSchedule(**SMALL)
     assert method.jobs_for == ()
     assert method.prepares_for == ("steps",)
     jobs = method.next_jobs(4, NetworkParams(), [])
@@ -61,15 +61,15 @@ def test_all_step_counts_share_the_jobs_and_nothing_is_asked_twice() -> None:
 
 
 def test_what_is_not_needed_is_not_asked_for() -> None:
-    kinds = {job["kind"] for job in FewStep(guard=False).next_jobs(4, NetworkParams(), [])}
+    kinds = {job["kind"] for job in FewStepSchedule(guard=False).next_jobs(4, NetworkParams(), [])}
     assert kinds == {"costs"}
-    kinds = {job["kind"] for job in FewStep(objective="risk").next_jobs(4, NetworkParams(), [])}
+    kinds = {job["kind"] for job in FewStepSchedule(objective="risk").next_jobs(4, NetworkParams(), [])}
     assert kinds == {"risk", "reference"}
 
 
 @pytest.mark.parametrize(("kind", "name"), [("costs", "costs"), ("reference", "ends"), ("risk", "costs")])
 def test_what_a_job_finds_of_a_noise_depends_on_its_number_alone(kind: str, name: str) -> None:
-    method, at = FewStep(**SMALL), context()
+    method, at = FewStepSchedule(**SMALL), context()
     whole = method.do(at, {"kind": kind, "first": 2, "count": 6}).tensors[name]
     parts = [method.do(at, {"kind": kind, "first": first, "count": n}).tensors[name] for first, n in ((2, 2), (4, 4))]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-12, atol=1e-14)
@@ -80,18 +80,18 @@ def test_what_a_job_finds_of_a_noise_depends_on_its_number_alone(kind: str, name
 
 def test_the_parameters_that_searches_do_not_share_jobs_over_are_those_that_a_job_reads() -> None:
     at, job = context(), {"kind": "costs", "first": 0, "count": 3}
-    plain = FewStep(**SMALL).do(at, job).tensors["costs"]
+    plain = FewStepSchedule(**SMALL).do(at, job).tensors["costs"]
     for free in ({"noises": 9}, {"validation": 9}, {"objective": "risk"}, {"guard": False}, {"refine": False}):
-        assert set(free) <= set(FewStep.search_only)
-        assert torch.equal(FewStep(**{**SMALL, **free}).do(at, job).tensors["costs"], plain)
+        assert set(free) <= set(FewStepSchedule.search_only)
+        assert torch.equal(FewStepSchedule(**{**SMALL, **free}).do(at, job).tensors["costs"], plain)
     for read in ({"grid": 25}, {"sub_steps": 2}):
-        assert not set(read) & set(FewStep.search_only)
-        found = FewStep(**{**SMALL, **read}).do(at, job).tensors["costs"]
+        assert not set(read) & set(FewStepSchedule.search_only)
+        found = FewStepSchedule(**{**SMALL, **read}).do(at, job).tensors["costs"]
         assert found.shape != plain.shape or not torch.equal(found, plain)
 
 
 def test_the_risk_is_the_denoising_error_of_images_that_are_not_in_the_data_sets_order() -> None:
-    method, at = FewStep(**SMALL), context()
+    method, at = FewStepSchedule(**SMALL), context()
     at.clean = torch.zeros(50, 1, 4, 4).double()
     at.clean[:8] = 1.0  # sorted by class, as data sets are
     costs = method.do(at, {"kind": "risk", "first": 0, "count": 8}).tensors["costs"]
@@ -102,7 +102,7 @@ def test_the_risk_is_the_denoising_error_of_images_that_are_not_in_the_data_sets
     assert 0 < int((errors[:, 0] > of_ones / 2).sum()) < 8
     x = 0.5 * torch.randn(4000, 1, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     at = context(ONE, clean=x)
-    costs = FewStep(grid=24).do(at, {"kind": "risk", "first": 0, "count": 1000}).tensors["costs"].mean(0)
+    costs = FewStepSchedule(grid=24).do(at, {"kind": "risk", "first": 0, "count": 1000}).tensors["costs"].mean(0)
     mmse = 0.25 * grid[12] ** 2 / (0.25 + grid[12] ** 2)
     assert float(costs[12, -1]) == pytest.approx(mmse * (1 - LOW / grid[12]), rel=0.15)
 
@@ -114,7 +114,7 @@ def test_the_risk_is_the_denoising_error_of_images_that_are_not_in_the_data_sets
 def test_levels_decrease_between_ends_that_are_equal_to_the_bit(objective: str) -> None:
     for refine in (True, False):
         artifact = prepared(context(), objective=objective, refine=refine, guard=False)
-        levels = FewStep().levels(4, LOW, HIGH, artifact)
+        levels = FewStepSchedule().levels(4, LOW, HIGH, artifact)
         assert levels.dtype == np.float64
         assert (levels[0], levels[-1], len(levels)) == (HIGH, LOW, 5)
         assert (np.diff(levels) < 0).all()
@@ -187,10 +187,10 @@ def test_the_guard_takes_what_errs_least_on_noises_of_its_own(steps: int, object
     assert errors[artifact.facts["chosen"]] == min(errors.values())
     x = starts(at, 8, 6)
     ends = walk(POWER_LAW, x, log_grid(24, LOW, HIGH), 1)[0][-1].view_as(x)
-    mine = deviation(POWER_LAW, x, artifact.tensors["levels"].numpy(), ends)
+    mine = euler_end_error(POWER_LAW, x, artifact.tensors["levels"].numpy(), ends)
     assert mine == pytest.approx(min(errors.values()), rel=1e-12)
     for name, levels in hand_made(steps, LOW, HIGH).items():
-        assert deviation(POWER_LAW, x, levels, ends) == pytest.approx(errors[name], rel=1e-12)
+        assert euler_end_error(POWER_LAW, x, levels, ends) == pytest.approx(errors[name], rel=1e-12)
         assert mine <= errors[name]
 
 
@@ -224,7 +224,7 @@ def test_what_is_left_is_plain_json_and_its_levels_are_read_back() -> None:
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["objective"], facts["grid"]) == ("contraction", 24)
     assert artifact.tensors["levels"].tolist() == facts["candidates"][facts["chosen"]]
-    assert FewStep().levels(4, LOW, HIGH, artifact).tolist() == artifact.tensors["levels"].tolist()
+    assert FewStepSchedule().levels(4, LOW, HIGH, artifact).tolist() == artifact.tensors["levels"].tolist()
 
 
 # What is refused.
@@ -233,16 +233,16 @@ def test_what_is_left_is_plain_json_and_its_levels_are_read_back() -> None:
 def test_levels_without_their_preparation_are_refused_in_one_sentence() -> None:
     artifact = prepared(context(), guard=False, refine=False)
     with pytest.raises(ValueError, match='schedule "few-step" finds its levels in a preparation'):
-        FewStep().levels(4, LOW, HIGH)
+        FewStepSchedule().levels(4, LOW, HIGH)
     with pytest.raises(ValueError, match="prepared for 4 steps, but 5 are asked for"):
-        FewStep().levels(5, LOW, HIGH, artifact)
+        FewStepSchedule().levels(5, LOW, HIGH, artifact)
     for low, high in ((LOW, 40.0), (0.01, HIGH)):
         with pytest.raises(ValueError, match=f"prepared from 80.0 to 0.002, but asked for from {high} to {low}"):
-            FewStep().levels(4, low, high, artifact)
+            FewStepSchedule().levels(4, low, high, artifact)
 
 
 def test_more_steps_than_the_grid_has_cells_are_refused() -> None:
-    method = FewStep(grid=24)
+    method = FewStepSchedule(grid=24)
     assert method.refusal({}, 24, NetworkParams()) is None
     assert method.refusal({}, 25, NetworkParams()) == (
         "25 steps do not fit on a grid of 24 cells; raise grid or take fewer steps"
@@ -252,9 +252,9 @@ def test_more_steps_than_the_grid_has_cells_are_refused() -> None:
 def test_parameters_out_of_range_or_misspelt_are_refused() -> None:
     for wrong in ({"objective": "A"}, {"grid": 1}, {"noises": 1}, {"validation": 0}, {"sub_steps": 0}, {"rounds_": 2}):
         with pytest.raises(ValidationError):
-            FewStep(**wrong)
+            FewStepSchedule(**wrong)
 
 
 def test_the_registry_knows_it() -> None:
-    assert registry().method("schedule", "few-step") is FewStep
-    assert "reconstruction of Huang 2024 from its abstract" in FewStep.summary
+    assert registry().method("schedule", "few-step") is FewStepSchedule
+    assert "reconstruction of Huang 2024 from its abstract" in FewStepSchedule.summary

@@ -22,7 +22,7 @@ from methods.networks.unet import UNet, UNetParams
 from methods.parts import Solver
 from methods.schedules.arctan import Arctan
 from methods.schedules.edm import EDM
-from methods.schedules.ld3 import LD3, _Learner, _Pairs, levels_of, logits_of, within
+from methods.schedules.ld3 import LD3, _Learner, _Pairs, levels_from_logits, logits_from_levels, within
 from methods.schedules.ld3_unrolled import Unrollable, unrolled
 from methods.schedules.logsnr import LogSNR
 from methods.schedules.search.hand_made import hand_made
@@ -79,7 +79,7 @@ def test_gradients_to_levels_and_states_are_those_of_finite_differences(kind: st
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(-8, 8), min_size=1, max_size=30))
 def test_levels_of_any_logits_decrease_between_exact_ends(logits: list[float]) -> None:
-    levels = levels_of(torch.tensor(logits, dtype=torch.float64), LOW, HIGH).numpy()
+    levels = levels_from_logits(torch.tensor(logits, dtype=torch.float64), LOW, HIGH).numpy()
     check(levels, len(logits))
     gaps = np.diff(np.log(levels)) / np.log(LOW / HIGH)
     np.testing.assert_allclose(gaps, torch.tensor(logits, dtype=torch.float64).softmax(0).numpy(), atol=1e-12)
@@ -89,7 +89,7 @@ def test_levels_of_any_logits_decrease_between_exact_ends(logits: list[float]) -
 @pytest.mark.parametrize("name", [*hand_made(4, LOW, HIGH)])
 def test_the_logits_of_levels_make_these_levels(name: str, steps: int) -> None:
     levels = hand_made(steps, LOW, HIGH)[name]
-    made = levels_of(torch.from_numpy(logits_of(levels)), LOW, HIGH).numpy()
+    made = levels_from_logits(torch.from_numpy(logits_from_levels(levels)), LOW, HIGH).numpy()
     np.testing.assert_allclose(made, levels, rtol=1e-12)
     assert (made[0], made[-1]) == (HIGH, LOW)
 

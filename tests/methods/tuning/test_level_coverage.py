@@ -14,7 +14,7 @@ from torch import Tensor
 
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.early_exit import EarlyExit
-from methods.tuning.level_coverage import LEAST_SHARE, STEPS, Recorded, shares, thin, usual_grid
+from methods.tuning.level_coverage import LEAST_SHARE, STEPS, RecordedDraws, shares, thin, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 from methods.tuning.level_loss import LevelLoss
 from methods.tuning.level_tuning import LevelTuningParams, tune_at
@@ -43,7 +43,7 @@ def test_thin_levels_are_named() -> None:
 
 def test_recorded_draws_are_the_draws_themselves() -> None:
     network = lively("uvit")
-    recorded, grid = Recorded(network), np.array([100.0, 1.0, 1e-4])
+    recorded, grid = RecordedDraws(network), np.array([100.0, 1.0, 1e-4])
     assert [level["share"] for level in recorded.covered(grid)] == [0, 0]
     here, there = (torch.Generator().manual_seed(2) for _ in range(2))
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_tuning_at_levels_tells_that_it_was_shown_each_alike(objective: Any) -
 
 def covered(drawn: Any) -> list[dict[str, float]]:
     """Return how a tuning's draws cover ten steps of EDM's grid on the digits."""
-    recorded, generator = Recorded(drawn), torch.Generator().manual_seed(0)
+    recorded, generator = RecordedDraws(drawn), torch.Generator().manual_seed(0)
     for _ in range(PASSES):
         recorded.draws((BATCH, 1, 1, 1), generator)
     return recorded.covered(usual_grid(digits_kit.context(digits_kit.zoo_network("uvit-8"))))

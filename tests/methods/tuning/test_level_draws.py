@@ -12,7 +12,7 @@ from kit.toy_gates import lively
 
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.early_exit import EarlyExit
-from methods.denoisers.few_step import FewStep
+from methods.denoisers.few_step import FewStepDenoiser
 from methods.schedules.few_step_rounds import RoundsParams
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 
@@ -85,7 +85,7 @@ def test_no_level_lies_outside_sampling(kind: str, preconditioning: str) -> None
 def test_methods_that_tune_at_levels_of_their_own_have_no_choice() -> None:
     assert "tune_levels" in AdaDiff.Params.model_fields
     assert "tune_levels" in EarlyExit.Params.model_fields
-    for params in (FewStep.Params, RoundsParams):
+    for params in (FewStepDenoiser.Params, RoundsParams):
         assert "tune_levels" not in params.model_fields
 
 
