@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config.suite import Suite, load_suite
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
-from harness.signals import stopping_politely
+from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned, write_planned
@@ -235,21 +235,21 @@ def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, f
 
     check_pool(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
-    with stopping_politely(screen.say) as engine.stop:
+    with graceful_shutdown(screen.say) as engine.stop:
         engine.run()
-    engine.stop.leave()
+    engine.stop.raise_if_set()
 
 
 def _refresh_report(tables: Tables, say: Callable[[str], None]) -> None:
     """Rebuild the report unless it already stands for exactly the committed entries."""
-    from harness.identity import identity
+    from harness.identity import content_hash
     from harness.report.live import MARK, PAGE
 
     folder = tables.folder
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = identity([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
+    state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
         return

@@ -9,19 +9,19 @@ _LISTED = 24  # names that one sentence can hold
 
 
 class HarnessError(Exception):
-    """Base of every expected failure; the command line prints its sentence without a traceback."""
+    """Base of all expected failures; the command line prints the sentence without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(HarnessError):
-    """What was asked for cannot be understood or makes no sense."""
+    """The request is malformed or contradicts itself; the user can mend it."""
 
     exit_code = 2
 
 
 class UnstorableError(UsageError):
-    """A value that neither tables nor files here can hold, such as a number that is not finite."""
+    """A value that tables and files cannot hold, such as a number that is not finite."""
 
 
 class LockedError(HarnessError):
@@ -43,7 +43,7 @@ class StorageFullError(HarnessError):
 
 
 class Terminated(SystemExit):
-    """A signal ends this process; unlike the exit() of a plug-in, it is nobody's to catch."""
+    """A signal ends this process; unlike the exit() of a plug-in, it must not be caught."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What makes two things the same: canonical JSON, its SHA-256, and the names that may become folders."""
+"""Content hashes: canonical JSON, its SHA-256, identities of tasks, and names that are safe as folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import UnstorableError, UsageError
 from harness.sources import code_sha256, library_versions
-from harness.specs.base import Spec, decisive
+from harness.specs.base import Spec, deciding_fields
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"}  # device names on Windows
@@ -23,21 +23,21 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def identity(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """Return the SHA-256 (64 hex digits) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def spec_id(spec: Spec) -> str:
-    """Return the identity of a task: of its Spec's deciding fields, of the code that does it and its libraries.
+    """Return the identity of a task: a hash of its Spec's deciding fields, its code and its libraries.
 
-    Ids of the tasks whose results it reads are among the fields, so that what decides them decides it too.
+    The fields include the ids of the tasks whose results it reads, so what decides those decides it too.
     """
     modules = spec.modules()
-    return identity(
+    return content_hash(
         {
             "kind": spec.kind,
-            "spec": decisive(spec),
+            "spec": deciding_fields(spec),
             "code": code_sha256(*modules),
             "libraries": library_versions(*modules),
         }

@@ -1,7 +1,7 @@
 """Finds methods and networks: every class in the `methods` package and in the entry-point group `harness.methods`.
 
-Adding a method is adding a file; nothing here names one. A plug-in that cannot be imported is remembered as broken
-and named when it is asked for, so that one bad package does not stop a run that does not need it.
+Adding a method is adding a file; nothing here names one. A plug-in that fails to import is kept as broken and reported
+when it is used, so that one bad package does not stop a run without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GROUP = "harness.methods"
 
 
 class Registry:
-    """All methods by part and name, and all network families by name."""
+    """All methods by part and name, and all network families by name. Filled once per process; lookups do not block."""
 
     def __init__(self) -> None:
         self._methods: dict[str, dict[str, type[Method]]] = {part: {} for part in PARTS}
@@ -34,7 +34,7 @@ class Registry:
         self.broken: dict[str, str] = {}
 
     def add(self, found: type) -> None:
-        """Take in one class; raise UsageError if its name is not allowed or is taken by another class."""
+        """Register one class; UsageError if its name is not allowed or is taken by another class."""
         if issubclass(found, Network):
             self._put(self._networks, check_name(found.family, "network family"), found, "network family")
         elif issubclass(found, Method):
@@ -103,13 +103,13 @@ def parameter_sentence(owner: str, error: Exception, known: Any) -> str:
         return f"{owner}: {error}"
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    told = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f'{owner} has no parameter "{key}"{did_you_mean(str(first["loc"][-1]), known)}'
     if not key:  # several parameters together: the sentence names them
-        return f"{owner}: {told}"
+        return f"{owner}: {message}"
     found = repr(first.get("input"))
-    return f"{owner}: {key} is {found[:80]}; {told[0].lower()}{told[1:]}"
+    return f"{owner}: {key} is {found[:80]}; {message[0].lower()}{message[1:]}"
 
 
 @cache
@@ -120,6 +120,8 @@ def registry() -> Registry:
         for item in vars(module).values():
             if _is_concrete(item, module):
                 found.add(item)
+
+    # plug-ins
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
             loaded = point.load()
@@ -128,6 +130,7 @@ def registry() -> Registry:
         except (Exception, SystemExit) as error:
             found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
             continue
+
         items = vars(loaded).values() if isinstance(loaded, ModuleType) else [loaded]
         for item in items:
             if _is_concrete(item, loaded if isinstance(loaded, ModuleType) else None):
@@ -136,11 +139,11 @@ def registry() -> Registry:
 
 
 _RENAMED = {Solver: {"start": "init_memory(artifact)"}, Executor: {"rehearse": "call_as_in_run"}}
-"""Methods of parts that an older plug-in may define, and what they are called now."""
+"""Methods that an older plug-in may define, with their present names."""
 
 
 def _outdated_name(found: type[Method]) -> str:
-    """Return a sentence for a class that defines a call by a name of before; empty for any other."""
+    """Return a sentence for a class that defines a method by an outdated name; empty for any other."""
     for part, names in _RENAMED.items():
         for old, new in names.items() if issubclass(found, part) else ():
             if hasattr(found, old):

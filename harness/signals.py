@@ -1,7 +1,7 @@
-"""Signals, in one place: what ends a process also releases its locks, and a run may end politely first.
+"""Signal handling: a signal that ends the process also releases its locks; a run may shut down gracefully first.
 
-Ctrl-C leaves with 130, SIGTERM with 143, SIGHUP with 129: 128 and the signal's number. Handlers are those of the main
-thread; elsewhere, as in a notebook's thread, nothing is changed.
+Exit codes are 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Only the main thread can
+set handlers; in any other, such as a notebook's thread, nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from harness.errors import Terminated
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SILENT = (signal.SIGTERM, signal.SIGHUP)
-"""Those that would end the process without a word."""
+"""Signals that by default end the process without an exception."""
 _Handler = Callable[[int, FrameType | None], None]
 
 
 @dataclass
-class Stop:
-    """Whether a run was asked to stop, and by which signal."""
+class StopRequest:
+    """Whether a signal requested a stop, and which. The handler sets it; the driver polls it between events."""
 
     signal: int | None = None
 
-    def leave(self) -> None:
-        """Raise what ends the process by the signal that asked; return if none did."""
+    def raise_if_set(self) -> None:
+        """Raise the exception that ends the process by the received signal; return if there was none."""
         if self.signal is not None:
-            raise ending(self.signal)
+            raise signal_exception(self.signal)
 
 
-def ending(number: int) -> BaseException:
-    """Return what is to be raised for a signal: KeyboardInterrupt, or Terminated with its exit code."""
+def signal_exception(number: int) -> BaseException:
+    """Return the exception for a signal: KeyboardInterrupt, or Terminated with its exit code."""
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated(128 + number)
 
 
 @contextmanager
-def stopping_politely(say: Callable[[str], None]) -> Iterator[Stop]:
-    """Yield a Stop that the first signal sets, with a sentence; a second signal ends the process at once."""
-    stop = Stop()
+def graceful_shutdown(say: Callable[[str], None]) -> Iterator[StopRequest]:
+    """Yield a StopRequest that the first signal sets, with a message; a second one ends the process at once."""
+    stop = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
-            raise ending(number)
+            raise signal_exception(number)
         stop.signal = number
         with suppress(OSError):  # of a terminal that was closed
             say("stopping; what is finished is kept (once more to stop at once)")
 
     ignored = [number for number in _SILENT if signal.getsignal(number) == signal.SIG_IGN]  # as nohup does
-    with handled(note, [number for number in ENDING if number not in ignored]):
+    with signal_handler(note, [number for number in ENDING if number not in ignored]):
         yield stop
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Let signals that would end the process silently raise Terminated, as Ctrl-C raises, where nobody handles them."""
-    with handled(_raise, [number for number in _SILENT if signal.getsignal(number) == signal.SIG_DFL]):
+def terminate_on_signal() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP raise Terminated where they have no handler, as Ctrl-C raises."""
+    with signal_handler(_raise, [number for number in _SILENT if signal.getsignal(number) == signal.SIG_DFL]):
         yield
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Put back the handlers that a library replaces, as Ray's start does."""
+def restored_handlers() -> Iterator[None]:
+    """Restore the handlers that a library replaces, as Ray's start does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -78,8 +78,8 @@ def kept() -> Iterator[None]:
 
 
 @contextmanager
-def handled(handler: _Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Let a handler take these signals for a while; one that was replaced meanwhile is left alone afterwards."""
+def signal_handler(handler: _Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Set a handler for these signals within the block; one that was replaced meanwhile is not restored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -93,4 +93,4 @@ def handled(handler: _Handler, numbers: Iterable[signal.Signals]) -> Iterator[No
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise ending(number)
+    raise signal_exception(number)

@@ -1,9 +1,9 @@
 """Which code decides a result: the modules that an entry point imports, hashed without their prose, and the libraries.
 
-A better comment, a moved file or a new import line must not throw results away, so comments, docstrings, blank lines
-and import statements are blanked by their position in the token stream (the tokens themselves, and `ast.dump`, differ
-between versions of Python), and a file's name does not enter. Imports inside functions count; those for type checkers
-alone do not.
+A better comment, a moved file or a new import line must not invalidate results. So comments, docstrings, blank lines
+and import statements are blanked by their position in the token stream; the tokens themselves, and `ast.dump`, differ
+between versions of Python. A file's name is not hashed. Imports inside functions count; those under `if TYPE_CHECKING`
+do not.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 LEFT_OUT = {
-    "harness.errors": "sentences of errors, and the spelling of what was meant",
+    "harness.errors": "messages of errors, and suggestions of names",
     "harness.version": "the number of a release",
-    "harness.task": "words between driver and workers, no figure",
+    "harness.task": "types of driver and workers, no figure",
     "harness.specs": "their values are in the identity field by field",
     "harness.identity": "how identities themselves are written",
     "harness.registry": "finds classes by name; the class's own code and its parameters are in the identity",
@@ -45,15 +45,15 @@ _Span = tuple[tuple[int, int], tuple[int, int]]
 def code_sha256(*entries: str) -> str:
     """Return the SHA-256 over the code of modules and of all that they import of their own package and of ours."""
     return hashlib.sha256(
-        "".join(sorted(_file_sha256(path) for path in closure(*entries).values())).encode()
+        "".join(sorted(_file_sha256(path) for path in import_closure(*entries).values())).encode()
     ).hexdigest()
 
 
 @cache
 def library_versions(*entries: str) -> dict[str, str]:
-    """Return the versions of the installed distributions that the modules of a closure import, by name."""
+    """Return the versions of the installed distributions that the modules of a import_closure import, by name."""
     found: dict[str, str] = {}
-    for path in closure(*entries).values():
+    for path in import_closure(*entries).values():
         for name in _imported(path, None):
             for distribution in _distributions().get(name.partition(".")[0], ()):
                 found[distribution] = _version(distribution)
@@ -61,14 +61,15 @@ def library_versions(*entries: str) -> dict[str, str]:
 
 
 @cache
-def closure(*entries: str) -> Mapping[str, Path]:
+def import_closure(*entries: str) -> Mapping[str, Path]:
     """Return the files, by module name, that import statements reach from the entries.
 
-    Followed are our own packages and those of the entries; the standard library and installed libraries are not.
+    Our own packages and those of the entries are followed; the standard library and installed libraries are not.
     """
     tops = {*_OWN, *(entry.partition(".")[0] for entry in entries)}
     found: dict[str, Path] = {}
     todo = list(entries)
+
     while todo:
         name = todo.pop()
         if name in found or _left_out(name):
@@ -88,7 +89,7 @@ def _left_out(name: str) -> bool:
     return any(".".join(parts[:n]) in LEFT_OUT for n in range(1, len(parts) + 1))
 
 
-def code(source: str) -> str:
+def strip_prose(source: str) -> str:
     """Return source text without comments, docstrings, blank lines and import statements."""
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     prose = list(_prose(tokens))
@@ -99,11 +100,14 @@ def code(source: str) -> str:
         if token.type not in _SPACE
         for row in range(token.start[0], token.end[0] + 1)
     }
+
+    # blank the prose, last span first
     for (first, left), (last, right) in reversed(prose):
         for row in range(first, last + 1):
             line = lines[row - 1]
             begin, end = left if row == first else 0, right if row == last else len(line.rstrip("\n"))
             lines[row - 1] = line[:begin] + " " * (end - begin) + line[end:]
+
     inside = _inside_strings(tokens)  # whose blanks are their own
     return "".join(line if row in inside else line.rstrip() + "\n" for row, line in enumerate(lines, 1) if row in kept)
 
@@ -111,6 +115,7 @@ def code(source: str) -> str:
 def _prose(tokens: list[tokenize.TokenInfo]) -> Iterator[_Span]:
     """Yield the spans of comments, of statements that are a string alone, and of import statements."""
     begins = True  # of a logical line
+
     for number, token in enumerate(tokens):
         if token.type == tokenize.COMMENT:
             yield token.start, token.end
@@ -125,7 +130,7 @@ def _prose(tokens: list[tokenize.TokenInfo]) -> Iterator[_Span]:
 
 
 def _alone(tokens: list[tokenize.TokenInfo], number: int) -> tuple[int, int] | None:
-    """Return where a statement of nothing but strings ends; None if there is more to it."""
+    """Return where a statement of strings alone ends; None for any other statement."""
     last = number
     while tokens[last + 1].type in (tokenize.STRING, tokenize.NL, tokenize.COMMENT):
         last += 1
@@ -158,16 +163,18 @@ def _inside_strings(tokens: list[tokenize.TokenInfo]) -> set[int]:
 
 @cache
 def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(code(path.read_text(encoding="utf-8")).encode()).hexdigest()
+    return hashlib.sha256(strip_prose(path.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 @cache
 def _file(name: str) -> Path | None:
-    """Return a module's source file, without importing anything; None for a name that is no module or has no source."""
+    """Return a module's source file, without importing anything; None if there is none."""
     loaded = sys.modules.get(name)
     if loaded is not None:
         origin = getattr(loaded, "__file__", None)
         return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+    # not imported: only the top package is looked up, which imports nothing
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -177,6 +184,7 @@ def _file(name: str) -> Path | None:
         return None
     if not rest:
         return Path(spec.origin) if spec.origin is not None and spec.origin.endswith(".py") else None
+
     for folder in map(Path, spec.submodule_search_locations or ()):
         below = folder.joinpath(*rest)
         for found in (below / "__init__.py", below.with_name(f"{below.name}.py")):
@@ -191,7 +199,7 @@ def _package(name: str, path: Path) -> str:
 
 @cache
 def _imported(path: Path, package: str | None) -> tuple[str, ...]:
-    """Return the names that a file's import statements may mean, wherever they stand; relative ones by `package`."""
+    """Return the modules that a file's import statements may mean, at any depth; relative ones by `package`."""
     found: list[str] = []
     for node in _import_statements(path):
         if isinstance(node, ast.Import):
@@ -235,7 +243,7 @@ def _version(distribution: str) -> str:
     return version(distribution)
 
 
-def forget() -> None:
-    """Read all files anew from here on: what a process has hashed once it does not look at again."""
-    for kept in (code_sha256, library_versions, closure, _file_sha256, _file, _imported, _import_statements):
-        kept.cache_clear()
+def clear_caches() -> None:
+    """Clear the caches: a process reads and hashes each file once, so later edits need this."""
+    for cached in (code_sha256, library_versions, import_closure, _file_sha256, _file, _imported, _import_statements):
+        cached.cache_clear()

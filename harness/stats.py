@@ -3,12 +3,12 @@
 Delete-a-group jackknife (Tukey 1958):
 
 Groups are K contiguous runs of image indices. Two methods sampled from the same noise leave out the same images, so
-the difference of their replicates is a replicate of the difference: what they share cancels.
+the difference of their replicates is a replicate of the difference: common variation cancels.
 
-Centre of an interval: the plain estimate. Replicates could also remove the 1/N bias (K theta - (K-1) mean), but then
-the interval would not be about the figure in the table, nor comparable with figures from papers at equal N. So it
-states where the plain figure would fall for other noise, at this N and against this reference; the bias floor of
-`harness.metrics.frechet` stands beside it. In a paired difference of equal N the bias all but cancels.
+An interval is centred on the plain estimate. Replicates could also remove the 1/N bias (K theta - (K-1) mean), but the
+interval would then not describe the figure in the table, nor compare with papers at equal N. So it covers the plain
+figure for other noise, at this N and this reference; `harness.metrics.frechet` gives the bias floor separately. In a
+paired difference of equal N the bias nearly cancels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What driver, pools and workers share: a task, its units of work, their inputs, events and failures."""
+"""Types that driver, pools and workers share: tasks, units, inputs, events and failures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from harness.specs.base import Output, Spec
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
-"""Names of inputs beside ids of results and paths of files: the images of `Spec.images`, the last kept state."""
+"""Names of further inputs: the images of `Spec.images`, the last checkpoint. Others are ids of results and paths."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task has come: `done` of `total` of its own units, and a word on them."""
+    """Progress of a unit: `done` of `total` steps of the task's own, and a note on them."""
 
     done: int
     total: int
@@ -27,27 +27,27 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Enough to go on from here after a kill."""
+    """A state from which the task can be resumed after its worker was killed."""
 
     tensors: Mapping[str, np.ndarray]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the task was for: arrays by name, and the Output of its kind."""
+    """The Output of the task's kind, and arrays by name."""
 
     output: Output
     tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 Event = Progress | Checkpoint | Result
-"""What a task tells while it runs; the last is its Result."""
+"""What a task yields while it runs; the last is its Result."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task ended without a result: a machine-readable kind and one sentence. `lost` means that the worker is gone."""
+    """A unit ended without a result: a machine-readable kind and one sentence. `lost`: the worker is gone."""
 
     kind: str
     sentence: str
@@ -89,7 +89,7 @@ class Task:
     label: str
     cut: Cut | None = None
     after: tuple[str, ...] = ()
-    """Tasks that must have ended before it starts, beside those whose results it reads."""
+    """Further tasks that must have ended before it starts, besides those whose results it reads."""
     deadline_seconds: float = math.inf
     """Limit of one unit; none by default."""
 
@@ -105,12 +105,12 @@ class Task:
 
     @property
     def ranks(self) -> int:
-        """Return how many workers do one unit together."""
+        """Return how many workers run one unit together."""
         return self.spec.ranks()
 
     @property
     def exclusive(self) -> bool:
-        """Tell whether it runs only on hosts where nothing else runs."""
+        """Return whether it runs only on hosts where nothing else runs."""
         return self.spec.policy.exclusive
 
     @property
@@ -129,7 +129,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is placed on a worker, or on a group of them, at once; its `key` names its result among the inputs."""
+    """The part of a task that runs on one worker, or on a group of ranks; its `key` names its result."""
 
     task: Task
     number: int = 0
@@ -146,7 +146,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """Return what a person reads."""
+        """Return the name that a person reads."""
         span = self.span
         return self.task.label if span is None else f"{self.task.label} [{span.start}, {span.stop})"
 
@@ -158,17 +158,17 @@ def unit_key(task_id: str, span: Span | None) -> str:
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """An event or the failure of a unit; `handle` stands for a Result's value wherever units take inputs."""
+    """An event or the failure of a unit, from a pool to the driver. `ref` stands for a Result's value in inputs."""
 
     unit: Unit
     event: Event | Failure
-    handle: Any = None
+    ref: Any = None
     node: str = ""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The workers that do one task together, seen from one of them, and how long they may take."""
+    """The workers that run one unit together, seen from one of them, and their deadline."""
 
     rank: int = 0
     size: int = 1
@@ -181,17 +181,17 @@ ALONE = Ranks()
 
 
 class Inputs(Mapping[str, Any]):
-    """What a task is given by name; a handle is fetched each time it is read, so that nothing is held for long."""
+    """A task's inputs by name, read in its worker. Each read fetches its ref anew and may block; nothing is cached."""
 
-    def __init__(self, handles: Mapping[str, Any], fetch: Callable[[Any], Any] = lambda handle: handle) -> None:
-        self._handles = handles
+    def __init__(self, refs: Mapping[str, Any], fetch: Callable[[Any], Any] = lambda ref: ref) -> None:
+        self._refs = refs
         self._fetch = fetch
 
     def __getitem__(self, name: str) -> Any:
-        return self._fetch(self._handles[name])
+        return self._fetch(self._refs[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._handles)
+        return iter(self._refs)
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self._refs)

@@ -10,7 +10,7 @@ from harness.config.network_card import load_network_card, network_names
 from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
-from harness.metrics.extractors import describe
+from harness.metrics.extractors import list_extractors
 from harness.planning.estimate import Estimator
 from harness.planning.plan import Plan
 from harness.registry import registry
@@ -58,7 +58,7 @@ def _networks() -> Iterator[str]:
 
 
 def _extractors() -> Iterator[str]:
-    for name, sentence in describe():
+    for name, sentence in list_extractors():
         yield f"{name:20} {sentence}"
 
 

@@ -20,7 +20,7 @@ CARDS = Path(__file__).resolve().parents[2] / "methods" / "networks" / "cards"
 
 
 class NetworkCard(Closed):
-    """The facts of one network; `params` are the family's, `train` is absent for networks that are not trained."""
+    """The description of one network; `params` are the family's, `train` is absent if nothing is trained."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class NetworkCard(Closed):
     params: Json = Field(default_factory=dict)
     train: TrainSettings | None = None
     like: str | None = None
-    """The card of which a suite made this one, as for another training budget."""
+    """The card from which a suite derived this one, as for another training budget."""
     weights: str | None = None
     """A safetensors file with trained weights; with it nothing is trained."""
 
@@ -41,7 +41,7 @@ class NetworkCard(Closed):
             raise ValueError(str(error)) from None
 
     def spec(self) -> NetworkSpec:
-        """Return the architecture as tasks are told of it."""
+        """Return the architecture as Specs of tasks hold it."""
         module = registry().network(self.family).__module__
         return NetworkSpec(name=self.name, family=self.family, params=self.params, module=module)
 
@@ -55,17 +55,19 @@ def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | Non
     """Return a shipped card by name, or a card by its path (it ends in .toml), with some entries changed.
 
     The file's name must be the card's; `changes` are nested tables like the card's own. With `like` among them they
-    change the card of that name, which then is called as asked for.
+    change the card of that name, which then gets the given name.
     """
     if changes and changes.get("like") is not None:
         like, rest = str(changes["like"]), {key: value for key, value in changes.items() if key != "like"}
         name = check_name(str(name_or_path), "network name")
         return load_network_card(like, rest).model_copy(update={"name": name, "like": like})
+
     path = Path(name_or_path)
     if path.suffix != ".toml":
         if str(name_or_path) not in network_names():
             raise UsageError(f'network "{name_or_path}" is unknown{did_you_mean(str(name_or_path), network_names())}')
         path = CARDS / f"{name_or_path}.toml"
+
     card = validated(NetworkCard, _changed(read_toml(path), changes or {}), str(path))
     if card.name != path.stem:
         raise UsageError(f'{path}: name is "{card.name}"; expected "{path.stem}", as the file is called')

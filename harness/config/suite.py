@@ -23,7 +23,7 @@ from harness.specs.time import Tier
 SUITES = Path(__file__).resolve().parents[1] / "suites"
 
 
-class Part(BaseModel):
+class PartEntry(BaseModel):
     """One part of a sampler by name, with its parameters as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -35,7 +35,7 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
-Parts = str | Part | list[str | Part]
+Parts = str | PartEntry | list[str | PartEntry]
 Steps = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
 Names = str | Annotated[list[str], Field(min_length=1)]
 
@@ -61,30 +61,30 @@ class TrialEntry(Closed):
 
 
 class Baseline(Closed):
-    """The one baseline over all: a combination, and the step count whose time is the clock of every speed-up."""
+    """The baseline of all trials: a combination, and the step count that is the clock of every speed-up."""
 
     network: str | None = None
-    denoiser: str | Part = "full"
-    schedule: str | Part = "edm"
-    solver: str | Part = "ddim"
-    executor: str | Part = "serial"
+    denoiser: str | PartEntry = "full"
+    schedule: str | PartEntry = "edm"
+    solver: str | PartEntry = "ddim"
+    executor: str | PartEntry = "serial"
     clock_steps: PositiveInt
     fid_band: tuple[float, float] | None = None
     """Where the clock trial's FID must lie, else no row of the run is valid (wrong weights, reference or resize)."""
 
 
 class Timing(Closed):
-    """The rule of repetitions: a named tier; tiers never share a ranking."""
+    """The repetition rules: a named tier; tiers never share a ranking."""
 
     tier: Tier = "quick"
     batch: PositiveInt | None = None
 
 
-class Truncation(Closed):
-    """Against what truncation error is measured where no closed form is known: a fine solution of each network."""
+class TruncationSettings(Closed):
+    """The reference solution for truncation errors where no closed form is known: a fine solution of each network."""
 
     images: PositiveInt = 128
-    """How many images, the first ones; all of a trial if it has fewer."""
+    """Number of images, from the first on; all of a trial if it has fewer."""
     steps: PositiveInt = 64
     """Steps of the fine solution, by Heun's method on the schedule edm."""
 
@@ -110,7 +110,7 @@ class Suite(Closed):
     deadline_seconds: PositiveFloat = DEADLINE_SECONDS
     baseline: Baseline
     timing: Timing = Timing()
-    truncation: Truncation | None = None
+    truncation: TruncationSettings | None = None
     networks: dict[str, Json] = Field(default_factory=dict)
     trials: list[TrialEntry] = Field(min_length=1)
     expect: list[Expectation] = Field(default_factory=list)
@@ -130,6 +130,7 @@ def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int 
         if seeds < 1:
             raise UsageError(f"--seeds is {seeds}; expected 1 or more")
         raw["seed_sets"] = list(range(seeds))
+
     suite = validated(Suite, raw, f"suite {path.name}")
     check_name(suite.name, "suite name")
     for entry in suite.trials:
@@ -165,6 +166,8 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+
+    # walk down to the table or list of the last key
     *folders, last = key.split(".")
     place: Any = raw
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Read a TOML file into a closed pydantic model; every way that can fail is one sentence."""
+"""Reads a TOML file into a closed pydantic model; every failure is a UsageError of one sentence."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             content = stream.read(SIZE_CAP_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); expected a readable TOML file") from None
+
     if len(content) > SIZE_CAP_BYTES:
         raise UsageError(f"{path}: larger than {SIZE_CAP_BYTES:,} bytes; expected a short TOML file, so shorten it")
     try:
@@ -45,11 +46,12 @@ def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
     place = tuple(fault["loc"])
     kept = [*_written(place[:-1], tables), place[-1]] if fault["type"] == "missing" else _written(place, tables)
     field = ".".join(map(str, kept))
+
     if fault["type"] == "extra_forbidden":
         return f'unknown key "{field[:80]}"{did_you_mean(str(place[-1]), _known_keys(model, place[:-1]))}'
     if fault["type"] == "missing":
         return f'the key "{field}" is missing; add it'
-    if fault["type"] == "value_error":  # our own validators: their sentence says found and expected
+    if fault["type"] == "value_error":  # our own validators: their sentence has found and expected
         prefix = f"{field}: " if field else ""
         return prefix + fault["msg"].removeprefix("Value error, ")
     expected = fault["msg"][:1].lower() + fault["msg"][1:]
@@ -57,7 +59,7 @@ def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
 
 
 def _written(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
-    """Return the steps of a place that lead into the tables; pydantic adds the names of a union's choices."""
+    """Return the steps of a place that exist in the tables; pydantic adds the names of a union's choices."""
     steps: list[int | str] = []
     for part in place:
         if part in tables if isinstance(tables, dict) else isinstance(tables, list) and isinstance(part, int):

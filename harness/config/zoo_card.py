@@ -1,7 +1,7 @@
-"""What the zoo says of a trained network: a folder with `weights.safetensors` and `card.toml`, each checked when read.
+"""Cards of the zoo: per trained network a folder with `weights.safetensors` and `card.toml`, checked when read.
 
-The card names the SHA-256 of the weights; a file unlike its card is damage (exit 4), a card that does not fit what was
-asked for is the asker's mistake (exit 2). Weights may be stored in half precision; they are widened when read.
+The card holds the SHA-256 of the weights. A file unlike its card is damage (exit 4); a card that does not fit the
+request is a usage error (exit 2). Weights may be stored in half precision; they are widened when read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Closed(BaseModel):
 
 
 class TrainedOn(_Closed):
-    """The data: which pixels were trained on, and which were kept apart to judge by."""
+    """The data: the training pixels, and the held-out pixels for evaluation."""
 
     name: str
     split: str
@@ -47,11 +47,11 @@ class TrainedOn(_Closed):
     held_out_split: str
     held_out_pixels: Sha256
     held_out_images: Count
-    """How many of that split were judged by, evenly spaced."""
+    """How many images of that split were evaluated, evenly spaced."""
 
 
 class Leg(_Closed):
-    """One uninterrupted stretch of a training: the optimiser's moments start anew with each."""
+    """One uninterrupted stretch of a training: the optimiser's moments start from zero with each."""
 
     first_image: Count
     last_image: Count
@@ -63,7 +63,7 @@ class Leg(_Closed):
 
 
 class Trained(_Closed):
-    """How the training went. Counts and prices run up to the weights that were kept."""
+    """How the training went. Counts and prices include all up to the stored weights."""
 
     command: str
     seed: Count
@@ -82,18 +82,18 @@ class Trained(_Closed):
 
 
 class Judged(_Closed):
-    """What the averaged weights are worth, as they are stored."""
+    """Evaluation of the averaged weights, as stored."""
 
     held_out_loss: float
     """Mean training loss of held-out images, over fixed noise levels and noise; of the whole network."""
     held_out_draws: Count
     limit_fid: float
-    """FID of the network solved out: no sampler of it can be expected to do better."""
+    """FID of the network in many steps: no sampler of it can be expected to do better."""
     limit_fid_low: float
     limit_fid_high: float
     """95 % interval by the delete-a-group jackknife: noise of the images, not of another training."""
     limit_fid_float32: float
-    """The same of the weights in float32, before they were rounded for storing."""
+    """The same of the float32 weights, before rounding."""
     limit_floor: float
     """Bias floor of the FID: what samples of the reference's own distribution would show at this N."""
     limit_solver: str
@@ -104,7 +104,7 @@ class Judged(_Closed):
     copy_rate: float
     """Share of the limit's images nearer to a training image than 99 % of held-out images are."""
     copy_rate_highest: float
-    """What chance exceeds once in a hundred where nothing is copied."""
+    """The copy rate that chance exceeds once in a hundred where nothing is copied."""
     copy_distance: float
     """That distance, over all pixels in [-1, 1]."""
     nearest_median: float
@@ -125,7 +125,7 @@ class ZooCard(_Closed):
     judged: Judged
 
     def price(self) -> Price:
-        """Return what the training cost, as results of training tasks say it."""
+        """Return the training's price, as outputs of training tasks hold it."""
         return Price(seconds=self.training.seconds, flops=self.training.flops)
 
 
@@ -135,15 +135,16 @@ def zoo_folder() -> Path:
 
 
 def zoo_names() -> list[str]:
-    """Return the names of the trained networks, sorted; the left-overs of a kill are none."""
+    """Return the names of the trained networks, sorted; temporary folders of a killed process are left out."""
     return sorted(path.name for path in zoo_folder().glob("*/") if not is_temp(path.name))
 
 
 def load_zoo_card(name: str) -> ZooCard:
-    """Return a card by its name; UsageError for an unknown one, StoreDamagedError where its weights are not its own."""
+    """Return a card by its name; UsageError for an unknown one, StoreDamagedError if card and weights do not match."""
     known = zoo_names()
     if name not in known:
         raise UsageError(f'zoo network "{name[:80]}" is unknown{did_you_mean(name, known)} (see `oneclock ls zoo`)')
+
     path = zoo_folder() / name / CARD_FILE
     try:
         card = validated(ZooCard, read_toml(path), str(path))
@@ -151,6 +152,7 @@ def load_zoo_card(name: str) -> ZooCard:
         raise StoreDamagedError(f"{error}; restore the file from the repository") from None
     if card.name != name:
         raise StoreDamagedError(f'{path}: name is "{card.name}"; expected "{name}", restore it from the repository')
+
     weights = path.with_name(WEIGHTS_FILE)
     found = file_sha256(weights) if weights.is_file() else "none, the file is missing"
     if found != card.sha256:
@@ -161,35 +163,36 @@ def load_zoo_card(name: str) -> ZooCard:
 
 
 def weights_path(name: str) -> Path:
-    """Return where the weights of a zoo network lie."""
+    """Return the path of a zoo network's weights."""
     return zoo_folder() / name / WEIGHTS_FILE
 
 
-def entry_name(network: str, seed: int) -> str:
-    """Return what a network trained from a seed is called in the zoo."""
+def zoo_entry_name(network: str, seed: int) -> str:
+    """Return the zoo name of a network trained with a seed."""
     if re.search(r"-seed\d+$", network):
         raise UsageError(f'the network is called "{network}"; expected another name, since the zoo marks seeds so')
     return check_name(network if seed == 0 else f"{network}-seed{seed}", "zoo name")
 
 
-def write_entry(card: ZooCard, weights: bytes) -> Path:
-    """Put weights and card into the zoo in place of what the name held: whole or not at all; return the folder."""
+def write_zoo_entry(card: ZooCard, weights: bytes) -> Path:
+    """Write weights and card into the zoo, replacing an entry of that name atomically; return the folder."""
     if len(weights) > LARGEST_WEIGHTS_BYTES:
         raise UsageError(
             f"the weights of {card.name} take {len(weights):,} bytes as {card.dtype}; expected at most "
             f"{LARGEST_WEIGHTS_BYTES:,}, choose a smaller network"
         )
+
     final = zoo_folder() / card.name
     final.parent.mkdir(parents=True, exist_ok=True)
     for left_over in final.parent.glob(f"{TEMP_PREFIX}{card.name}-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     with swapped_folder(final) as fresh:
         (fresh / WEIGHTS_FILE).write_bytes(weights)
-        (fresh / CARD_FILE).write_text(card_text(card), encoding="utf-8")
+        (fresh / CARD_FILE).write_text(zoo_card_text(card), encoding="utf-8")
     return final
 
 
-def card_text(card: ZooCard) -> str:
-    """Return a card as TOML; what is None is left out."""
+def zoo_card_text(card: ZooCard) -> str:
+    """Return a card as TOML without the fields that are None."""
     head = f"# Written by `{card.training.command}`. Do not edit: the SHA-256 is checked against the weights.\n"
     return head + tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))

@@ -1,1 +1,1 @@
-"""Data set cards, the readers that they name, and the pixels."""
+"""Data set cards, readers, and splits in memory."""

@@ -1,4 +1,4 @@
-"""Dataset cards: one TOML file of facts per data set, found by name and checked before anything is read."""
+"""Data set cards: one TOML file per data set, found by name and checked before anything is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from methods.networks.base import DataShape
 
 CARDS_SETTING = "ONECLOCK_DATASETS"
 _SHIPPED = Path(__file__).resolve().parents[2] / "datasets"
-_OWN_VARIANTS = {"original", "unpinned"}  # what data.py calls the pinned pixels, and pixels no card names
+_OWN_VARIANTS = {"original", "unpinned"}  # the names of pinned pixels, and of pixels that no card pins
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -32,14 +32,14 @@ class SplitCard(Closed):
 
 
 class VariantCard(Closed):
-    """A known copy of the data with other pixels: what to know about it, and its SHA-256 per split."""
+    """A known copy of the data with other pixels: a note on it, and its SHA-256 per split."""
 
     note: str
     sha256: dict[str, Sha256] = Field(min_length=1)
 
 
 class DatasetCard(Closed):
-    """The facts of one data set."""
+    """The description of one data set."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ class DatasetCard(Closed):
         return _checked_name(value, "name")
 
     @model_validator(mode="after")
-    def _facts_agree(self) -> DatasetCard:
+    def _check_consistency(self) -> DatasetCard:
         for split in self.splits:
             _checked_name(split, "split name")
         if self.reference not in self.splits:
@@ -82,6 +82,7 @@ class DatasetCard(Closed):
         sources = [split.source or name for name, split in self.splits.items()]
         if len(set(sources)) < len(sources):
             raise ValueError("two splits have the same source; expected different images in each")
+
         self._check_variants()
         self.arguments.check(self.channels * self.resolution**2)
         return self
@@ -100,21 +101,20 @@ class DatasetCard(Closed):
         return "train" if "train" in self.splits else self.reference
 
     def shape(self) -> DataShape:
-        """Return what a network must know: channels, resolution, and the distribution where it is synthetic."""
-        return DataShape(self.channels, self.resolution, dict(self.arguments.facts()))
+        """Return channels, resolution and, for synthetic data, the distribution: what a network must know."""
+        return DataShape(self.channels, self.resolution, dict(self.arguments.distribution()))
 
     def target(self, split: str) -> Target:
-        """Return the wanted split in the words of a reader; raise UsageError if the card has no such split."""
+        """Return the request for a split that a reader takes; UsageError if the card has no such split."""
         if split not in self.splits:
             raise UsageError(f'data set "{self.name}" has no split "{split}"{did_you_mean(split, self.splits)}')
         card = self.splits[split]
         return Target(self.name, split, card.source, card.n, self.channels, self.resolution, self.labels, self.obtain)
 
     def spec(self, pixels: str = "absent", training_pixels: str = "absent", variant: str = "") -> DataSpec:
-        """Return the facts that decide a result, as tasks are told of them.
+        """Return what decides a result, as Specs of tasks hold it.
 
-        Where the pixels come from is left out: fingerprint and variant of the splits that `load_split` found stand for
-        them.
+        The source of the pixels is left out: `load_split` gives their fingerprint and variant.
         """
         return DataSpec(
             name=self.name,
@@ -129,12 +129,12 @@ class DatasetCard(Closed):
             pixels=pixels,
             training_pixels=training_pixels,
             variant=variant,
-            distribution=dict(self.arguments.facts()),
+            distribution=dict(self.arguments.distribution()),
         )
 
 
 def card_names() -> list[str]:
-    """Return the names of all cards in the folders that are searched."""
+    """Return the names of all cards in the searched folders."""
     found = {path.stem for folder in _folders() for path in folder.glob("*.toml") if path.is_file()}
     return sorted(name for name in found if _is_name(name))
 
@@ -147,6 +147,7 @@ def load_card(name_or_path: str) -> DatasetCard:
     name = tables.get("reader")
     if not isinstance(name, str) or name not in READERS:
         raise UsageError(f"{where}: reader is {name!r}{did_you_mean(str(name), READERS)}")
+
     arguments = tables.get("arguments", {})
     reader = validated(READERS[name], _located(arguments, READERS[name], path), f"{where}, [arguments]")
     card = validated(DatasetCard, {**tables, "arguments": reader}, where)
@@ -185,7 +186,7 @@ def _find(name_or_path: str) -> Path:
 
 
 def _folders() -> list[Path]:
-    """Return where cards are looked for, first match first."""
+    """Return the searched folders, in order."""
     folders = [Path("datasets"), _SHIPPED]
     own = os.environ.get(CARDS_SETTING)
     if own:

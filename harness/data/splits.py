@@ -1,4 +1,4 @@
-"""A split in memory: read once per process, counted, fingerprinted, and refused when it is not what was pinned."""
+"""A split in memory: read once per process, counted, fingerprinted, and refused if it differs from its card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from harness.data.cards import DatasetCard
 from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.errors import UsageError
-from harness.identity import identity
+from harness.identity import content_hash
 
 Stamp = tuple[tuple[str, int, int], ...]
 ORIGINAL = "original"
@@ -24,10 +24,10 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 [n, channels, height, width] (read-only), labels int64 [n] or None, and what they were found to be.
+    """Images uint8 [n, channels, height, width] (read-only), labels int64 [n] or None, fingerprint and variant.
 
     `fingerprint` is the SHA-256 of the pixels and belongs in every identity. `variant` is "original" (as pinned), the
-    name of a known copy, or "unpinned"; `note` says what to know about it, and is empty for the original.
+    name of a known copy, or "unpinned"; `note` describes it, and is empty for the original.
     """
 
     images: np.ndarray
@@ -40,10 +40,10 @@ class Split:
 def load_split(card: DatasetCard, split: str) -> Split:
     """Return a split of a data set, verified against its card.
 
-    Later calls in this process return the same object as long as the files are those that were read.
+    Later calls in this process return the same object while the files are unchanged. Thread-safe; blocks while reading.
     """
-    key = identity([card.model_dump(mode="json"), os.environ.get(DATA_SETTING, ""), split])
-    stamp = card.arguments.stamp(card.target(split))
+    key = content_hash([card.model_dump(mode="json"), os.environ.get(DATA_SETTING, ""), split])
+    stamp = card.arguments.file_stamp(card.target(split))
     with _lock:
         if key not in _loaded or _loaded[key][0] != stamp:
             _loaded[key] = stamp, _read(card, split)
@@ -70,19 +70,21 @@ def _read(card: DatasetCard, split: str) -> Split:
 
 
 def _labels(card: DatasetCard, split: str, pixels: Pixels) -> np.ndarray | None:
-    """Return the labels if the card counts classes; each must be one of them."""
+    """Return the labels if the card has classes; UsageError if one is outside their range."""
     if card.labels == 0:
         return None
+
     target = card.target(split)
     if pixels.labels is None:
-        raise target.refuse(
+        raise target.usage_error(
             "the reader gave no labels",
             f"labels 0 to {card.labels - 1}",
             "name the `label` column under [arguments] of the card, or state labels = 0",
         )
+
     low, high = int(pixels.labels.min()), int(pixels.labels.max())
     if low < 0 or high >= card.labels:
-        raise target.refuse(
+        raise target.usage_error(
             f"labels run from {low} to {high}", f"0 to {card.labels - 1}", "correct `labels` in the card"
         )
     pixels.labels.flags.writeable = False
@@ -90,13 +92,14 @@ def _labels(card: DatasetCard, split: str, pixels: Pixels) -> np.ndarray | None:
 
 
 def _variant(card: DatasetCard, split: str, fingerprint: str) -> tuple[str, str]:
-    """Return which copy of the data these pixels are, and what to know about it."""
+    """Return the name and note of the copy of the data that has these pixels."""
     pinned = card.splits[split].sha256
     if fingerprint == pinned:
         return ORIGINAL, ""
     for name, variant in card.variants.items():
         if variant.sha256.get(split) == fingerprint:
             return name, variant.note
+
     if pinned is None:
         return UNPINNED, _UNPINNED_NOTE
     raise UsageError(

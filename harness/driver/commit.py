@@ -80,11 +80,11 @@ class Rows:
             self._release_read(planned)
 
     def _commit_failed(self, planned: PlannedTrial, failure: Failure) -> None:
-        outputs = self._outputs(planned.row.samples)
+        outputs = self._outputs(planned.row.sample_ids)
         self._write(planned, failed_tables(planned.row, failure.kind, failure.sentence, outputs, provenance()))
 
     def _commit(self, planned: PlannedTrial) -> None:
-        outputs, samples = self._outputs(planned.needs), planned.row.samples
+        outputs, samples = self._outputs(planned.needs), planned.row.sample_ids
         digests = self._results.rows_of(samples, "digests", timed_images(planned.row, outputs))
         tables = finished_tables(planned.row, outputs, digests, provenance())
         pictures = self._results.leading_rows(samples, "pictures")
@@ -114,4 +114,4 @@ class Rows:
 
 def _own(planned: PlannedTrial) -> tuple[str, ...]:
     """Return the tasks of a trial's own, without those of the trials it is compared with."""
-    return (planned.row.score, planned.row.time, *planned.row.samples)
+    return (planned.row.score_id, planned.row.time_id, *planned.row.sample_ids)

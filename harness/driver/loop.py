@@ -22,7 +22,7 @@ from harness.driver.starting import Starter
 from harness.errors import HarnessError, UnstorableError, UsageError
 from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.pool import Pool
-from harness.signals import Stop
+from harness.signals import StopRequest
 from harness.specs.limits import POOL_POLL_SECONDS
 from harness.storage.store import Store
 from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
@@ -81,7 +81,7 @@ class Engine:
         self.starter = Starter(
             self.graph, pool, self.results, self.inputs, self.running, clock, watcher.say, watcher.more
         )
-        self.stop = Stop()
+        self.stop = StopRequest()
 
     def run(self) -> list[Mapping[str, Any]]:
         """Run and commit what is missing; return the rows committed now."""
@@ -161,7 +161,7 @@ class Engine:
             self._fail(unit, Failure("bad-result", f"the result of {unit.label}: {error}"))
             return
         if self.graph.is_open(unit) and not self.results.is_spent(unit.task.id):
-            self.inputs.hold(unit, told.handle)
+            self.inputs.hold(unit, told.ref)
         self.graph.finish(unit)
         self.watcher.task(unit, None)
 

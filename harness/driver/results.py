@@ -97,7 +97,7 @@ class TaskResults:
         if task_id in self._outputs:
             return self._outputs[task_id]
         task = self.tasks[task_id]
-        return task.spec.output.together(self._unit_outputs(task))
+        return task.spec.output.merge_units(self._unit_outputs(task))
 
     def result(self, unit: Unit) -> Result | None:
         """Return what a finished unit left; None where it is damaged, or its transient arrays were not kept."""
@@ -158,7 +158,7 @@ class TaskResults:
     def keep_checkpoint(self, task: Task, checkpoint: Checkpoint) -> None:
         """Keep the state of a task in place of its last one."""
         self._checkpoints[task.id] = checkpoint
-        self.zoo.put_latest(_partial(task), checkpoint.tensors, checkpoint.facts)
+        self.zoo.put_latest(_partial(task), checkpoint.tensors, checkpoint.metadata)
 
     def checkpoint(self, task: Task) -> Checkpoint | None:
         """Return the last kept state of a task that resumes and did not end."""

@@ -1,1 +1,1 @@
-"""What is measured beside images: distances, time, work."""
+"""Measurements: time, FLOPs, memory, energy, distance to the serial images."""

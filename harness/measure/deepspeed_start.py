@@ -23,14 +23,16 @@ def load_deepspeed(device_type: str | None = None) -> ModuleType:
     wanted = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
     if "deepspeed" not in sys.modules:
         os.environ.setdefault("DS_ACCELERATOR", wanted)
-    with talk_to_stderr():
+    with stdout_to_stderr():
         import deepspeed
         from deepspeed.utils.logging import set_log_level_from_string
 
         set_log_level_from_string("error")
+
     operators = getattr(getattr(deepspeed, "ops", None), "__compatible_ops__", {})  # private: absent is fine
     if _SHARED_MEMORY_OP in operators:
         operators[_SHARED_MEMORY_OP] = False
+
     runs_on = deepspeed.accelerator.get_accelerator().device_name()
     if device_type is not None and runs_on != wanted:
         raise HarnessError(f'DeepSpeed runs on "{runs_on}" in this process; expected "{wanted}", so start a new one')
@@ -38,8 +40,8 @@ def load_deepspeed(device_type: str | None = None) -> ModuleType:
 
 
 @contextmanager
-def talk_to_stderr() -> Iterator[None]:
-    """Send what others print to stderr: stdout is for results."""
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what libraries print to stderr: stdout is for results."""
     with redirect_stdout(sys.stderr):
         yield
 
@@ -54,11 +56,11 @@ class ProcessGroup:
         if self._own:
             _join(rank, world_size, address, port, device)
         elif (torch.distributed.get_rank(), torch.distributed.get_world_size()) != (rank, world_size):
-            self.leave()
+            self.close()
             raise HarnessError(f"this process is already in another group; expected to be rank {rank} of {world_size}")
 
-    def leave(self) -> None:
-        """Leave the group if it was joined here, and put the environment back."""
+    def close(self) -> None:
+        """Leave the group if it was joined here, and restore the environment."""
         if self._own and torch.distributed.is_initialized():
             import deepspeed.comm
 

@@ -1,4 +1,4 @@
-"""What a device tells of itself: its name and class, a synchronised clock, peak memory, energy, clocks, temperature."""
+"""Device queries: name, synchronised timing, peak memory, energy, clock and temperature."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One timed call: seconds by the wall, by the process's CPU clock and, on a GPU, by the device's events."""
+class CallTiming:
+    """Seconds of one call: by the wall clock, by the process's CPU clock and, on a GPU, by the device's events."""
 
     seconds: float
     process_seconds: float
@@ -31,7 +31,7 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def cpu_name() -> str:
-    """Return the processor's model name, or its architecture where the system does not tell."""
+    """Return the processor's model name, or its architecture where the system does not say."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -40,12 +40,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def clocked(call: Callable[[], Any], device: torch.device) -> tuple[Any, Reading]:
-    """Return what the call returned and how long it took, the device synchronised before both readings."""
+def timed_call(call: Callable[[], Any], device: torch.device) -> tuple[Any, CallTiming]:
+    """Return the call's result and how long it took; the device is synchronised before both readings."""
     if device.type != "cuda":
         cpu, wall = time.process_time(), time.perf_counter()
         result = call()
-        return result, Reading(time.perf_counter() - wall, time.process_time() - cpu, None)
+        return result, CallTiming(time.perf_counter() - wall, time.process_time() - cpu, None)
+
     first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize(device)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -54,14 +55,14 @@ def clocked(call: Callable[[], Any], device: torch.device) -> tuple[Any, Reading
     last.record()
     torch.cuda.synchronize(device)
     seconds, busy = time.perf_counter() - wall, time.process_time() - cpu
-    return result, Reading(seconds, busy, first.elapsed_time(last) / 1e3)
+    return result, CallTiming(seconds, busy, first.elapsed_time(last) / 1e3)
 
 
-def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
+def measure_peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
     """Return the peak memory in bytes while the call ran: allocated on a GPU, resident set of the process on a CPU.
 
-    On Linux the kernel's high-water mark is reset first; elsewhere on a CPU the answer is None, since the mark of a
-    process that has lived before never goes down.
+    On Linux the kernel's high-water mark is reset first. Elsewhere the result on a CPU is None: the mark of a process
+    never goes down.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -96,7 +97,7 @@ class EnergyMeter:
         self._read = _nvml_energy(device) if device.type == "cuda" else _rapl_energy(rapl)
 
     def joules(self) -> float | None:
-        """Return the counter, or None where the device does not tell."""
+        """Return the counter, or None where the device has none."""
         return None if self._read is None else self._read()
 
 
@@ -130,18 +131,18 @@ def _rapl_energy(folder: Path) -> Callable[[], float] | None:
     return read
 
 
-def gauges(device: torch.device) -> dict[str, float | None]:
-    """Return the clock (MHz) and temperature (Celsius) of a GPU, or None for each that it does not tell."""
+def clock_and_temperature(device: torch.device) -> dict[str, float | None]:
+    """Return the clock (MHz) and temperature (Celsius) of a GPU, or None for each that is not available."""
     if device.type != "cuda":
         return {"sm_clock_mhz": None, "temperature_celsius": None}
     return {
-        "sm_clock_mhz": _ask(lambda: float(torch.cuda.clock_rate(device))),
-        "temperature_celsius": _ask(lambda: float(torch.cuda.temperature(device))),
+        "sm_clock_mhz": _value_or_none(lambda: float(torch.cuda.clock_rate(device))),
+        "temperature_celsius": _value_or_none(lambda: float(torch.cuda.temperature(device))),
     }
 
 
-def _ask(question: Callable[[], float]) -> float | None:
+def _value_or_none(query: Callable[[], float]) -> float | None:
     try:
-        return question()
+        return query()
     except Exception:  # nvidia-ml-py is optional
         return None

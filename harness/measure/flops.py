@@ -1,4 +1,4 @@
-"""Work: FLOPs of one call, 2 per multiply-add of matrix products, convolutions and attention; nothing else counts.
+"""FLOPs of one call: 2 per multiply-add of matrix products, convolutions and attention; nothing else counts.
 
 The counter is torch's FlopCounterMode on the eager network. DeepSpeed's profiler counts MACs independently, by patching
 functions instead of watching operators; `cross_check` demands FLOPs = 2 MACs. Count outside timed regions, once per
@@ -37,7 +37,7 @@ class CrossCheck:
 
 
 def count_cpu_attention(registry: dict[Any, Any] = flop_registry) -> None:
-    """Teach torch's counter fused attention on a CPU where it does not know it, as torch 2.11 does not."""
+    """Register fused CPU attention with torch's counter where it is missing, as in torch 2.11."""
     aten = torch.ops.aten
     registry.setdefault(aten._scaled_dot_product_flash_attention_for_cpu, sdpa_flop)
     registry.setdefault(aten._scaled_dot_product_flash_attention_for_cpu_backward, sdpa_backward_flop)
@@ -47,7 +47,7 @@ count_cpu_attention()
 
 
 def count_flops(call: Callable[..., Any], *args: Any) -> int:
-    """Return the FLOPs of `call(*args)` without gradients; a compiled module is counted as its eager twin."""
+    """Return the FLOPs of `call(*args)` without gradients; of a compiled module, the eager one is counted."""
     call = getattr(call, "_orig_mod", call)
     with _no_fused_attention_layers(), torch.no_grad(), flop_counter() as counter:
         call(*args)
@@ -71,6 +71,7 @@ def coverage(network: nn.Module, *args: Any) -> float:
     flops = count_by_module(network, *args)
     seen = total = 0
     attention: dict[int, str] = {}  # an attention layer reads its children's weights itself, without calling them
+
     for name, module in network.named_modules():
         if isinstance(module, nn.Embedding):
             continue  # a table is read, not multiplied
@@ -84,7 +85,7 @@ def coverage(network: nn.Module, *args: Any) -> float:
 
 
 def deepspeed_macs(network: nn.Module, *args: Any) -> int:
-    """Return the multiply-adds of one call by DeepSpeed's profiler; every function it patches is put back."""
+    """Return the multiply-adds of one call by DeepSpeed's profiler; every function it patches is restored."""
     load_deepspeed()
     from deepspeed.profiling.flops_profiler import profiler as module
 
@@ -119,7 +120,7 @@ def training_flops(network: Network, images: Tensor, generator: torch.Generator)
 
 
 def flop_counter() -> FlopCounterMode:
-    """Return a counter of totals alone: it puts no hooks on modules, which would outlive a counter that is not left."""
+    """Return a counter of totals alone: it sets no module hooks, which would outlive a counter that is never exited."""
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = _NoNames()  # type: ignore[assignment]
     return counter
@@ -150,7 +151,7 @@ def _no_fused_attention_layers() -> Iterator[None]:
 
 @contextmanager
 def _restored_functions() -> Iterator[None]:
-    """Put back every function that DeepSpeed's profiler patches, which it forgets when a forward pass raises."""
+    """Restore all functions that DeepSpeed's profiler patches; it does not when a forward pass raises."""
     import einops
 
     functional = {name: value for name, value in vars(nn.functional).items() if callable(value)}
@@ -160,6 +161,7 @@ def _restored_functions() -> Iterator[None]:
         (Tensor, {name: vars(Tensor).get(name) for name in _PATCHED_IN_TENSOR}),
         (einops, {"einsum": einops.einsum}),
     ]
+
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How far a parallel executor is from the serial answer, refinement by refinement, on one batch made again."""
+"""Distance of a parallel executor's images to the serial ones, per refinement, on one batch sampled again."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.sample import Refinement, SerialDistance
 from methods.parts import Executor
 
 
-def serial_distance(sampler: Sampler, indices: range, serial: Executor) -> SerialDistance:
-    """Return how far these images are from the serial ones, at the stop and after each refinement.
+def measure_serial_distance(sampler: Sampler, indices: range, serial: Executor) -> SerialDistance:
+    """Return the distances of these images to the serial ones, at the stop and after each refinement.
 
-    Serial is the same denoiser, levels, solver and noise under the executor `serial`, which all ranks run alone. What
-    this costs is counted nowhere. All ranks must call. A distance is the root of the mean square over all numbers,
-    relative to that of the serial answer; a change is the mean of absolute values over the images that had not stopped.
+    Serial means the same denoiser, levels, solver and noise under the executor `serial`, which every rank runs alone.
+    All ranks must call; neither time nor FLOPs are counted. A distance is the root mean square over all values,
+    relative to that of the serial images. A change is the mean absolute value over images that had not stopped.
     """
-    starts, work = sampler.start(indices), Work()
+    initial, call_counts = sampler.initial_state(indices), CallCounts()
     iterates: list[Tensor] = []
-    final = sampler.run(indices, work, starts, iterates)
-    answer = replace(sampler, executor=serial, peers=None).run(indices, start=starts)
-    if final.shape != answer.shape:
+    final = sampler.run(indices, call_counts, initial, iterates)
+    exact = replace(sampler, executor=serial, peers=None).run(indices, initial_state=initial)
+    if final.shape != exact.shape:
         return SerialDistance(distance_to_serial=None, refinements=[])
+
     return SerialDistance(
-        distance_to_serial=_distance(final, answer),
-        refinements=_refinements(iterates, answer, work.traced.iterations),
+        distance_to_serial=_distance(final, exact),
+        refinements=_refinements(iterates, exact, call_counts.executor_stats.iterations),
     )
 
 
-def _refinements(iterates: list[Tensor], answer: Tensor, stopped: dict[int, int]) -> list[Refinement]:
-    """Return a row per refinement; `stopped` is how many images stopped after how many, if that is known."""
+def _refinements(iterates: list[Tensor], exact: Tensor, stopped: dict[int, int]) -> list[Refinement]:
+    """Return a row per refinement; `stopped` counts images by their number of refinements, if it is known."""
     rows = []
     for p, state in enumerate(iterates):
-        still = sum(images for k, images in stopped.items() if k >= p) if stopped else len(answer)
-        moved = (state - iterates[p - 1]).double().abs().flatten(1).mean(1).sum() / still if p else None
+        running = sum(images for k, images in stopped.items() if k >= p) if stopped else len(exact)
+        moved = (state - iterates[p - 1]).double().abs().flatten(1).mean(1).sum() / running if p else None
+
         row = Refinement(
             refinement=p,
-            distance_to_serial=_distance(state, answer),
+            distance_to_serial=_distance(state, exact),
             change=None if moved is None else _finite(moved),
-            images_open=still,
-            images=len(answer),
+            images_open=running,
+            images=len(exact),
         )
         rows.append(row)
     return rows
 
 
-def _distance(states: Tensor, answer: Tensor) -> float | None:
-    return _finite((states.double() - answer.double()).norm() / answer.double().norm())
+def _distance(states: Tensor, exact: Tensor) -> float | None:
+    return _finite((states.double() - exact.double()).norm() / exact.double().norm())
 
 
 def _finite(value: Tensor) -> float | None:

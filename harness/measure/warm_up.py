@@ -1,4 +1,4 @@
-"""When a warm-up is over."""
+"""The rule that ends a warm-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.specs.rules.timing import STEADY_SHARE, STEADY_WINDOW
 
 
 def is_steady(seconds: Sequence[float]) -> bool:
-    """Tell whether the medians of the last two windows of calls differ by less than the allowed share."""
+    """Return whether the medians of the last two windows of calls differ by less than the allowed share."""
     if len(seconds) < 2 * STEADY_WINDOW:
         return False
 

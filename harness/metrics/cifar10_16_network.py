@@ -1,6 +1,6 @@
-"""The feature network of CIFAR-10 at 16x16: `cifar10_network`'s counterpart for photographs of half the size.
+"""The feature network of CIFAR-10 at 16x16: `cifar10_network` for photographs of half the size.
 
-Its distances are its own: they rank samplers of 16x16 pictures, and are never the literature's FID.
+Its distances rank samplers of 16x16 images; they are not the literature's FID.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The feature network of CIFAR-10: a small CNN that names the class and tells how noisy and how blurred the image is.
+"""The feature network of CIFAR-10: a small CNN that predicts the class and the strengths of noise and blur.
 
-Its distances are its own: they rank samplers of 32x32 pictures, and are never the literature's FID.
+Its distances rank samplers of 32x32 images; they are not the literature's FID.
 """
 
 from __future__ import annotations

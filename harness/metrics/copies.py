@@ -1,11 +1,10 @@
 """Copies: how many generated images lie nearer to a training image than held-out images do.
 
-A network that has learnt its training images by heart returns them, and FID against those very images rewards it. The
-measure is the distance to the nearest training image, compared with that of real images the training never saw
-(Meehan, Chaudhuri, Dasgupta 2020 compare the same two samples by rank). A generated image is called a copy where it is
-nearer than the 1 % quantile of held-out images, so held-out images themselves have a copy rate of 1 %. That quantile is
-itself an estimate: from 297 held-out images it may as well be the 0.3 % or the 3 % quantile, and the bound of what
-chance allows counts that in.
+A network that has memorised its training images returns them, and FID against those images rewards it. The measure is
+the distance to the nearest training image, compared with that of held-out images (Meehan, Chaudhuri, Dasgupta 2020
+compare the same two samples by rank). A generated image counts as a copy if it is nearer than the 1 % quantile of
+held-out images, so held-out images have a copy rate of 1 %. That quantile is itself an estimate: from 297 held-out
+images it may be the true 0.3 % or 3 % quantile. The bound of what chance allows includes this.
 
 Vectors may be pixels in [-1, 1] or features; the distance is Euclidean. With flips, mirrored training images count.
 """
@@ -40,7 +39,7 @@ class CopyTest:
     def of(cls, training: Tensor, held_out: Tensor) -> CopyTest:
         """Return the test of training vectors [n, d] by held-out ones [m, d].
 
-        ValueError without both, or where so many held-out images are copies themselves that nothing could be nearer.
+        ValueError if either is empty, or if over 1 % of the held-out images are training images.
         """
         if not len(training) or not len(held_out):
             raise ValueError(f"found {len(training)} training and {len(held_out)} held-out images; expected some")
@@ -70,8 +69,8 @@ class CopyTest:
 def nearest_distances(vectors: Tensor, others: Tensor) -> Tensor:
     """Return the Euclidean distance of each vector [k, d] to the nearest of the others [n, d], float32 [k].
 
-    Norms and products find the nearest few; their distances are then taken pair by pair, since the former cancel where
-    an image is a copy.
+    Norms and products find the nearest few. Their distances are then computed pair by pair, since the former cancel
+    where an image is a copy.
     """
     vectors, others = vectors.float(), others.float()
     centre = others.mean(0)

@@ -1,4 +1,4 @@
-"""The feature network of the digits: a small CNN that names the digit and tells how noisy and how blurred it is."""
+"""The feature network of the digits: a small CNN that predicts the digit and the strengths of noise and blur."""
 
 from __future__ import annotations
 

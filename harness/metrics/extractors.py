@@ -1,6 +1,6 @@
-"""Feature networks by name: what they are, the SHA-256 of what they compute with, and a call that returns features.
+"""Feature networks by name: their specs, the SHA-256 of their weights, and calls that return features.
 
-TF32 is off during extraction and the batch is fixed: either would move features in the fourth digit or the seventh.
+TF32 is off during extraction and the batch is fixed: TF32 changes the fourth digit of features, the batch the seventh.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Extractor:
         return torch.cat(parts)
 
     def _layer_of(self, images: Tensor) -> Tensor:
-        """Return the layer by its name: the order of the network's tuple is not to be relied on."""
+        """Return the layer by its name: the order of the network's tuple is not fixed."""
         features: Tensor = self._network.convert_features_tuple_to_dict(self._network(images))[self.layer]
         return features.float()
 
@@ -97,18 +97,18 @@ def extractor_names() -> tuple[str, ...]:
     return tuple(sorted(_KINDS))
 
 
-def describe() -> list[tuple[str, str]]:
+def list_extractors() -> list[tuple[str, str]]:
     """Return (name, one line) of every feature network, sorted by name."""
     return [(name, _KINDS[name].sentence) for name in extractor_names()]
 
 
 def extractor_spec(name: str, weights: Path | None = None) -> ExtractorSpec:
-    """Return what a feature network is, without loading it.
+    """Return the spec of a feature network without loading it.
 
     UsageError for an unknown name or a weights file that is missing, unwanted or not the one its name promises;
     StoreDamagedError if the shipped weights were altered.
     """
-    kind = _known(name)
+    kind = _kind_of(name)
     sha256, file = _weights_sha256(name, kind, weights)
     path = None if weights is None else str(weights)
     return ExtractorSpec(
@@ -123,12 +123,13 @@ def load_extractor(name: str, weights: Path | None = None, device: str | torch.d
     import harness.metrics.feature_networks  # noqa: F401  (registers ours)
 
     spec = extractor_spec(name, weights)
-    told = {}
+    options = {}
     if weights is not None:
         _refuse_code(weights)
-        told["feature_extractor_weights_path"] = str(weights)
+        options["feature_extractor_weights_path"] = str(weights)
+
     try:
-        network = FEATURE_EXTRACTORS_REGISTRY[name](name, [spec.layer], **told)
+        network = FEATURE_EXTRACTORS_REGISTRY[name](name, [spec.layer], **options)
     except RuntimeError as error:
         first = str(error).splitlines()[0]
         raise UsageError(
@@ -138,8 +139,8 @@ def load_extractor(name: str, weights: Path | None = None, device: str | torch.d
     return Extractor(name, spec.sha256, network, str(device))
 
 
-def extractor_at(spec: ExtractorSpec, inputs: Mapping[str, Any], place: Place) -> Extractor:
-    """Return the feature network of a spec, kept at the place between tasks; a user's weights travel as bytes."""
+def cached_extractor(spec: ExtractorSpec, inputs: Mapping[str, Any], place: Place) -> Extractor:
+    """Return the feature network of a spec, cached at the place between tasks; a user's weights arrive as bytes."""
 
     def load() -> Extractor:
         if spec.path is None:
@@ -152,20 +153,22 @@ def extractor_at(spec: ExtractorSpec, inputs: Mapping[str, Any], place: Place) -
     return place.models.get(f"{spec.name}/{spec.sha256}", load)
 
 
-def _known(name: str) -> _Kind:
+def _kind_of(name: str) -> _Kind:
     if name not in _KINDS:
         raise UsageError(f'found the extractor "{name}", which is not known{did_you_mean(name, _KINDS)}')
     return _KINDS[name]
 
 
 def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, str | None]:
-    """Return the SHA-256 of what the network computes with, and the weights' file name where there is one."""
+    """Return the SHA-256 of the weights (of the rule for pixels), and the weights' file name if there is one."""
     if not kind.user_weights and weights is not None:
         raise UsageError(f"found a weights file for the extractor {name}, which takes none; leave it out")
     if name == "pixels":
         return hashlib.sha256(_PIXELS_RULE.encode()).hexdigest(), None
     if not kind.user_weights:
         return _shipped_sha256(name)
+
+    # weights that the user must give
     if weights is None:
         raise UsageError(
             f"the extractor {name} needs its weights file, weights-inception-2015-12-05-6726825d.pth from "
@@ -173,6 +176,7 @@ def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, 
         )
     if not weights.is_file():
         raise UsageError(f"{weights}: no such file; expected the weights of {name}")
+
     sha256 = file_sha256(weights)
     promised = _NAME_DIGITS.search(weights.name)
     if promised and not sha256.startswith(promised[1]):
@@ -183,14 +187,14 @@ def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, 
 
 
 def _shipped_sha256(name: str) -> tuple[str, str]:
-    facts = tomllib.loads((_WEIGHTS / f"{name.replace('-', '_')}.toml").read_text(encoding="utf-8"))
-    path = _WEIGHTS / facts["file"]
+    card = tomllib.loads((_WEIGHTS / f"{name.replace('-', '_')}.toml").read_text(encoding="utf-8"))
+    path = _WEIGHTS / card["file"]
     found = file_sha256(path) if path.is_file() else "none, the file is missing"
-    if found != facts["sha256"]:
+    if found != card["sha256"]:
         raise StoreDamagedError(
-            f"{path}: found SHA-256 {found}; expected {facts['sha256']}, restore the file from the repository"
+            f"{path}: found SHA-256 {found}; expected {card['sha256']}, restore the file from the repository"
         )
-    return found, facts["file"]
+    return found, card["file"]
 
 
 def _refuse_code(weights: Path) -> None:
@@ -208,7 +212,7 @@ def _refuse_code(weights: Path) -> None:
 
 @contextmanager
 def _no_tf32() -> Iterator[None]:
-    """Compute float32 as float32 on GPUs; convolutions default to TF32 there. The former settings come back."""
+    """Compute float32 as float32 on GPUs; convolutions default to TF32 there. The former settings are restored."""
     import torch
 
     settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """The feature networks that this project adds to torch-fidelity, as its `FeatureExtractorBase` subclasses.
 
-torch-fidelity asks for layers in an order that changes with the string hash of the process, so `forward` answers in the
-order asked for. Importing this file registers them, once per process.
+torch-fidelity requests layers in an order that changes with the process's string hash, so `forward` returns them in the
+requested order. Importing this file registers them, once per process.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 
 class OneLayer(FeatureExtractorBase):
-    """A feature network with a single layer, `layer`; subclasses say `features(images)`."""
+    """A feature network with a single layer, `layer`; subclasses define `features(images)`."""
 
     layer: str
 
-    def __init__(self, name: str, features_list: list[str], **_: Any) -> None:  # torch-fidelity passes all it was told
+    def __init__(self, name: str, features_list: list[str], **_: Any) -> None:  # torch-fidelity passes further options
         super().__init__(name, features_list)
 
     @classmethod
@@ -48,7 +48,7 @@ class OneLayer(FeatureExtractorBase):
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return one float32 tensor [n, d] per layer asked for, of uint8 images [n, 3, H, W]."""
+        """Return one float32 tensor [n, d] per requested layer, of uint8 images [n, 3, H, W]."""
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(f"found images {images.dtype} of shape {tuple(images.shape)}; expected uint8 [n, C, H, W]")
         features = {self.layer: self.features(images)}
@@ -60,7 +60,7 @@ class OneLayer(FeatureExtractorBase):
 
 
 class PixelFeatures(OneLayer):
-    """The pixels themselves, x / 127.5 - 1, flattened in the order C, H, W: no weights, exact known answers."""
+    """The pixels themselves, x / 127.5 - 1, flattened in the order C, H, W: no weights, exact known values."""
 
     layer = "pixels"
 
@@ -70,13 +70,13 @@ class PixelFeatures(OneLayer):
 
 
 class CnnFeatures(OneLayer):
-    """A `SmallCnn` with its shipped weights; subclasses say which `kind`, and how to give it its colours."""
+    """A `SmallCnn` with its shipped weights; subclasses define `kind` and how channels are converted."""
 
     layer = "hidden"
     kind: type[SmallCnn]
 
-    def __init__(self, name: str, features_list: list[str], **told: Any) -> None:
-        super().__init__(name, features_list, **told)
+    def __init__(self, name: str, features_list: list[str], **options: Any) -> None:
+        super().__init__(name, features_list, **options)
         self.network = self.kind()
         self.network.load_state_dict(load_file(WEIGHTS / f"{name.replace('-', '_')}.safetensors"))
         self.eval().requires_grad_(False)
@@ -89,11 +89,11 @@ class CnnFeatures(OneLayer):
             raise UsageError(
                 f"found {found} images; the extractor {self.name} takes {size}x{size} only, choose another"
             )
-        return self.network.features(self.coloured(images))
+        return self.network.features(self.to_channels(images))
 
-    def coloured(self, images: Tensor) -> Tensor:
+    def to_channels(self, images: Tensor) -> Tensor:
         """Return float32 images with the channels that the network takes."""
-        raise NotImplementedError(f"{type(self).__name__} must define coloured()")
+        raise NotImplementedError(f"{type(self).__name__} must define to_channels()")
 
 
 class DigitsFeatures(CnnFeatures):
@@ -101,7 +101,7 @@ class DigitsFeatures(CnnFeatures):
 
     kind = DigitsNetwork
 
-    def coloured(self, images: Tensor) -> Tensor:
+    def to_channels(self, images: Tensor) -> Tensor:
         """Return the mean of the channels, exact for three equal ones."""
         return images.float().sum(1, keepdim=True) / images.shape[1]
 
@@ -111,8 +111,8 @@ class Cifar10Features(CnnFeatures):
 
     kind: type[SmallCnn] = Cifar10Network
 
-    def coloured(self, images: Tensor) -> Tensor:
-        """Return the image itself, a grey one three times."""
+    def to_channels(self, images: Tensor) -> Tensor:
+        """Return colour images unchanged, grey ones repeated to three channels."""
         return images.float().expand(-1, 3, -1, -1)
 
 

@@ -1,7 +1,6 @@
-"""Cuts a stream of feature shards into blocks that depend on the images alone, not on how shards were cut.
+"""Cuts a stream of feature shards into blocks at fixed image indices, wherever the shards were cut.
 
-Blocks never straddle a jackknife group and begin at fixed image indices, so statistics are the same to the last bit for
-one worker and for eight.
+Blocks never straddle a jackknife group, so statistics are bitwise equal for any number of workers.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ def blocks(shards: Iterable[Shard], n: int, groups: int) -> Iterator[tuple[int, 
     group, start, stop = next(cuts)
     waiting: list[Features] = []
     index = 0
+
     for first, features in shards:
         _check(first, features, index, n)
         while len(features):
@@ -39,11 +39,12 @@ def blocks(shards: Iterable[Shard], n: int, groups: int) -> Iterator[tuple[int, 
                 yield group, start, waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
                 waiting = []
                 group, start, stop = next(cuts, (groups, n, n))
+
     if index != n:
         raise ValueError(f"found features of {index} images; expected {n}")
 
 
-def spread(n: int, limit: int) -> npt.NDArray[np.int64]:
+def evenly_spaced(n: int, limit: int) -> npt.NDArray[np.int64]:
     """Return min(n, limit) indices out of 0 .. n-1, evenly spaced from 0: fair to sets that are sorted by class."""
     kept = min(n, limit)
     return np.arange(kept, dtype=np.int64) * n // max(kept, 1)

@@ -15,7 +15,7 @@ from harness.metrics.moments import Array, Moments
 
 @dataclass(frozen=True)
 class ReferenceMoments:
-    """Statistics of the reference set with all that scoring against it needs again and again."""
+    """Statistics of the reference set, with what every score against it needs."""
 
     moments: Moments
     factor: Array  # L with L LT = covariance, [d, r]; r = d unless the covariance is singular
@@ -23,7 +23,10 @@ class ReferenceMoments:
 
     @classmethod
     def of(cls, moments: Moments) -> ReferenceMoments:
-        """Factor the covariance: Cholesky, or eigenvectors where it is singular (dead features, n <= d)."""
+        """Return them with the covariance factored.
+
+        By Cholesky, or by eigenvectors where it is singular (dead features, n <= d).
+        """
         covariance = moments.covariance()
         try:
             factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)

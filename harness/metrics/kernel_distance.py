@@ -1,8 +1,8 @@
 """Kernel distance (KID, Binkowski et al. 2018) over all pairs: squared MMD, unbiased, cubic polynomial kernel.
 
 k(x, y) = (x.y / d + 1)^3, torch-fidelity's default, in float64: near zero the three sums cancel. torch-fidelity
-averages random subsets and prints their spread; here every pair counts once, and sums are kept by jackknife group, so
-that the distance without a group costs nothing more. The reference is held fixed.
+averages random subsets and prints their spread. Here every pair counts once. Sums are kept by jackknife group, so the
+distance without a group costs nothing more. The reference is held fixed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KernelSums:
 def kernel_sums(generated: Features, reference: Features, reference_mean: float, bounds: list[int]) -> KernelSums:
     """Return the sums of generated [m, d] against reference [n, d]; group g is rows bounds[g] .. bounds[g+1]-1.
 
-    `reference_mean` is `pair_mean(reference)`: it is the same for every trial, so the caller keeps it.
+    `reference_mean` is `pair_mean(reference)`: it is the same for every trial, so the caller caches it.
     """
     groups = [generated[a:b].astype(np.float64) for a, b in pairwise(bounds)]
     fixed = reference.astype(np.float64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.metrics.feature_stream import spread
+from harness.metrics.feature_stream import evenly_spaced
 from harness.metrics.kernel_distance import kernel_sums
 from harness.metrics.scored_features import Figures, ScoredFeatures
 from harness.stats import standard_error
@@ -20,7 +20,7 @@ def kid_figures(scored: ScoredFeatures) -> Figures:
         return Figures(reasons=[f"no KID: found {len(kept)} generated image; expected at least 2"])
 
     # jackknife groups: those of FID, thinned evenly
-    group_of_kept = spread(scored.n_images, len(kept)) * scored.groups // scored.n_images
+    group_of_kept = evenly_spaced(scored.n_images, len(kept)) * scored.groups // scored.n_images
     bounds = np.searchsorted(group_of_kept, np.arange(scored.groups + 1)).tolist()
 
     sums = kernel_sums(kept, reference.kernel_features, reference.kernel_pair_mean, bounds)

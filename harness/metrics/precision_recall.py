@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from harness.metrics.feature_stream import spread
+from harness.metrics.feature_stream import evenly_spaced
 from harness.metrics.scored_features import Figures, ScoredFeatures
 from harness.specs.rules.quality import NEIGHBOURS
 
@@ -25,7 +25,7 @@ def precision_recall_figures(scored: ScoredFeatures) -> Figures:
 
     centre = reference.mean(axis=0, dtype=np.float64)  # distances far from the origin lose their digits
     sides = [
-        torch.from_numpy(features[spread(len(features), n)].astype(np.float64) - centre)
+        torch.from_numpy(features[evenly_spaced(len(features), n)].astype(np.float64) - centre)
         for features in (generated, reference)  # torch-fidelity's order: input1 generated, input2 reference
     ]
     found = prc_features_to_metric(

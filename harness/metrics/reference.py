@@ -1,4 +1,4 @@
-"""The reference set of a quality figure: its statistics, and features of an even selection of its images."""
+"""The reference set of quality figures: its statistics, and features of evenly spaced images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.feature_stream import Features, Shard, blocks, spread
+from harness.metrics.feature_stream import Features, Shard, blocks, evenly_spaced
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.kernel_distance import pair_mean
 from harness.metrics.moments import Moments
@@ -17,7 +17,7 @@ from harness.specs.rules.quality import KERNEL_LIMIT
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """All that scoring needs of the reference set; built once, then cached as tensors."""
+    """What scoring needs of the reference set; built by a reference task, then kept as tensors."""
 
     frechet: ReferenceMoments
     kernel_features: Features  # of min(n, limit) evenly spaced images, [m, d]
@@ -65,13 +65,15 @@ def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KER
     """Return the reference set of n images whose features arrive as (start index, [m, d]) in index order."""
     if n < 2:
         raise ValueError(f"found {n} reference images; expected at least 2")
+
     moments: Moments | None = None
     kept: list[Features] = []
-    chosen = spread(n, kernel_limit)
+    chosen = evenly_spaced(n, kernel_limit)
     for _, start, features in blocks(shards, n, groups=1):
         part = Moments.of(features)
         moments = part if moments is None else moments.merge(part)
         kept.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
+
     assert moments is not None  # n >= 2, so there was a block
     selection = np.concatenate(kept)
     return ReferenceFeatures(ReferenceMoments.of(moments), selection, pair_mean(selection))

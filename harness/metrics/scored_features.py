@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.metrics.feature_stream import Features, Shard, blocks, spread
+from harness.metrics.feature_stream import Features, Shard, blocks, evenly_spaced
 from harness.metrics.moments import Moments
 from harness.metrics.reference import ReferenceFeatures
 
@@ -33,7 +33,7 @@ class ScoredFeatures:
         """Read shards (start index, float32 [m, d]) in index order; ValueError for features of another width."""
         by_group: dict[int, Moments] = {}
         kept: list[Features] = []
-        chosen = spread(n_images, kernel_limit)
+        chosen = evenly_spaced(n_images, kernel_limit)
 
         for group, start, features in blocks(shards, n_images, groups):
             if features.shape[1] != reference.dim:

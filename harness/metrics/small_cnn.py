@@ -1,7 +1,7 @@
-"""What the shipped feature networks share: features before their activation, heads for training, and the blur.
+"""The shared base of the shipped feature networks: pre-activation features, training heads, and the blur.
 
-Naming the label alone would teach a network to ignore noise and blur, the very faults of few-step samplers; so each of
-these also tells how noisy and how blurred its image is.
+Predicting the label alone would teach a network to ignore noise and blur, the typical faults of few-step samplers. So
+each also predicts the strengths of both.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 
 class SmallCnn(nn.Module):
-    """A network of features; subclasses define `hidden` and its trunk, the head of the label, and the head `fault`."""
+    """A network of features; subclasses define `hidden`, its trunk, the label head and the head `fault`."""
 
     size: ClassVar[int]  # pixels of height and width
     dim: ClassVar[int]  # features
-    label_head: ClassVar[str]  # name of the linear layer that names the label
+    label_head: ClassVar[str]  # name of the linear layer that predicts the label
     fault: nn.Linear
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last hidden layer before its activation, [n, dim], of images [n, C, size, size], pixels 0..255.
 
-        Before, not after: no feature is ever constant, the covariance is regular and the features nearer to Gaussian.
+        Before the activation no feature is constant, the covariance is regular, and features are nearer to Gaussian.
         """
         raise NotImplementedError(f"{type(self).__name__} must define features()")
 

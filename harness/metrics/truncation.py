@@ -1,6 +1,6 @@
-"""Truncation error: how far final states lie from the exact ones of the same noise, relative RMS, with its interval.
+"""Truncation error: relative RMS distance of final states to the exact ones of the same noise, with its interval.
 
-Two trials on one network are measured at the same images, so the difference of their replicates is a replicate of the
+Two trials on one network are measured at the same images, so differences of their replicates are replicates of the
 difference of their errors (harness.stats).
 """
 
@@ -35,6 +35,7 @@ def truncation(squared_errors: Sequence[float], squared_norms: Sequence[float]) 
     errors, norms = np.asarray(squared_errors, dtype=np.float64), np.asarray(squared_norms, dtype=np.float64)
     if not norms.sum() > 0:
         return None
+
     value = math.sqrt(errors.sum() / norms.sum())
     groups = min(GROUPS, len(errors))
     if groups < 2:

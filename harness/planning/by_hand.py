@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from harness.config.network_card import NetworkCard, load_network_card
-from harness.config.suite import Part
+from harness.config.suite import PartEntry
 from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
@@ -53,7 +53,7 @@ def make_sampler(
     card, net = _cards(network, dataset)
     weights, inputs = _weights(network)
     given = {"denoiser": denoiser, "schedule": schedule, "solver": solver, "executor": executor}
-    wanted = {p: Part(name=part) if isinstance(part, str) else Part(**part) for p, part in given.items()}
+    wanted = {p: PartEntry(name=part) if isinstance(part, str) else PartEntry(**part) for p, part in given.items()}
     made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
     refuse(made, net, steps)
     for method in made.values():
@@ -65,7 +65,7 @@ def make_sampler(
             raise UsageError(f'{method.part} "{method.name}" runs on several devices; run it in a suite')
     data = load_card(card)
     spec = SamplerSpec(
-        model=ModelSpec(data=data.spec(), network=net.spec(), weights=weights, precision=precision),
+        model=ModelSpec(data=data.spec(), network=net.spec(), weights_id=weights, precision=precision),
         **{name: part_spec(method) for name, method in made.items()},
         serial=serial_spec(),
         steps=steps,

@@ -7,10 +7,10 @@ import fnmatch
 from harness.config.network_card import NetworkCard
 from harness.config.suite import Expectation
 from harness.errors import UsageError, did_you_mean
-from harness.identity import canonical_json, identity
+from harness.identity import canonical_json, content_hash
 from harness.planning.trial import Trial
 from harness.sampling.network import network_params
-from harness.specs.base import decisive
+from harness.specs.base import deciding_fields
 from methods.parts import Denoiser, Executor, Method
 
 
@@ -81,7 +81,7 @@ def ambiguous(trials: list[Trial]) -> str:
 def repeated(trials: list[Trial]) -> str:
     seen: set[str] = set()
     for trial in trials:
-        key = f"{identity(decisive(trial.sampler))} {trial.method}"
+        key = f"{content_hash(deciding_fields(trial.sampler))} {trial.method}"
         if key in seen:
             return trial.short
         seen.add(key)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.network_card import NetworkCard, load_network_card
-from harness.config.suite import Part, Suite, TrialEntry
+from harness.config.suite import PartEntry, Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import UsageError, did_you_mean
@@ -87,6 +87,7 @@ class _Planner:
                 "give each a label of its own, or none"
             )
         self._check_names(trials)
+
         clocks = self._clocks(trials)
         rows = {id(t): self._row(t, clocks[t.dataset.name]) for t in trials}
         ids = {key: spec_id(row) for key, row in rows.items()}
@@ -96,6 +97,7 @@ class _Planner:
         if not chosen:
             names = ", ".join(sorted({t.method for t in trials}))
             raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials; methods here: {names}')
+
         planned = []
         for trial in chosen:
             same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
@@ -105,7 +107,10 @@ class _Planner:
                 clock_trial_id=ids[id(clocks[trial.dataset.name])],
                 control_of_trial_id=" ".join(ids[id(one)] for one in controlled[id(trial)]) or None,
             )
-            compared = {"baseline_score": self.graph.score(same_nfe).id if same_nfe else None, "relations": relations}
+            compared = {
+                "baseline_score_id": self.graph.score(same_nfe).id if same_nfe else None,
+                "relations": relations,
+            }
             planned.append(PlannedTrial(trial, ids[id(trial)], rows[id(trial)].model_copy(update=compared)))
         listed = tuple(ids[id(t)] for t in trials)
         return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed, self.datasets)
@@ -119,7 +124,9 @@ class _Planner:
             for seed_set in self.suite.seed_sets:
                 yield self._trial(dataset, network, parts, n, seed_set, entry)
 
-    def _trial(self, dataset: str, network: str, parts: list[Part], n: int, seed_set: int, entry: TrialEntry) -> Trial:
+    def _trial(
+        self, dataset: str, network: str, parts: list[PartEntry], n: int, seed_set: int, entry: TrialEntry
+    ) -> Trial:
         card, net = self._dataset(dataset), self._network(network)
         made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
         refuse(made, net, n)
@@ -226,12 +233,12 @@ class _Planner:
             extractor=self.extractor,
             n_images=trial.n_images,
             tier=self.suite.timing.tier,
-            samples=tuple(task.id for task in self.graph.samples(trial)),
-            score=self.graph.score(trial).id,
-            time=self.graph.time(trial, clock).id,
+            sample_ids=tuple(task.id for task in self.graph.samples(trial)),
+            score_id=self.graph.score(trial).id,
+            time_id=self.graph.time(trial, clock).id,
             fid_band=self.suite.baseline.fid_band,
             expect=tuple(expected for expected in self.suite.expect if is_of(expected, trial)),
-            clock_score=self.graph.score(clock).id,
+            clock_score_id=self.graph.score(clock).id,
         )
 
 
@@ -245,8 +252,8 @@ def _cell(trial: Trial) -> tuple[str, int]:
     return trial.dataset.name, trial.seed_set
 
 
-def _as_part(item: str | Part) -> Part:
-    return Part(name=item) if isinstance(item, str) else item
+def _as_part(item: str | PartEntry) -> PartEntry:
+    return PartEntry(name=item) if isinstance(item, str) else item
 
 
 def _listed(value: Any) -> list[Any]:

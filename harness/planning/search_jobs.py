@@ -58,7 +58,7 @@ class SearchJobs:
         task = unit.task
         if not self.searches(task):
             return unit
-        done = tuple(FinishedJob(job=dict(_job(job)), id=job.id) for job in self._of(task))
+        done = tuple(FinishedJob(job=dict(_job(job)), task_id=job.id) for job in self._of(task))
         return Unit(replace(task, spec=task.spec.model_copy(update={"done": done})))
 
     def _of(self, task: Task) -> list[Task]:

@@ -132,7 +132,7 @@ class TaskGraph:
             schedule=trial.part("schedule") if "schedule" in declared else None,
             solver=trial.part("solver") if "solver" in declared else None,
             serial=serial_spec(),
-            start=start,
+            start_id=start,
             device=self.device_kind,
         )
         return spec.scored(self.reference(trial.dataset).id, self.extractor) if scores else spec
@@ -181,7 +181,7 @@ class TaskGraph:
 
     def _cut(self, trial: Trial) -> list[Task]:
         size, n = unit_images(trial), trial.n_images
-        solutions = {"solution": self.solution(trial), "own_solution": self.own_solution(trial)}
+        solutions = {"solution_id": self.solution(trial), "own_solution_id": self.own_solution(trial)}
         ids = {name: task.id for name, task in solutions.items() if task is not None}
         upto = min(-(-self._compared_images(trial) // size) * size, n) if ids else 0
         plain = self._images(trial)

@@ -65,7 +65,7 @@ class Trial:
     @property
     def model(self) -> ModelSpec:
         """Return the network with its weights, as tasks are told of it."""
-        return ModelSpec(data=self.data, network=self.network.spec(), weights=self.weights, precision=self.precision)
+        return ModelSpec(data=self.data, network=self.network.spec(), weights_id=self.weights, precision=self.precision)
 
     def part(self, name: str) -> PartSpec:
         """Return one of the four parts with what preparing it left, as tasks are told of it."""
@@ -96,7 +96,7 @@ class Trial:
 def part_spec(method: Method, artifact: str | None = None) -> PartSpec:
     """Return a method with its parameters, and what preparing it left, as tasks are told of it."""
     params = method.params.model_dump(mode="json")
-    return PartSpec(name=method.name, params=params, module=type(method).__module__, artifact=artifact)
+    return PartSpec(name=method.name, params=params, module=type(method).__module__, artifact_id=artifact)
 
 
 def serial_spec() -> PartSpec:

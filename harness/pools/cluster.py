@@ -91,7 +91,7 @@ def connect(address: str | None) -> bool:
     if address in (None, "", "local"):
         cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
         _have_token()
-        with signals.kept():  # Ray takes SIGTERM for itself
+        with signals.restored_handlers():  # Ray takes SIGTERM for itself
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
         return True
     if str(address).startswith("ray://"):
@@ -102,7 +102,7 @@ def connect(address: str | None) -> bool:
     root = Path(__file__).resolve().parents[2]
     env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
     try:
-        with signals.kept():
+        with signals.restored_handlers():
             ray.init(address=address, runtime_env=env, **common)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         ray.shutdown()

@@ -64,7 +64,7 @@ class LocalPool:
             return [TaskEvent(unit, failure_of(error))]
         if isinstance(event, Result):
             self._running = None
-        return [TaskEvent(unit, event, handle=event if isinstance(event, Result) else None)]
+        return [TaskEvent(unit, event, ref=event if isinstance(event, Result) else None)]
 
     def close(self) -> None:
         self._running = None

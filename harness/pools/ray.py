@@ -253,7 +253,7 @@ class RayPool:
         if isinstance(event, Result):
             self._forget(run)
             self._actors.release(run.slots)
-        self._events.append(TaskEvent(run.unit, event, handle=ref, node=run.slots[0].info.node))
+        self._events.append(TaskEvent(run.unit, event, ref=ref, node=run.slots[0].info.node))
 
     def _classify_failure(self, run: _Run, error: Any) -> None:
         """Take a rank's exception: lost inputs, or its own failure unless the death of another rank shows soon."""

@@ -93,7 +93,7 @@ def failed_tables(
     `results` holds outputs of those of its tasks that are done; images that are no images could not be scored, and the
     row says so.
     """
-    images = [output for task_id in spec.samples if isinstance(output := results.get(task_id), SampleOutput)]
+    images = [output for task_id in spec.sample_ids if isinstance(output := results.get(task_id), SampleOutput)]
     bad = "; ".join(unsound(images, spec.n_images))
     row: Row = {
         **name_columns(spec),
@@ -107,7 +107,7 @@ def failed_tables(
 
 def timed_images(spec: RowSpec, results: Mapping[str, Output]) -> frozenset[int]:
     """Return the indices of the images whose digests the timing has noted."""
-    timing = results[spec.time]
+    timing = results[spec.time_id]
     assert isinstance(timing, TimeOutput)
     return frozenset(timing.digests)
 
@@ -117,17 +117,17 @@ class _TrialOutputs:
 
     def __init__(self, spec: RowSpec, results: Mapping[str, Output]) -> None:
         self._spec, self._results = spec, results
-        self.shards = [self._known(task_id, SampleOutput) for task_id in spec.samples]
-        self.timing = self._known(spec.time, TimeOutput)
-        self.score = self._maybe(spec.score)
-        self.clock_score = self._maybe(spec.clock_score)
-        self.baseline_score = self._maybe(spec.baseline_score)
-        weights = spec.sampler.model.weights
+        self.shards = [self._known(task_id, SampleOutput) for task_id in spec.sample_ids]
+        self.timing = self._known(spec.time_id, TimeOutput)
+        self.score = self._maybe(spec.score_id)
+        self.clock_score = self._maybe(spec.clock_score_id)
+        self.baseline_score = self._maybe(spec.baseline_score_id)
+        weights = spec.sampler.model.weights_id
         self.weights = None if weights is None else self._known(weights, WeightsOutput)
         self.prepared = {
-            name: self._known(part.artifact, PrepareOutput)
+            name: self._known(part.artifact_id, PrepareOutput)
             for name, part in spec.sampler.parts().items()
-            if part.artifact is not None
+            if part.artifact_id is not None
         }
 
     def returned(self) -> str | None:
@@ -150,7 +150,7 @@ def _quality(score: ScoreOutput) -> Row:
 
 def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | None) -> Row:
     """Return fid minus the baseline's at the same NFE with its paired interval; nothing for the baseline itself."""
-    if score is None or base is None or spec.baseline_score == spec.score:
+    if score is None or base is None or spec.baseline_score_id == spec.score_id:
         return {}
     own, baseline = ([one.figures["fid"] for one in each.replicates if "fid" in one.figures] for each in (score, base))
     if not own or len(own) < len(score.replicates) or len(baseline) != len(own) or len(base.replicates) != len(own):

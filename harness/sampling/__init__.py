@@ -1,1 +1,1 @@
-"""A sampler at work: four parts on a device, the noise of its images, pixels, and the ranks that work together."""
+"""Samplers on a device: building them, running them, their noise, pixels and ranks."""

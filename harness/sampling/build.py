@@ -1,4 +1,4 @@
-"""From plain specs to what runs: a network with its weights, a method, a whole sampler."""
+"""Builds what runs from plain specs: a network with its weights, a method, a whole sampler."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from harness.identity import identity
+from harness.identity import content_hash
 from harness.registry import registry
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
-from harness.specs.base import decisive
+from harness.specs.base import deciding_fields
 from harness.specs.prepare import PrepareOutput
 from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
 from harness.task import Result
@@ -23,11 +23,12 @@ from methods.parts import Artifact, Denoiser, Executor, Peers, Schedule, Solver
 
 
 def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, peers: Peers | None = None) -> Sampler:
-    """Return the sampler that a spec describes; `peers` are the ranks that make each batch together with this one."""
+    """Return the sampler of a spec; `peers` are the ranks that make each batch together with this one."""
     denoiser, schedule = make_denoiser(spec.denoiser), make_schedule(spec.schedule)
-    denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact)
-    schedule.artifact = artifact_of(inputs, spec.schedule.artifact)
+    denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact_id)
+    schedule.artifact = artifact_of(inputs, spec.schedule.artifact_id)
     data = spec.model.data
+
     return Sampler(
         denoiser=denoiser.build(load_network(spec.model, inputs, place), denoiser.artifact),
         sigmas=schedule.levels(spec.steps, data.sigma_min, data.sigma_max, schedule.artifact),
@@ -41,16 +42,16 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
 
 
 def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place) -> Network:
-    """Return a network with its trained weights on the device, in eval mode, kept there between tasks."""
+    """Return a network with its trained weights on the device, in eval mode, cached there between tasks."""
 
     def load() -> Network:
         network = build_network(model.network, data_shape(model.data))
-        if model.weights is not None:
-            weights = inputs[model.weights].tensors
+        if model.weights_id is not None:
+            weights = inputs[model.weights_id].tensors
             network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
         return network.to(place.device, state_dtype(model.precision)).eval().requires_grad_(False)
 
-    return place.models.get(identity(decisive(model)), load)
+    return place.models.get(content_hash(deciding_fields(model)), load)
 
 
 def image_shape(data: DataSpec) -> tuple[int, int, int]:
@@ -69,25 +70,25 @@ def make_schedule(spec: PartSpec) -> Schedule:
 
 
 def make_solver(spec: PartSpec, inputs: Mapping[str, Any]) -> Solver:
-    """Return the solver of a name, with its parameters and what preparing it left."""
+    """Return the solver of a name, with its parameters and its artifact."""
     made = registry().make("solver", spec.name, spec.params)
-    made.artifact = artifact_of(inputs, spec.artifact)
+    made.artifact = artifact_of(inputs, spec.artifact_id)
     return made
 
 
 def make_executor(spec: PartSpec, inputs: Mapping[str, Any]) -> Executor:
-    """Return the executor of a name, with its parameters and what preparing it left."""
+    """Return the executor of a name, with its parameters and its artifact."""
     made = registry().make("executor", spec.name, spec.params)
-    made.artifact = artifact_of(inputs, spec.artifact)
+    made.artifact = artifact_of(inputs, spec.artifact_id)
     return made
 
 
 def artifact_of(inputs: Mapping[str, Any], task_id: str | None) -> Artifact | None:
-    """Return what preparing left, by the id of that task; None for a part that needed no preparation."""
+    """Return the artifact of a preparation by its id; None for a part that needs none."""
     return None if task_id is None else as_artifact(inputs[task_id])
 
 
 def as_artifact(result: Result) -> Artifact:
-    """Return the artifact that a preparation's result holds."""
+    """Return the artifact in a preparation's result, its tensors on the CPU."""
     assert isinstance(result.output, PrepareOutput)
     return Artifact({n: torch.from_numpy(v.copy()) for n, v in result.tensors.items()}, result.output.artifact)

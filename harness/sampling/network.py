@@ -1,4 +1,4 @@
-"""From a family's name and parameters to a network; whoever describes one, a card or a task's spec, is read alike."""
+"""Builds a network from its family's name and parameters, as a card or a task's spec describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from methods.networks.base import DataShape, Network, NetworkParams
 
 
 class Architecture(Protocol):
-    """What is asked of a description: what the network is called, its family, the family's parameters."""
+    """What describes a network: its name, its family, the family's parameters. Cards and specs both fit."""
 
     @property
     def name(self) -> str: ...
@@ -27,7 +27,7 @@ class Architecture(Protocol):
 
 
 def network_params(described: Architecture, family: type[Network] | None = None) -> NetworkParams:
-    """Return the parameters, validated by the family; raise UsageError in one sentence if they are wrong."""
+    """Return the parameters, validated by the family; UsageError if they are wrong."""
     found = family or registry().network(described.family)
     try:
         return found.Params(**described.params)
@@ -48,7 +48,7 @@ def build_network(
 
 
 def data_shape(data: DataSpec) -> DataShape:
-    """Return what a network must know of a data set."""
+    """Return channels, resolution and, for synthetic data, the distribution: what a network must know."""
     return DataShape(data.channels, data.resolution, dict(data.distribution))
 
 

@@ -1,7 +1,7 @@
-"""Where noise comes from: a pure function of data set, seed set, image index and step, never of batch or worker.
+"""Noise: a pure function of data set, seed set, image index and step, never of batch or worker.
 
 Counter-based Philox (Salmon et al. 2011) through numpy: the key is (seed set, image index), the upper counter words
-are (data set, purpose and step), so no two draws ever share a stream and none depends on what was drawn before.
+are (data set, purpose and step). So no two draws share a stream, and none depends on earlier draws.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREPARATION = 1 << 62  # first purpose word of noise that tunes or searches
 class ImageNoise:
     """Noise of the images of one data set and seed set; draws are float32, made on the CPU, one image at a time.
 
-    With `preparation` it is the noise by which methods tune and search, disjoint from every scored image's.
+    With `preparation` it is the noise for tuning and searching, disjoint from that of every scored image.
     """
 
     def __init__(self, dataset: str, seed_set: int, shape: Sequence[int], preparation: bool = False) -> None:
@@ -29,11 +29,11 @@ class ImageNoise:
         self._first_purpose = _PREPARATION if preparation else 0
         self._dataset = int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:8], "little")
 
-    def initial(self, indices: Sequence[int]) -> Tensor:
+    def draw_initial(self, indices: Sequence[int]) -> Tensor:
         """Return unit noise [len(indices), channels, height, width] of the images' starting points."""
         return self._draw(indices, self._first_purpose)
 
-    def of_step(self, indices: Sequence[int], step: int) -> Tensor:
+    def draw_step(self, indices: Sequence[int], step: int) -> Tensor:
         """Return the unit noise that a stochastic solver adds in the given step."""
         return self._draw(indices, self._first_purpose + 1 + step)
 

@@ -1,4 +1,4 @@
-"""How numbers are computed on a device: fixed before every task, so that a repeated run is the same run."""
+"""Number formats and kernels on a device, fixed before every task for repeatable runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ def state_dtype(precision: str) -> torch.dtype:
 
 
 def fix_numerics(device: torch.device, threads: int) -> None:
-    """Fix threads and, on a GPU, IEEE float32 and deterministic kernels, so that a repeated run is the same run."""
+    """Fix threads and, on a GPU, IEEE float32 and deterministic kernels.
+
+    Workers call it before every task, so that runs can be repeated.
+    """
     torch.set_num_threads(threads)
     if device.type == "cuda":
         torch.backends.cuda.matmul.fp32_precision = "ieee"

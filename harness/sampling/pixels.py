@@ -1,4 +1,4 @@
-"""Between pixels of 0 to 255 and the numbers in [-1, 1] that networks see: the one rule, both ways."""
+"""Conversion between uint8 pixels and the numbers in [-1, 1] that networks take, both ways."""
 
 from __future__ import annotations
 

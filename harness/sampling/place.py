@@ -1,4 +1,4 @@
-"""Where a task runs: its device, the models kept there between tasks, its images, and the workers it shares it with."""
+"""Where a task runs: its device, the models cached there, its images, and its ranks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Model = TypeVar("Model")
 
 
 class ModelCache:
-    """The models that were used last, by what they are."""
+    """The most recently used models, by a key that decides their weights. One worker owns it; not thread-safe."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, Any] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], Model]) -> Model:
-        """Return the model of a key, made if it is not there."""
+        """Return the model of a key; `make` is called if it is not cached."""
         if key not in self._models:
             self._models[key] = make()
             while len(self._models) > _KEPT_MODELS:
@@ -34,7 +34,7 @@ class ModelCache:
 
 @dataclass(frozen=True)
 class Place:
-    """What a task may know of the worker that runs it."""
+    """What a task may know of its worker: device, model cache, span of images, ranks. The worker makes it."""
 
     device: torch.device
     models: ModelCache = field(default_factory=ModelCache)

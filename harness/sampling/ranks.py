@@ -1,4 +1,7 @@
-"""Several workers that make one batch together: how they meet, add up counts, follow the first of them, and part."""
+"""The ranks of one task: workers that make one batch together.
+
+They meet, take rank zero's commands, add up their counts, and leave together.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,12 @@ _SECONDS = "network_seconds"
 
 
 class Group:
-    """The ranks of one task, seen from one of them. Of one rank alone `peers` is None and nothing is to be told.
+    """The ranks of one task, seen from one of them. With a single rank `peers` is None and no call communicates.
 
-    Raises HarnessError if a rank does not come within two minutes, or a quarter of the deadline if that is less; the
-    limit of every later wait is the deadline. Leave before the task's result is told: a rank that goes earlier breaks
-    what others still receive.
+    A task makes it in its worker's process; every rank makes the same collective calls in the same order. They block.
+    Raises HarnessError if a rank does not connect within two minutes, or a quarter of the deadline if that is less.
+    Every later wait is limited by the deadline. Close it before the task yields its result: a rank that exits
+    earlier breaks the transfers of the others.
     """
 
     def __init__(self, ranks: Ranks, device: torch.device) -> None:
@@ -38,77 +42,80 @@ class Group:
         self._limit = timedelta(seconds=min(MEETING_SHARE * seconds, MEETING_SECONDS))
         if self.size == 1:
             return
+
         limit = self._limit.total_seconds()
         try:
             self._link = open_store(ranks.address, ranks.port, self.rank == 0, limit)
-            self._agree("here")
+            self._barrier("here")
             self.peers = ConnectedPeers(self._link, self.rank, self.size, device, seconds)
         except RuntimeError as error:
-            told = f"rank {self.rank} of {self.size} did not meet the others within {limit:g} s"
-            raise HarnessError(f"{told}: {error}") from None
+            found = f"rank {self.rank} of {self.size} did not meet the others within {limit:g} s"
+            raise HarnessError(f"{found}: {error}") from None
 
     @property
-    def leads(self) -> bool:
-        """Return whether this is the first rank, which alone is heard."""
+    def is_rank_zero(self) -> bool:
+        """Return whether this is rank 0, whose events alone reach the driver."""
         return self.rank == 0
 
-    def added(self, counts: Counts, network_seconds: float) -> tuple[Counts, float]:
-        """Return counts and seconds with what every rank counted added up; all ranks must call.
+    def all_reduce(self, counts: Counts, network_seconds: float) -> tuple[Counts, float]:
+        """Return counts and seconds summed over all ranks; all ranks must call.
 
-        Iterations and critical paths are those of images, which all ranks make together: they are not added.
+        Iterations and critical paths belong to images, which all ranks make together: they are not summed.
         """
         if self.peers is None:
             return counts, network_seconds
-        mine = {**counts.model_dump(include=set(_ADDED)), _SECONDS: network_seconds}
-        told = [json.loads(self._told(mine, rank)) for rank in range(self.size)]
-        total = {name: _sum([other[name] for other in told]) for name in (*_ADDED, _SECONDS)}
+
+        own = {**counts.model_dump(include=set(_ADDED)), _SECONDS: network_seconds}
+        by_rank = [json.loads(self._broadcast_json(own, rank)) for rank in range(self.size)]
+        total = {name: _sum([other[name] for other in by_rank]) for name in (*_ADDED, _SECONDS)}
         seconds = total.pop(_SECONDS)
         return Counts.model_validate({**counts.model_dump(), **total}), seconds
 
-    def announce(self, word: int, first: int, size: int) -> None:
-        """Tell the others to do, with the images from index `first` on, what a word of the task's own stands for."""
-        self._tell(word, first, size)
+    def broadcast_command(self, command: int, first: int, size: int) -> None:
+        """Send a command of the task's own from rank zero to the others, for `size` images from index `first` on."""
+        self._broadcast(command, first, size)
 
-    def end(self) -> None:
-        """Tell the others that nothing follows."""
-        self._tell(_END, 0, 0)
+    def broadcast_stop(self) -> None:
+        """End the `commands` of the other ranks."""
+        self._broadcast(_END, 0, 0)
 
-    def followed(self) -> Iterator[tuple[int, range]]:
-        """Yield, on every rank but the first, what to do and the indices of the images to do it with."""
+    def commands(self) -> Iterator[tuple[int, range]]:
+        """Yield rank zero's commands with the indices of their images, on every other rank, until it stops."""
         while True:
-            word, first, size = self._tell(0, 0, 0)
-            if word == _END:
+            command, first, size = self._broadcast(0, 0, 0)
+            if command == _END:
                 return
-            yield word, range(first, first + size)
+            yield command, range(first, first + size)
 
-    def leave(self) -> None:
-        """Part from the others once all have what was sent to them; the first rank holds the store and goes last."""
+    def close(self) -> None:
+        """Leave the group once all ranks have received everything; rank zero holds the store and leaves last."""
         if self.peers is None:
             return
-        self._agree("done")
+
+        self._barrier("done")
         self._link.set(f"left/{self.rank}", "1")
-        if self.leads:
+        if self.is_rank_zero:
             self._link.wait([f"left/{rank}" for rank in range(self.size)], self._limit)
         self.peers = None
 
-    def _agree(self, word: str) -> None:
+    def _barrier(self, name: str) -> None:
         """Wait until every rank has come to this point."""
-        self._link.set(f"{word}/{self.rank}", "1")
-        self._link.wait([f"{word}/{rank}" for rank in range(self.size)], self._limit)
+        self._link.set(f"{name}/{self.rank}", "1")
+        self._link.wait([f"{name}/{rank}" for rank in range(self.size)], self._limit)
 
-    def _tell(self, word: int, first: int, size: int) -> tuple[int, int, int]:
-        """Return what the first rank says, on every rank."""
-        said = torch.tensor([word, first, size], dtype=torch.int64, device=self._device)
-        word, first, size = (said if self.peers is None else self.peers.broadcast(said, 0)).tolist()
-        return word, first, size
+    def _broadcast(self, command: int, first: int, size: int) -> tuple[int, int, int]:
+        """Return rank zero's three numbers, on every rank."""
+        sent = torch.tensor([command, first, size], dtype=torch.int64, device=self._device)
+        command, first, size = (sent if self.peers is None else self.peers.broadcast(sent, 0)).tolist()
+        return command, first, size
 
-    def _told(self, counted: Mapping[str, Any], source: int) -> str:
-        """Return what a rank has to say, on every rank."""
+    def _broadcast_json(self, counted: Mapping[str, Any], source: int) -> str:
+        """Return the counts of rank `source` as JSON, on every rank."""
         assert self.peers is not None
         text = json.dumps(counted).encode()
         length = int(self.peers.broadcast(torch.tensor([len(text)], device=self._device), source))
-        mine = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(self._device)
-        return self.peers.broadcast(mine, source).cpu().numpy().tobytes().decode()
+        own = torch.frombuffer(bytearray(text.ljust(length)[:length]), dtype=torch.uint8).to(self._device)
+        return self.peers.broadcast(own, source).cpu().numpy().tobytes().decode()
 
 
 def _sum(values: list[Any]) -> Any:

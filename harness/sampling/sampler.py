@@ -1,4 +1,4 @@
-"""One sampler at work: four parts on a device, with everything that passes the network's boundary counted."""
+"""A sampler on a device: four parts, and counts of every call of the network."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass
-class Traced:
-    """What a parallel executor told, summed over images; empty after a serial one."""
+class ExecutorStats:
+    """What a parallel executor reported, summed over images; empty after a serial one."""
 
     iterations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     critical: dict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -32,7 +32,7 @@ class Traced:
     bytes_sent: int = 0
 
     def add(self, trace: Trace) -> None:
-        """Add what one batch left."""
+        """Add what the executor reported of one batch."""
         if trace.iterations is not None:
             for count in trace.iterations.tolist():
                 self.iterations[int(count)] += 1
@@ -44,16 +44,16 @@ class Traced:
 
 
 @dataclass
-class Work:
-    """What ran, per step: image-evaluations, and how often each unit of the network ran, summed over the images."""
+class CallCounts:
+    """Calls of the network by step: evaluations of images, and runs of each of its units, summed over images."""
 
     evaluations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     network_seconds: float = 0.0
-    traced: Traced = field(default_factory=Traced)
+    executor_stats: ExecutorStats = field(default_factory=ExecutorStats)
 
     def add(self, step: int, rows: int, units: Any) -> None:
-        """Count one call of `rows` images; per-image counts stay on the device until `counts`."""
+        """Count one call of `rows` images; counts that vary by image stay on the device until `to_counts`."""
         self.evaluations[step] += rows
         counts = self.units[step]
         for name, count in units.items():
@@ -67,42 +67,49 @@ class Work:
             own = {name: n if isinstance(n, int) else n[here.to(n.device)] for name, n in units.items()}
             self.add(step, int(here.sum()), own)
 
-    def counts(self) -> Counts:
-        """Return plain numbers: evaluations by step, units by step and name, and what executors told."""
+    def to_counts(self) -> Counts:
+        """Return plain numbers: evaluations by step, units by step and name, and the executor's statistics."""
         return Counts(
             evaluations={step: int(rows) for step, rows in sorted(self.evaluations.items())},
             units={s: {n: int(c) for n, c in sorted(u.items())} for s, u in sorted(self.units.items())},
-            iterations=dict(sorted(self.traced.iterations.items())),
-            critical=dict(sorted(self.traced.critical.items())),
-            speculative=self.traced.speculative,
-            bytes_sent=self.traced.bytes_sent,
+            iterations=dict(sorted(self.executor_stats.iterations.items())),
+            critical=dict(sorted(self.executor_stats.critical.items())),
+            speculative=self.executor_stats.speculative,
+            bytes_sent=self.executor_stats.bytes_sent,
         )
 
 
 class Evaluator:
-    """The network's boundary: calls the denoiser in its precision, counts what ran and clocks the call."""
+    """What an executor calls as the network: the denoiser in its precision, counted and clocked.
 
-    def __init__(self, denoiser: BuiltDenoiser, work: Work, precision: str = "float32") -> None:
+    The executor calls it in the sampler's process, inside what is timed. It does not wait for the device, so on a GPU
+    its seconds are those of launching.
+    """
+
+    def __init__(self, denoiser: BuiltDenoiser, call_counts: CallCounts, precision: str = "float32") -> None:
         self.denoiser = denoiser
-        self.work = work
+        self.call_counts = call_counts
         self.autocast = AUTOCAST.get(precision)
         self._memory: tuple[Any, ...] = ()
 
     def init_memory(self, rows: int) -> None:
-        """Begin a trajectory of so many rows."""
+        """Begin a trajectory of `rows` images."""
         if self.denoiser.has_memory:
             self._memory = (self.denoiser.init_memory(rows),)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+        # a step for all rows, or steps that do not decide what runs: one call
         level = sigma if isinstance(sigma, Tensor) else torch.full((x.shape[0],), sigma, dtype=torch.float64)
         if isinstance(step, int):
-            denoised, units = self._timed(x, level, step)
-            self.work.add(step, x.shape[0], units)
+            denoised, units = self._timed_call(x, level, step)
+            self.call_counts.add(step, x.shape[0], units)
             return denoised
         if not self.denoiser.by_step:
-            denoised, units = self._timed(x, level, int(step[0]))
-            self.work.add_rows(step, units)
+            denoised, units = self._timed_call(x, level, int(step[0]))
+            self.call_counts.add_rows(step, units)
             return denoised
+
+        # steps decide what runs: one call for each
         out = torch.empty_like(x)
         for one in step.unique().tolist():
             here = step == one
@@ -110,7 +117,7 @@ class Evaluator:
             out[rows] = self(x[rows], level[here], one)
         return out
 
-    def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
+    def _timed_call(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
         start = time.perf_counter()
         if self.autocast is None:
             denoised, units = self.denoiser(x, level, step, *self._memory)
@@ -118,13 +125,16 @@ class Evaluator:
             with torch.autocast(x.device.type, self.autocast):
                 denoised, units = self.denoiser(x, level, step, *self._memory)
             denoised = denoised.to(x.dtype)
-        self.work.network_seconds += time.perf_counter() - start
+        self.call_counts.network_seconds += time.perf_counter() - start
         return denoised, units
 
 
 @dataclass
 class Sampler:
-    """Four built parts and the images they make. States are float64 in precision float64, else float32."""
+    """Four built parts and the images they make. States are float64 in precision float64, else float32.
+
+    With `peers` all ranks must make the same calls; `run` then blocks on their messages.
+    """
 
     denoiser: BuiltDenoiser
     sigmas: np.ndarray
@@ -136,47 +146,48 @@ class Sampler:
     peers: Peers | None = None
 
     @property
-    def state(self) -> torch.dtype:
+    def state_dtype(self) -> torch.dtype:
         """Return the number format of the trajectory."""
         return state_dtype(self.precision)
 
-    def start(self, indices: Sequence[int]) -> Tensor:
+    def initial_state(self, indices: Sequence[int]) -> Tensor:
         """Return the starting states sigma_max * noise [len(indices), channels, height, width] on the device."""
-        return self.noise.initial(indices).to(self.device, self.state) * float(self.sigmas[0])
+        return self.noise.draw_initial(indices).to(self.device, self.state_dtype) * float(self.sigmas[0])
 
     @torch.inference_mode()
     def run(
         self,
         indices: Sequence[int],
-        work: Work | None = None,
-        start: Tensor | None = None,
+        call_counts: CallCounts | None = None,
+        initial_state: Tensor | None = None,
         iterates: list[Tensor] | None = None,
     ) -> Tensor:
         """Return final states [len(indices), channels, height, width] of the images with these global indices.
 
-        A list `iterates` is filled with what an iterative executor had for them after each refinement.
+        A list `iterates` receives the states after each refinement of an iterative executor. `call_counts` grows by
+        what ran. With `initial_state` the trajectories begin there.
         """
-        x = self.start(indices) if start is None else start
+        x = self.initial_state(indices) if initial_state is None else initial_state
         noise = self._step_noise(indices)
-        work = Work() if work is None else work
+        call_counts = CallCounts() if call_counts is None else call_counts
         trace = Trace(peers=self.peers, iterates=iterates)
-        evaluate = Evaluator(self.denoiser, work, self.precision)
+        evaluate = Evaluator(self.denoiser, call_counts, self.precision)
         states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
-        work.traced.add(trace)
+        call_counts.executor_stats.add(trace)
         return states
 
     @torch.inference_mode()
-    def call_as_in_run(self, index: int, calls: Sequence[Sequence[int]], work: Work) -> None:
-        """Call the network as the executor does, each time with a state of one image at every one of these steps."""
-        evaluate = Evaluator(self.denoiser, work, self.precision)
+    def call_as_in_run(self, index: int, calls: Sequence[Sequence[int]], call_counts: CallCounts) -> None:
+        """Call the network as the executor does, once per entry of `calls`: one image, a row at each of its steps."""
+        evaluate = Evaluator(self.denoiser, call_counts, self.precision)
         noise = self._step_noise([index])
-        start = self.start([index])
+        x = self.initial_state([index])
         for steps in calls:
-            self.executor.call_as_in_run(evaluate, self.solver, self.sigmas, start, steps, noise)
+            self.executor.call_as_in_run(evaluate, self.solver, self.sigmas, x, steps, noise)
 
     def _step_noise(self, indices: Sequence[int]) -> StepNoise:
-        return lambda step: self.noise.of_step(indices, step).to(self.device, self.state)
+        return lambda step: self.noise.draw_step(indices, step).to(self.device, self.state_dtype)
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """Return finished uint8 images [len(indices), channels, height, width] on the CPU: noise in, picture out."""
+        """Return finished uint8 images [len(indices), channels, height, width] on the CPU."""
         return to_uint8(self.run(indices)).cpu()

@@ -1,4 +1,4 @@
-"""A file of weights as tensors: safetensors, or a PyTorch checkpoint read as tensors alone; halves are widened."""
+"""Reads weights files: safetensors, or PyTorch checkpoints loaded as tensors only; half precision is widened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAKEN = (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, t
 def read_state_dict(data: bytes, path: str) -> dict[str, torch.Tensor]:
     """Return the tensors of a weights file by name, half precision widened to float32.
 
-    UsageError if it holds none, or other number formats, or values that are no numbers.
+    UsageError if it holds no tensors, other number formats, or values that are not finite.
     """
     found = {name: value.float() if value.dtype in _HALF else value for name, value in _tensors(data, path).items()}
     for name, value in found.items():
@@ -35,6 +35,7 @@ def _tensors(data: bytes, path: str) -> dict[str, torch.Tensor]:
             return load(data)
         except SafetensorError as error:
             raise UsageError(f"{path} is no safetensors file ({error}); expected that, or a .pth or .pt file") from None
+
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
@@ -42,6 +43,7 @@ def _tensors(data: bytes, path: str) -> dict[str, torch.Tensor]:
         raise UsageError(
             f"{path} does not load as tensors alone ({reason}); expected a state dict of tensors"
         ) from None
+
     found = found.get("ema", found) if isinstance(found, dict) else found  # DiT's training checkpoints hold both
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise UsageError(f"{path} holds no state dict; expected a mapping from names to tensors")

@@ -1,7 +1,7 @@
-"""What every kind of task has: a Spec of what goes in, an Output of what comes out, a Policy of how it is kept and run.
+"""What every kind of task has: a Spec (input), an Output (result) and a Policy (how it is kept and run).
 
-All are closed models. Of a Spec every field decides the result unless it is marked with a `DecidesNothing`, so a new
-field can only be forgotten on the safe side.
+All are closed models. Every field of a Spec decides the result unless it is marked `DecidesNothing`.
+A forgotten mark therefore costs a recomputation, never a wrong reuse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_jsonable_python
 
 Json = dict[str, JsonValue]
-"""A table whose keys only its writer knows, such as the parameters of a method."""
+"""A table of free keys, such as the parameters of a method."""
 
 
 class Closed(BaseModel):
@@ -42,19 +42,19 @@ class Policy:
     """How the results of a kind of task are kept and how its tasks are run."""
 
     shared: bool = False
-    """Kept for all suites, in the zoo; else beside the suite's own tables."""
+    """Kept for all suites, in the zoo; else in the suite's results folder."""
     exclusive: bool = False
     """Runs only where no other task runs."""
     resumes: bool = False
-    """Its checkpoints are kept until it ends, and it goes on from the last one."""
+    """Its checkpoints are kept until it ends; a retry resumes from the last one."""
     of_a_users_file: bool = False
-    """A UsageError of it ends the run with its sentence: what is wrong is a file that the user named."""
+    """A UsageError ends the run: the fault lies in a file that the user named."""
     transient: tuple[str, ...] = ()
-    """Arrays of the result that are dropped when what spends them has served."""
+    """Arrays that are dropped once the task that spends them has ended."""
 
 
 class Output(BaseModel):
-    """What comes out of a task beside its arrays. The driver adds where it ran, and how long it took as seen there."""
+    """What a task returns besides its arrays. The driver adds the node and the seconds it saw."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,24 +62,26 @@ class Output(BaseModel):
     node: str = ""
 
     def arrays(self) -> frozenset[str]:
-        """Return the names of the transient arrays that a result of this kind has before they are dropped."""
+        """Return the names of the transient arrays of this result before they are dropped."""
         return frozenset()
 
     @classmethod
-    def together(cls, outputs: Iterable[Self]) -> Self:
-        """Return the outputs of all units of a cut task as one; they come in the order of the units."""
+    def merge_units(cls, outputs: Iterable[Self]) -> Self:
+        """Return one output for all units of a cut task, given in the order of the units."""
         raise NotImplementedError(f"tasks with {cls.__name__} are not cut into units")
 
 
 class Price(Closed):
-    """What it took to make something once: device-seconds, and FLOPs where they are known."""
+    """Device-seconds and, where known, FLOPs that making something took once."""
 
     seconds: float = 0.0
     flops: float | None = 0.0
 
 
 class Spec(Closed):
-    """What goes into a task: plain values, and ids of the tasks whose results it reads."""
+    """What goes into a task: plain values, and ids of the tasks whose results it reads.
+
+    The planner makes it; the driver reads `needs`, `images`, `files` and `policy`; a worker runs `entry` with it."""
 
     kind: ClassVar[str]
     entry: ClassVar[str]
@@ -92,7 +94,7 @@ class Spec(Closed):
         return ()
 
     def spends(self) -> tuple[str, ...]:
-        """Return those of them whose transient arrays nothing else needs once this task has ended."""
+        """Return those whose transient arrays no other task reads once this one has ended."""
         return ()
 
     def images(self) -> ImageSet | None:
@@ -108,21 +110,21 @@ class Spec(Closed):
         return 1
 
     def modules(self) -> tuple[str, ...]:
-        """Return the modules whose code decides the result: the entry's, and those of the methods and networks named.
+        """Return the modules whose code decides the result: the entry, and the methods and networks named.
 
-        Every worker sets the number formats of torch before a task, so theirs is among them.
+        `harness.sampling.numerics` is among them: every worker calls it before a task.
         """
         return (self.entry, "harness.sampling.numerics", *sorted(set(_modules(self))))
 
 
-def decisive(value: Any) -> Any:
-    """Return a Spec's fields that decide the result, as JSON: all but the marked ones, tables within it likewise."""
+def deciding_fields(value: Any) -> Any:
+    """Return the fields of a Spec that decide the result, as JSON; marked fields are left out at every depth."""
     if isinstance(value, BaseModel):
-        return {name: decisive(inner) for name, inner in _deciding(value)}
+        return {name: deciding_fields(inner) for name, inner in _deciding(value)}
     if isinstance(value, list | tuple):
-        return [decisive(item) for item in value]
+        return [deciding_fields(item) for item in value]
     if isinstance(value, dict):
-        return {key: decisive(item) for key, item in value.items()}
+        return {key: deciding_fields(item) for key, item in value.items()}
     return to_jsonable_python(value)
 
 

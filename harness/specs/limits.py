@@ -50,9 +50,9 @@ Where it takes longer, as for a training, the turn is put off for twice the gap.
 # Ray
 
 CLUSTER_POLL_SECONDS = 0.5
-"""How often to look whether the cluster answers; Ray ends this process some seconds after it stops."""
+"""How often the cluster is probed; Ray ends this process some seconds after it stops."""
 CLUSTER_POLL_AGAIN_SECONDS = 0.3
-"""The same after a look that found nothing."""
+"""The same after a failed probe."""
 MOST_FAILED_POLLS = 3
 """Consecutive looks without an answer after which the cluster counts as lost."""
 CLUSTER_CONNECT_SECONDS = 2.0
@@ -122,7 +122,7 @@ TRAINING_SAVE_SECONDS = 30.0
 TRAINING_CHUNK_SECONDS = 1.0
 """About so long a training goes on between two looks at the clock."""
 TRAINING_STOPPED_SECONDS = 30.0
-"""A chunk that took longer and worked a quarter of it at most was stopped from outside; it tells nothing of speed."""
+"""A chunk that took longer and worked a quarter of it at most was stopped from outside; it does not measure speed."""
 TRAINING_END_SECONDS = 120.0
 """The longest wait for a training to keep its state and end before it is killed."""
 TRAINING_LOCK_BEAT_SECONDS = 86_400.0

@@ -1,6 +1,6 @@
-"""Prepare: what a method trains, tunes or searches before the first image; and the jobs over which a search spreads.
+"""Prepare: what a method trains, tunes or searches before the first image, and the jobs of a search.
 
-Of a trial it holds what the method declared that it depends on and nothing else, so it can read nothing else.
+It holds only what the method declared of its trial, so a method cannot read more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.specs.sampler import ExtractorSpec, ModelSpec, PartSpec
 
 
 class PrepareOutput(Output):
-    """The facts of the artifact, whose arrays the result holds, and what it cost."""
+    """The artifact's metadata and its price; the result holds the arrays."""
 
     artifact: Json
     price: Price
@@ -24,7 +24,7 @@ class FinishedJob(Closed):
     """A job of a search, and the id of its result."""
 
     job: Json
-    id: str
+    task_id: str
 
 
 class PrepareSpec(Spec):
@@ -47,21 +47,21 @@ class PrepareSpec(Spec):
     solver: PartSpec | None = None
     serial: PartSpec
     """The executor by which a search makes its images."""
-    start: str | None = None
+    start_id: str | None = None
     """Id of the preparation that this one starts from."""
     seed: int = 0
     device: str
     """Kind of the device, "cpu" or "cuda"."""
     job: Json | None = None
     """What to do of a search; None: conclude it, or prepare what needs no search."""
-    jobs: Annotated[PrepareSpec | None, DecidesNothing("what its jobs are told follows from the rest")] = None
-    """Of a method that searches: what every job is told beside its own `job`."""
+    jobs: Annotated[PrepareSpec | None, DecidesNothing("the spec of its jobs follows from the rest")] = None
+    """Of a method that searches: the spec of every job, but for its own `job`."""
     done: Annotated[tuple[FinishedJob, ...], DecidesNothing("follows from the rest")] = ()
     """The finished jobs of a search that concludes."""
 
     def needs(self) -> tuple[str, ...]:
-        parts = [part.artifact for part in (self.schedule, self.solver) if part is not None]
-        read = (*parts, self.start, *(job.id for job in self.done))
+        parts = [part.artifact_id for part in (self.schedule, self.solver) if part is not None]
+        read = (*parts, self.start_id, *(job.task_id for job in self.done))
         return (*self.model.needs(), *(task_id for task_id in read if task_id is not None))
 
     def images(self) -> ImageSet:
@@ -71,22 +71,22 @@ class PrepareSpec(Spec):
         """Return all parameters of the method."""
         return {**self.method.params, **self.other_params}
 
-    def scored(self, reference: str, extractor: ExtractorSpec) -> ScoredPrepareSpec:
-        """Return the same for a method that measures FID against a reference's statistics."""
-        return ScoredPrepareSpec(**dict(self), reference=reference, extractor=extractor)
+    def scored(self, reference_id: str, extractor: ExtractorSpec) -> ScoredPrepareSpec:
+        """Return the Spec of a method that measures FID against a reference's statistics."""
+        return ScoredPrepareSpec(**dict(self), reference_id=reference_id, extractor=extractor)
 
 
 class ScoredPrepareSpec(PrepareSpec):
-    """The same for a method that measures FID while it prepares."""
+    """A preparation of a method that measures FID while it prepares."""
 
     entry = "harness.tasks.prepare_scored"
 
-    reference: str
+    reference_id: str
     """Id of the reference's statistics."""
     extractor: ExtractorSpec
 
     def needs(self) -> tuple[str, ...]:
-        return (*super().needs(), self.reference)
+        return (*super().needs(), self.reference_id)
 
     def files(self) -> tuple[str, ...]:
         return self.extractor.files()

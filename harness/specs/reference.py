@@ -13,7 +13,7 @@ class ReferenceOutput(Output):
 
 
 class ReferenceSpec(Spec):
-    """A data set's reference split, seen by a feature network."""
+    """A data set's reference split and a feature network."""
 
     kind = "reference"
     entry = "harness.tasks.reference"

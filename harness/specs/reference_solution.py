@@ -1,4 +1,6 @@
-"""Reference solution: a network's probability flow solved in many steps, by which truncation errors are measured."""
+"""Reference solution: a network's probability flow, solved in many steps.
+
+Truncation errors are distances to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row: what a trial's rows in the tables are made of, and the rules by which the row is VALID. The driver makes it."""
+"""Row: what a trial's rows are built from, and the rules by which a row is VALID. Built in the driver's process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Relations(Closed):
 
 
 class RowSpec(Spec):
-    """A trial by its names, and the ids of the results that its row tells of."""
+    """A trial by its names, and the ids of the tasks whose results its row shows."""
 
     kind = "row"
     entry = "harness.rows.row"
@@ -51,23 +51,23 @@ class RowSpec(Spec):
     network: str
     network_like: str
     method: str
-    weights: Annotated[str, DecidesNothing("where the bytes lie; the task that reads them holds their SHA-256")]
+    weights: Annotated[str, DecidesNothing("location of the bytes; the task that reads them holds their SHA-256")]
     """"zoo:NAME", the path of a file, "trained" here or "exact"."""
     control_of: tuple[str, ...]
     sampler: SamplerSpec
     extractor: ExtractorSpec
     n_images: int
     tier: Tier
-    samples: tuple[str, ...]
-    score: str
-    time: str
+    sample_ids: tuple[str, ...]
+    score_id: str
+    time_id: str
     fid_band: tuple[float, float] | None
     """Where the clock's FID must lie."""
     expect: tuple[Expectation, ...]
-    clock_score: Annotated[str, _REWRITTEN]
-    baseline_score: Annotated[str | None, _REWRITTEN] = None
+    clock_score_id: Annotated[str, _REWRITTEN]
+    baseline_score_id: Annotated[str | None, _REWRITTEN] = None
     relations: Annotated[Relations, _REWRITTEN] = Relations()
 
     def needs(self) -> tuple[str, ...]:
-        compared = (self.clock_score, *((self.baseline_score,) if self.baseline_score else ()))
-        return (*self.sampler.needs(), self.score, *self.samples, *compared, self.time)
+        compared = (self.clock_score_id, *((self.baseline_score_id,) if self.baseline_score_id else ()))
+        return (*self.sampler.needs(), self.score_id, *self.sample_ids, *compared, self.time_id)

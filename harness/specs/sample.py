@@ -27,7 +27,7 @@ class Cost(Closed):
 
 
 class Refinement(Closed):
-    """One refinement of a parallel executor beside the serial answer."""
+    """One refinement of a parallel executor, compared with the serial images."""
 
     refinement: int
     distance_to_serial: float | None
@@ -102,14 +102,16 @@ class CountSums:
 
 
 class SampleOutput(Output):
-    """What ran for some images, whether they are images, and how far they are from the exact ones."""
+    """What ran for some images, whether they are sound, and their distances to the exact ones."""
 
     seconds: float
     network_seconds: float
     counts: Counts
     not_finite: int
+    """Images with NaN or infinity."""
     first_not_finite: int | None
     constant: int
+    """Images of which all pixels are equal."""
     wrong_shape: list[int] | None
     distances: dict[str, Distances] = Field(default_factory=dict)
     """Of final states to exact ones, by metric.
@@ -123,10 +125,11 @@ class SampleOutput(Output):
     """Of the first span."""
 
     @classmethod
-    def together(cls, outputs: Iterable[Self]) -> Self:
-        """Return the output of all units, which are looked at one by one: a large trial has thousands."""
+    def merge_units(cls, outputs: Iterable[Self]) -> Self:
+        """Return the sums over all units, read one by one: a large trial has thousands."""
         units = iter(outputs)
-        first = next(units)
+        first = next(units)  # alone holds the cost and the distance to the serial images
+
         task_seconds = seconds = network_seconds = 0.0
         counts, distances = CountSums(), defaultdict[str, Distances](Distances)
         not_finite, constant = 0, 0
@@ -163,7 +166,7 @@ class SampleOutput(Output):
 
     @property
     def sound(self) -> bool:
-        """Tell whether all images are images: of the right shape, every value a finite number."""
+        """Return whether all images have the right shape and finite values only."""
         return not self.not_finite and self.wrong_shape is None
 
     def arrays(self) -> frozenset[str]:
@@ -171,7 +174,7 @@ class SampleOutput(Output):
 
 
 class SampleSpec(Spec):
-    """Images of a sampler, looked at by a feature network."""
+    """Images of a sampler and their features."""
 
     kind = "sample"
     entry = "harness.tasks.sample"
@@ -180,12 +183,13 @@ class SampleSpec(Spec):
 
     sampler: SamplerSpec
     extractor: ExtractorSpec
-    solution: str | None = None
-    """Id of the reference solution of the untuned network, by which states are judged."""
-    own_solution: str | None = None
+    solution_id: str | None = None
+    """Task that computes the reference solution of the untuned network."""
+    own_solution_id: str | None = None
+    """Task that computes the reference solution of the tuned network."""
 
     def needs(self) -> tuple[str, ...]:
-        return (*self.sampler.needs(), *(s for s in (self.solution, self.own_solution) if s is not None))
+        return (*self.sampler.needs(), *(s for s in (self.solution_id, self.own_solution_id) if s is not None))
 
     def files(self) -> tuple[str, ...]:
         return self.extractor.files()

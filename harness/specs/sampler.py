@@ -1,4 +1,4 @@
-"""A sampler in plain values: data, network, four parts, and how they are asked. Workers build it from nothing else."""
+"""A sampler in plain values: data, network, four parts, and the noise. Workers build it from these alone."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ class ModelSpec(Closed):
 
     data: DataSpec
     network: NetworkSpec
-    weights: str | None
+    weights_id: str | None
     """Id of the task that gives the weights; None for a network that needs none."""
     precision: str
 
     def needs(self) -> tuple[str, ...]:
-        """Return the tasks whose results it is built from."""
-        return () if self.weights is None else (self.weights,)
+        """Return the ids of the tasks whose results it is built from."""
+        return () if self.weights_id is None else (self.weights_id,)
 
 
 class PartSpec(Closed):
-    """One part of a sampler: a method by name with its parameters, and what preparing it left."""
+    """One part of a sampler: a method by name with its parameters, and its artifact."""
 
     name: str
     params: Json
     module: Annotated[str, _CODE]
-    artifact: str | None = None
+    artifact_id: str | None = None
     """Id of the task that prepared it; None for a part that needs no preparation."""
 
 
@@ -94,13 +94,13 @@ class SamplerSpec(Closed):
             "executor": self.executor,
         }
 
-    def artifacts(self) -> tuple[str, ...]:
-        """Return the tasks that prepared its parts."""
-        return tuple(part.artifact for part in self.parts().values() if part.artifact is not None)
+    def artifact_ids(self) -> tuple[str, ...]:
+        """Return the ids of the tasks that prepared its parts."""
+        return tuple(part.artifact_id for part in self.parts().values() if part.artifact_id is not None)
 
     def needs(self) -> tuple[str, ...]:
-        """Return the tasks whose results it is built from."""
-        return (*self.model.needs(), *self.artifacts())
+        """Return the ids of the tasks whose results it is built from."""
+        return (*self.model.needs(), *self.artifact_ids())
 
 
 class ExtractorSpec(Closed):
@@ -112,7 +112,7 @@ class ExtractorSpec(Closed):
     batch: int
     sha256: str
     file: Annotated[str | None, DecidesNothing("its bytes are in sha256")]
-    path: Annotated[str | None, DecidesNothing("where the bytes lie")] = None
+    path: Annotated[str | None, DecidesNothing("location of the bytes")] = None
 
     def files(self) -> tuple[str, ...]:
         """Return the path of the user's weights, if there are any."""

@@ -1,4 +1,4 @@
-"""Time: latency and throughput of a trial, interleaved with the suite's clock trial, where nothing else runs."""
+"""Time: latency and throughput of a trial, interleaved with the clock trial on otherwise idle hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Tier = Literal["smoke", "quick", "paper"]
 
 
 class Repetition(Closed):
-    """One timed call."""
+    """One timed call. Seconds are those of the whole call, for all images of its batch."""
 
     kind: str
     """"latency" or "throughput"."""
@@ -29,7 +29,7 @@ class Repetition(Closed):
 
 
 class VirtualTime(Closed):
-    """The model's time of a parallel executor on so many devices."""
+    """The latency that an executor's model predicts on `devices` devices."""
 
     devices: int
     is_real: bool
@@ -43,7 +43,7 @@ class VirtualTime(Closed):
 
 
 class TimeOutput(Output):
-    """Every repetition, and what was seen beside them."""
+    """Every repetition, with memory, energy, virtual times and digests of the timed images."""
 
     repetitions: list[Repetition]
     virtual: list[VirtualTime]
@@ -61,7 +61,7 @@ class TimeOutput(Output):
 
 
 class TimeSpec(Spec):
-    """A trial's sampler beside the clock's."""
+    """A trial's sampler and the clock's, which are timed in turn."""
 
     kind = "time"
     entry = "harness.tasks.time"

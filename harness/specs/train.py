@@ -17,7 +17,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainSettings(Closed):
-    """Data-parallel training with AdamW; everything that decides the weights except data, network and software."""
+    """Data-parallel training with AdamW; all that decides the weights but data, network and software."""
 
     steps: int = Field(ge=1, le=LARGEST_STEPS)
     batch: int = Field(ge=1)
@@ -26,7 +26,7 @@ class TrainSettings(Closed):
     warmup_steps: int = Field(default=0, ge=0)
     decay: Literal["cosine", "constant"] = "cosine"
     ema_half_life_images: int = Field(default=500_000, ge=1)
-    """After how many images a weight has faded to one half in the average that is kept."""
+    """Images after which a weight's share in the average has halved."""
     betas: tuple[Momentum, Momentum] = (0.9, 0.99)
     """AdamW's decay rates of its two moments."""
     weight_decay: float = Field(default=0.0, ge=0)

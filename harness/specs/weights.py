@@ -27,7 +27,7 @@ class WeightsSpec(Spec):
     output = WeightsOutput
     policy = Policy(shared=True, of_a_users_file=True)
 
-    path: Annotated[str, DecidesNothing("where the bytes lie")]
+    path: Annotated[str, DecidesNothing("location of the bytes")]
     sha256: str
     price: Price
     data: DataSpec
@@ -37,6 +37,6 @@ class WeightsSpec(Spec):
         return (self.path,)
 
     def modules(self) -> tuple[str, ...]:
-        """Return what decides the arrays and the counts: how a file is read. That it fits is only checked."""
+        """Return the modules that read the file and count FLOPs; the entry only checks the fit."""
         _, *rest = super().modules()
         return ("harness.sampling.weights_file", "harness.measure.flops", *rest)

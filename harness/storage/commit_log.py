@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreDamagedError, UsageError
-from harness.identity import canonical_json, identity
+from harness.identity import canonical_json, content_hash
 from harness.schema import SCHEMA_VERSION, TABLES
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")
@@ -85,7 +85,7 @@ def part_key(name: str) -> Key | None:
 def encode_entry(entry: Entry) -> bytes:
     """Return the entry as canonical JSON with its own hash in it."""
     body = {**asdict(entry), "schema_version": SCHEMA_VERSION}
-    return (canonical_json({**body, "sha256": identity(body)}) + "\n").encode()
+    return (canonical_json({**body, "sha256": content_hash(body)}) + "\n").encode()
 
 
 def decode_entry(name: str, data: bytes) -> Entry:
@@ -93,7 +93,7 @@ def decode_entry(name: str, data: bytes) -> Entry:
     try:
         body = json.loads(data)
         claimed = body.pop("sha256")
-        if identity(body) != claimed:
+        if content_hash(body) != claimed:
             raise ValueError("its own SHA-256 does not match")
         version = body.pop("schema_version")
         if version != SCHEMA_VERSION:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.errors import LockedError, UsageError
 from harness.identity import canonical_json
-from harness.signals import ending_at_once
+from harness.signals import terminate_on_signal
 from harness.specs.limits import LOCK_BEAT_SECONDS, MISSED_BEATS
 from harness.storage.disk import publish, read_regular, storage_errors, temp_name
 
@@ -94,7 +94,7 @@ class RunLock:
         self._stop.clear()
         self._beat = threading.Thread(target=self._renew, name="run-lock heartbeat", daemon=True)
         self._beat.start()
-        self._signals.enter_context(ending_at_once())
+        self._signals.enter_context(terminate_on_signal())
         return self
 
     def __exit__(

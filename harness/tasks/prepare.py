@@ -1,7 +1,7 @@
 """Prepare: let a method train, tune or search what it needs, with its time and its FLOPs counted.
 
-A search spreads over the workers as jobs, which are done here too; the preparation that concludes it pays for them.
-Counting slows small operators down several times, so of a long loop only a few passes are counted and stand for all.
+The jobs of a search run here too, each on a worker of its own; the preparation that concludes it adds their prices.
+Counting slows small operators several times, so a long loop is extrapolated from a few counted passes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.sampling.build import (
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_unit
 from harness.sampling.place import Place
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.base import Price
 from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.specs.rules.counting import COUNTED_PASSES
@@ -42,20 +42,25 @@ from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Solver
 
 
 class Context:
-    """What `methods.parts.PrepareContext` promises, for one preparation or one job of it."""
+    """Implements `methods.parts.PrepareContext` for one preparation or one job of it.
+
+    The method calls it from a thread of the worker's process; its time counts as the preparation's.
+    """
 
     def __init__(self, spec: PrepareSpec, inputs: Mapping[str, Any], place: Place, method: Method) -> None:
         data = spec.model.data
         self.network = load_network(spec.model, inputs, place)
         self.seed = spec.seed
         self.sigma_min, self.sigma_max = data.sigma_min, data.sigma_max
-        self.base_artifact: Artifact | None = artifact_of(inputs, spec.start)
-        finished = [(job.job, inputs[job.id]) for job in spec.done]
+        # earlier results, and what they cost
+        self.base_artifact: Artifact | None = artifact_of(inputs, spec.start_id)
+        finished = [(job.job, inputs[job.task_id]) for job in spec.done]
         self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
         before = [result.output.price for _, result in finished]
-        before += [] if spec.start is None else [inputs[spec.start].output.price]
+        before += [] if spec.start_id is None else [inputs[spec.start_id].output.price]
         self.flops = float(sum(price.flops for price in before))
         self.seconds_before = float(sum(price.seconds for price in before))
+
         self.events: queue.Queue[Event | None] = queue.Queue()
         self._method, self._spec, self._inputs, self._place = method, spec, inputs, place
         self._noise = ImageNoise(data.name, 0, image_shape(data), preparation=True)
@@ -79,7 +84,7 @@ class Context:
 
     def noise(self, index: int) -> Tensor:
         """Return the preparation's own unit noise number `index`."""
-        return self._noise.initial([index])[0]
+        return self._noise.draw_initial([index])[0]
 
     def levels(self) -> np.ndarray:
         """Return the trial's noise levels, float64 [steps + 1]."""
@@ -87,13 +92,16 @@ class Context:
         return schedule.levels(steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
 
     def prepared(self, part: str) -> Artifact | None:
-        """Return what preparing another part of the trial left, None if it left nothing."""
-        return artifact_of(self._inputs, self._part(part).artifact)
+        """Return the artifact of another part of the trial, None if that part has none."""
+        return artifact_of(self._inputs, self._part(part).artifact_id)
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
-        """Return images of these indices of the preparation's noises; their FLOPs are those of the units that ran."""
+        """Return images from the preparation's own noises, with the FLOPs of the units that ran.
+
+        Counting stops meanwhile: `units` of the denoiser give the FLOPs.
+        """
         counting = self._counter is not None
-        self.count(False)
+        self.set_counting(False)
         sampler = Sampler(
             denoiser=denoiser,
             sigmas=self.levels(),
@@ -103,38 +111,42 @@ class Context:
             device=self._place.device,
             precision=self._spec.model.precision,
         )
-        work, states = Work(), []
+
+        # batches, with progress
+        call_counts, states = CallCounts(), []
         for first in range(indices.start, indices.stop, batch):
-            states.append(sampler.run(range(first, min(first + batch, indices.stop)), work))
+            states.append(sampler.run(range(first, min(first + batch, indices.stop)), call_counts))
             self.progress(min(first + batch, indices.stop) - indices.start, len(indices), "images")
-        ran = work.counts().units
-        x = sampler.start([indices.start])
+
+        # FLOPs from one image through each unit
+        ran = call_counts.to_counts().units
+        x = sampler.initial_state([indices.start])
         sigma = torch.full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
         names = {name for units in ran.values() for name in units}
         cost = {name: count_flops(call, x, sigma) for name, call in denoiser.units().items() if name in names}
         flops = float(sum(count * cost[name] for units in ran.values() for name, count in units.items()))
         self.flops += flops
-        self.count(counting)
+        self.set_counting(counting)
         return Sampled(torch.cat(states), flops / len(indices), ran)
 
     def fid(self, images: Tensor) -> float:
-        """Refuse: a method that measures FID declares it, and gets a context that does."""
+        """Raise HarnessError: a method that measures FID must declare `scores`, and then gets a `ScoringContext`."""
         raise HarnessError(f'method "{self._method.name}" measures FID but does not declare `scores`')
 
     def passes(self, n: int) -> Iterator[int]:
-        """Yield 0 to n - 1, counting some passes, spread evenly; the others are taken to cost their mean."""
-        self.count(False)
+        """Yield 0 to n - 1. Some evenly spaced passes are counted; the others are taken to cost their mean."""
+        self.set_counting(False)
         counted = {n * k // COUNTED_PASSES for k in range(COUNTED_PASSES)}
         before = self.flops
         for i in range(n):
-            self.count(i in counted)
+            self.set_counting(i in counted)
             yield i
-        self.count(False)
+        self.set_counting(False)
         self.flops = before + (self.flops - before) * n / max(len(counted), 1)
-        self.count(True)
+        self.set_counting(True)
 
-    def count(self, on: bool) -> None:
-        """Count from now on, or stop and add up; torch counts per thread, so call it in the thread that works."""
+    def set_counting(self, on: bool) -> None:
+        """Start counting, or stop and add up; torch counts per thread, so call it in the method's thread."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
             self.flops += self._counter.get_total_flops()
@@ -144,12 +156,13 @@ class Context:
             self._counter.__enter__()
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Tell how far the work has come."""
+        """Report progress to the driver; does not block."""
         self.events.put(Progress(done, total, note))
 
     def _part(self, part: str) -> PartSpec:
-        """Return another part of the trial, or refuse what the method did not declare: trials that differ in it share
-        this preparation.
+        """Return another part of the trial; UsageError if the method did not declare it.
+
+        Trials that differ in an undeclared part share this preparation.
         """
         found: PartSpec | None = {"schedule": self._spec.schedule, "solver": self._spec.solver}.get(part)
         if found is None:
@@ -166,7 +179,7 @@ class Context:
 
 
 def run(spec: PrepareSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
-    """Yield the method's progress as it comes, then its artifact with the price paid for it."""
+    """Yield the method's progress, then its artifact and price."""
     yield from prepare_in(Context, spec, inputs, place)
 
 
@@ -176,29 +189,31 @@ def prepare_in(
     inputs: Mapping[str, Any],
     place: Place,
 ) -> Iterator[Event]:
-    """Yield the events of a preparation in a context of the given class."""
+    """Yield the events of a preparation. The method runs in a thread, so that its progress can be yielded."""
     method = registry().make(spec.part, spec.method.name, spec.params())
     context = context_of(spec, inputs, place, method)
     outcome: dict[str, Any] = {}
 
-    def work() -> None:
+    def call_method() -> None:
         try:
-            context.count(True)
+            context.set_counting(True)
             outcome["artifact"] = method.prepare(context) if spec.job is None else method.do(context, spec.job)
         except BaseException as error:
             outcome["error"] = error
         finally:
-            context.count(False)
+            context.set_counting(False)
             context.events.put(None)
 
+    # the method's thread, until it puts None
     began = time.perf_counter()
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=call_method, daemon=True)
     thread.start()
     while (event := context.events.get()) is not None:
         yield event
     thread.join()
     if "error" in outcome:
         raise outcome["error"]
+
     artifact: Artifact = outcome["artifact"]
     tensors = {name: value.detach().cpu().numpy() for name, value in artifact.tensors.items()}
     price = Price(seconds=context.seconds_before + time.perf_counter() - began, flops=context.flops)

@@ -1,4 +1,4 @@
-"""Prepare with FID: for a method that scores what it tries, by the suite's feature network."""
+"""Prepare with FID: for methods that score candidates with the suite's feature network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import UsageError
-from harness.metrics.extractors import extractor_at
+from harness.metrics.extractors import cached_extractor
 from harness.metrics.frechet import frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.reference import ReferenceFeatures
@@ -22,7 +22,7 @@ from methods.parts import Method
 
 
 class ScoringContext(Context):
-    """A context that measures FID too."""
+    """A context that also measures FID."""
 
     def __init__(self, spec: ScoredPrepareSpec, inputs: Mapping[str, Any], place: Place, method: Method) -> None:
         super().__init__(spec, inputs, place, method)
@@ -30,8 +30,8 @@ class ScoringContext(Context):
 
     def fid(self, images: Tensor) -> float:
         """Return the FID of final states [n, ...] to the reference set."""
-        extractor = extractor_at(self._scored.extractor, self._inputs, self._place)
-        reference = ReferenceFeatures.from_tensors(self._inputs[self._scored.reference].tensors)
+        extractor = cached_extractor(self._scored.extractor, self._inputs, self._place)
+        reference = ReferenceFeatures.from_tensors(self._inputs[self._scored.reference_id].tensors)
         pixels = to_uint8(images).cpu()
         features = np.concatenate([extractor(block).cpu().numpy() for block in pixels.split(extractor.batch)])
         if len(pixels) <= reference.dim:
@@ -42,5 +42,5 @@ class ScoringContext(Context):
 
 
 def run(spec: ScoredPrepareSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
-    """Yield the method's progress as it comes, then its artifact with the price paid for it."""
+    """Yield the method's progress, then its artifact and price."""
     yield from prepare_in(lambda _, *rest: ScoringContext(spec, *rest), spec, inputs, place)

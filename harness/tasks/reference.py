@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.metrics.extractors import extractor_at
+from harness.metrics.extractors import cached_extractor
 from harness.metrics.reference import reference_of
 from harness.sampling.place import Place
 from harness.specs.reference import ReferenceOutput, ReferenceSpec
@@ -18,7 +18,7 @@ from harness.task import IMAGES, Event, Progress, Result
 def run(spec: ReferenceSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress, then the reference's statistics as arrays."""
     images = inputs[IMAGES]
-    extractor = extractor_at(spec.extractor, inputs, place)
+    extractor = cached_extractor(spec.extractor, inputs, place)
     features = []
     for first in range(0, len(images), extractor.batch):
         block = torch.from_numpy(images[first : first + extractor.batch].copy())

@@ -1,6 +1,6 @@
-"""Reference solution: a network's probability flow in many steps, once for all trials that are judged by it.
+"""Reference solution: a network's probability flow in many steps, solved once for all trials compared with it.
 
-The network is the whole one before any method tunes it, its noises are those of the trials, the first images first.
+It is the whole network before any method tunes it. Noises are those of the trials' first images.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ def run(spec: ReferenceSolutionSpec, inputs: Mapping[str, Any], place: Place) ->
     sampler = build_sampler(spec.sampler, inputs, place)
     n, batch = spec.n, spec.sampler.batch
     blocks = []
+
     for first in range(0, n, batch):
         indices = range(first, min(first + batch, n))
         blocks.append(sampler.run(indices).cpu())
         yield Progress(indices.stop, n, "images")
+
     states = torch.cat(blocks)
     bad = int((~torch.isfinite(states)).flatten(1).any(1).sum())
     if bad:

@@ -1,6 +1,6 @@
-"""Sample: make the images of a span of global indices, and keep of them what the metrics need.
+"""Sample: make the images of a span of global indices; keep their features, digests and first pictures.
 
-Spans are cut at multiples of the sampling batch, so an image meets the same batch and neighbours on any worker.
+Spans are cut at multiples of the sampling batch, so an image is made in the same batch on any worker.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from harness.measure.flops import count_flops, coverage
-from harness.measure.serial_distance import serial_distance
-from harness.metrics.extractors import extractor_at
+from harness.measure.serial_distance import measure_serial_distance
+from harness.metrics.extractors import cached_extractor
 from harness.sampling.build import build_sampler, load_network, make_executor
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.sample import Cost, Distances, SampleOutput, SampleSpec
 from harness.task import Event, Progress, Result
 from methods.networks.base import Network
@@ -31,67 +31,76 @@ GRID_IMAGES = 32
 def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress per batch, then features [n, dim], digests [n, 32] and a few pictures, and what ran.
 
-    With several ranks all make every image together; the first alone looks at them and has a result. The first span of
-    a parallel executor ends with its distance to the serial answer, in no account.
+    With several ranks all make every image together; rank zero alone checks them and yields the result. The first span
+    of a parallel executor also measures its distance to the serial images, which is not counted.
     """
     assert place.span is not None
+
     group = Group(place.ranks, place.device)
     sampler = build_sampler(spec.sampler, inputs, place, group.peers)
-    extractor = extractor_at(spec.extractor, inputs, place)
+    extractor = cached_extractor(spec.extractor, inputs, place)
     network = load_network(spec.sampler.model, inputs, place)
     start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
-    work, kept, audit = Work(), _Kept(), _Audit(*(_states(inputs, s) for s in (spec.solution, spec.own_solution)))
-    seconds = 0.0
+    call_counts, outputs, seconds = CallCounts(), _Outputs(), 0.0
+    checks = _ImageChecks(*(_states(inputs, task_id) for task_id in (spec.solution_id, spec.own_solution_id)))
+
     for first in range(start, stop, batch):
         indices = range(first, min(first + batch, stop))
         began = time.perf_counter()
-        starts = sampler.start(indices)
-        states = sampler.run(indices, work, starts)
+        initial = sampler.initial_state(indices)
+        states = sampler.run(indices, call_counts, initial)
         images = to_uint8(states).cpu()
         seconds += (time.perf_counter() - began) * group.size
-        if not group.leads:
+        if not group.is_rank_zero:
             continue
-        audit.look(indices, states, images, starts, sampler, network.flow)
-        if audit.sound:
-            kept.take(extractor(images), images, first)
+
+        # not timed: checks and features
+        checks.update(indices, states, images, initial, sampler, network.flow)
+        if checks.sound:
+            outputs.append(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
+
+    # once per trial
     is_first = start == 0
     compared = None
     if is_first and sampler.executor.parallel:
-        compared = serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial, inputs))
-    counts, network_seconds = group.added(work.counts(), work.network_seconds)
-    group.leave()
-    if not group.leads:
+        compared = measure_serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial, inputs))
+
+    # sums over ranks
+    counts, network_seconds = group.all_reduce(call_counts.to_counts(), call_counts.network_seconds)
+    group.close()
+    if not group.is_rank_zero:
         return
+
     output = SampleOutput(
         seconds=seconds,
         network_seconds=network_seconds,
         counts=counts,
-        not_finite=audit.not_finite,
-        first_not_finite=audit.first_not_finite,
-        constant=audit.constant,
-        wrong_shape=audit.wrong_shape,
-        distances=audit.distances(),
+        not_finite=checks.not_finite,
+        first_not_finite=checks.first_not_finite,
+        constant=checks.constant,
+        wrong_shape=checks.wrong_shape,
+        distances=checks.distances(),
         serial_distance=compared,
         cost=_cost(sampler, network) if is_first else None,
     )
-    yield Result(output, kept.tensors())
+    yield Result(output, outputs.tensors())
 
 
-def _states(inputs: Mapping[str, Any], solution: str | None) -> np.ndarray | None:
-    """Return the states of a reference solution [n, ...], those of the first images; None if there is none."""
-    if solution is None:
+def _states(inputs: Mapping[str, Any], task_id: str | None) -> np.ndarray | None:
+    """Return the reference solution's final states of the first n images [n, ...]; None if there is none."""
+    if task_id is None:
         return None
-    states: np.ndarray = inputs[solution].tensors["states"]
+    states: np.ndarray = inputs[task_id].tensors["states"]
     return states
 
 
 def _cost(sampler: Sampler, network: Network) -> Cost:
     """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters.
 
-    And the trial's grid: its levels, and the network's diffusion time of each.
+    The trial's grid comes with them: its levels, and the network's diffusion time at each.
     """
-    x = sampler.start([0])
+    x = sampler.initial_state([0])
     sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
     return Cost(
         units={name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
@@ -103,7 +112,7 @@ def _cost(sampler: Sampler, network: Network) -> Cost:
     )
 
 
-class _Kept:
+class _Outputs:
     """Features and digests of every image, and the pictures of the first few."""
 
     def __init__(self) -> None:
@@ -111,7 +120,7 @@ class _Kept:
         self.digests: list[np.ndarray] = []
         self.pictures: list[np.ndarray] = []
 
-    def take(self, features: Tensor, images: Tensor, first: int) -> None:
+    def append(self, features: Tensor, images: Tensor, first: int) -> None:
         self.features.append(features.cpu().numpy())
         self.digests.append(image_digests(images))
         if first < GRID_IMAGES:
@@ -122,15 +131,15 @@ class _Kept:
         return {name: np.concatenate(parts) for name, parts in named.items() if parts}
 
 
-class _Audit:
-    """Whether the images are images: shape, finiteness, variety; and how far each is from the exact solution.
+class _ImageChecks:
+    """Checks of shape, finiteness and constancy, and each image's distance to the exact solution.
 
-    That is the network's closed form, or where it has none the reference solution. A tuned network has a second one,
-    of its own flow.
+    Exact is the network's closed form or, where it has none, the reference solution. A tuned network has a second
+    one, of its own flow.
     """
 
     def __init__(self, solution: np.ndarray | None, own: np.ndarray | None) -> None:
-        """The solutions are exact states of the first images [n, ...], if there are any."""
+        """Take the exact states of the first images [n, ...], if there are any."""
         self.not_finite = 0
         self.first_not_finite: int | None = None
         self.constant = 0
@@ -141,10 +150,13 @@ class _Audit:
     def sound(self) -> bool:
         return self.not_finite == 0 and self.wrong_shape is None
 
-    def look(self, indices: range, states: Tensor, images: Tensor, starts: Tensor, sampler: Sampler, flow: Any) -> None:
-        if states.shape != starts.shape:
+    def update(
+        self, indices: range, states: Tensor, images: Tensor, initial: Tensor, sampler: Sampler, flow: Any
+    ) -> None:
+        if states.shape != initial.shape:
             self.wrong_shape = list(states.shape)
             return
+
         bad = ~torch.isfinite(states).flatten(1).all(1).cpu()
         if bad.any():
             self.not_finite += int(bad.sum())
@@ -152,24 +164,25 @@ class _Audit:
                 self.first_not_finite = indices[int(bad.nonzero()[0])]
         flat = images.flatten(1)
         self.constant += int((flat == flat[:, :1]).all(1).sum())
+
         if self.sound:
-            self._distance.take(indices, states, flow(starts, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
-            self._own.take(indices, states, None)
+            self._distance.update(indices, states, flow(initial, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
+            self._own.update(indices, states, None)
 
     def distances(self) -> dict[str, Distances]:
-        found = {"truncation_error": self._distance.told(), "own_truncation_error": self._own.told()}
+        found = {"truncation_error": self._distance.distances(), "own_truncation_error": self._own.distances()}
         return {name: one for name, one in found.items() if one.squared_norms} if self.sound else {}
 
 
 class _Distance:
-    """Squared errors of final states to exact ones, and the squared norms of these, image by image."""
+    """Squared errors of final states, and squared norms of the exact ones, image by image."""
 
     def __init__(self, solution: np.ndarray | None) -> None:
         self._solution = solution
         self._errors: list[float] = []
         self._norms: list[float] = []
 
-    def take(self, indices: range, states: Tensor, exact: Tensor | None) -> None:
+    def update(self, indices: range, states: Tensor, exact: Tensor | None) -> None:
         """Compare states of these indices with `exact`, or where that is None with the reference solution."""
         if exact is None and self._solution is not None:
             exact = torch.from_numpy(self._solution[indices.start : indices.stop].copy()).to(states)
@@ -177,7 +190,7 @@ class _Distance:
             self._errors += _squares(states[: len(exact)] - exact)
             self._norms += _squares(exact)
 
-    def told(self) -> Distances:
+    def distances(self) -> Distances:
         return Distances(squared_errors=self._errors, squared_norms=self._norms)
 
 

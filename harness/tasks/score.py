@@ -1,4 +1,4 @@
-"""Score: quality of one trial's images from their features, streamed unit by unit in index order."""
+"""Score: quality of a trial's images from their features, read unit by unit in index order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Time: latency and throughput of a trial, interleaved with the suite's clock trial on one, otherwise idle, device.
+"""Time: latency and throughput of a trial, interleaved with the suite's clock trial on an otherwise idle device.
 
-One block = warm-up, then rounds. A round calls trial and clock once per kind, in random order, so each round gives one
-paired ratio per kind. The clock trial timed against itself is the A/A row: the noise floor of all the others. Where the
-trial's executor is parallel a round also calls its serial twin, for one image, and virtual times follow the rounds.
+A block is a warm-up, then rounds. A round calls trial and clock once per kind, in random order, and so gives one paired
+ratio per kind. The clock trial timed against itself is the A/A row, the noise floor of all others. For a parallel
+executor a round also calls the same sampler under the serial executor, for one image; virtual times follow.
 """
 
 from __future__ import annotations
@@ -17,61 +17,71 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.identity import identity
-from harness.measure.call_times import Calls, virtual_rows
-from harness.measure.device import EnergyMeter, clocked, device_name, gauges, peak_memory
+from harness.identity import content_hash
+from harness.measure.call_times import CallTimer, replay_virtual_times
+from harness.measure.device import EnergyMeter, clock_and_temperature, device_name, measure_peak_memory, timed_call
 from harness.measure.warm_up import is_steady
 from harness.sampling.build import build_sampler
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import Sampler, Work
-from harness.specs.base import decisive
+from harness.sampling.sampler import CallCounts, Sampler
+from harness.specs.base import deciding_fields
 from harness.specs.rules.timing import ENERGY_SECONDS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 
 _IMAGES = 0
-"""The word by which the first rank announces that all make images together."""
+"""Rank zero's command that all ranks make these images together."""
 _WARM_UP_INDEX = 1 << 40  # images that no trial scores
 
 
 def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress per round, then every repetition, peak memory, energy, virtual times and digests of timed images.
 
-    With several ranks the first one clocks, and has the result; the others make the trial's images with it. The clock
-    trial and the serial twin are its alone.
+    With several ranks rank zero measures and has the result; the others make the trial's images with it. The clock
+    trial and the sampler under the serial executor run on rank zero alone.
     """
+    # samplers of this rank
     group = Group(place.ranks, place.device)
     trial = build_sampler(spec.sampler, inputs, place, group.peers)
-    twin = {"serial": build_sampler(serially(spec.sampler), inputs, place)} if trial.executor.parallel else {}
-    calls = Calls(trial, group) if twin else None
-    if not group.leads:
-        for word, indices in group.followed():
-            if word == _IMAGES:
+    serial = (
+        {"serial": build_sampler(with_serial_executor(spec.sampler), inputs, place)} if trial.executor.parallel else {}
+    )
+    call_timer = CallTimer(trial, group) if serial else None
+
+    # other ranks: make images until rank zero stops
+    if not group.is_rank_zero:
+        for command, indices in group.commands():
+            if command == _IMAGES:
                 trial.images(indices)
-            elif calls is not None:
-                calls.join(word, indices)
-        group.leave()
+            elif call_timer is not None:
+                call_timer.run_command(command, indices)
+        group.close()
         return
-    block = _Block(
+
+    # rank zero: timed rounds
+    block = _TimingBlock(
         tier=TIERS[spec.tier],
-        samplers={"trial": trial, "baseline": build_sampler(spec.clock, inputs, place), **twin},
+        samplers={"trial": trial, "baseline": build_sampler(spec.clock, inputs, place), **serial},
         group=group,
         batch=spec.batch,
         n_images=spec.n_images,
         comparable=spec.batch == min(spec.sampler.batch, spec.n_images),
-        rng=random.Random(identity(decisive(spec))),
+        rng=random.Random(content_hash(deciding_fields(spec))),
     )
     warm_up_calls = block.warm_up()
     modelled = bool(trial.executor.device_counts(trial.sigmas))
-    yield from block.rounds(calls if modelled else None)
-    memory = peak_memory(block.call("trial", "throughput", 0), place.device)
-    energy = block.energy() if group.size == 1 else None  # the meter knows this device only
-    virtual = [] if calls is None else block.virtual(calls)
-    group.end()
-    group.leave()
+    yield from block.run_rounds(call_timer if modelled else None)
+
+    # untimed: memory, energy, virtual times
+    memory = measure_peak_memory(block.prepare_call("trial", "throughput", 0), place.device)
+    energy = block.measure_energy() if group.size == 1 else None  # the meter knows this device only
+    virtual = [] if call_timer is None else block.virtual_times(call_timer)
+    group.broadcast_stop()
+    group.close()
+
     output = TimeOutput(
         repetitions=block.repetitions,
         virtual=virtual,
@@ -86,23 +96,25 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     yield Result(output)
 
 
-def serially(sampler: SamplerSpec) -> SamplerSpec:
+def with_serial_executor(sampler: SamplerSpec) -> SamplerSpec:
     """Return the same sampler under the serial executor."""
     return sampler.model_copy(update={"executor": sampler.serial, "devices": 1})
 
 
 @dataclass
-class _Block:
+class _TimingBlock:
+    """Rank zero's timed calls of one task: warm-up, rounds, and what ran in them."""
+
     tier: TierRules
     samplers: dict[str, Sampler]
     group: Group
     batch: int
     n_images: int
     comparable: bool
-    """Whether timed and scored images meet the same batch; bytes are not promised across batch sizes."""
+    """Whether timed and scored images are made in the same batches; bytes may differ across batch sizes."""
     rng: random.Random
     repetitions: list[Repetition] = field(default_factory=list)
-    works: dict[tuple[str, str], list[Work]] = field(default_factory=lambda: defaultdict(list))
+    call_counts: dict[tuple[str, str], list[CallCounts]] = field(default_factory=lambda: defaultdict(list))
     """What ran in the timed calls, by role and kind."""
     digests: dict[int, str] = field(default_factory=dict)
     done: int = 0
@@ -112,58 +124,68 @@ class _Block:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Return images per call, by kind."""
         return {"latency": 1, "throughput": self.batch}
 
     @property
     def calls(self) -> list[tuple[str, str]]:
-        """Return the roles and kinds of the calls of a round; a serial twin is there for its latency."""
+        """Return the roles and kinds of the calls of a round; under the serial executor only latency is timed."""
         both = [(role, kind) for role in self.samplers for kind in self.sizes]
         return [one for one in both if one != ("serial", "throughput")]
 
-    def call(self, role: str, kind: str, first: int, work: Work | None = None) -> Callable[[], Tensor]:
-        """Return a call that is to be made at once: the other ranks have been told of it."""
+    def prepare_call(
+        self, role: str, kind: str, first: int, call_counts: CallCounts | None = None
+    ) -> Callable[[], Tensor]:
+        """Return a call to be made at once: the other ranks already have the command."""
         sampler, indices = self.samplers[role], range(first, first + self.sizes[kind])
         if role == "trial":
-            self.group.announce(_IMAGES, first, len(indices))
-        return lambda: to_uint8(sampler.run(indices, work)).cpu()
+            self.group.broadcast_command(_IMAGES, first, len(indices))
+        return lambda: to_uint8(sampler.run(indices, call_counts)).cpu()
 
     def warm_up(self) -> int:
         """Run each kind of call until its time is steady, within the tier's limits; return the fewest calls of one."""
         counts = []
         for role, kind in self.calls:
             seconds: list[float] = []
-            while not self._warm(seconds):
+            while not self._is_warm(seconds):
                 device = self.samplers[role].device
-                seconds.append(clocked(self.call(role, kind, _WARM_UP_INDEX), device)[1].seconds)
+                seconds.append(timed_call(self.prepare_call(role, kind, _WARM_UP_INDEX), device)[1].seconds)
             counts.append(len(seconds))
         return min(counts)
 
-    def _warm(self, seconds: list[float]) -> bool:
+    def _is_warm(self, seconds: list[float]) -> bool:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
         return enough and (is_steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
-    def rounds(self, calls: Calls | None) -> Iterator[Event]:
-        """Run rounds until the tier has its count and its seconds; a modelled executor's hold a loop of calls."""
+    def run_rounds(self, call_timer: CallTimer | None) -> Iterator[Event]:
+        """Run rounds until the tier's count and seconds are reached.
+
+        Those of an executor with a model also time a loop of calls.
+        """
         began = time.perf_counter()
         while self.done < self.tier.rounds or self.seconds < self.tier.seconds:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
                 self._repeat(role, kind, self.done)
-            if calls is not None:
-                calls.loop(crowded=self.group.size > 1)
+            if call_timer is not None:
+                call_timer.loop(contended=self.group.size > 1)
 
             self.done += 1
             self.seconds = time.perf_counter() - began
             yield Progress(self.done, max(self.tier.rounds, self.done), "rounds")
 
     def _repeat(self, role: str, kind: str, number: int) -> None:
+        """Time one call of round `number` and record it."""
         device = self.samplers[role].device
-        size, work = self.sizes[kind], Work()
+        size, call_counts = self.sizes[kind], CallCounts()
         first = (number * size) % max(self.n_images - size + 1, 1) // size * size
-        images, reading = clocked(self.call(role, kind, first, work), device)
+        images, timing = timed_call(self.prepare_call(role, kind, first, call_counts), device)
+
+        # not timed: digests and the record
         if self.comparable and role == "trial" and kind == "throughput" and len(images) == size:
             digests = image_digests(images)
             self.digests.update({first + row: digests[row].tobytes().hex() for row in (0, size - 1)})
-        self.works[role, kind].append(work)
+        self.call_counts[role, kind].append(call_counts)
+
         self.repetitions.append(
             Repetition(
                 kind=kind,
@@ -171,33 +193,36 @@ class _Block:
                 round=number,
                 order=len(self.repetitions),
                 batch=size,
-                seconds=reading.seconds,
-                process_seconds=reading.process_seconds,
-                device_seconds=reading.device_seconds,
-                **gauges(device),
+                seconds=timing.seconds,
+                process_seconds=timing.process_seconds,
+                device_seconds=timing.device_seconds,
+                **clock_and_temperature(device),
             )
         )
 
-    def virtual(self, calls: Calls) -> list[VirtualTime]:
+    def virtual_times(self, call_timer: CallTimer) -> list[VirtualTime]:
         """Return the trial's virtual times, replayed with the refinements of the images that were timed."""
-        iterations = [k for work in self.works["trial", "latency"] for k in work.traced.iterations]
-        return virtual_rows(
-            self.samplers["trial"], calls, iterations, self._median("serial"), measured=self._median("trial")
+        iterations = [k for counts in self.call_counts["trial", "latency"] for k in counts.executor_stats.iterations]
+        return replay_virtual_times(
+            self.samplers["trial"], call_timer, iterations, self._median("serial"), measured=self._median("trial")
         )
 
     def _median(self, role: str) -> float:
-        """Return the median latency."""
+        """Return the median latency of a role, in seconds."""
         timed = [r.seconds for r in self.repetitions if (r.role, r.kind) == (role, "latency")]
         return float(np.median(timed))
 
-    def energy(self) -> float | None:
-        """Return joules per image of the trial over a window long enough for the counter, idle included; or None."""
+    def measure_energy(self) -> float | None:
+        """Return joules per image of the trial, idle power included; None without a counter.
+
+        The window is long enough for the counter's resolution."""
         meter = EnergyMeter(self.samplers["trial"].device)
         before = meter.joules()
         if before is None:
             return None
         began, images = time.perf_counter(), 0
         while time.perf_counter() - began < ENERGY_SECONDS:
-            images += len(self.call("trial", "throughput", 0)())
+            images += len(self.prepare_call("trial", "throughput", 0)())
+
         after = meter.joules()
         return None if after is None else (after - before) / images

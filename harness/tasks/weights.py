@@ -1,7 +1,7 @@
 """Weights: check given weights against their network before anything is sampled with them.
 
-A safetensors file (the zoo's are such), or a PyTorch checkpoint as authors publish it (.pth, .pt), which is read as
-tensors alone, never unpickled into code, and is kept as safetensors from then on.
+The file is safetensors, as in the zoo, or a PyTorch checkpoint as authors publish it (.pth, .pt). A checkpoint is
+read as tensors only, never unpickled into code, and kept as safetensors.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from harness.task import Event, Result
 
 
 def run(spec: WeightsSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
-    """Yield the weights by name if they fit the network exactly; raise UsageError in one sentence if they do not."""
+    """Yield the weights by name; UsageError unless they fit the network exactly."""
     data = data_shape(spec.data)
     network = build_network(spec.network, data)
     content = inputs[spec.path].tobytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != spec.sha256:
         raise UsageError(f"{spec.path} has changed since the run was planned; expected it to stay, so run again")
+
     given = read_state_dict(content, spec.path)
     _check_fit(given, network.state_dict(), spec.path, spec.network.name)
+
     check = cross_check(network, data)
     output = WeightsOutput(
         price=spec.price,

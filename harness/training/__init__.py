@@ -1,1 +1,1 @@
-"""Training through DeepSpeed: what is trained and how, one rank of it, and the verb `train`."""
+"""Training through DeepSpeed: batches, learning-rate schedules, and one rank's trainer."""

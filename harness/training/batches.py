@@ -1,7 +1,7 @@
-"""What a training step sees: images, flips and draws of the global batch, a pure function of seed and step.
+"""Training batches: images, flips and draws of the global batch, a pure function of seed and step.
 
-Everything is drawn on the CPU for all processes together and then cut into their rows, so that the batches do not
-depend on the number of processes, nor on whether the run was interrupted.
+All is drawn on the CPU for the whole global batch, then cut into the rows of each process. So batches depend neither
+on the number of processes nor on interruptions.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ class Batches:
         self._rows = slice(rank * rows, (rank + 1) * rows)
         self._rank, self._device = rank, device
 
-    def of(self, step: int) -> tuple[Tensor, Sequence[Tensor], torch.Generator]:
-        """Return this process's images, float32 in [-1, 1], its rows of the draws, and a generator for what is left."""
+    def draw(self, step: int) -> tuple[Tensor, Sequence[Tensor], torch.Generator]:
+        """Return this process's images, float32 in [-1, 1], its rows of the draws, and a generator for other draws."""
         spec, device = self._spec, self._device
         generator = torch.Generator().manual_seed(batch_seed(spec, step))
         indices = torch.randint(len(self._images), (spec.batch,), generator=generator)[self._rows]
         mirrored = torch.rand(spec.batch, generator=generator)[self._rows] < 0.5 if spec.flips else None
-        images = to_unit(self._images[indices.to(device)])
+
+        images = to_unit_floats(self._images[indices.to(device)])
         if mirrored is not None:
             images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(-1), images)
+
         if self._network is None:
             return images, (), torch.Generator(device).manual_seed(batch_seed(spec, step) * 997 + self._rank)
         draws = self._network.draws((spec.batch, *images.shape[1:]), generator)
         return images, [draw[self._rows].to(device) for draw in draws], generator
 
 
-def to_unit(images: Tensor) -> Tensor:
-    """Return images as float32 in [-1, 1]; uint8 is 0 to 255, float is taken as it is."""
+def to_unit_floats(images: Tensor) -> Tensor:
+    """Return images as float32 in [-1, 1]; uint8 0 to 255 is scaled, floats are kept."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()

@@ -1,4 +1,4 @@
-"""What changes from one training step to the next: learning rate, decay of the average, seed of the batch."""
+"""Per-step settings of a training: learning rate, decay of the average, seed of the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def learning_rate(train: TrainSettings, step: int, first_step: int = 0) -> float
 
 
 def ema_decay(train: TrainSettings, step: int) -> float:
-    """Return the factor on the average at step 0, 1, ...; it grows from 0.1, so that the start is forgotten."""
+    """Return the factor on the average at step 0, 1, ...; it grows from 0.1, so that initial weights fade."""
     return min(0.5 ** (train.batch / train.ema_half_life_images), (1 + step) / (10 + step))
 
 

@@ -1,8 +1,8 @@
-"""One rank of data-parallel training through DeepSpeed, resumable to the bit, with an average of the weights.
+"""One rank of data-parallel training through DeepSpeed, resumable bit by bit, with an average of the weights.
 
 Every rank makes a Trainer, calls the same methods in the same order, and closes it. The loss is a mean over the
-global batch: DeepSpeed averages the gradients of equal shares. The network given belongs to the trainer from then on
-(under ZeRO 3 its weights are scattered).
+global batch: DeepSpeed averages the gradients of equal shares. The network belongs to the trainer from then on; under
+ZeRO 3 its weights are scattered.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.measure.deepspeed_start import ProcessGroup, load_deepspeed, talk_to_stderr
+from harness.measure.deepspeed_start import ProcessGroup, load_deepspeed, stdout_to_stderr
 from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
 from harness.training.schedules import batch_seed, ema_decay, learning_rate
-from harness.training.zero_pieces import MOMENTS, Piece, create_moments, flats, pieces, torch_optimizer
+from harness.training.zero_pieces import MOMENTS, Piece, create_moments, distinct_flats, local_pieces, torch_optimizer
 from methods.networks.base import Network
 from methods.networks.drawn_loss import DrawnLoss
 
@@ -30,8 +30,8 @@ State = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far training has come: steps done, mean loss over the latest chunk, seconds spent stepping."""
+class TrainingProgress:
+    """Steps done, mean loss over the latest chunk of steps, seconds spent in steps."""
 
     step: int
     loss: float
@@ -39,7 +39,9 @@ class Progress:
 
 
 class Trainer:
-    """One rank of `world_size`; rank 0 hands out state and weights, the others hand out empty tables."""
+    """One rank of `world_size`. Rank 0 returns state and weights, the other ranks empty tables.
+
+    A training task calls it in its worker's process; every call blocks until all ranks have made it."""
 
     def __init__(
         self,
@@ -54,45 +56,50 @@ class Trainer:
         state: State | None = None,
         first_step: int = 0,
     ) -> None:
-        """Start anew, or go on from `state`, bit by bit.
+        """Start a new training, or resume bit by bit from `state`.
 
-        With `first_step` the network's weights have so many steps behind them, of which no more is known: moments and
-        warm-up start anew, steps go on counting.
+        With `first_step` the weights come from that many steps without a state: moments and warm-up start again, the
+        step count continues. HarnessError if the ranks do not divide the batch or the state is of another network.
         """
         if spec.batch % world_size:
             raise HarnessError(f"batch is {spec.batch}; expected a multiple of the {world_size} processes")
         self.spec, self.rank, self.device = spec, rank, torch.device(device)
         self.step, self.loss, self.seconds = first_step, math.nan, 0.0
         self._first_step = first_step
+
         network = network.to(self.device).train()
         self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if state is not None:
             _load_weights(self._trained, state[0])
         self._fixed = {k: v.cpu().clone() for k, v in network.state_dict().items() if k not in self._trained}
         self._batches = Batches(images, spec, network, rank, world_size, self.device)
+
         deepspeed = load_deepspeed(self.device.type)
         self._group = ProcessGroup(rank, world_size, address, port, self.device)
         try:
             self._engine = _engine(deepspeed, _Loss(network, spec), list(self._trained.values()), spec, world_size)
-            self._pieces = pieces(self._engine, list(self._trained.values()), spec.zero_stage)
-            self._masters = flats(self._pieces)
+            self._pieces = local_pieces(self._engine, list(self._trained.values()), spec.zero_stage)
+            self._masters = distinct_flats(self._pieces)
             self._ema = [flat.detach().clone() for flat in self._masters]
             if state is not None:
                 self._resume(*state)
         except BaseException:
-            self._group.leave()
+            self._group.close()
             raise
 
-    def advance(self, steps: int) -> Progress:
-        """Take some steps; raise HarnessError if the loss is no longer finite."""
+    def advance(self, steps: int) -> TrainingProgress:
+        """Take `steps` steps; HarnessError if the loss is no longer finite."""
         began, losses = time.perf_counter(), []
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for _ in range(steps):
                 losses.append(self._one_step())
+
+        # the mean loss over all ranks
         mean = torch.stack(losses).mean() if losses else torch.tensor(self.loss, device=self.device)
         if torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(mean)
             mean /= torch.distributed.get_world_size()
+
         self.loss = float(mean)
         self.seconds += time.perf_counter() - began
         if losses and not math.isfinite(self.loss):
@@ -100,10 +107,10 @@ class Trainer:
                 f"the training loss became {self.loss} before step {self.step}; "
                 "lower lr, lengthen warmup_steps or set grad_clip"
             )
-        return Progress(self.step, self.loss, self.seconds)
+        return TrainingProgress(self.step, self.loss, self.seconds)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return all that `state=` needs to go on bit by bit, on rank 0; every rank must call."""
+        """Return tensors and metadata for `state=`, on rank 0; every rank must call."""
         found: dict[str, np.ndarray] = {}
         optimizer = torch_optimizer(self._engine)
         for kind in ("weights", "ema", *MOMENTS):
@@ -125,15 +132,16 @@ class Trainer:
     def close(self) -> None:
         """Release the engine and leave the process group."""
         try:
-            with talk_to_stderr():
+            with stdout_to_stderr():
                 self._engine.destroy()
         finally:
-            self._group.leave()
+            self._group.close()
 
     def _one_step(self) -> Tensor:
+        """Take a step and return its loss, detached, on the device."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate(self.spec, self.step, self._first_step)
-        images, draws, generator = self._batches.of(self.step)
+        images, draws, generator = self._batches.draw(self.step)
         torch.manual_seed(batch_seed(self.spec, self.step) * 997 + self.rank)  # for dropout; forked by the caller
         loss = self._engine(images, draws, generator)
         self._engine.backward(loss)
@@ -155,8 +163,8 @@ class Trainer:
         if self.rank == 0:
             found[name] = value.cpu().numpy()
 
-    def _resume(self, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        self.step, self._first_step = int(facts["step"]), int(facts.get("first_step", 0))
+    def _resume(self, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+        self.step, self._first_step = int(metadata["step"]), int(metadata.get("first_step", 0))
         taken = self.step - self._first_step
         kinds = ["ema", *(moment for moment in MOMENTS if taken)]
         if taken:
@@ -190,7 +198,7 @@ def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: 
         "steps_per_print": None,
         "zero_allow_untested_optimizer": True,
     }
-    with talk_to_stderr():
+    with stdout_to_stderr():
         engine, *_ = deepspeed.initialize(model=loss, optimizer=optimizer, config=config)
     return engine
 

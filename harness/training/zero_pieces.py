@@ -1,8 +1,8 @@
-"""Where ZeRO keeps the float32 weights and Adam's moments of a parameter, and how to read and write them whole.
+"""Reads and writes a parameter's float32 weights and Adam moments as whole tensors under each ZeRO stage.
 
 Rajbhandari et al. 2020: stage 0 keeps everything on every rank, stages 1 and 2 split the optimizer's state, stage 3
-also the weights. DeepSpeed's own full setters fail for a parameter whose size the ranks do not divide (stage 3) and
-before the first step (stages 1 and 2, where the moments do not exist yet), and both matter when training resumes.
+also the weights. DeepSpeed's own full setters fail for a parameter whose size the ranks do not divide (stage 3), and
+before the first step (stages 1 and 2, where moments do not exist yet). Resuming needs both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Piece:
-    """What this rank keeps of a parameter: `numel` elements from `start`, at `offset` in the tensor `flat`."""
+    """This rank's share of a parameter: `numel` elements from `start`, at `offset` in the tensor `flat`."""
 
     flat: Tensor
     offset: int
@@ -27,7 +27,7 @@ class Piece:
     start: int
     shape: torch.Size
     whole: bool
-    """Whether `flat` is the parameter itself, of the parameter's shape, kept alike on every rank."""
+    """Whether `flat` is the parameter itself, of the parameter's shape, replicated on every rank."""
 
     def read(self, stored: Tensor) -> Tensor:
         """Return the whole parameter's values from a tensor laid out as `flat`; every rank of the group must call."""
@@ -48,26 +48,26 @@ class Piece:
                 stored[self.offset : self.offset + self.numel].copy_(part)
 
 
-def pieces(engine: Any, parameters: list[nn.Parameter], stage: int) -> list[Piece]:
+def local_pieces(engine: Any, parameters: list[nn.Parameter], stage: int) -> list[Piece]:
     """Return the local piece of each parameter under a DeepSpeed engine of a ZeRO stage."""
     locate: Callable[[Any, nn.Parameter], Piece] = (_replicated, _split, _split, _partitioned)[stage]
     return [locate(engine, parameter) for parameter in parameters]
 
 
-def flats(found: list[Piece]) -> list[Tensor]:
+def distinct_flats(found: list[Piece]) -> list[Tensor]:
     """Return the distinct tensors that hold this rank's float32 weights."""
     return list({id(piece.flat): piece.flat for piece in found}.values())
 
 
 def torch_optimizer(engine: Any) -> torch.optim.Optimizer:
-    """Return the torch optimizer inside the engine, whose state is keyed by the tensors of `flats`."""
+    """Return the torch optimizer inside the engine, whose state is keyed by the tensors of `distinct_flats`."""
     return getattr(engine.optimizer, "optimizer", engine.optimizer)
 
 
 def create_moments(engine: Any, found: list[Piece], step: int) -> None:
     """Give Adam zero moments for every local tensor, as after `step` steps."""
     state = torch_optimizer(engine).state
-    for flat in flats(found):
+    for flat in distinct_flats(found):
         zeros = {moment: torch.zeros_like(flat, requires_grad=False) for moment in MOMENTS}
         state[flat] = {"step": torch.tensor(float(step)), **zeros}
 

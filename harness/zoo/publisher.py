@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from harness.config.network_card import NetworkCard
-from harness.config.zoo_card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_entry, zoo_names
+from harness.config.zoo_card import Leg, Trained, ZooCard, load_zoo_card, weights_path, write_zoo_entry, zoo_names
 from harness.measure.flops import training_flops
 from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
@@ -53,7 +53,7 @@ class Publisher:
             return committed
         own = committed is not None and committed.training.images_seen > history.leg.images  # published on the way
         if committed is None or (own and finished) or judged.limit_fid_high < self._limit_of(committed):
-            path = write_entry(card, stored.data)
+            path = write_zoo_entry(card, stored.data)
             self.say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
             return card
 
@@ -64,7 +64,7 @@ class Publisher:
         stopped = f"{reason}; a leg to {best.images:,} images made it no better"
         training = committed.training.model_copy(update={"finished": True, "stopped": stopped})
         card = committed.model_copy(update={"training": training})
-        write_entry(card, weights_path(self.name).read_bytes())
+        write_zoo_entry(card, weights_path(self.name).read_bytes())
         return card
 
     def _limit_of(self, committed: ZooCard) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.toml_files import read_toml, validated
-from harness.config.zoo_card import entry_name, load_zoo_card, zoo_folder, zoo_names
+from harness.config.zoo_card import load_zoo_card, zoo_entry_name, zoo_folder, zoo_names
 
 RECIPES_FILE = "trainings.toml"
 
@@ -51,7 +51,7 @@ class Training(BaseModel):
     @property
     def name(self) -> str:
         """Return the name that the result has in the zoo."""
-        return entry_name(self.recipe.network, self.seed)
+        return zoo_entry_name(self.recipe.network, self.seed)
 
 
 def load_recipes() -> list[Recipe]:

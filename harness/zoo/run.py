@@ -11,11 +11,11 @@ import torch
 
 from harness.config.network_card import load_network_card
 from harness.config.suite import apply_settings
-from harness.config.zoo_card import entry_name, zoo_folder
+from harness.config.zoo_card import zoo_entry_name, zoo_folder
 from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.registry import registry
-from harness.signals import stopping_politely
+from harness.signals import graceful_shutdown
 from harness.specs.limits import TRAINING_LOCK_BEAT_SECONDS
 from harness.storage.lock import RunLock
 from harness.zoo.recipes import rules_for
@@ -39,9 +39,9 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
         raise UsageError(f'network "{net.name}" is exact and is not trained')
     torch.set_num_threads(1)
     words = ["oneclock", "train", dataset, network, *(word for s in settings for word in ("--set", s)), "--into", "zoo"]
-    name = entry_name(net.name, net.train.seed if net.train else 0)
+    name = zoo_entry_name(net.name, net.train.seed if net.train else 0)
     folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
-    with stopping_politely(_to_stderr) as stop:
+    with graceful_shutdown(_to_stderr) as stop:
         training = ZooTraining(
             card,
             net,
@@ -55,7 +55,7 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
         with RunLock(folder, TRAINING_LOCK_BEAT_SECONDS):
             entry = training.run()
     if entry is None:
-        stop.leave()
+        stop.raise_if_set()
     return zoo_folder() / name
 
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 
 from harness.config.network_card import NetworkCard
-from harness.config.zoo_card import LARGEST_WEIGHTS_BYTES, ZooCard, entry_name
+from harness.config.zoo_card import LARGEST_WEIGHTS_BYTES, ZooCard, zoo_entry_name
 from harness.data.cards import DatasetCard
 from harness.errors import HarnessError, UsageError
-from harness.identity import identity
+from harness.identity import content_hash
 from harness.measure.device import device_name
 from harness.planning.zoo_networks import network_difference, read_weights
 from harness.sampling.network import build_network
 from harness.sources import library_versions
-from harness.specs.base import decisive
+from harness.specs.base import deciding_fields
 from harness.specs.limits import TRAINING_CHUNK_SECONDS, TRAINING_SAVE_SECONDS, TRAINING_STOPPED_SECONDS
 from harness.specs.train import LARGEST_STEPS, TrainSettings
 from harness.storage.blobs import Blobs
@@ -61,7 +61,7 @@ class ZooTraining:
         self.spec = TrainSettings(**{**net.train.model_dump(), "decay": "constant", "steps": LARGEST_STEPS})
         if rules.check_images < self.spec.batch:
             raise UsageError(f"check_images is {rules.check_images}; expected at least the batch of {self.spec.batch}")
-        self.name = entry_name(net.name, self.spec.seed)
+        self.name = zoo_entry_name(net.name, self.spec.seed)
         self._card, self._net, self._rules, self._command = card, net, rules, command
         self._folder, self._say, self._stop_asked, self._paused = folder, say, stop_asked, paused
         self._stopped_seconds = 0.0
@@ -179,9 +179,9 @@ class ZooTraining:
 
     def _decides(self) -> str:
         """Return the identity of what must be equal for a state to be gone on with."""
-        train = decisive(self.spec)
+        train = deciding_fields(self.spec)
         pixels = [self._judge.training.fingerprint, self._judge.held_out.fingerprint]
-        return identity(
+        return content_hash(
             {
                 "format": _FORMAT,
                 "family": self._net.family,

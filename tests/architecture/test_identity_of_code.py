@@ -19,12 +19,12 @@ KINDS = ("train", "prepare", "scored", "reference", "reference-solution", "sampl
 @pytest.fixture(autouse=True)
 def read_anew() -> Iterator[None]:
     yield
-    sources.forget()
+    sources.clear_caches()
 
 
 def ids() -> dict[str, set[str]]:
     """Return the identities of a plan's tasks and rows, by kind; preparations that measure FID are "scored"."""
-    sources.forget()
+    sources.clear_caches()
     made = plan(trials=TRIALS, truncation={"images": 10}, **with_train(steps=3))
     found: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for task in made.tasks.values():
@@ -127,7 +127,7 @@ def test_prose_changes_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_task_reaches_the_report_the_face_or_the_store(folder: str) -> None:
     made = plan(trials=TRIALS, truncation={"images": 10}, **with_train(steps=3))
     specs = [*(task.spec for task in made.tasks.values()), *(planned.row for planned in made.trials)]
-    reached = {path for spec in specs for path in sources.closure(*spec.modules()).values()}
+    reached = {path for spec in specs for path in sources.import_closure(*spec.modules()).values()}
     assert len(reached) > 20
     assert not [path for path in reached if path.is_relative_to(ROOT / "harness" / folder)]
 
@@ -137,7 +137,7 @@ def test_no_task_reaches_the_report_the_face_or_the_store(folder: str) -> None:
 )
 def test_given_weights_are_known_by_how_they_are_read(file: str, same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def weights() -> str | None:
-        sources.forget()
+        sources.clear_caches()
         return plan(dataset="digits", network="unet-8", networks={"unet-8": {"weights": "zoo:unet-8"}}).trials[0].id
 
     before, real = weights(), Path.read_text

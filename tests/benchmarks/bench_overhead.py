@@ -74,7 +74,7 @@ def untrained(steps: int) -> SampleSpec:
     })  # fmt: skip
     made = make_plan(suite, "cpu", "cpu")
     (spec,) = (task.spec for task in made.tasks.values() if isinstance(task.spec, SampleSpec))
-    model = spec.sampler.model.model_copy(update={"weights": None})
+    model = spec.sampler.model.model_copy(update={"weights_id": None})
     return spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"model": model})})
 
 
@@ -83,7 +83,7 @@ def sample_bare(sampler: Sampler, images: int) -> None:
     network, sigmas = sampler.denoiser.network, sampler.sigmas  # type: ignore[attr-defined]
     with torch.inference_mode():
         for first in range(images, 2 * images, BATCH):
-            x = sampler.noise.initial(range(first, first + BATCH)) * float(sigmas[0])
+            x = sampler.noise.draw_initial(range(first, first + BATCH)) * float(sigmas[0])
             for sigma, following in itertools.pairwise(sigmas):
                 level = torch.full((BATCH,), float(sigma), dtype=torch.float64)
                 ratio = float(following / sigma)

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from harness.config.network_card import load_network_card
-from harness.measure.call_times import Calls, virtual_rows
-from harness.measure.device import clocked
+from harness.measure.call_times import CallTimer, replay_virtual_times
+from harness.measure.device import timed_call
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import fix_numerics
@@ -73,27 +73,27 @@ def take_part(rank: int, port: int, steps: int, options: Any) -> None:
     network = small_unet(options.channels)
     trial = sampler(network, steps, SRDS(form=options.form, devices=2, most=1), group.peers)
     serial = sampler(network, steps, Serial())
-    calls = Calls(trial, group)
-    if not group.leads:
-        for word, indices in group.followed():
+    calls = CallTimer(trial, group)
+    if not group.is_rank_zero:
+        for word, indices in group.commands():
             if word == IMAGES:
                 trial.images(indices)
             else:
-                calls.join(word, indices)
+                calls.run_command(word, indices)
     else:
         with torch.inference_mode():
             report(steps, group, trial, serial, calls, options.rounds)
-        group.end()
-    group.leave()
+        group.broadcast_stop()
+    group.close()
 
 
-def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Calls, rounds: int) -> None:
+def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: CallTimer, rounds: int) -> None:
     """Time the trial and its serial twin in turns, replay, and print."""
 
     def one(sampler: Sampler, image: int) -> float:
         if sampler is trial:
-            group.announce(IMAGES, image, 1)
-        return clocked(lambda: sampler.images([image]), CPU)[1].seconds
+            group.broadcast_command(IMAGES, image, 1)
+        return timed_call(lambda: sampler.images([image]), CPU)[1].seconds
 
     seconds: dict[int, list[float]] = {id(trial): [], id(serial): []}
     for number in range(rounds + 1):
@@ -101,10 +101,10 @@ def report(steps: int, group: Group, trial: Sampler, serial: Sampler, calls: Cal
             taken = one(which, number)
             if number:  # the first round warms up
                 seconds[id(which)].append(taken)
-        calls.loop(crowded=True)
+        calls.loop(contended=True)
     measured, plain = median(seconds[id(trial)]), median(seconds[id(serial)])
     speedup = median(b / a for a, b in zip(seconds[id(trial)], seconds[id(serial)], strict=True))
-    rows = virtual_rows(trial, calls, [1], plain, measured)
+    rows = replay_virtual_times(trial, calls, [1], plain, measured)
     row = next(row for row in rows if row.is_real)
     call, hop, virtual = row.call_seconds, row.hop_seconds, row.virtual_latency_seconds
     grid = plan_blocks(steps)

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import harness.storage.store
 from harness.errors import LockedError
-from harness.identity import identity
+from harness.identity import content_hash
 from harness.storage.disk import Disk
 from harness.storage.lock import RunLock
 from harness.storage.store import Store
 
 STEPS = ("create", "write", "sync", "read_back", "link", "rename", "sync_folder", "unlink")
-PLAN = [identity(number) for number in range(8)]
+PLAN = [content_hash(number) for number in range(8)]
 MEET_SECONDS = 9.0  # the longest that one child waits for the other
 
 

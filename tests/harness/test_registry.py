@@ -162,7 +162,7 @@ def test_a_plugin_may_point_at_a_class_or_at_a_module(monkeypatch: pytest.Monkey
 def read_anew() -> Iterator[None]:
     """Forget what was hashed of edited files."""
     yield
-    sources.forget()
+    sources.clear_caches()
 
 
 def load(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -170,7 +170,7 @@ def load(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.syspath_prepend(str(folder))
     for known in [m for m in sys.modules if m.partition(".")[0] == name]:
         del sys.modules[known]
-    sources.forget()
+    sources.clear_caches()
     loaded: ModuleType = __import__(f"{name}.solver", fromlist=["Mine"])
     return sources.code_sha256(loaded.Mine.__module__)
 

@@ -54,7 +54,7 @@ class C:
 
 
 def test_code_is_what_runs() -> None:
-    assert sources.code(CODE) == LEFT
+    assert sources.strip_prose(CODE) == LEFT
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_code_is_what_runs() -> None:
 )
 def test_what_is_prose_and_what_is_not(old: str, new: str, same: bool) -> None:
     assert CODE.count(old) == 1
-    assert (sources.code(CODE.replace(old, new)) == LEFT) == same
+    assert (sources.strip_prose(CODE.replace(old, new)) == LEFT) == same
 
 
 @pytest.fixture
@@ -103,18 +103,18 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     yield tmp_path / "plug"  # type: ignore[misc]
     for name in [name for name in sys.modules if name.partition(".")[0] == "plug"]:
         del sys.modules[name]
-    sources.forget()
+    sources.clear_caches()
 
 
 def test_a_closure_follows_imports_wherever_they_stand(package: Path) -> None:
-    found = set(sources.closure("plug.entry"))
+    found = set(sources.import_closure("plug.entry"))
     reached = {"plug", "plug.entry", "plug.near", "plug.inside", "plug.other", "plug.deep.below", "plug.deep.beside"}
     assert found == reached
 
 
 def test_an_entry_outside_of_every_package_is_its_own_closure(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package.parent / "alone.py").write_text("import json\n")
-    assert list(sources.closure("alone")) == ["alone"]
+    assert list(sources.import_closure("alone")) == ["alone"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_entry_outside_of_every_package_is_its_own_closure(package: Path, mon
 def test_the_hash_changes_with_code_in_the_closure_alone(package: Path, file: str, text: str, same: bool) -> None:
     before = sources.code_sha256("plug.entry")
     (package / f"{file}.py").write_text(text)
-    sources.forget()
+    sources.clear_caches()
     assert (sources.code_sha256("plug.entry") == before) == same
 
 
@@ -138,7 +138,7 @@ def test_a_moved_module_is_the_same_code(package: Path) -> None:
     before = sources.code_sha256("plug.entry")
     (package / "deep" / "beside.py").rename(package / "deep" / "elsewhere.py")
     (package / "deep" / "below.py").write_text("from ..inside import g\nfrom .elsewhere import h\n")
-    sources.forget()
+    sources.clear_caches()
     assert sources.code_sha256("plug.entry") == before
 
 
@@ -149,5 +149,5 @@ def test_libraries_are_those_that_the_closure_imports(package: Path) -> None:
 
 
 def test_words_are_left_out_with_their_reasons() -> None:
-    assert "harness.errors" not in sources.closure("harness.training.trainer")
+    assert "harness.errors" not in sources.import_closure("harness.training.trainer")
     assert all(reason for reason in sources.LEFT_OUT.values())

@@ -72,7 +72,7 @@ def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> SamplerS
     part = {name: PartSpec(name=name, params={}, module="") for name in ("denoiser", "schedule", "solver")}
     network = NetworkSpec(name="toy", family="toy", params={}, module="")
     return SamplerSpec(
-        model=ModelSpec(data=load_card("digits").spec(), network=network, weights=None, precision="float32"),
+        model=ModelSpec(data=load_card("digits").spec(), network=network, weights_id=None, precision="float32"),
         **part, executor=PartSpec(name=executor, params=params, module=""),
         serial=PartSpec(name="serial", params={}, module=""),
         steps=steps, batch=2, seed_set=0, device="cpu", devices=1,

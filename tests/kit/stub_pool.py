@@ -94,7 +94,7 @@ class StubPool:
             self._give_back(run)
             result = self._result(run.unit, run.inputs)
             handle = Result(Output(), result.tensors) if isinstance(result, Result) else None
-            events.append(TaskEvent(run.unit, result, handle=handle))
+            events.append(TaskEvent(run.unit, result, ref=handle))
         if not events:
             self.now = until
         return events

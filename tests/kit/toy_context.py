@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.measure.flops import count_flops
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from methods.executors.serial import Serial
 from methods.networks.base import Network
 from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
@@ -58,15 +58,15 @@ class ToyContext:
 
     def sample(self, denoiser: BuiltDenoiser, indices: range, batch: int) -> Sampled:
         """Return images of the solver on the schedule, from `noise`."""
-        work, states = Work(), []
+        work, states = CallCounts(), []
         levels = self.levels()
         weight = next(self.network.parameters())
         noise = ImageNoise("toy", 0, self._shape(), preparation=True)
         sampler = Sampler(denoiser, levels, self.solver, Serial(), noise, weight.device)
         for first in range(indices.start, indices.stop, batch):
             states.append(sampler.run(range(first, min(first + batch, indices.stop)), work))
-        ran = work.counts().units
-        x, sigma = sampler.start([0]), torch.full((1,), float(levels[0]), dtype=torch.float64)
+        ran = work.to_counts().units
+        x, sigma = sampler.initial_state([0]), torch.full((1,), float(levels[0]), dtype=torch.float64)
         cost = {name: count_flops(call, x, sigma) for name, call in denoiser.units().items()}
         flops = sum(n * cost[name] for units in ran.values() for name, n in units.items())
         return Sampled(torch.cat(states), flops / len(indices), ran)

@@ -14,7 +14,7 @@ from kit.toy_kind import SumOutput, SumSpec
 
 def run(spec: SumSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     kept = inputs.get(CHECKPOINT)
-    first = 0 if kept is None else int(kept.facts["step"])
+    first = 0 if kept is None else int(kept.metadata["step"])
     before = 0.0 if spec.before is None else float(inputs[spec.before].tensors["total"][0])
     total = before if kept is None else float(kept.tensors["total"][0])
     for step in range(first, len(spec.numbers)):

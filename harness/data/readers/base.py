@@ -1,4 +1,4 @@
-"""What every reader is: typed arguments, and a function that gives the decoded pixels of one split."""
+"""The base of all readers: typed arguments, and a method that returns the decoded pixels of one split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA_SETTING = "ONECLOCK_DATA"
 
 @dataclass(frozen=True)
 class Target:
-    """The split that is wanted: whose, how many images, what size, and where to get the data if it is not there."""
+    """The requested split: data set, number and size of images, and how to obtain missing data."""
 
     dataset: str
     split: str
@@ -35,12 +35,12 @@ class Target:
         """Return (channels, height, width)."""
         return (self.channels, self.resolution, self.resolution)
 
-    def refuse(self, found: str, expected: str, remedy: str) -> UsageError:
-        """Return the error whose one sentence names data set and split."""
+    def usage_error(self, found: str, expected: str, remedy: str) -> UsageError:
+        """Return a UsageError that names data set and split."""
         return UsageError(f'data set "{self.dataset}", split "{self.split}": {found}; expected {expected}; {remedy}')
 
-    def missing(self, found: str, setting: str, folder: str | None = None) -> UsageError:
-        """Return the error of data that are not there; `setting` names the argument of the card that points to them.
+    def missing_error(self, found: str, setting: str, folder: str | None = None) -> UsageError:
+        """Return the error for missing data; `setting` is the card's argument for their folder.
 
         `folder` is the data set's folder below ONECLOCK_DATA where it is not called like the data set.
         """
@@ -48,12 +48,12 @@ class Target:
             f"set {DATA_SETTING} to the folder that holds {folder or self.dataset}/, "
             f"or give `{setting}` under [arguments] of the card"
         )
-        return self.refuse(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
+        return self.usage_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
     def allocate(self, found: int) -> np.ndarray:
-        """Return room for the images, uint8 [n, channels, height, width], once the count found is the one stated."""
+        """Return an empty array for the images, uint8 [n, channels, height, width]; UsageError unless `found` is n."""
         if found != self.n:
-            raise self.refuse(
+            raise self.usage_error(
                 f"found {found:,} images", f"{self.n:,}", f"complete the data, or state n = {found} in the card"
             )
         return np.empty((self.n, *self.pixel_shape), dtype=np.uint8)
@@ -65,21 +65,21 @@ class Target:
             start, stop = map(int, parts)
             if stop - start == self.n:
                 return start, stop
-        raise self.refuse(
+        raise self.usage_error(
             f"source is {self.source!r}", f'"start:stop" spanning the n = {self.n} rows', "correct it in the card"
         )
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a reader gives: images uint8 [n, channels, height, width], and labels int64 [n] where there are any."""
+    """What a reader returns: images uint8 [n, channels, height, width], and labels int64 [n] where there are any."""
 
     images: np.ndarray
     labels: np.ndarray | None
 
 
 class Reader(BaseModel):
-    """The [arguments] of a card for one kind of source, and how to read it."""
+    """The [arguments] of a card for one kind of source, and how to read it. `load_split` calls it; `read` may block."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     location: ClassVar[str | None] = None  # the argument that holds a folder, if there is one
@@ -88,8 +88,8 @@ class Reader(BaseModel):
     def read(self, target: Target) -> Pixels:
         """Return the decoded images and labels of one split, in an order that does not depend on the machine."""
 
-    def stamp(self, target: Target) -> tuple[tuple[str, int, int], ...]:
-        """Return path, size and time of change of every file below the data's folder; nothing where there is none.
+    def file_stamp(self, target: Target) -> tuple[tuple[str, int, int], ...]:
+        """Return path, size and modification time of every file below the data's folder; empty without a folder.
 
         Two equal stamps mean the same pixels; a split that was read under another stamp is read again.
         """
@@ -97,6 +97,7 @@ class Reader(BaseModel):
             return ()
         given, below = getattr(self, self.location), getattr(self, "folder", None)
         folder = data_folder(target, given, self.location, below=below, must_exist=False)
+
         found = []
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -107,8 +108,8 @@ class Reader(BaseModel):
     def check(self, values: int) -> None:
         """Raise ValueError if the arguments do not fit images of so many values (channels x height x width)."""
 
-    def facts(self) -> Mapping[str, Any]:
-        """Return what a network may know beyond the shape: the distribution itself, where it is synthetic."""
+    def distribution(self) -> Mapping[str, Any]:
+        """Return the distribution of synthetic data, which a network may know; empty for others."""
         return {}
 
 
@@ -124,9 +125,9 @@ def data_folder(
     elif os.environ.get(DATA_SETTING):
         folder = Path(os.environ[DATA_SETTING]).expanduser() / (below or target.dataset)
     else:
-        raise target.missing(f"neither {DATA_SETTING} nor `{setting}` is set", setting, below)
+        raise target.missing_error(f"neither {DATA_SETTING} nor `{setting}` is set", setting, below)
     if must_exist and not folder.is_dir():
-        raise target.missing(f"found no folder {folder}", setting, below)
+        raise target.missing_error(f"found no folder {folder}", setting, below)
     return folder
 
 
@@ -135,10 +136,10 @@ def stays_below(path: str) -> bool:
     return bool(path) and "\0" not in path and not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
-def inside(target: Target, source: str) -> str:
-    """Return a source that is relative and stays below the data set's folder; refuse any other."""
+def check_source(target: Target, source: str) -> str:
+    """Return a source that is relative and stays below the data set's folder; UsageError for any other."""
     if not stays_below(source):
-        raise target.refuse(
+        raise target.usage_error(
             f"source is {source!r}", "a relative path below the data set's folder", "correct it in the card"
         )
     return source

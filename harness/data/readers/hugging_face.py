@@ -1,7 +1,7 @@
 """Reader `huggingface`: a data set of the Hugging Face Hub through the library `datasets`, which is optional.
 
-This project's own folder `datasets/` holds cards and no code, but Python would take it for an empty package of that
-name when the current folder is the project's; so the library is looked up before it is imported.
+This project's folder `datasets/` holds cards, not code. Python would take it for an empty package of that name when run
+from the project's folder, so the library is located before it is imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data.readers.base import Pixels, Reader, Target
-from harness.data.readers.pictures import decode, to_pixels
+from harness.data.readers.pictures import decode_picture, to_pixels
 
 
 class HuggingFaceReader(Reader):
@@ -46,7 +46,7 @@ class HuggingFaceReader(Reader):
             return library.load_dataset(self.dataset, self.config, split=split, revision=self.revision)
         except Exception as error:  # the library's errors have no common base: no network, no such set, no such split
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise target.refuse(
+            raise target.usage_error(
                 f"load_dataset({self.dataset!r}) failed ({type(error).__name__}: {reason})",
                 "a data set of the Hub or of its local cache",
                 "check the name, the split and the network",
@@ -55,7 +55,7 @@ class HuggingFaceReader(Reader):
     def _check_columns(self, rows: Any, target: Target) -> None:
         absent = [name for name in (self.image, self.label) if name is not None and name not in rows.column_names]
         if absent:
-            raise target.refuse(
+            raise target.usage_error(
                 f"{self.dataset} has the columns {', '.join(rows.column_names)}",
                 f"a column {absent[0]!r}",
                 "correct `image` and `label` under [arguments] of the card",
@@ -66,8 +66,8 @@ def _pixels(cell: Any, target: Target, where: str) -> np.ndarray:
     if isinstance(cell, Image.Image):
         return to_pixels(cell, target, where)
     if isinstance(cell, bytes):
-        return decode(cell, target, where)
-    raise target.refuse(f"{where} is a {type(cell).__name__}", "a picture", "correct `image` in the card")
+        return decode_picture(cell, target, where)
+    raise target.usage_error(f"{where} is a {type(cell).__name__}", "a picture", "correct `image` in the card")
 
 
 def _library(target: Target) -> Any:
@@ -76,7 +76,7 @@ def _library(target: Target) -> Any:
         spec = None if "datasets" in sys.modules else importlib.util.find_spec("datasets")
         if spec is None or spec.origin is None:  # absent, or a mere folder (a namespace package has no origin)
             folder = "" if spec is None else f" (only the folder {next(iter(spec.submodule_search_locations or ['']))})"
-            raise target.refuse(
+            raise target.usage_error(
                 f"the library `datasets` is not installed{folder}",
                 "it for the reader huggingface",
                 "pip install datasets, or use the reader parquet",

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.data.readers.base import Pixels, Reader, Target, data_folder, inside
-from harness.data.readers.pictures import decode
+from harness.data.readers.base import Pixels, Reader, Target, check_source, data_folder
+from harness.data.readers.pictures import decode_picture
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 
@@ -26,14 +26,14 @@ class ImageFolderReader(Reader):
 
     def read(self, target: Target) -> Pixels:
         """Return all pictures below the split's folder, sorted by their relative path."""
-        folder = data_folder(target, self.path, "path") / inside(target, target.source or target.split)
+        folder = data_folder(target, self.path, "path") / check_source(target, target.source or target.split)
         if not folder.is_dir():
-            raise target.missing(f"found no folder {folder}", "path")
+            raise target.missing_error(f"found no folder {folder}", "path")
         files = _pictures(folder)
         images = target.allocate(len(files))
         labels = _classes(folder, files, target) if target.labels else None
         for index, file in enumerate(files):
-            images[index] = decode(_content(file, target), target, str(file), resize=self.resize)
+            images[index] = decode_picture(_content(file, target), target, str(file), resize=self.resize)
         return Pixels(images, labels)
 
 
@@ -54,7 +54,7 @@ def _classes(folder: Path, files: list[Path], target: Target) -> np.ndarray:
     owners = [file.relative_to(folder).parts[0] for file in files if file.parent != folder]
     names = sorted(set(owners))
     if len(owners) != len(files) or len(names) != target.labels:
-        raise target.refuse(
+        raise target.usage_error(
             f"{folder} has {len(names)} sub-folders with pictures and {len(files) - len(owners)} pictures outside them",
             f"one sub-folder for each of the labels = {target.labels} classes",
             "sort the pictures into them, or state labels = 0 in the card",
@@ -67,4 +67,4 @@ def _content(file: Path, target: Target) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise target.refuse(f"{file} cannot be read ({error.strerror})", "a readable file", "see to it") from None
+        raise target.usage_error(f"{file} cannot be read ({error.strerror})", "a readable file", "see to it") from None

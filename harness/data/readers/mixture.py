@@ -27,17 +27,19 @@ class MixtureReader(Reader):
         lengths = {len(mean) for mean in self.means}
         if lengths != {values}:
             raise ValueError(f"means have {sorted(lengths)} values; expected {values} = channels x resolution^2")
+
         if not len(self.means) == len(self.stds) == len(self.weights):
             raise ValueError(
                 f"found {len(self.means)} means, {len(self.stds)} stds and {len(self.weights)} weights; "
                 "expected one of each per component"
             )
+
         if min(self.stds) <= 0 or min(self.weights) <= 0:
             raise ValueError("found a std or weight that is not positive; expected positive ones")
         if abs(sum(self.weights) - 1) > 1e-9:
             raise ValueError(f"weights add up to {sum(self.weights):g}; expected 1")
 
-    def facts(self) -> Mapping[str, Any]:
+    def distribution(self) -> Mapping[str, Any]:
         """Return means [components][values], stds [components] and weights [components] as lists."""
         return {"means": self.means, "stds": self.stds, "weights": self.weights}
 

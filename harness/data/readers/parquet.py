@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
-from harness.data.readers.base import Pixels, Reader, Target, data_folder, inside, stays_below
-from harness.data.readers.pictures import decode
+from harness.data.readers.base import Pixels, Reader, Target, check_source, data_folder, stays_below
+from harness.data.readers.pictures import decode_picture
 from harness.errors import UsageError
 
 _ROWS_PER_BATCH = 1000
@@ -43,10 +43,11 @@ class ParquetReader(Reader):
         return self
 
     def read(self, target: Target) -> Pixels:
-        """Return the images of all matching files, the files in sorted order, the rows in theirs."""
+        """Return the images of all matching files, the files in sorted order, the rows in file order."""
         files = self._files(target)
         images = target.allocate(sum(self._count(file, target) for file in files))
         labels = np.empty(target.n, dtype=np.int64) if self.label else None
+
         start = 0
         for file in files:
             for first, batch in self._batches(file, target):
@@ -59,10 +60,12 @@ class ParquetReader(Reader):
 
     def _files(self, target: Target) -> list[Path]:
         folder = data_folder(target, self.path, "path", below=self.folder)
-        patterns = [inside(target, target.source)] if target.source else [f"**/{target.split}{end}" for end in _ENDS]
+        patterns = (
+            [check_source(target, target.source)] if target.source else [f"**/{target.split}{end}" for end in _ENDS]
+        )
         found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
         if not found:
-            raise target.missing(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
+            raise target.missing_error(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
         return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
     def _count(self, file: Path, target: Target) -> int:
@@ -73,18 +76,19 @@ class ParquetReader(Reader):
             raise _damaged(file, error, target) from None
 
     def _batches(self, file: Path, target: Target) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (first row, batch) of one file, the wanted columns only."""
+        """Yield (first row, batch) of one file, with the requested columns only."""
         columns = [self.image] + ([self.label] if self.label else [])
         first = 0
         try:
             with pq.ParquetFile(file) as table:
                 absent = [name for name in columns if name not in table.schema_arrow.names]
                 if absent:
-                    raise target.refuse(
+                    raise target.usage_error(
                         f"{file} has the columns {', '.join(table.schema_arrow.names)}",
                         f"a column {absent[0]!r}",
                         "correct `image` and `label` under [arguments] of the card",
                     )
+
                 for batch in table.iter_batches(_ROWS_PER_BATCH, columns=columns):
                     yield first, batch
                     first += batch.num_rows
@@ -96,21 +100,22 @@ class ParquetReader(Reader):
         if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
             column = column.field("bytes")
         if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-            raise target.refuse(
+            raise target.usage_error(
                 f"column {self.image!r} of {file} has the type {column.type}",
                 "encoded pictures, as binary or {bytes, path}",
                 "correct `image` under [arguments] of the card",
             )
+
         for row, encoded in enumerate(column.to_pylist()):
             where = f"row {first + row} of {file}"
             if encoded is None:
-                raise target.refuse(f"{where} is empty", "an encoded picture", "fetch the file again")
-            room[row] = decode(encoded, target, where, resize=self.resize)
+                raise target.usage_error(f"{where} is empty", "an encoded picture", "fetch the file again")
+            room[row] = decode_picture(encoded, target, where, resize=self.resize)
 
     def _labels(self, batch: pa.RecordBatch, target: Target, file: Path) -> np.ndarray:
         column = batch.column(self.label)
         if not pa.types.is_integer(column.type) or column.null_count:
-            raise target.refuse(
+            raise target.usage_error(
                 f"column {self.label!r} of {file} has the type {column.type} and {column.null_count} empty cells",
                 "a whole number in every row",
                 "correct `label` under [arguments] of the card",
@@ -120,4 +125,4 @@ class ParquetReader(Reader):
 
 def _damaged(file: Path, error: Exception, target: Target) -> UsageError:
     reason = str(error).splitlines()[0][:200]
-    return target.refuse(f"{file} is damaged ({reason})", "a whole Parquet file", "fetch the file again")
+    return target.usage_error(f"{file} is damaged ({reason})", "a whole Parquet file", "fetch the file again")

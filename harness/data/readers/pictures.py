@@ -1,8 +1,8 @@
-"""From an encoded or opened picture to uint8 [channels, height, width], by one rule for all readers.
+"""Converts an encoded or opened picture to uint8 [channels, height, width], by one rule for all readers.
 
 Colour data sets take RGB, palette and grey pictures (grey repeated in the three channels); grey data sets take grey
 and black-and-white ones. Anything else (transparency, CMYK, 16 bits, colour for a grey data set) is refused rather than
-converted, because the conversion would be a choice that the fingerprint cannot tell. EXIF rotation is not applied.
+converted, because the fingerprint does not record how it was converted. EXIF rotation is not applied.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
-def decode(encoded: bytes, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
-    """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in the sentence of a failure."""
+def decode_picture(encoded: bytes, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
+    """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in error messages."""
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
             return to_pixels(picture, target, where, resize=resize)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).split(" <_io.")[0]
-        raise target.refuse(
+        raise target.usage_error(
             f"{where} cannot be decoded ({type(error).__name__}: {reason})",
             "a whole PNG, JPEG or WebP picture",
             "fetch the file again",
@@ -40,19 +40,21 @@ def decode(encoded: bytes, target: Target, where: str, *, resize: Resize = "none
 def to_pixels(picture: Image.Image, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
     if picture.mode not in _MODES[target.channels] or "transparency" in picture.info:
-        raise target.refuse(
+        raise target.usage_error(
             f"{where} has the colour mode {_mode(picture)}",
             f"one of {', '.join(_MODES[target.channels])} without transparency for {target.channels} channel(s)",
             "convert the picture first, or correct `channels` in the card",
         )
+
     side, mode = target.resolution, _TARGET_MODE[target.channels]
     if resize == "area":
         boxes = _boxes(picture, target, where)
         return area_mean(_plain(picture.convert(mode), target.channels), boxes)
     if resize == "center-crop-box" and picture.size != (side, side):
         picture = _centre(picture.convert(mode), target, where)
+
     if picture.size != (side, side):
-        raise target.refuse(
+        raise target.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
             f"{side}x{side}",
             "resize the pictures first, or correct `resolution` in the card",
@@ -78,11 +80,11 @@ def _plain(picture: Image.Image, channels: int) -> np.ndarray:
 
 
 def _boxes(picture: Image.Image, target: Target, where: str) -> int:
-    """Return how many pixels a side become one; a refusal where that is no whole number."""
+    """Return how many pixels a side become one; UsageError unless it is a whole number."""
     side = target.resolution
     times, rest = divmod(picture.width, side)
     if picture.width != picture.height or rest or not times:
-        raise target.refuse(
+        raise target.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
             f'a square of a whole multiple of {side} pixels a side, which resize = "area" needs',
             "crop the pictures first, or correct `resolution` in the card",
@@ -94,7 +96,7 @@ def _centre(picture: Image.Image, target: Target, where: str) -> Image.Image:
     """Return the largest centred square, averaged over boxes down to the resolution; never enlarges."""
     short = min(picture.size)
     if short < target.resolution:
-        raise target.refuse(
+        raise target.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
             f"at least {target.resolution} on the shorter side",
             "remove the picture, because small ones are not enlarged",

@@ -16,7 +16,7 @@ from harness.errors import did_you_mean
 
 @dataclass(frozen=True)
 class _Digits:
-    """What of `load_digits` is used."""
+    """The fields of `load_digits` that are used."""
 
     images: np.ndarray
     target: np.ndarray
@@ -35,15 +35,17 @@ class SklearnReader(Reader):
         values = np.asarray(bunch.images, dtype=np.float64)[start:stop]
         values = values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
         if values.shape[1:] != target.pixel_shape:
-            raise target.refuse(
+            raise target.usage_error(
                 f"{self.loader} gives images of shape {list(values.shape[1:])}",
                 str(list(target.pixel_shape)),
                 "correct `channels` and `resolution` in the card",
             )
+
         if values.size and not 0 <= values.min() <= values.max() <= self.maximum:
-            raise target.refuse(
+            raise target.usage_error(
                 f"values from {values.min():g} to {values.max():g}", f"0 to {self.maximum:g}", "correct `maximum`"
             )
+
         images = target.allocate(len(values))
         images[:] = np.round(values / self.maximum * 255)
         return Pixels(images, np.asarray(bunch.target, dtype=np.int64)[start:stop])
@@ -55,19 +57,21 @@ class SklearnReader(Reader):
 
         known = [name for name in dir(sklearn.datasets) if name.startswith(("load_", "fetch_"))]
         if self.loader not in known:
-            raise target.refuse(
+            raise target.usage_error(
                 f"loader is {self.loader!r}",
                 "a load_ or fetch_ function of sklearn.datasets",
                 f"correct it in the card{did_you_mean(self.loader, known)}",
             )
+
         try:
             bunch = getattr(sklearn.datasets, self.loader)()
         except Exception as error:  # the loader may download: whatever it reports is the reason
-            raise target.refuse(
+            raise target.usage_error(
                 f"{self.loader} failed ({error})", "the images", "see to its cause and try again"
             ) from None
+
         if not hasattr(bunch, "images"):
-            raise target.refuse(f"{self.loader} gives no images", "a set of images", "choose another loader")
+            raise target.usage_error(f"{self.loader} gives no images", "a set of images", "choose another loader")
         return bunch
 
 

@@ -29,11 +29,14 @@ class TorchvisionReader(Reader):
         rows = self._open(target)
         images = target.allocate(len(rows))
         labels = np.zeros(target.n, dtype=np.int64) if target.labels else None
+
         for index in range(target.n):
             picture, label = rows[index]
             where = f"image {index} of torchvision's {self.dataset}"
             if not isinstance(picture, Image.Image):
-                raise target.refuse(f"{where} is a {type(picture).__name__}", "a picture", "choose another data set")
+                raise target.usage_error(
+                    f"{where} is a {type(picture).__name__}", "a picture", "choose another data set"
+                )
             images[index] = to_pixels(picture, target, where)
             if labels is not None:
                 labels[index] = int(label)
@@ -44,7 +47,7 @@ class TorchvisionReader(Reader):
 
         kind = getattr(torchvision.datasets, self.dataset, None)
         if self.dataset not in torchvision.datasets.__all__ or not isinstance(kind, type):
-            raise target.refuse(
+            raise target.usage_error(
                 f"dataset is {self.dataset!r}",
                 "a data set class of torchvision",
                 f"correct it in the card{did_you_mean(self.dataset, torchvision.datasets.__all__)}",
@@ -53,7 +56,7 @@ class TorchvisionReader(Reader):
         try:
             return kind(**options)
         except Exception as error:  # each class reports a missing or damaged archive in its own way
-            raise target.missing(
+            raise target.missing_error(
                 f"torchvision's {self.dataset} cannot be opened ({_first_line(error)})", "root"
             ) from None
 
@@ -63,7 +66,7 @@ class TorchvisionReader(Reader):
         options: dict[str, Any] = {}
         if "train" in accepted:
             if wanted not in ("train", "test"):
-                raise target.refuse(
+                raise target.usage_error(
                     f"source is {wanted!r}",
                     '"train" or "test"',
                     f"correct it in the card, as {self.dataset} has no other",
@@ -72,12 +75,15 @@ class TorchvisionReader(Reader):
         elif "split" in accepted:
             options["split"] = wanted
         elif wanted != "all":
-            raise target.refuse(f"source is {wanted!r}", '"all"', f"correct it, as {self.dataset} has no splits")
+            raise target.usage_error(f"source is {wanted!r}", '"all"', f"correct it, as {self.dataset} has no splits")
+
         if "root" in accepted:
             options["root"] = str(data_folder(target, self.root, "root", must_exist=not self.download))
         if self.download:
             if "download" not in accepted:
-                raise target.refuse("download is true", "false", f"correct it, as {self.dataset} cannot be downloaded")
+                raise target.usage_error(
+                    "download is true", "false", f"correct it, as {self.dataset} cannot be downloaded"
+                )
             options["download"] = True
         return options
 

@@ -1,22 +1,22 @@
-"""Trains the feature network `cifar10-16-cnn` and writes cifar10_16_cnn.safetensors and .toml beside this file.
+"""Trains the feature network `cifar10-16-cnn` and writes cifar10_16_cnn.safetensors and .toml next to this file.
 
     ONECLOCK_DATA=FOLDER python -m harness.metrics.weights.make_cifar10_16_cnn
 
-About four minutes of one core; see `cnn_training` for what it does and why it is seldom run.
+About four minutes of one core; see `cnn_training` for details.
 """
 
 from __future__ import annotations
 
 from harness.metrics.cifar10_16_network import Cifar10At16Network
-from harness.metrics.weights.cnn_training import Recipe
-from harness.metrics.weights.photograph_cnn import make
+from harness.metrics.weights.cnn_training import CnnRecipe
+from harness.metrics.weights.photograph_cnn import make_photograph_cnn
 
-RECIPE = Recipe(epochs=8, batch=125, rate=2e-3, noise=50.0, blur=1.0, shift=2, border="replicate", mirror=True)
+RECIPE = CnnRecipe(epochs=8, batch=125, rate=2e-3, noise=50.0, blur=1.0, shift=2, border="replicate", mirror=True)
 
 
 def main() -> None:
-    """Train, write both files and print the facts."""
-    print(make("cifar10-16-cnn", "cifar10-16", Cifar10At16Network, RECIPE))
+    """Train, write both files and print the card."""
+    print(make_photograph_cnn("cifar10-16-cnn", "cifar10-16", Cifar10At16Network, RECIPE))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from harness.config.suite import Suite
 from harness.config.zoo_card import (
     LARGEST_WEIGHTS_BYTES,
     ZooCard,
-    entry_name,
     load_zoo_card,
     weights_path,
-    write_entry,
+    write_zoo_entry,
+    zoo_entry_name,
     zoo_names,
 )
 from harness.data.cards import load_card
@@ -62,7 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ZooCard, bytes]:
 def zoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: tuple[ZooCard, bytes]) -> Path:
     """A zoo that holds it."""
     folder = own_zoo(monkeypatch, tmp_path / "zoo")
-    write_entry(*trained)
+    write_zoo_entry(*trained)
     return folder
 
 
@@ -118,7 +118,7 @@ def test_other_data_are_refused(zoo: Path) -> None:
 
 def test_other_pixels_of_the_same_name_are_refused(zoo: Path, trained: tuple[ZooCard, bytes]) -> None:
     card, weights = trained
-    write_entry(card.model_copy(update={"data": card.data.model_copy(update={"pixels": "0" * 64})}), weights)
+    write_zoo_entry(card.model_copy(update={"data": card.data.model_copy(update={"pixels": "0" * 64})}), weights)
     with pytest.raises(UsageError, match=r"\(original, pixels 000000000000\); expected the same pixels"):
         plan()
 
@@ -130,7 +130,7 @@ def test_the_hash_enters_the_identity_and_the_training_settings_do_not(
     budget = {"unet-tiny": {"weights": "zoo:unet-tiny", "train": {"steps": 99}}}
     assert plan(networks=budget).trials[0].id == first.id
     other = save({"x": torch.zeros(1)})
-    write_entry(trained[0].model_copy(update={"sha256": hashlib.sha256(other).hexdigest()}), other)
+    write_zoo_entry(trained[0].model_copy(update={"sha256": hashlib.sha256(other).hexdigest()}), other)
     assert plan().trials[0].id != first.id
 
 
@@ -205,14 +205,14 @@ def test_what_a_kill_left_over_is_no_entry_and_goes_with_the_next(zoo: Path, tra
     left_over.mkdir()
     (left_over / "card.toml").write_text("")
     assert zoo_names() == ["unet-tiny"]
-    write_entry(*trained)
+    write_zoo_entry(*trained)
     assert not left_over.exists()
 
 
 def test_a_name_that_looks_like_a_seed_is_refused() -> None:
-    assert [entry_name("unet-8", seed) for seed in (0, 2)] == ["unet-8", "unet-8-seed2"]
+    assert [zoo_entry_name("unet-8", seed) for seed in (0, 2)] == ["unet-8", "unet-8-seed2"]
     with pytest.raises(UsageError, match="since the zoo marks seeds so"):
-        entry_name("unet-8-seed1", 0)
+        zoo_entry_name("unet-8-seed1", 0)
 
 
 def test_one_damaged_entry_hides_no_other(zoo: Path) -> None:
@@ -225,7 +225,7 @@ def test_one_damaged_entry_hides_no_other(zoo: Path) -> None:
 
 def test_weights_too_large_for_the_zoo_are_refused(zoo: Path, trained: tuple[ZooCard, bytes]) -> None:
     with pytest.raises(UsageError, match="expected at most 2,000,000, choose a smaller network"):
-        write_entry(trained[0], b"x" * (LARGEST_WEIGHTS_BYTES + 1))
+        write_zoo_entry(trained[0], b"x" * (LARGEST_WEIGHTS_BYTES + 1))
     assert load_zoo_card("unet-tiny") == trained[0]
 
 

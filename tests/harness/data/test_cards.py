@@ -8,8 +8,8 @@ import pytest
 
 from harness.data.cards import DatasetCard, card_names, card_template, load_card
 from harness.errors import UsageError
-from harness.identity import canonical_json, identity
-from harness.specs.base import decisive
+from harness.identity import canonical_json, content_hash
+from harness.specs.base import deciding_fields
 
 EIGHT_LINES = """\
 name = "mine"
@@ -174,11 +174,11 @@ def test_the_shape_of_a_mixture_carries_the_distribution() -> None:
 
 def test_identity_facts_are_json_and_ignore_where_the_data_lie(tmp_path: Path) -> None:
     here = load_card(write(tmp_path, EIGHT_LINES))
-    canonical_json(decisive(load_card("gaussian-mixture").spec()))
+    canonical_json(deciding_fields(load_card("gaussian-mixture").spec()))
     there = load_card(write(tmp_path, EIGHT_LINES.replace("pictures", "elsewhere").replace("CC0", "other")))
     assert here.spec() == there.spec()
     smaller = load_card(write(tmp_path, EIGHT_LINES.replace("n = 2", "n = 1")))
-    assert identity(decisive(here.spec())) != identity(decisive(smaller.spec()))
+    assert content_hash(deciding_fields(here.spec())) != content_hash(deciding_fields(smaller.spec()))
 
 
 @pytest.mark.parametrize("folder", ["../x", "/etc"])

@@ -25,8 +25,8 @@ def handlers() -> None:
 @pytest.mark.parametrize(("number", "error"), ENDS)
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals, error: type[BaseException]) -> None:
     said: list[str] = []
-    with signals.stopping_politely(said.append) as stop:
-        stop.leave()  # nothing was asked
+    with signals.graceful_shutdown(said.append) as stop:
+        stop.raise_if_set()  # nothing was asked
         os.kill(os.getpid(), number)
         assert stop.signal == number
         assert said == ["stopping; what is finished is kept (once more to stop at once)"]
@@ -35,12 +35,12 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals, error
     if error is Terminated:
         assert caught.value.code == 128 + number
     with pytest.raises(error):
-        stop.leave()
+        stop.raise_if_set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_would_end_silently_raises(number: signal.Signals) -> None:
-    with pytest.raises(Terminated) as caught, signals.ending_at_once():
+    with pytest.raises(Terminated) as caught, signals.terminate_on_signal():
         os.kill(os.getpid(), number)
     assert caught.value.code == 128 + number
 
@@ -49,7 +49,7 @@ def test_a_handler_of_somebody_elses_stays() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
-        with signals.ending_at_once():
+        with signals.terminate_on_signal():
             os.kill(os.getpid(), signal.SIGTERM)
         assert seen == [signal.SIGTERM]
     finally:
@@ -59,7 +59,7 @@ def test_a_handler_of_somebody_elses_stays() -> None:
 def test_what_is_ignored_from_outside_as_nohup_does_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.stopping_politely(print) as stop, signals.ending_at_once():
+        with signals.graceful_shutdown(print) as stop, signals.terminate_on_signal():
             os.kill(os.getpid(), signal.SIGHUP)
             assert stop.signal is None
     finally:
@@ -70,14 +70,14 @@ def test_a_closed_terminal_is_a_polite_stop_too() -> None:
     def gone(sentence: str) -> None:
         raise OSError(5, "Input/output error")
 
-    with signals.stopping_politely(gone) as stop:
+    with signals.graceful_shutdown(gone) as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop.signal == signal.SIGHUP
 
 
 def test_what_a_library_replaces_is_put_back() -> None:
-    with signals.stopping_politely(print) as stop:
-        with signals.kept():
+    with signals.graceful_shutdown(print) as stop:
+        with signals.restored_handlers():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
@@ -88,7 +88,7 @@ def test_another_thread_changes_nothing() -> None:
 
     def work() -> None:
         before = signal.getsignal(signal.SIGTERM)
-        with signals.stopping_politely(print), signals.ending_at_once(), signals.kept():
+        with signals.graceful_shutdown(print), signals.terminate_on_signal(), signals.restored_handlers():
             told.append(signal.getsignal(signal.SIGTERM) == before)
 
     thread = threading.Thread(target=work)

@@ -84,7 +84,7 @@ def test_kills_cost_tries_and_no_row_and_a_trial_that_is_broken_costs_its_own_ro
     def result(unit: Unit, inputs: Mapping[str, Any]) -> Result | Failure:
         if rng.random() < kills and unit.task.kind != "reference":
             return Failure("worker-died", "a spot instance was taken", lost=True)
-        if unit.task.id in broken.row.samples and unit.number == 1:
+        if unit.task.id in broken.row.sample_ids and unit.number == 1:
             return Failure("ValueError", "the solver is broken")
         return result_of(unit, inputs)
 
@@ -112,17 +112,17 @@ def test_of_a_broken_trial_the_units_that_were_not_started_are_left_out(tmp_path
 
     def result(unit: Unit, inputs: Mapping[str, Any]) -> Result | Failure:
         started[unit.task.id] += 1
-        own = unit.task.id in made.trials[1].row.samples
+        own = unit.task.id in made.trials[1].row.sample_ids
         return Failure("ValueError", "broken") if own else result_of(unit, inputs)
 
     engine(made, tmp_path, result)[0].run()
-    assert started[made.trials[0].row.samples[0]] == 50
-    assert started[made.trials[1].row.samples[0]] <= 8
+    assert started[made.trials[0].row.sample_ids[0]] == 50
+    assert started[made.trials[1].row.sample_ids[0]] <= 8
 
 
 def test_a_straggler_is_run_again_and_the_first_result_wins(tmp_path: Path) -> None:
     made, started, ears = plan(units=10, trials=1), Counter[str](), Ears()
-    slow = made.tasks[made.trials[0].row.samples[0]].unit(8)
+    slow = made.tasks[made.trials[0].row.sample_ids[0]].unit(8)
 
     def seconds(unit: Unit) -> float:
         if unit.task.kind != "sample":
@@ -141,7 +141,7 @@ def test_a_straggler_is_run_again_and_the_first_result_wins(tmp_path: Path) -> N
 
 def test_one_of_two_runs_may_die_while_the_other_goes_on(tmp_path: Path) -> None:
     made, started = plan(units=10, trials=1), Counter[str]()
-    slow = made.tasks[made.trials[0].row.samples[0]].unit(8)
+    slow = made.tasks[made.trials[0].row.sample_ids[0]].unit(8)
 
     def seconds(unit: Unit) -> float:
         if unit != slow:
@@ -180,7 +180,7 @@ def test_features_go_at_the_score_and_digests_stay(tmp_path: Path) -> None:
 def test_a_result_that_a_node_took_with_it_is_read_from_the_disk_or_made_again(tmp_path: Path) -> None:
     """The score finds its inputs lost; those whose features were not worth writing are made again."""
     made, started, lost = plan(units=4, trials=1), Counter[str](), []
-    first = made.tasks[made.trials[0].row.samples[0]].unit(2)
+    first = made.tasks[made.trials[0].row.sample_ids[0]].unit(2)
 
     def result(unit: Unit, inputs: Mapping[str, Any]) -> Result | Failure:
         started[unit.key] += 1
@@ -195,7 +195,7 @@ def test_a_result_that_a_node_took_with_it_is_read_from_the_disk_or_made_again(t
     driver, _ = engine(made, tmp_path, result, seconds=lambda unit: 0.01)
     (row,) = driver.run()
     assert row["verdict"] == "VALID"
-    assert {key: count for key, count in started.items() if count > 1} == {first.key: 2, made.trials[0].row.score: 2}
+    assert {key: count for key, count in started.items() if count > 1} == {first.key: 2, made.trials[0].row.score_id: 2}
 
 
 def test_a_larger_cluster_asks_for_no_more_handles_than_units(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_solver_that_always_kills_its_worker_costs_two_deaths_a_device_and_its
     made, deaths = plan(units=200, trials=2), []
 
     def result(unit: Unit, inputs: Mapping[str, Any]) -> Result | Failure:
-        if unit.task.id not in made.trials[1].row.samples:
+        if unit.task.id not in made.trials[1].row.sample_ids:
             return result_of(unit, inputs)
         deaths.append(unit)
         return Failure("worker-died", "segmentation fault", lost=True)

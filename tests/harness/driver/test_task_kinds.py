@@ -63,9 +63,9 @@ def test_its_values_and_its_code_decide_its_identity(monkeypatch: pytest.MonkeyP
     def edited(path: Path, *how: str, **more: str) -> str:
         return real(path, *how, **more) + ("CHANGED = 1\n" if path.stem == "toy_kind_task" else "")
 
-    sources.forget()
+    sources.clear_caches()
     monkeypatch.setattr(Path, "read_text", edited)
     assert task(1.0).id != before
     monkeypatch.undo()
-    sources.forget()
+    sources.clear_caches()
     assert task(1.0).id == before

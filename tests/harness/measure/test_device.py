@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.measure.device import EnergyMeter, clocked, cpu_name, device_name, gauges, peak_memory
+from harness.measure.device import (
+    EnergyMeter,
+    clock_and_temperature,
+    cpu_name,
+    device_name,
+    measure_peak_memory,
+    timed_call,
+)
 
 CPU = torch.device("cpu")
 MEBI = 1 << 20
@@ -17,23 +24,23 @@ MEBI = 1 << 20
 def test_a_sleep_is_measured_for_what_it_is() -> None:
     readings = []
     while len(readings) < 100 and (not readings or readings[-1].seconds >= 0.06):  # a busy machine wakes sleepers late
-        readings.append(clocked(lambda: time.sleep(0.05), CPU)[1])
+        readings.append(timed_call(lambda: time.sleep(0.05), CPU)[1])
     assert 0.05 <= min(r.seconds for r in readings) < 0.06
     assert min(r.process_seconds for r in readings) < 0.02
     assert readings[0].device_seconds is None
 
 
 def test_the_clock_hands_on_what_the_call_returned() -> None:
-    assert clocked(lambda: 17, CPU)[0] == 17
+    assert timed_call(lambda: 17, CPU)[0] == 17
 
 
 def test_a_jump_of_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: -1e9)
-    assert 0 <= clocked(lambda: None, CPU)[1].seconds < 10
+    assert 0 <= timed_call(lambda: None, CPU)[1].seconds < 10
 
 
 def peak(call: object) -> int:
-    found = peak_memory(call, CPU)  # type: ignore[arg-type]
+    found = measure_peak_memory(call, CPU)  # type: ignore[arg-type]
     if found is None:
         pytest.skip("this kernel does not let a process reset its high-water mark")
     return found
@@ -86,4 +93,4 @@ def test_energy_counter_that_holds_no_number_is_no_energy(tmp_path: Path) -> Non
 def test_a_processor_has_a_name_of_one_line_and_no_gauges() -> None:
     assert device_name(CPU) == cpu_name() == " ".join(cpu_name().split())
     assert cpu_name()
-    assert set(gauges(CPU).values()) == {None}
+    assert set(clock_and_temperature(CPU).values()) == {None}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness.measure.call_times import Calls
+from harness.measure.call_times import CallTimer
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import Work
+from harness.sampling.sampler import CallCounts
 from harness.task import ALONE
 from methods.schedules.edm import EDM
 
@@ -27,7 +27,7 @@ class Clockwork:
         self.now = 0.0
         self.loops: list[tuple[int, list[list[int]]]] = []
 
-    def call_as_in_run(self, image: int, calls: list[list[int]], work: Work) -> None:
+    def call_as_in_run(self, image: int, calls: list[list[int]], work: CallCounts) -> None:
         self.loops.append((image, calls))
         for steps in calls:
             self.now += 0.1 * len(steps) + (steps[0] if self.denoiser.by_step else 0)
@@ -35,35 +35,35 @@ class Clockwork:
 
 
 @pytest.fixture
-def clockwork(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], tuple[Clockwork, Calls]]:
-    def made(by_step: bool) -> tuple[Clockwork, Calls]:
+def clockwork(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], tuple[Clockwork, CallTimer]]:
+    def made(by_step: bool) -> tuple[Clockwork, CallTimer]:
         trial: Any = Clockwork(by_step)
 
-        def clocked(call: Callable[[], None], device: torch.device) -> tuple[None, Any]:
+        def timed_call(call: Callable[[], None], device: torch.device) -> tuple[None, Any]:
             before = trial.now
             return call(), SimpleNamespace(seconds=trial.now - before)
 
-        monkeypatch.setattr("harness.measure.call_times.clocked", clocked)
-        return trial, Calls(trial, Group(ALONE, trial.device))
+        monkeypatch.setattr("harness.measure.call_times.timed_call", timed_call)
+        return trial, CallTimer(trial, Group(ALONE, trial.device))
 
     return made
 
 
 def test_where_the_step_decides_what_runs_every_step_is_measured_and_rows_of_different_steps_are_called_apart(
-    clockwork: Callable[[bool], tuple[Clockwork, Calls]],
+    clockwork: Callable[[bool], tuple[Clockwork, CallTimer]],
 ) -> None:
     trial, calls = clockwork(True)
     assert calls.seconds([3], False) == pytest.approx(3.1)
     assert calls.seconds([1, 3, 3], False) == pytest.approx(1.1 + 3.2)
-    assert calls.mean(False) == pytest.approx(0.1 + 1.5)
+    assert calls.mean_seconds(False) == pytest.approx(0.1 + 1.5)
     assert all(set(map(tuple, calls)) <= {(s,), (s, s)} for _, calls in trial.loops for s in [calls[0][0]])
 
 
 def test_where_it_does_not_loops_run_over_all_steps_and_only_the_number_of_rows_counts(
-    clockwork: Callable[[bool], tuple[Clockwork, Calls]],
+    clockwork: Callable[[bool], tuple[Clockwork, CallTimer]],
 ) -> None:
     trial, calls = clockwork(False)
-    assert calls.seconds([3], False) == calls.seconds([0], False) == calls.mean(False) == pytest.approx(0.1)
+    assert calls.seconds([3], False) == calls.seconds([0], False) == calls.mean_seconds(False) == pytest.approx(0.1)
     alone = len(trial.loops)
     assert calls.seconds([1, 3], False) == pytest.approx(0.2)
     assert [image for image, _ in trial.loops] == [*range(alone), *range(alone)]
@@ -73,11 +73,11 @@ def test_where_it_does_not_loops_run_over_all_steps_and_only_the_number_of_rows_
 
 @pytest.mark.parametrize("by_step", [True, False])
 def test_loops_between_timed_calls_take_every_step_in_turn_and_are_not_measured_again(
-    by_step: bool, clockwork: Callable[[bool], tuple[Clockwork, Calls]]
+    by_step: bool, clockwork: Callable[[bool], tuple[Clockwork, CallTimer]]
 ) -> None:
     trial, calls = clockwork(by_step)
     for _ in range(4 * 8 if by_step else 8):
-        calls.loop(crowded=False)
+        calls.loop(contended=False)
     made = len(trial.loops)
-    assert calls.mean(False) == pytest.approx(1.6 if by_step else 0.1)
+    assert calls.mean_seconds(False) == pytest.approx(1.6 if by_step else 0.1)
     assert len(trial.loops) == made

@@ -13,7 +13,7 @@ import pytest
 import torch
 from kit.sleep_kit import CALL_SECONDS, ROUNDS, ROW_SECONDS, free_ports, rank_process, sampler, timed
 
-from harness.measure.call_times import virtual_rows
+from harness.measure.call_times import replay_virtual_times
 from harness.specs.sampler import SamplerSpec
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.srds import SRDS
@@ -157,7 +157,7 @@ class Measured:
         self.asked.add((len(steps), crowded))
         return (2.0 if crowded else 1.0) * (1 + 0.1 * len(steps))
 
-    def mean(self, crowded: bool) -> float:
+    def mean_seconds(self, crowded: bool) -> float:
         return self.seconds([0], crowded)
 
     def hop_seconds(self) -> float:
@@ -169,7 +169,7 @@ def rows_of(iterations: list[int], **params: Any) -> tuple[list[dict[str, Any]],
     executor, calls = SRDS(**params), Measured()
     trial: Any = SimpleNamespace(executor=executor, solver=DDIM(), sigmas=EDM().levels(16, 0.02, 20.0))
     calls_: Any = calls
-    rows = virtual_rows(trial, calls_, iterations, serial_seconds=24.0, measured=30.0)
+    rows = replay_virtual_times(trial, calls_, iterations, serial_seconds=24.0, measured=30.0)
     return [row.model_dump() for row in rows], calls
 
 

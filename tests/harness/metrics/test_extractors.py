@@ -21,7 +21,7 @@ from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.data.splits import load_split
 from harness.errors import StoreDamagedError, UsageError
 from harness.identity import file_sha256
-from harness.metrics.extractors import Extractor, describe, extractor_names, extractor_spec, load_extractor
+from harness.metrics.extractors import Extractor, extractor_names, extractor_spec, list_extractors, load_extractor
 from harness.metrics.frechet import ReferenceMoments, frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.small_cnn import blur
@@ -69,8 +69,8 @@ def blocks(side: int, n: int = 100) -> torch.Tensor:
 
 def test_every_name_is_described_in_one_line() -> None:
     assert extractor_names() == ("cifar10-16-cnn", "cifar10-cnn", "digits-cnn", "inception-v3-compat", "pixels")
-    assert [name for name, _ in describe()] == list(extractor_names())
-    assert all("\n" not in line for _, line in describe())
+    assert [name for name, _ in list_extractors()] == list(extractor_names())
+    assert all("\n" not in line for _, line in list_extractors())
 
 
 @pytest.mark.parametrize("name", SHIPPED)

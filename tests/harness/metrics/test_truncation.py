@@ -111,7 +111,7 @@ def states(solver: Solver, schedule: Any, steps: int, n: int, dataset: str = "ga
 
     made = []
     for first in range(0, n, 10):
-        x = ImageNoise(card.name, 0, (1, 4, 4)).initial(range(first, min(first + 10, n))) * sigmas[0]
+        x = ImageNoise(card.name, 0, (1, 4, 4)).draw_initial(range(first, min(first + 10, n))) * sigmas[0]
         for i in range(steps):
             x = solver.step(x, i, sigmas, denoise, None, lambda step: torch.empty(0))
         made.append(x)
@@ -209,7 +209,7 @@ def test_the_fine_solution_agrees_with_the_closed_form_to_its_own_error(
     monkeypatch.setattr(Analytic, "flow", flow)
     card = load_card("gaussian")
     network = build_network(load_network_card("analytic"), card.shape())
-    starts = ImageNoise(card.name, 0, (1, 4, 4)).initial(range(40)).double() * card.sigma_max
+    starts = ImageNoise(card.name, 0, (1, 4, 4)).draw_initial(range(40)).double() * card.sigma_max
     truth = network.flow(starts, card.sigma_max, card.sigma_min)
     assert truth is not None
     own = relative(states(Heun(), EDM(), 64, 40, "gaussian"), truth)
@@ -302,24 +302,24 @@ def test_a_trained_network_is_solved_with_the_weights_it_had_before_any_tuning()
     with toys.registered(toys.Reads):
         planned = plan_kit.plan(**{**plan_kit.with_train(steps=5), "trials": trials, "truncation": {"images": 8}})
     (fine,) = (task for task in planned.tasks.values() if task.kind == "reference-solution")
-    assert planned.trials[1].trial.sampler.artifacts()
-    assert fine.id in planned.tasks[planned.trials[1].row.samples[0]].needs
+    assert planned.trials[1].trial.sampler.artifact_ids()
+    assert fine.id in planned.tasks[planned.trials[1].row.sample_ids[0]].needs
     assert fine.needs == (planned.trials[0].trial.weights,)
     assert isinstance(fine.spec, ReferenceSolutionSpec)
     assert fine.spec.sampler.denoiser.name == "full"
-    assert fine.spec.sampler.model.weights == planned.trials[0].trial.weights
+    assert fine.spec.sampler.model.weights_id == planned.trials[0].trial.weights
 
 
 def test_the_units_with_compared_images_need_the_fine_solution_and_no_others_change() -> None:
     before, plan = plan_kit.last(), plan_kit.plan(truncation={"images": 51, "steps": STEPS})
     after = plan.trials[-1]
     (fine,) = fine_tasks(truncation={"images": 51, "steps": STEPS})
-    assert (after.row.score, after.row.time) == (before.row.score, before.row.time)
+    assert (after.row.score_id, after.row.time_id) == (before.row.score_id, before.row.time_id)
     assert after.id != before.id
-    compared, rest = (plan.tasks[task_id] for task_id in after.row.samples)
+    compared, rest = (plan.tasks[task_id] for task_id in after.row.sample_ids)
     assert (fine in compared.needs, fine in rest.needs) == (True, False)
     assert ([unit.span for unit in compared.units()], rest.unit(0).span) == ([Span(0, 40), Span(40, 80)], Span(80, 120))
-    assert (rest.id,) == before.row.samples
+    assert (rest.id,) == before.row.sample_ids
 
 
 def test_a_plan_of_fewer_images_than_asked_compares_all_of_them() -> None:

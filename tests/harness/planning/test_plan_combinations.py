@@ -12,7 +12,7 @@ from kit.plan_kit import plan, with_train
 
 from harness.errors import UsageError
 from harness.planning.plan import Plan
-from harness.specs.base import decisive
+from harness.specs.base import deciding_fields
 from harness.specs.prepare import PrepareSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,13 +59,13 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason() -> None:
 def test_a_preparation_is_shared_by_what_it_does_not_depend_on() -> None:
     searched = {"schedule": "toy-searched", "solver": ["ddim", "heun"]}
     made = plan(trials=[{"steps": 2}, {**searched, "steps": [2, 3]}], seed_sets=[0, 1])
-    prepared = {p.trial.steps: p.trial.sampler.artifacts() for p in made.trials if p.trial.sampler.artifacts()}
+    prepared = {p.trial.steps: p.trial.sampler.artifact_ids() for p in made.trials if p.trial.sampler.artifact_ids()}
     assert (
-        len({p.trial.sampler.artifacts() for p in made.trials if p.trial.sampler.artifacts()}) == 2
+        len({p.trial.sampler.artifact_ids() for p in made.trials if p.trial.sampler.artifact_ids()}) == 2
     )  # one a step count
     assert prepared[2] != prepared[3]
     double = plan(trials=[{"steps": 2}, {**searched, "steps": 2}], precision="float64")
-    assert double.trials[-1].trial.sampler.artifacts() != prepared[2]
+    assert double.trials[-1].trial.sampler.artifact_ids() != prepared[2]
 
 
 DIGITS: dict[str, Any] = {
@@ -81,12 +81,12 @@ def test_what_only_samples_does_not_prepare_again() -> None:
     ]
     exits = [{"name": "early-exit"}, {"name": "early-exit", "compiled": True}, {"name": "early-exit", "reverse": True}]
     made = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": [*gates, *exits]}])
-    prepared = [p.trial.sampler.artifacts() for p in made.trials]
+    prepared = [p.trial.sampler.artifact_ids() for p in made.trials]
     assert prepared[0] == ()
     assert prepared[1] == prepared[3]
     assert prepared[2] != prepared[4]  # mean depths are those of one threshold
     for (mean_depths,) in (prepared[2], prepared[4]):
-        assert spec_of(made, mean_depths).start == prepared[1][0]
+        assert spec_of(made, mean_depths).start_id == prepared[1][0]
         assert prepared[1][0] in made.tasks[mean_depths].needs
     assert prepared[5] == prepared[6] != prepared[7]
 
@@ -95,19 +95,19 @@ def test_mean_depths_are_taken_anew_for_every_way_of_sampling() -> None:
     static = {"name": "adadiff", "rule": "mean-depth"}
     ways = [{"steps": 3}, {"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "schedule": "logsnr"}]
     made = plan(**DIGITS, trials=[{"steps": 3}, *({**way, "denoiser": static} for way in ways)])
-    prepared = [p.trial.sampler.artifacts()[0] for p in made.trials[1:]]
+    prepared = [p.trial.sampler.artifact_ids()[0] for p in made.trials[1:]]
     assert len(set(prepared)) == len(ways)
-    assert len({spec_of(made, task).start for task in prepared}) == 1
-    assert len({p.row.samples for p in made.trials}) == len(made.trials)
+    assert len({spec_of(made, task).start_id for task in prepared}) == 1
+    assert len({p.row.sample_ids for p in made.trials}) == len(made.trials)
 
 
 def test_exits_in_reversed_order_are_those_of_one_trial() -> None:
     control = {"name": "early-exit", "reverse": True}
     ways = [{"steps": 3}, {"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "schedule": "logsnr"}]
     made = plan(**DIGITS, trials=[{"steps": 3}, *({**way, "denoiser": control} for way in ways)])
-    assert len({p.trial.sampler.artifacts()[0] for p in made.trials[1:]}) == len(ways)
+    assert len({p.trial.sampler.artifact_ids()[0] for p in made.trials[1:]}) == len(ways)
     untuned = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": {**control, "tune_steps": 0}}])
-    assert len(untuned.trials[1].trial.sampler.artifacts()) == 1
+    assert len(untuned.trials[1].trial.sampler.artifact_ids()) == 1
 
 
 def test_a_network_that_slices_its_weights_is_not_trained_with_them_scattered() -> None:
@@ -137,7 +137,7 @@ def test_a_control_names_the_trial_that_it_belongs_to() -> None:
     trials = [{"steps": [3, 4]}, {"steps": [3, 4], "denoiser": "early-exit"}]
     made = plan(**DIGITS, trials=[*trials, {"steps": 3, "denoiser": untuned, "control_of": "early-exit/ddim"}])
     *others, control = made.trials
-    assert control.trial.sampler.artifacts() == ()
+    assert control.trial.sampler.artifact_ids() == ()
     assert control.row.relations.control_of_trial_id == next(
         p.id for p in others if p.trial.method == "early-exit/ddim"
     )
@@ -207,4 +207,4 @@ def test_a_network_without_training_and_weights_is_refused(tmp_path: Path) -> No
 def test_settings_of_training_that_decide_are_all_but_the_checkpoints() -> None:
     spec = plan(**with_train()).trials[0].trial.network.train
     assert spec is not None
-    assert set(type(spec).model_fields) - set(decisive(spec)) == {"checkpoint_every"}
+    assert set(type(spec).model_fields) - set(deciding_fields(spec)) == {"checkpoint_every"}

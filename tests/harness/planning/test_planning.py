@@ -55,21 +55,21 @@ def test_two_processes_give_the_same_ids() -> None:
 def test_whatever_decides_the_images_changes_every_id_of_the_trial(change: dict[str, Any]) -> None:
     before, after = last(), last(**change)
     assert before.id != after.id
-    assert before.row.score != after.row.score
-    assert before.row.time != after.row.time
-    assert not set(before.row.samples) & set(after.row.samples)
+    assert before.row.score_id != after.row.score_id
+    assert before.row.time_id != after.row.time_id
+    assert not set(before.row.sample_ids) & set(after.row.sample_ids)
 
 
 def unit_keys(made: Plan, planned: PlannedTrial) -> list[str]:
     """Return the names of the units that make a trial's images."""
-    return [unit.key for task_id in planned.row.samples for unit in made.tasks[task_id].units()]
+    return [unit.key for task_id in planned.row.sample_ids for unit in made.tasks[task_id].units()]
 
 
 def test_the_number_of_images_changes_the_score_but_not_the_units_before_the_last() -> None:
     before, after = plan(), plan(n_images=150)
     (one, other) = (made.trials[-1] for made in (before, after))
     assert one.id != other.id
-    assert one.row.score != other.row.score
+    assert one.row.score_id != other.row.score_id
     mine, theirs = unit_keys(before, one), unit_keys(after, other)
     assert (len(mine), len(theirs)) == (4, 4)  # of 40 images each
     assert mine[:3] == theirs[:3]
@@ -78,21 +78,21 @@ def test_the_number_of_images_changes_the_score_but_not_the_units_before_the_las
 
 def test_the_device_changes_the_time_alone_when_its_class_is_the_same() -> None:
     before, after = last(), last(name="another chip")
-    assert (before.row.samples, before.row.score) == (after.row.samples, after.row.score)
-    assert before.row.time != after.row.time
+    assert (before.row.sample_ids, before.row.score_id) == (after.row.sample_ids, after.row.score_id)
+    assert before.row.time_id != after.row.time_id
     assert before.id != after.id
 
 
 def test_the_tier_changes_the_time_alone() -> None:
     before, after = last(), last(timing={"tier": "smoke"})
-    assert (before.row.samples, before.row.score) == (after.row.samples, after.row.score)
-    assert before.row.time != after.row.time
+    assert (before.row.sample_ids, before.row.score_id) == (after.row.sample_ids, after.row.score_id)
+    assert before.row.time_id != after.row.time_id
 
 
 def test_the_clock_changes_the_time_of_every_trial() -> None:
     before, after = last(), last(baseline={"clock_steps": 3})
-    assert before.row.score == after.row.score
-    assert before.row.time != after.row.time
+    assert before.row.score_id == after.row.score_id
+    assert before.row.time_id != after.row.time_id
 
 
 def test_the_pixels_of_the_data_change_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_the_source_of_a_method_changes_the_ids_of_the_trials_that_use_it(monkey
     after = plan(trials=trials).trials
     assert ids(before[0]) == ids(after[0])
     assert before[1].id != after[1].id
-    assert before[1].row.score != after[1].row.score
+    assert before[1].row.score_id != after[1].row.score_id
 
 
 def test_what_a_row_is_judged_by_changes_its_id_but_none_of_its_tasks() -> None:
@@ -163,7 +163,7 @@ def test_training_decides_the_weights_and_so_every_id(change: dict[str, Any], sa
     assert before.trial.weights is not None
     assert (ids(before) == ids(after)) is same
     assert (before.trial.weights == after.trial.weights) is same
-    assert (before.row.samples == after.row.samples) is same
+    assert (before.row.sample_ids == after.row.sample_ids) is same
     assert reference(plan(**with_train())) == reference(plan(**with_train(**change)))
 
 
@@ -183,7 +183,7 @@ def test_given_weights_stand_for_themselves(tmp_path: Path) -> None:
 
 def test_units_are_cut_at_multiples_of_the_batch_and_cover_all_images() -> None:
     made = plan(n_images=133)
-    (task,) = (made.tasks[task_id] for task_id in made.trials[0].row.samples)
+    (task,) = (made.tasks[task_id] for task_id in made.trials[0].row.sample_ids)
     assert [unit.span for unit in task.units()] == [Span(0, 50), Span(50, 100), Span(100, 133)]
 
 

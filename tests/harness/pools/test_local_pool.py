@@ -34,7 +34,7 @@ def test_a_poll_is_one_step(pool):
     *others, last = finish(pool)
     assert [type(e.event) for e in others] == [Checkpoint, Progress, Checkpoint]
     assert isinstance(last.event, Result)
-    assert last.handle is last.event
+    assert last.ref is last.event
     assert last.event.output.total == 3.0
 
 

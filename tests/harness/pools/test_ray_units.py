@@ -72,7 +72,7 @@ def test_a_poll_waits_for_the_first_event_and_not_longer(pool):
 def test_results_and_values_that_were_put_are_inputs(pool):
     pool.start(unit("gives", numbers=50_000), {})
     (given,) = ended(pool, 1)
-    pool.start(unit("takes"), {"given": given.handle, "put": pool.put(given.event)})
+    pool.start(unit("takes"), {"given": given.ref, "put": pool.put(given.event)})
     (told,) = ended(pool, 1)
     assert told.event.tensors["total"] == 100_000
 

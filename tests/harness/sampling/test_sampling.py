@@ -14,7 +14,7 @@ from harness.config.network_card import load_network_card
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_uint8
-from harness.sampling.sampler import Evaluator, Sampler, Work
+from harness.sampling.sampler import CallCounts, Evaluator, Sampler
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape, Network
@@ -52,13 +52,13 @@ def network() -> Network:
 
 @pytest.mark.parametrize(("solver", "evaluations"), [(DDIM(), 1), (Heun(), 2), (DDPM(), 1)], ids=lambda v: str(v)[:9])
 def test_evaluations_are_counted_by_step_over_all_images(network: Network, solver: Solver, evaluations: int) -> None:
-    work = Work()
+    work = CallCounts()
     one = sampler(network, solver, steps=3)
     one.run(range(5), work)
     one.run(range(5, 7), work)
     expected = dict.fromkeys(range(3), 7 * evaluations)
-    assert work.counts().evaluations == expected
-    assert work.counts().units == {step: {"network": count} for step, count in expected.items()}
+    assert work.to_counts().evaluations == expected
+    assert work.to_counts().units == {step: {"network": count} for step, count in expected.items()}
     assert work.network_seconds > 0
 
 
@@ -76,9 +76,9 @@ class Alternating(BuiltDenoiser):
 
 
 def test_units_are_counted_image_by_image(network: Network) -> None:
-    work = Work()
+    work = CallCounts()
     sampler(network, steps=2, denoiser=Alternating(network)).run(range(5), work)
-    assert work.counts().units == {step: {"first": 5, "second": 2} for step in range(2)}
+    assert work.to_counts().units == {step: {"first": 5, "second": 2} for step in range(2)}
 
 
 def test_a_level_reaches_the_denoiser_as_float64_per_row(network: Network) -> None:
@@ -99,7 +99,7 @@ def test_a_level_reaches_the_denoiser_as_float64_per_row(network: Network) -> No
 
 def test_a_start_is_the_noise_times_the_first_level(network: Network) -> None:
     one = sampler(network)
-    torch.testing.assert_close(one.start([3, 1]), 80.0 * one.noise.initial([3, 1]), rtol=0, atol=0)
+    torch.testing.assert_close(one.initial_state([3, 1]), 80.0 * one.noise.draw_initial([3, 1]), rtol=0, atol=0)
 
 
 def test_an_image_is_black_at_minus_one_white_at_one_and_rounded_between() -> None:
@@ -186,14 +186,14 @@ class ByLevel(ByStep):
 def test_rows_of_different_steps_are_called_apart_where_the_step_decides_and_counted_apart_always(
     kind: type[ByStep], calls: list[tuple[int, int]]
 ) -> None:
-    denoiser, work = kind(), Work()
+    denoiser, work = kind(), CallCounts()
     steps, sigma = torch.tensor([7, 0, 2, 0, 7]), torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5], dtype=torch.float64)
     x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]).view(5, 1, 1, 1).expand(5, 1, 2, 2)
     out = Evaluator(denoiser, work)(x, sigma, steps)
     assert denoiser.calls == calls
     if kind.by_step:
         torch.testing.assert_close(out[:, 0, 0, 0].double(), steps + sigma, rtol=0, atol=1e-6)
-    counts = work.counts()
+    counts = work.to_counts()
     assert counts.evaluations == {0: 2, 2: 1, 7: 2}
     assert counts.units == {0: {"all": 2, "some": 1}, 2: {"all": 1, "some": 1}, 7: {"all": 2, "some": 1}}
 
@@ -211,11 +211,11 @@ class Overlapping(Serial):
 
 
 def test_what_executors_tell_is_added_up_over_batches(network: Network) -> None:
-    work, one = Work(), sampler(network, steps=3)
+    work, one = CallCounts(), sampler(network, steps=3)
     one.executor = Overlapping()
     one.run(range(3), work)
     one.run(range(3, 5), work)
-    counts = work.counts()
+    counts = work.to_counts()
     assert counts.iterations == {1: 2, 2: 2, 3: 1}
     assert counts.critical == dict.fromkeys(range(3), 2.5)
     assert (counts.speculative, counts.bytes_sent) == (6, 200)

@@ -24,37 +24,37 @@ def noise(dataset: str = "digits", seed_set: int = 0) -> ImageNoise:
 
 
 def test_an_image_has_its_noise_in_any_batch_and_order() -> None:
-    together = noise().initial(range(60))
-    assert torch.equal(noise().initial([17])[0], together[17])
-    assert torch.equal(noise().initial(range(16, 20))[1], together[17])
-    assert torch.equal(noise().initial([40, 17, 3]), together[[40, 17, 3]])
+    together = noise().draw_initial(range(60))
+    assert torch.equal(noise().draw_initial([17])[0], together[17])
+    assert torch.equal(noise().draw_initial(range(16, 20))[1], together[17])
+    assert torch.equal(noise().draw_initial([40, 17, 3]), together[[40, 17, 3]])
 
 
 def test_an_object_that_has_drawn_before_draws_the_same() -> None:
     used = noise()
-    used.initial(range(7))
-    used.of_step([3], 5)
-    assert torch.equal(used.initial([11]), noise().initial([11]))
+    used.draw_initial(range(7))
+    used.draw_step([3], 5)
+    assert torch.equal(used.draw_initial([11]), noise().draw_initial([11]))
 
 
 def test_noise_of_a_shape_with_an_odd_count_of_values_does_not_leak_into_the_next_image() -> None:
     odd = ImageNoise("digits", 0, (1, 3, 3))
-    assert torch.equal(odd.initial([0, 1, 2])[2], odd.initial([2])[0])
+    assert torch.equal(odd.draw_initial([0, 1, 2])[2], odd.draw_initial([2])[0])
 
 
 def test_seed_sets_data_sets_images_steps_and_preparation_never_share_noise() -> None:
     drawn = [
-        *(noise(name, seeds).initial(range(20)) for name in ("digits", "cifar10") for seeds in range(3)),
-        *(noise().of_step(range(20), step) for step in (0, 1, 1000)),
-        ImageNoise("digits", 0, SHAPE, preparation=True).initial(range(20)),
-        *(ImageNoise("digits", 0, SHAPE, preparation=True).of_step(range(20), step) for step in (0, 1)),
+        *(noise(name, seeds).draw_initial(range(20)) for name in ("digits", "cifar10") for seeds in range(3)),
+        *(noise().draw_step(range(20), step) for step in (0, 1, 1000)),
+        ImageNoise("digits", 0, SHAPE, preparation=True).draw_initial(range(20)),
+        *(ImageNoise("digits", 0, SHAPE, preparation=True).draw_step(range(20), step) for step in (0, 1)),
     ]
     rows = torch.cat(drawn).flatten(1)
     assert len({row.numpy().tobytes() for row in rows}) == len(rows)
 
 
 def test_noise_is_unit_gaussian_without_correlation_between_neighbours() -> None:
-    values = noise().initial(range(20_000)).flatten(1).double().numpy()
+    values = noise().draw_initial(range(20_000)).flatten(1).double().numpy()
     n = values.size
     assert abs(values.mean()) < 4 / np.sqrt(n)
     assert abs(values.var() - 1) < 4 * np.sqrt(2 / n)
@@ -65,7 +65,7 @@ def test_noise_is_unit_gaussian_without_correlation_between_neighbours() -> None
 
 @pytest.mark.parametrize("index", GOLDEN)
 def test_noise_of_the_first_images_is_the_golden_one(index: int) -> None:
-    drawn = noise().initial([index]).numpy()
+    drawn = noise().draw_initial([index]).numpy()
     assert drawn.dtype == np.float32
     assert hashlib.sha256(drawn.tobytes()).hexdigest() == GOLDEN[index], f"numpy {np.__version__} draws otherwise"
 
@@ -73,11 +73,11 @@ def test_noise_of_the_first_images_is_the_golden_one(index: int) -> None:
 def test_global_generators_neither_matter_nor_move() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
-    first = noise().initial([5])
+    first = noise().draw_initial([5])
     state, legacy = torch.get_rng_state(), np.random.get_state()[1].tobytes()
-    noise().initial([5])
+    noise().draw_initial([5])
     assert torch.equal(torch.get_rng_state(), state)
     assert np.random.get_state()[1].tobytes() == legacy
     torch.manual_seed(2)
     np.random.seed(2)
-    assert torch.equal(noise().initial([5]), first)
+    assert torch.equal(noise().draw_initial([5]), first)

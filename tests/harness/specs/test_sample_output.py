@@ -28,7 +28,7 @@ def unit(number: int, wrong_shape: list[int] | None = None, first_not_finite: in
 
 
 def test_counts_are_summed_and_distances_stay_in_order() -> None:
-    whole = SampleOutput.together([unit(1), unit(2)])
+    whole = SampleOutput.merge_units([unit(1), unit(2)])
     assert (whole.task_seconds, whole.seconds, whole.network_seconds) == (5.0, 1.0, 0.5)
     assert whole.counts == Counts(
         evaluations={0: 4, 1: 3, 2: 3},
@@ -45,6 +45,6 @@ def test_counts_are_summed_and_distances_stay_in_order() -> None:
 
 
 def test_the_first_wrong_shape_and_the_lowest_index_are_told_even_if_the_shape_has_no_axes() -> None:
-    whole = SampleOutput.together([unit(1, first_not_finite=9), unit(2, [], 4), unit(3, [5])])
+    whole = SampleOutput.merge_units([unit(1, first_not_finite=9), unit(2, [], 4), unit(3, [5])])
     assert (whole.not_finite, whole.first_not_finite, whole.wrong_shape) == (2, 4, [])
     assert not whole.sound

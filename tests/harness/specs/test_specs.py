@@ -47,7 +47,7 @@ def other(value: Any) -> Any:
     if isinstance(value, int | float):
         return value + 1
     if isinstance(value, tuple):
-        return (*value, value[0]) if value else (FinishedJob(job={}, id="0" * 64),)
+        return (*value, value[0]) if value else (FinishedJob(job={}, task_id="0" * 64),)
     if isinstance(value, list):
         return [*value, *value[:1], 1]
     if isinstance(value, dict):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from harness.errors import UsageError
-from harness.identity import identity
+from harness.identity import content_hash
 from harness.storage.blobs import Blobs
 
-ID = identity("weights")
+ID = content_hash("weights")
 TYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "uint32", "float16", "float32", "float64")
 
 
@@ -50,8 +50,8 @@ def test_arrays_and_facts_come_back(blobs):
 def test_memory_layout_does_not_matter(blobs):
     square = np.arange(12, dtype=np.float32).reshape(3, 4)
     for number, tensor in enumerate([square.T, square[::-1, ::2], np.asfortranarray(square), square.astype(">f4")]):
-        blobs.put(identity(number), {"x": tensor}, {})
-        np.testing.assert_array_equal(blobs.get(identity(number))[0]["x"], tensor)
+        blobs.put(content_hash(number), {"x": tensor}, {})
+        np.testing.assert_array_equal(blobs.get(content_hash(number))[0]["x"], tensor)
 
 
 def test_no_arrays_only_facts(blobs):

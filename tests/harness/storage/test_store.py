@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from harness.errors import StorageFullError, UsageError
-from harness.identity import identity
+from harness.identity import content_hash
 from harness.schema import TABLES
 from harness.storage import snapshot
 from harness.storage.disk import Disk
 from harness.storage.parquet_parts import decode, encode
 from harness.storage.store import Store
 
-ONE, TWO = identity("one"), identity("two")
+ONE, TWO = content_hash("one"), content_hash("two")
 
 
 class Fast(Disk):
@@ -180,7 +180,7 @@ def test_the_order_of_commits_does_not_show(tmp_path, monkeypatch):
 
     monkeypatch.setattr("harness.storage.store.encode", remembered)
     monkeypatch.setattr("harness.storage.snapshot.decode", functools.cache(decode))
-    plan = [(identity(n), {"fid": n / 7, "n_images": n if n % 3 else None}) for n in range(500)]
+    plan = [(content_hash(n), {"fid": n / 7, "n_images": n if n % 3 else None}) for n in range(500)]
     tables = []
     for seed in (None, 1):
         if seed is not None:
@@ -188,7 +188,7 @@ def test_the_order_of_commits_does_not_show(tmp_path, monkeypatch):
         store = Store.create_or_open(tmp_path / str(seed), Fast())
         for trial_id, values in plan:
             store.commit(trial_id, {"trials": rows(**values)["trials"]})
-        store.commit(identity(3), rows(fid=0.1))
+        store.commit(content_hash(3), rows(fid=0.1))
         found = store.snapshot()
         tables.append((found.read("trials").to_csv().encode(), found.read("steps").to_csv().encode()))
     assert tables[0] == tables[1]

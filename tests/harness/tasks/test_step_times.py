@@ -10,7 +10,7 @@ from kit.block_kit import network
 from kit.toy_context import ToyContext
 
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from harness.tasks.sample import _cost
 from methods.denoisers.early_exit import EarlyExit
 from methods.executors.serial import Serial
@@ -26,12 +26,12 @@ def test_depths_follow_from_the_times_shown(preconditioning: str) -> None:
         method.build(built), context.levels(), context.solver, Serial(), ImageNoise("toy", 0, (1, 8, 8)),
         torch.device("cpu"),
     )  # fmt: skip
-    shown, work = _cost(sampler, built), Work()
+    shown, work = _cost(sampler, built), CallCounts()
     assert shown.times == built.preconditioning.time(torch.from_numpy(context.levels())).tolist()
     sampler.run(range(2), work)
     table = method.table(built.exits)
     for step, time in enumerate(shown.times[:-1]):
-        assert work.counts().units[step] == {f"depth-{table[min(int(10 * time), 9)]}": 2}
+        assert work.to_counts().units[step] == {f"depth-{table[min(int(10 * time), 9)]}": 2}
 
 
 def test_an_exact_network_is_told_the_time_of_the_linear_beta_process() -> None:

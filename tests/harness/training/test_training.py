@@ -166,12 +166,12 @@ def test_average_is_the_formula() -> None:
 
 def test_batches_do_not_depend_on_the_number_of_processes() -> None:
     spec, network, device = TrainSettings(**SPEC), fresh(), torch.device("cpu")
-    images, draws, _ = Batches(IMAGES, spec, network, 0, 1, device).of(3)
-    parts = [Batches(IMAGES, spec, network, rank, 2, device).of(3) for rank in range(2)]
+    images, draws, _ = Batches(IMAGES, spec, network, 0, 1, device).draw(3)
+    parts = [Batches(IMAGES, spec, network, rank, 2, device).draw(3) for rank in range(2)]
     assert torch.equal(images, torch.cat([part[0] for part in parts]))
     for i, draw in enumerate(draws):
         assert torch.equal(draw, torch.cat([part[1][i] for part in parts]))
-    again, _, _ = Batches(IMAGES, spec, network, 0, 1, device).of(4)
+    again, _, _ = Batches(IMAGES, spec, network, 0, 1, device).draw(4)
     assert not torch.equal(images, again)
 
 

@@ -9,7 +9,7 @@ from kit.toy_gates import FAMILIES, SIGMA, depths, first_under, gate, lively, st
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.sampling.sampler import Evaluator, Work
+from harness.sampling.sampler import CallCounts, Evaluator
 from methods.denoisers.adadiff import AdaDiff
 from methods.executors.serial import Serial
 from methods.parts import Artifact, Trace
@@ -90,7 +90,7 @@ def test_each_trajectory_of_a_batch_is_as_it_would_be_alone(family: str) -> None
                 seen.append(torch.stack([*units.values()]))
                 return denoised
 
-        return Serial().run(Seen(denoiser, Work()), DDIM(), sigmas, x, lambda step: torch.zeros_like(x), Trace())
+        return Serial().run(Seen(denoiser, CallCounts()), DDIM(), sigmas, x, lambda step: torch.zeros_like(x), Trace())
 
     together, steps = run(x), torch.stack(seen)
     seen.clear()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.measure.flops import count_flops
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Evaluator, Work
+from harness.sampling.sampler import CallCounts, Evaluator
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit
 from methods.networks.blocks import BlockNetwork
@@ -29,7 +29,7 @@ from methods.solvers.heun import Heun
 
 both = pytest.mark.parametrize("family", FAMILIES)
 FEW = {"tune_steps": 3, "tune_batch": 4, "tune_lr": 1e-3}
-NOISE = ImageNoise("toy", 0, (1, 8, 8), preparation=True).initial(range(256))
+NOISE = ImageNoise("toy", 0, (1, 8, 8), preparation=True).draw_initial(range(256))
 """Noises of the images of which the mean depths are taken."""
 
 
@@ -69,12 +69,12 @@ def test_mean_depth_is_that_of_the_step_whatever_the_level(family: str) -> None:
 def test_rows_of_different_steps_leave_at_the_depths_of_theirs() -> None:
     network, x = lively("uvit").double(), states()
     denoiser = gate(network, with_depths(network, 1, 7, 4), rule="mean-depth")
-    steps, ran = torch.tensor([2, 0, 1, 1, 0, 2, 2, 0]), Work()
+    steps, ran = torch.tensor([2, 0, 1, 1, 0, 2, 2, 0]), CallCounts()
     found = Evaluator(denoiser, ran)(x, SIGMA, steps)
     for i, step in enumerate(steps.tolist()):
         alone, _ = denoiser(x[i : i + 1], SIGMA[i : i + 1], step)
         torch.testing.assert_close(found[i : i + 1], alone, atol=1e-12, rtol=1e-12)
-    assert ran.counts().units == {0: {"exit-1": 3}, 1: {"exit-7": 2}, 2: {"exit-4": 3}}
+    assert ran.to_counts().units == {0: {"exit-1": 3}, 1: {"exit-7": 2}, 2: {"exit-4": 3}}
 
 
 def test_mean_depth_saves_exactly_the_heads() -> None:

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.measure.flops import count_flops
 from harness.registry import registry
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from methods.denoisers.missing_u import MissingU
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape
@@ -166,9 +166,9 @@ def test_a_whole_trajectory_is_counted(params: dict[str, Any]) -> None:
     denoiser = MissingU(**params).build(network())
     noise, cpu = ImageNoise("digits", 0, (1, 8, 8)), torch.device("cpu")
     sampler = Sampler(denoiser, EDM().levels(4, 0.01, 20.0), DDIM(), Serial(), noise, cpu)
-    work = Work()
+    work = CallCounts()
     assert sampler.run(range(3), work).isfinite().all()
-    for units in work.counts().units.values():
+    for units in work.to_counts().units.values():
         assert units["frame"] == 3
         each = {units[f"f-{name}"] for name in BLOCKS}
         assert each == {6} if params["ode_solver"] == "midpoint" else all(n % 3 == 0 and n >= 24 for n in each)

@@ -12,7 +12,7 @@ from kit.toy_context import ToyContext
 
 from harness.registry import registry
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from methods.networks.base import DataShape
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Executor, Method, Schedule, Solver
@@ -66,8 +66,8 @@ def test_every_image_is_finite_and_every_evaluation_is_counted_once(
     sigmas = grid.levels(4, 0.01, 20.0)
     noise = ImageNoise("digits", 0, (1, 4, 4))
     sampler = Sampler(built(denoiser, solver), sigmas, step, executor, noise, torch.device("cpu"))
-    work = Work()
+    work = CallCounts()
     images = sampler.run(range(3), work)
     assert images.isfinite().all()
-    for number, units in work.counts().units.items():
-        assert sum(units.values()) == work.counts().evaluations[number]
+    for number, units in work.to_counts().units.items():
+        assert sum(units.values()) == work.to_counts().evaluations[number]

@@ -13,7 +13,7 @@ from kit.toy_context import ToyContext
 from torch import Tensor
 
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from methods.denoisers.early_exit import EarlyExit
 from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, reversed_depths
 from methods.executors.serial import Serial
@@ -50,10 +50,10 @@ class Told(BuiltDenoiser):
         return self.inner.units()
 
 
-def trajectory(context: ToyContext, method: EarlyExit) -> tuple[Told, Work]:
+def trajectory(context: ToyContext, method: EarlyExit) -> tuple[Told, CallCounts]:
     """Return every evaluation of a trial of three images, and its work as the engine counts it."""
     artifact = method.prepare(context) if method.prepares else None
-    told, work = Told(method.build(context.network, artifact)), Work()
+    told, work = Told(method.build(context.network, artifact)), CallCounts()
     noise = ImageNoise("toy", 0, (1, 8, 8))
     Sampler(told, context.levels(), context.solver, Serial(), noise, torch.device("cpu")).run(range(3), work)
     return told, work
@@ -78,7 +78,7 @@ def test_the_same_depths_run_in_reversed_order(
     assert len(forward.depths) == steps * solver.evaluations_per_step
     totals = [{}, {}]  # type: ignore[var-annotated]
     for total, ran in zip(totals, (work, same), strict=True):
-        for units in ran.counts().units.values():
+        for units in ran.to_counts().units.values():
             for name, count in units.items():
                 total[name] = total.get(name, 0) + count
     assert totals[0] == totals[1]

@@ -18,9 +18,9 @@ from kit.solver_kit import no_noise
 from kit.srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run, serial, start
 from torch import Tensor
 
-from harness.measure.serial_distance import serial_distance
+from harness.measure.serial_distance import measure_serial_distance
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import Sampler, Work
+from harness.sampling.sampler import CallCounts, Sampler
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
@@ -226,15 +226,15 @@ def sampler(executor: Executor, solver: Any = None, steps: int = 25) -> Sampler:
 
 
 def probed(one: Sampler, indices: range) -> dict[str, Any]:
-    return serial_distance(one, indices, Serial()).model_dump()
+    return measure_serial_distance(one, indices, Serial()).model_dump()
 
 
 def test_the_probe_tells_distance_change_and_open_images_of_every_refinement() -> None:
     one = sampler(SRDS(form="vanilla", tolerance=1e-3), steps=64)
-    work = Work()
+    work = CallCounts()
     final, answer = one.run(range(6), work), sampler(Serial(), steps=64).run(range(6))
     found = probed(one, range(6))
-    iterations = work.counts().iterations
+    iterations = work.to_counts().iterations
     last = max(map(int, iterations))
     rows = found["refinements"]
     assert [row["refinement"] for row in rows] == list(range(last + 1))

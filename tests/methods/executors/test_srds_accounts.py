@@ -194,7 +194,7 @@ def test_a_solver_that_does_not_begin_as_the_coarse_step_shares_nothing() -> Non
 
 
 def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
-    from harness.sampling.sampler import Evaluator, Work
+    from harness.sampling.sampler import CallCounts, Evaluator
     from methods.parts import BuiltDenoiser
 
     network = mixture_of()
@@ -208,7 +208,7 @@ def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
         def units(self):  # type: ignore[no-untyped-def]
             return {}
 
-    x, done = start(3), Work()
+    x, done = start(3), CallCounts()
     evaluate, noise = Evaluator(ByStep(), done), lambda step: unit(0)
     trace = Trace()
     with torch.inference_mode():
@@ -217,5 +217,5 @@ def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
         for i in range(16):
             truth = DDIM().step(truth, i, grid(16), lambda y, s, i=i: evaluate(y, s, i), None, noise)
     torch.testing.assert_close(final, truth, rtol=0, atol=1e-12)
-    counts = done.counts().evaluations
+    counts = done.to_counts().evaluations
     assert sum(counts.values()) == 3 * (plan_blocks(16).total_cost(4) + 16)
