@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.metrics.small_cnn import SmallCnn
+from harness.sampling.pixels import scale_to_unit
 
 
 class Cifar10At16Network(SmallCnn):
@@ -31,7 +32,7 @@ class Cifar10At16Network(SmallCnn):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the features [n, 64] of colour images [n, 3, 16, 16]; see `SmallCnn.features`."""
-        x = (images / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        x = scale_to_unit(images).contiguous(memory_format=torch.channels_last)
         x = F.silu(self.norm1(self.conv1(x)))
         x = F.silu(self.norm2(self.conv2(x)))
         x = F.silu(self.norm3(self.conv3(x)))

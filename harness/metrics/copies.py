@@ -17,6 +17,7 @@ import torch
 from scipy.stats import betabinom
 from torch import Tensor
 
+from harness.sampling.pixels import scale_to_unit
 from harness.specs.rules.quality import COPY_QUANTILE
 
 _DISTANCES = 10_000_000  # in memory at a time
@@ -86,6 +87,6 @@ def nearest_distances(vectors: Tensor, others: Tensor) -> Tensor:
 
 def image_vectors(images: Tensor, flips: bool = False) -> Tensor:
     """Return uint8 images [n, C, H, W] as pixel vectors in [-1, 1], [n, d]; with flips the mirrored too."""
-    unit = images.float() / 127.5 - 1
+    unit = scale_to_unit(images)
     both = torch.cat([unit, unit.flip(-1)]) if flips else unit
     return both.flatten(1)

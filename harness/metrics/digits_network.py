@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.metrics.small_cnn import SmallCnn
+from harness.sampling.pixels import scale_to_unit
 
 
 class DigitsNetwork(SmallCnn):
@@ -24,7 +25,7 @@ class DigitsNetwork(SmallCnn):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the features [n, 64] of grey images [n, 1, 8, 8]; see `SmallCnn.features`."""
-        x = images / 127.5 - 1
+        x = scale_to_unit(images)
         x = F.silu(self.conv1(x))
         x = F.max_pool2d(F.silu(self.conv2(x)), 2)
         x = F.silu(self.conv3(x))

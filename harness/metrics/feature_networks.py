@@ -20,6 +20,7 @@ from harness.metrics.cifar10_16_network import Cifar10At16Network
 from harness.metrics.cifar10_network import Cifar10Network
 from harness.metrics.digits_network import DigitsNetwork
 from harness.metrics.small_cnn import SmallCnn
+from harness.sampling.pixels import scale_to_unit
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
@@ -66,7 +67,7 @@ class PixelFeatures(OneLayer):
 
     def features(self, images: Tensor) -> Tensor:
         """Return float32 features [n, C H W]."""
-        return images.flatten(1).float() / 127.5 - 1
+        return scale_to_unit(images.flatten(1))
 
 
 class CnnFeatures(OneLayer):

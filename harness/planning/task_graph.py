@@ -196,8 +196,8 @@ class TaskGraph:
         """Return the task that scores a trial's images."""
         spec = ScoreSpec(
             images_id=spec_id(self._images(trial)),
-            images_by_task=tuple(CutImages(id=task.id, cut=task.cut) for task in self.samples(trial) if task.cut),
-            reference=self.reference(trial.dataset).id,
+            images_by_task=tuple(CutImages(task_id=task.id, cut=task.cut) for task in self.samples(trial) if task.cut),
+            reference_id=self.reference(trial.dataset).id,
             n_images=trial.n_images,
             groups=GROUPS,
         )

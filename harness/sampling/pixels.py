@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 
+def scale_to_unit(pixels: Tensor) -> Tensor:
+    """Return pixel values 0 to 255, of any type and shape, as floats in [-1, 1]: x / 127.5 - 1."""
+    return pixels / 127.5 - 1
+
+
 def to_unit(images: np.ndarray) -> Tensor:
-    """Return uint8 images as float32 of the same shape in [-1, 1]: x / 127.5 - 1."""
-    return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - np.float32(1))
+    """Return uint8 images as float32 of the same shape in [-1, 1]."""
+    return scale_to_unit(torch.from_numpy(images.astype(np.float32)))
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ from harness.task import Cut, unit_key
 class CutImages(Closed):
     """Images, the id of the task that made them, and how that was cut into units."""
 
-    id: str
+    task_id: str
     cut: Cut
 
     def units(self) -> Iterator[tuple[int, str]]:
         """Yield the index of the first image of every unit, and the name of the unit's result."""
         for number in range(len(self.cut)):
             span = self.cut.span(number)
-            yield span.start, unit_key(self.id, span)
+            yield span.start, unit_key(self.task_id, span)
 
 
 class Replicate(Closed):
@@ -48,15 +48,15 @@ class ScoreSpec(Spec):
     output = ScoreOutput
 
     images_id: str
-    """Identity of the images, whatever they are compared with beside."""
+    """Identity of the images, without what they are compared with."""
     images_by_task: Annotated[tuple[CutImages, ...], DecidesNothing("who makes these images")]
-    reference: str
+    reference_id: str
     n_images: int
     groups: int
     """Of the jackknife."""
 
     def needs(self) -> tuple[str, ...]:
-        return (*self.spends(), self.reference)
+        return (*self.spends(), self.reference_id)
 
     def spends(self) -> tuple[str, ...]:
-        return tuple(images.id for images in self.images_by_task)
+        return tuple(images.task_id for images in self.images_by_task)

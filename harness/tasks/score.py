@@ -18,7 +18,7 @@ from harness.task import Event, Result
 
 def run(spec: ScoreSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield the quality figures."""
-    reference = ReferenceFeatures.from_tensors(inputs[spec.reference].tensors)
+    reference = ReferenceFeatures.from_tensors(inputs[spec.reference_id].tensors)
     digest = hashlib.sha256()
 
     def features() -> Iterator[tuple[int, np.ndarray]]:

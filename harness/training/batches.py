@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.sampling.pixels import scale_to_unit
 from harness.specs.train import TrainSettings
 from harness.training.schedules import batch_seed
 from methods.networks.base import Network
@@ -49,4 +50,4 @@ class Batches:
 
 def to_unit_floats(images: Tensor) -> Tensor:
     """Return images as float32 in [-1, 1]; uint8 0 to 255 is scaled, floats are kept."""
-    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
+    return scale_to_unit(images) if images.dtype == torch.uint8 else images.float()

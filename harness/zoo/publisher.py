@@ -13,6 +13,7 @@ from harness.config.zoo_card import Leg, Trained, ZooCard, load_zoo_card, weight
 from harness.measure.flops import training_flops
 from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
+from harness.sampling.pixels import to_unit
 from harness.specs.train import TrainSettings
 from harness.zoo.history import Check, History
 from harness.zoo.judge import Judge, trained_levels
@@ -114,7 +115,7 @@ class Publisher:
         network = build_network(self.net, self.judge.card.shape())
         if not network.params.fixed_cost:
             return None
-        probe = torch.from_numpy(self.judge.training.images[:1].copy()).float() / 127.5 - 1
+        probe = to_unit(self.judge.training.images[:1])
         return float(training_flops(network, probe, torch.Generator().manual_seed(0)))
 
 

@@ -66,7 +66,7 @@ CHANGES = {
     "harness/measure/flops.py": WEIGHTS,
     "harness/sampling/sampler.py": SAMPLERS,
     "harness/sampling/noise.py": SAMPLERS,
-    "harness/sampling/pixels.py": SAMPLERS,
+    "harness/sampling/pixels.py": WEIGHTS | FEATURES,
     "harness/sampling/numerics.py": set(KINDS),
     "harness/sampling/build.py": SAMPLERS,
     "harness/sampling/network.py": WEIGHTS,
