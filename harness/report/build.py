@@ -13,19 +13,20 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from harness.report.analysis import Analysis, derive
-from harness.report.calibration import calibration_table
-from harness.report.comparisons import against_controls, against_whole, comparisons
-from harness.report.comparisons import to_csv as comparisons_csv
-from harness.report.derived import DERIVED
-from harness.report.equal_distance import equal_distance
-from harness.report.figures import CAPTIONS, draw_all
+from harness.report.analysis.calibration import calibration_table
+from harness.report.analysis.comparisons import against_controls, against_whole, comparisons
+from harness.report.analysis.comparisons import to_csv as comparisons_csv
+from harness.report.analysis.derive import Analysis, derive
+from harness.report.analysis.derived import DERIVED
+from harness.report.analysis.equal_distance import equal_distance
+from harness.report.analysis.parallel import overlapped, virtual
+from harness.report.analysis.rows import typed
+from harness.report.analysis.search_spread import search_spread
+from harness.report.analysis.tuned_truncation import tuned_truncation
+from harness.report.figures.draw import CAPTIONS, draw_all
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
-from harness.report.parallel import overlapped, virtual
-from harness.report.rows import typed
-from harness.report.search_spread import search_spread
 from harness.report.sections import (
     Section,
     other_rows,
@@ -36,7 +37,6 @@ from harness.report.sections import (
     timing_summary,
     verdicts,
 )
-from harness.report.tuned_truncation import tuned_truncation
 from harness.schema import TRIALS
 from harness.storage.disk import read_regular, replace, swapped_folder
 

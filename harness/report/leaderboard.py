@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pandas import DataFrame, Series
 
-from harness.report.analysis import NOT_TIMED, Analysis, ResourceClass
+from harness.report.analysis.derive import NOT_TIMED, Analysis, ResourceClass
 from harness.report.formats import DASH, count, interval, number
 
 LITERATURE = (

@@ -11,8 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from pandas import DataFrame
 
-from harness.report.analysis import CLASS
-from harness.report.derived import DERIVED
+from harness.report.analysis.derive import CLASS
+from harness.report.analysis.derived import DERIVED
 from harness.report.formats import csv_text
 from harness.report.leaderboard import Leaderboard, Table
 from harness.report.page import render_latex, render_markdown

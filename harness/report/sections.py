@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 from pandas import DataFrame
 
-from harness.report.analysis import Analysis
+from harness.report.analysis.derive import Analysis
+from harness.report.analysis.rows import is_valid, last_attempts
 from harness.report.formats import DASH, count, number
 from harness.report.leaderboard import name_count
-from harness.report.rows import is_valid, last_attempts
 
 # MLPerf's early stopping (99 % confidence, one observation above): a 90th percentile needs 64 calls.
 CALLS_FOR_P90 = 64

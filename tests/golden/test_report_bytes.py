@@ -23,7 +23,7 @@ import hashlib, json, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
 from kit import tables
-from harness.report import figures
+from harness.report.figures import draw as figures
 from harness.report.build import build_report
 figures._DRAWERS = {{name: figures._DRAWERS[name] for name in ("headline", "schedules")}}  # every kind of mark
 few = lambda table: table[table["method"].isin(["ddim", "unipc", "ddim karras"])]
@@ -38,7 +38,7 @@ def leaderboards(seed: int) -> dict[str, str]:
     sys.path[:0] = [str(TESTS)]
     from kit import tables
 
-    from harness.report.analysis import derive
+    from harness.report.analysis.derive import derive
     from harness.report.leaderboard import build
     from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 

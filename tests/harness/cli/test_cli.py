@@ -18,7 +18,7 @@ from harness import api
 from harness.cli import doctor, main
 from harness.config.suite import suite_names
 from harness.pools.local import LocalPool
-from harness.report import figures
+from harness.report.figures import draw as figures
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,7 +12,7 @@ from kit.toys import suite_file, trial
 
 from harness import api
 from harness.pools.local import LocalPool
-from harness.report import figures
+from harness.report.figures import draw as figures
 
 ROOT = Path(__file__).resolve().parents[3]
 DRAWS = {"matplotlib", "seaborn"}

@@ -19,9 +19,9 @@ from harness.config.network_card import load_network_card
 from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.report.analysis import derive
-from harness.report.comparisons import comparisons
-from harness.report.tuned_truncation import tuned_truncation
+from harness.report.analysis.comparisons import comparisons
+from harness.report.analysis.derive import derive
+from harness.report.analysis.tuned_truncation import tuned_truncation
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.specs.reference_solution import ReferenceSolutionSpec

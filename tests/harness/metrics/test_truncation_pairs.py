@@ -14,8 +14,8 @@ import pytest
 from kit import tables as made_up
 
 from harness.metrics.truncation import truncation
-from harness.report.analysis import derive
-from harness.report.comparisons import Comparison, against_controls, comparisons, to_csv
+from harness.report.analysis.comparisons import Comparison, against_controls, comparisons, to_csv
+from harness.report.analysis.derive import derive
 from harness.schema import arrow_schema
 from harness.stats import paired_difference
 from harness.storage.parquet_parts import decode

@@ -14,7 +14,7 @@ from harness.config.suite import load_suite
 from harness.errors import UsageError
 from harness.planning.fit import leave_out
 from harness.pools.local import LocalPool
-from harness.report import figures
+from harness.report.figures import draw as figures
 
 SRDS = """
 [[trials]]

@@ -13,9 +13,9 @@ import pytest
 from kit import tables
 from pandas import DataFrame
 
-from harness.report import figures
-from harness.report.analysis import derive
+from harness.report.analysis.derive import derive
 from harness.report.build import build_report
+from harness.report.figures import draw as figures
 from harness.report.formats import csv_text, latex, markdown, number
 from harness.report.leaderboard import Leaderboard, build
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
