@@ -1,1 +1,1 @@
-"""From the tables to what people read: derived figures, leaderboard, plots and the offline page."""
+"""From stored tables to a report: derived figures, leaderboard, plots and the offline page."""

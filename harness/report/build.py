@@ -1,7 +1,8 @@
-"""Rebuild everything a person reads of a results folder, from its tables alone: leaderboard, plots, one offline page.
+"""Rebuilds the report of a results folder from its tables alone: leaderboard, plots, one offline page.
 
-The bytes depend on the rows only, not on their order, the machine, the time or the process. Everything is rendered
-before the first file is replaced, so a crash while rendering leaves the old report; the page itself comes last.
+The bytes depend on the rows only, not on their order, the machine, the time or the process.
+Everything is rendered before the first file is replaced, and the page is written last.
+So a crash while rendering leaves the old report.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from pathlib import Path
 from pandas import DataFrame
 
 from harness.report.analysis.calibration import calibration_table
-from harness.report.analysis.comparisons import against_controls, against_whole, comparisons
-from harness.report.analysis.comparisons import to_csv as comparisons_csv
+from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
+from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.derived import DERIVED
-from harness.report.analysis.equal_distance import equal_distance
-from harness.report.analysis.parallel import overlapped, virtual
-from harness.report.analysis.rows import typed
-from harness.report.analysis.search_spread import search_spread
-from harness.report.analysis.tuned_truncation import tuned_truncation
+from harness.report.analysis.equal_distance import equal_distance_table
+from harness.report.analysis.parallel import parallel_table, virtual_table
+from harness.report.analysis.rows import typed_table
+from harness.report.analysis.search_spread import search_spread_table
+from harness.report.analysis.tuned_truncation import tuned_truncation_table
 from harness.report.figures.draw import CAPTIONS, draw_all
-from harness.report.leaderboard import Leaderboard, build
+from harness.report.formats import Section
+from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
 from harness.report.sections import (
-    Section,
-    other_rows,
-    price,
-    provenance,
-    sample_rows,
-    step_summary,
-    timing_summary,
-    verdicts,
+    other_rows_table,
+    price_table,
+    provenance_table,
+    sample_grids,
+    step_table,
+    timing_table,
+    verdict_table,
 )
 from harness.schema import TRIALS
 from harness.storage.disk import read_regular, replace, swapped_folder
@@ -49,31 +50,36 @@ EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 CALIBRATION = "Uncertainty predicted, beside the true one"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 OTHERS = "Rows that are not of this plan"
-_TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # the name becomes a path: nothing else may
-_LARGEST_SAMPLE = 8 << 20
+_TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # it becomes a file name: nothing else may
+_LARGEST_SAMPLE = 8 << 20  # bytes
 
 
 def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
-    """Write comparisons.csv, leaderboard.md .csv .tex .html, plots and report.html into folder; return their paths.
+    """Write plots, comparisons.csv, leaderboard.md .csv .tex .html and report.html; return their paths.
 
-    `others` are trials of other plans: they are named, and are part of no table, figure or rank.
+    `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
     """
+    # data and figures
     analysis = derive(tables)
-    board = build(analysis)
+    board = build_leaderboard(analysis)
     plots = draw_all(analysis)
     samples = _samples(folder / "samples", analysis)
-    pairs = comparisons(analysis)
+
+    # tables
+    pairs = find_comparisons(analysis)
     compared = {
-        AGAINST_WHOLE: against_whole(pairs),
-        AGAINST_CONTROLS: against_controls(pairs),
-        SEARCH_SPREAD: search_spread(analysis),
-        TUNED_TRUNCATION: tuned_truncation(analysis),
+        AGAINST_WHOLE: whole_network_table(pairs),
+        AGAINST_CONTROLS: controls_table(pairs),
+        SEARCH_SPREAD: search_spread_table(analysis),
+        TUNED_TRUNCATION: tuned_truncation_table(analysis),
         CALIBRATION: calibration_table(analysis),
-        OVERLAPPED: overlapped(analysis),
-        EQUAL_DISTANCE: equal_distance(analysis),
-        VIRTUAL: virtual(analysis),
+        OVERLAPPED: parallel_table(analysis),
+        EQUAL_DISTANCE: equal_distance_table(analysis),
+        VIRTUAL: virtual_table(analysis),
     }
-    apart = other_rows(typed("trials", others))
+    apart = other_rows_table(typed_table("trials", others))
+
+    # text of every file
     texts = {
         "comparisons.csv": comparisons_csv(pairs),
         "leaderboard.md": to_markdown(board, {**compared, OTHERS: apart}),
@@ -82,10 +88,13 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
         "report.html": _report(analysis, board, plots, samples, compared, apart),
     }
+
+    # nothing was written before this line
     folder.mkdir(parents=True, exist_ok=True)
     with swapped_folder(folder / "plots") as fresh:
         for name, data in plots.items():
             (fresh / name).write_bytes(data)
+
     for name, text in texts.items():
         replace(folder / name, text.encode())
     return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
@@ -102,24 +111,26 @@ def _report(
     figures = [
         (_caption(name), _data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
     ]
+
     return render_page(
         "report.html.j2",
         board=board,
-        verdicts=verdicts(analysis),
+        verdicts=verdict_table(analysis),
         compared=compared,
         figures=figures,
-        samples=sample_rows(analysis, samples),
-        steps=step_summary(analysis),
-        timings=timing_summary(analysis),
-        prices=price(analysis),
-        provenance=provenance(analysis),
+        samples=sample_grids(analysis, samples),
+        # further tables
+        steps=step_table(analysis),
+        timings=timing_table(analysis),
+        prices=price_table(analysis),
+        provenance=provenance_table(analysis),
         others=apart,
         definitions=[*((column.name, column.sentence) for column in TRIALS.columns), *DERIVED.items()],
     )
 
 
 def _caption(name: str) -> str:
-    """Return the caption of a figure; those of later resource classes end in the class's number."""
+    """Return the caption of a figure; file names of later resource classes end in the class's number."""
     stem = name.removesuffix(".svg")
     if stem in CAPTIONS:
         return CAPTIONS[stem]
@@ -128,7 +139,10 @@ def _caption(name: str) -> str:
 
 
 def _samples(folder: Path, analysis: Analysis) -> dict[str, str]:
-    """Return trial_id -> data URL of the sample grids that exist as regular PNG files of a sensible size."""
+    """Return trial_id -> data URL of the sample grids.
+
+    Anything but a regular PNG file of at most `_LARGEST_SAMPLE` bytes is left out.
+    """
     found = {}
     for trial_id in analysis.trials["trial_id"]:
         path = folder / f"{trial_id}.png"

@@ -1,4 +1,4 @@
-"""Text made safe and numbers made short for each place a table may be printed in: Markdown, CSV, LaTeX.
+"""Text and numbers as tables show them: numbers made short, text escaped for Markdown, CSV and LaTeX.
 
 HTML is not here: its templates escape by themselves (jinja2, autoescape).
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 DASH = "–"
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {mark: f"\\{mark}" for mark in "\\`*_[]|~$"}
@@ -19,29 +21,43 @@ _LATEX = {
 _FORMULA = "=+-@\t\r"
 
 
+@dataclass(frozen=True)
+class Section:
+    """A plain table: headings and rows of text, the first column left-aligned."""
+
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
 def one_line(text: str) -> str:
     """Return the text on one line without control characters."""
     return "".join(mark if unicodedata.category(mark)[0] != "C" else " " for mark in text).strip()
 
 
-def markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, also inside a table cell, and that holds no HTML."""
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows unchanged, also inside a table cell; it holds no HTML."""
     return "".join(_MARKDOWN.get(mark, mark) for mark in one_line(text))
 
 
-def latex(text: str) -> str:
-    """Return text that LaTeX typesets as it is in any cell; what pdflatex may lack becomes its base letter or "?"."""
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX typesets unchanged in any cell.
+
+    A character that pdflatex may lack becomes its base letter or "?".
+    """
     return "".join(_LATEX.get(mark) or _ascii(mark) for mark in one_line(text)).replace(r"\textquotedbl{}", "''")
 
 
-def csv_text(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: an apostrophe goes before a leading = + - @ or tab."""
+def escape_csv(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    An apostrophe goes before a leading = + - @, tab or carriage return.
+    """
     line = one_line(text)
     return f"'{line}" if line[:1] in _FORMULA and line else line
 
 
-def number(value: float, digits: int = 3) -> str:
-    """Return the value with that many significant digits, without exponent between 1e-4 and 1e7."""
+def format_number(value: float, digits: int = 3) -> str:
+    """Return the value with so many significant digits, without exponent between 1e-4 and 1e7."""
     if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:
@@ -50,20 +66,25 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
-def count(value: float) -> str:
+def format_count(value: float) -> str:
     """Return a count such as an NFE: whole where it is whole, else three significant digits."""
-    return f"{value:.0f}" if float(value).is_integer() else number(value)
+    return f"{value:.0f}" if float(value).is_integer() else format_number(value)
 
 
-def interval(low: float, high: float, digits: int = 3) -> str:
-    """Return "[low, high]" with a dash for an open end, or nothing where both are open."""
+def format_work(nfe: float, steps: float) -> str:
+    """Return a row's work: its NFE, or its steps where NFE was not counted (NaN)."""
+    return f"NFE {format_count(nfe)}" if not math.isnan(nfe) else f"{steps:.0f} steps"
+
+
+def format_interval(low: float, high: float, digits: int = 3) -> str:
+    """Return "[low, high]" with a dash for an open end (NaN), or nothing where both are open."""
     if math.isnan(low) and math.isnan(high):
         return ""
-    return f"[{', '.join(DASH if math.isnan(end) else number(end, digits) for end in (low, high))}]"
+    return f"[{', '.join(DASH if math.isnan(end) else format_number(end, digits) for end in (low, high))}]"
 
 
 def _ascii(mark: str) -> str:
     if mark.isascii():
         return mark
     base = unicodedata.normalize("NFKD", mark).encode("ascii", "ignore").decode()
-    return latex(base) if base else "?"
+    return escape_latex(base) if base else "?"

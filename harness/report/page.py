@@ -1,6 +1,6 @@
-"""What people read: templates filled in, every value escaped for the language around it.
+"""Fills in templates; every value is escaped for the language around it.
 
-Escaping is the environment's, not the template's: a template marks what is trusted (`safe`), and nothing else is.
+The environment escapes, not the template: a template marks what is trusted (`safe`), and nothing else is.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report.formats import latex, markdown
+from harness.report.formats import escape_latex, escape_markdown
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return a page that asks the network for nothing: everything inline, and a policy that forbids the rest.
+    """Return an HTML page that loads nothing: everything is inline, and its policy forbids the rest.
 
-    Values are escaped by jinja2; only our own style sheet and script are trusted, the script by its SHA-256.
+    Values are escaped by jinja2. Our own style sheet and script are trusted, the script by its SHA-256.
     """
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -35,15 +35,18 @@ def render_page(template: str, **values: object) -> str:
 
 
 def render_markdown(template: str, **values: object) -> str:
-    """Return a text in Markdown that shows every value as it is, without empty lines at its end."""
-    environment = _environment(finalize=_escaping(markdown))
+    """Return Markdown that shows every value unchanged, without empty lines at its end."""
+    environment = _environment(finalize=_escaping(escape_markdown))
     return environment.get_template(template).render(**values).rstrip() + "\n"
 
 
 def render_latex(template: str, **values: object) -> str:
-    r"""Return a text for \input that typesets every value as it is; its template has << >> and <% %> for braces."""
+    r"""Return LaTeX for \input that typesets every value unchanged.
+
+    Its template has << >> and <% %> in place of braces.
+    """
     environment = _environment(
-        finalize=_escaping(latex),
+        finalize=_escaping(escape_latex),
         variable_start_string="<<",
         variable_end_string=">>",
         block_start_string="<%",
@@ -67,7 +70,7 @@ def _environment(**options: Any) -> Environment:
 
 
 def _escaping(escape: Callable[[str], str]) -> Callable[[object], Markup]:
-    """Return a function that makes any value text of a language; what it returns, jinja2 escapes no further."""
+    """Return a function that escapes any value; jinja2 escapes its result no further."""
 
     def finalize(value: object) -> Markup:
         return value if isinstance(value, Markup) else Markup(escape(str(value)))

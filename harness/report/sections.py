@@ -1,39 +1,29 @@
-"""The report's smaller tables: (headings, rows of text) from the stored rows."""
+"""The report's smaller tables of text, from the stored rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.rows import is_valid, last_attempts
-from harness.report.formats import DASH, count, number
-from harness.report.leaderboard import name_count
+from harness.report.formats import DASH, Section, format_count, format_number, format_work
 
-# MLPerf's early stopping (99 % confidence, one observation above): a 90th percentile needs 64 calls.
 CALLS_FOR_P90 = 64
+"""Calls that a 90th percentile needs: MLPerf's early stopping, 99 % confidence, one observation above."""
 PROVENANCE = (
     "suite", "dataset", "network", "device_name", "devices", "precision_dtype", "timing_tier", "torch_version",
     "harness_version", "git_sha", "git_dirty",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Section:
-    """A plain table: headings and rows of text, the first column left-aligned."""
-
-    headings: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-
-def verdicts(analysis: Analysis) -> Section:
+def verdict_table(analysis: Analysis) -> Section:
     """Return how many trials of each data set are VALID, INVALID and failed."""
     trials = analysis.trials
     valid, failed = is_valid(trials), trials["status"] == "failed"
+
     rows = []
     for dataset in sorted(trials["dataset"].unique()):
         here = trials["dataset"] == dataset
@@ -42,8 +32,8 @@ def verdicts(analysis: Analysis) -> Section:
     return Section(("Data set", "Trials", "VALID", "INVALID", "Failed"), rows)
 
 
-def step_summary(analysis: Analysis) -> Section:
-    """Return per trial: steps, noise range, evaluations and FLOPs per step, share of the network that ran."""
+def step_table(analysis: Analysis) -> Section:
+    """Return per trial its steps, noise range, NFE and FLOPs per step, and share of the network that ran."""
     rows = []
     for name, steps in _per_trial(analysis, analysis.steps):
         share = steps["network_share"]
@@ -57,31 +47,38 @@ def step_summary(analysis: Analysis) -> Section:
     return Section(headings, rows)
 
 
-def timing_summary(analysis: Analysis) -> Section:
-    """Return per trial and kind: calls, fastest, median, 90th percentile where there are calls enough, slowest."""
+def timing_table(analysis: Analysis) -> Section:
+    """Return per trial and kind of call: fastest, median, 90th percentile if calls suffice, slowest."""
     rows = []
     own = analysis.timings[analysis.timings["role"] == "trial"]
     for name, timings in _per_trial(analysis, own):
         for kind, calls in timings.groupby("kind", sort=True):
+            # times of a call
             ms = calls["seconds"].dropna() * 1e3
-            p90 = number(float(ms.quantile(0.9))) if len(ms) >= CALLS_FOR_P90 else DASH
+            p90 = format_number(float(ms.quantile(0.9))) if len(ms) >= CALLS_FOR_P90 else DASH
+            spread = (
+                (format_number(ms.min()), format_number(ms.median()), p90, format_number(ms.max()))
+                if len(ms)
+                else (DASH,) * 4
+            )
+
+            # the line
             cpu = (calls["process_seconds"] / calls["seconds"]).median()
             batch = _text(calls["batch"].iloc[0])
-            spread = (number(ms.min()), number(ms.median()), p90, number(ms.max())) if len(ms) else (DASH,) * 4
             rows.append((name, str(kind), batch, str(len(ms)), *spread, _text(cpu)))
     headings = ("Trial", "Kind", "Batch", "Calls", "Fastest (ms)", "Median (ms)", "p90 (ms)", "Slowest (ms)",
                 "CPU seconds per second")  # fmt: skip
     return Section(headings, rows)
 
 
-def price(analysis: Analysis) -> Section:
-    """Return per ranked row what preparation cost and the figures that the leaderboard has no room for."""
+def price_table(analysis: Analysis) -> Section:
+    """Return per ranked row the cost of preparation, and the figures that the leaderboard leaves out."""
     rows = []
     for one in analysis.classes:
         for _, row in one.rows.iterrows():
             kid = f"{_text(row['kid'])} ± {_text(row['kid_se'])}" if not math.isnan(row["kid"]) else DASH
             rows.append((
-                f"{row['method']}, {name_count(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
+                f"{row['method']}, {format_work(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
                 _text(row["recall"]), _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
                 _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
                 _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
@@ -92,21 +89,23 @@ def price(analysis: Analysis) -> Section:
     return Section(headings, rows)
 
 
-def provenance(analysis: Analysis) -> Section:
-    """Return which software, device and source the rows come from, and what sampling, scoring and timing cost."""
+def provenance_table(analysis: Analysis) -> Section:
+    """Return the software, devices and commits of the rows, and the time of all trials."""
     trials = analysis.trials
     rows: list[tuple[str, ...]] = []
+
     for column in PROVENANCE:
         values = sorted({_plain(value) for value in trials[column]} - {""})
         rows.append((column, ", ".join(values) or DASH))
+
     stamps = sorted(stamp for stamp in trials["started_at"] if stamp)
     rows.append(("started_at", f"{stamps[0]} to {stamps[-1]}" if stamps else DASH))
     rows.append(("duration_seconds, all trials", _text(trials["duration_seconds"].sum())))
     return Section(("What", "Found in the rows"), rows)
 
 
-def other_rows(trials: DataFrame) -> Section:
-    """Return what was measured for other plans: which trial, from which commit, when, with which verdict."""
+def other_rows_table(trials: DataFrame) -> Section:
+    """Return the trials of other plans with commit, time and verdict."""
     rows = [
         (f"{row['dataset']} {row['network']} {_name(row)}", row["git_sha"][:12] or DASH, row["started_at"] or DASH,
          row["verdict"] or DASH)
@@ -115,8 +114,8 @@ def other_rows(trials: DataFrame) -> Section:
     return Section(("Trial", "Commit", "Started (UTC)", "Verdict"), rows)
 
 
-def sample_rows(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
-    """Return (name, data URL) of the sample grids, ranked rows in order of the leaderboard, then the others."""
+def sample_grids(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
+    """Return (name, data URL) of the sample grids: ranked rows in order of the leaderboard, then others."""
     ranked = [row for one in analysis.classes for _, row in one.rows.iterrows()]
     shown = [(_name(row), samples[row["trial_id"]]) for row in ranked if row["trial_id"] in samples]
     others = [row for _, row in analysis.invalid.iterrows() if row["trial_id"] in samples]
@@ -132,17 +131,17 @@ def _per_trial(analysis: Analysis, table: DataFrame) -> list[tuple[str, DataFram
 
 def _name(row: pd.Series) -> str:
     seed = f", seed set {row['seed_set']:.0f}" if row["seed_set"] > 0 else ""
-    return f"{row['method']}, {name_count(row['nfe'], row['steps'])}{seed}"
+    return f"{row['method']}, {format_work(row['nfe'], row['steps'])}{seed}"
 
 
 def _plain(value: object) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else count(value)
+        return "" if math.isnan(value) else format_count(value)
     return str(value)
 
 
 def _text(value: float) -> str:
-    return DASH if math.isnan(value) else count(value) if abs(value) < 1e7 else number(value)
+    return DASH if math.isnan(value) else format_count(value) if abs(value) < 1e7 else format_number(value)
 
 
 def _range(values: pd.Series) -> str:

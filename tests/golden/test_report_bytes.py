@@ -25,7 +25,7 @@ sys.path[:0] = [{tests!r}, {root!r}]
 from kit import tables
 from harness.report.figures import draw as figures
 from harness.report.build import build_report
-figures._DRAWERS = {{name: figures._DRAWERS[name] for name in ("headline", "schedules")}}  # every kind of mark
+figures.DRAWERS = {{name: figures.DRAWERS[name] for name in ("headline", "schedules")}}  # every kind of mark
 few = lambda table: table[table["method"].isin(["ddim", "unipc", "ddim karras"])]
 written = build_report(Path({folder!r}), tables.shuffled(tables.tables(few), {seed}))
 digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -39,13 +39,13 @@ def leaderboards(seed: int) -> dict[str, str]:
     from kit import tables
 
     from harness.report.analysis.derive import derive
-    from harness.report.leaderboard import build
+    from harness.report.leaderboard import build_leaderboard
     from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 
     def some(table: DataFrame) -> DataFrame:
         return table[table["method"].isin(["ddim", "unipc", "early-exit + dpmpp-2m", "missing-u", "srds(4) over ddim"])]
 
-    board = build(derive(tables.shuffled(tables.tables(some), seed)))
+    board = build_leaderboard(derive(tables.shuffled(tables.tables(some), seed)))
     return dict(zip(NAMES, (to_markdown(board), to_csv(board), to_latex(board)), strict=True))
 
 

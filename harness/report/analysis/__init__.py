@@ -1,1 +1,1 @@
-"""What follows from the rows without another measurement: tables, pairs, rankings and intervals."""
+"""What follows from the stored rows without another measurement: rankings, pairs, intervals, tables of text."""

@@ -1,7 +1,8 @@
-"""Everything that follows from the stored tables without another measurement, one table per resource class.
+"""Derives rankings and ratios from the stored tables, one table per resource class; nothing is measured.
 
-Rows share a class, and so a table, a ranking and a Pareto front, only if their quality figures and their times mean the
-same: equal data set, extractor, reference, N, device, number of devices, timing tier and clock.
+Rows share a class only if their quality figures and their times mean the same.
+That is: equal data set, extractor, reference, N, device, number of devices, timing tier and clock.
+A class has one table, one ranking and one Pareto front.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from harness.report.analysis.equal_quality import equal_quality
+from harness.report.analysis.equal_quality import equal_quality_columns
 from harness.report.analysis.pareto import pareto_front
 from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
-from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, of_attempts, typed
+from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, rows_of_attempts, typed_table
 
 # Rows with one baseline curve; a class may differ from its baseline in the number of devices alone.
 COMPARABLE = (
@@ -38,7 +39,7 @@ NEVER = "no time saved against the baseline at equal quality: never pays for its
 
 @dataclass(frozen=True)
 class ResourceClass:
-    """Rows that may be ranked together, best speed-up at equal quality first, with what they share."""
+    """Rows that may be ranked together, and what they share. Best speed-up at equal quality comes first."""
 
     key: dict[str, str | float]
     rows: DataFrame
@@ -49,7 +50,7 @@ class ResourceClass:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The ranked classes, the rows that do not rank, and the tables cut down to the last attempts."""
+    """The ranked classes, the rows that do not rank, and the tables with last attempts alone."""
 
     classes: tuple[ResourceClass, ...]
     invalid: DataFrame
@@ -65,48 +66,63 @@ class Analysis:
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
-    """Return what follows from the stored tables, by name; missing ones count as empty."""
-    trials = last_attempts(typed("trials", tables.get("trials")))
-    quality = of_attempts(typed("quality", tables.get("quality")), trials)
+    """Return what follows from the stored tables, given by name; missing ones count as empty."""
+    # last attempts, seed sets averaged
+    trials = last_attempts(typed_table("trials", tables.get("trials")))
+    quality = rows_of_attempts(typed_table("quality", tables.get("quality")), trials)
     valid = is_valid(trials)
     rows, replicates = average_seed_sets(trials[valid], replicate_table(quality))
     _, truncation = average_seed_sets(trials[valid], replicate_table(quality, "truncation_error"))
+
+    # ranked classes, the largest on one device first
     classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
     classes.sort(key=lambda one: (one.baseline.empty, one.key["devices"], -len(one.rows), str(list(one.key.values()))))
+
     return Analysis(
         classes=tuple(classes),
         invalid=trials[~valid].sort_values(["status", "method", "steps", "trial_id"], ignore_index=True),
         trials=trials,
-        steps=of_attempts(typed("steps", tables.get("steps")), trials).sort_values(["trial_id", "step"]),
-        timings=of_attempts(typed("timings", tables.get("timings")), trials).sort_values(["trial_id", "kind", "order"]),
-        searches=of_attempts(typed("searches", tables.get("searches")), trials).sort_values(
+        # the other tables, of the same attempts
+        steps=rows_of_attempts(typed_table("steps", tables.get("steps")), trials).sort_values(["trial_id", "step"]),
+        timings=rows_of_attempts(typed_table("timings", tables.get("timings")), trials).sort_values(
+            ["trial_id", "kind", "order"]
+        ),
+        searches=rows_of_attempts(typed_table("searches", tables.get("searches")), trials).sort_values(
             ["trial_id", "round", "candidate_json"]
         ),
-        calibration=of_attempts(typed("calibration", tables.get("calibration")), trials),
-        virtual=of_attempts(typed("virtual", tables.get("virtual")), trials).sort_values(["trial_id", "devices"]),
-        refinements=of_attempts(typed("refinements", tables.get("refinements")), trials),
+        calibration=rows_of_attempts(typed_table("calibration", tables.get("calibration")), trials),
+        virtual=rows_of_attempts(typed_table("virtual", tables.get("virtual")), trials).sort_values(
+            ["trial_id", "devices"]
+        ),
+        refinements=rows_of_attempts(typed_table("refinements", tables.get("refinements")), trials),
         replicates=replicates,
         truncation=truncation,
     )
 
 
 def _derive_class(members: DataFrame, rows: DataFrame, replicates: DataFrame) -> ResourceClass:
+    # baseline's curve and clock
     key = {str(name): value for name, value in members.iloc[:1][list(CLASS)].to_dict("records")[0].items()}
     comparable = rows[np.logical_and.reduce([_same(rows[name], key[name]) for name in COMPARABLE])]
     baseline = comparable[comparable["is_baseline"]].sort_values(["nfe", "trial_id"])
     clocks = comparable[comparable["trial_id"] == key["clock_trial_id"]]
     clock = clocks.iloc[0] if len(clocks) else None
     floor = (math.nan, math.nan) if clock is None else (clock["speedup_low"], clock["speedup_high"])
+
+    # columns of one row each
     table = members.reset_index(drop=True)
     table["relative_time"] = 1.0 / table["speedup"]
     table["relative_time_low"] = 1.0 / table["speedup_high"]
     table["relative_time_high"] = 1.0 / table["speedup_low"]
     derived = DataFrame([_derive_row(row, baseline, clock, replicates) for _, row in table.iterrows()])
     table = pd.concat([table, derived], axis=1)
+
+    # columns that compare rows
     table["tie_group"] = tie_groups(table, replicates)
     table["pareto_time"] = pareto_front(table["relative_time"].to_numpy(), table["fid"].to_numpy())
     table["pareto_flops"] = pareto_front(table["flops_per_image"].to_numpy(), table["fid"].to_numpy())
     table["clock_tie"] = table["speedup"].between(*floor)
+
     return ResourceClass(key, _ranked(table), floor, clock, baseline)
 
 
@@ -115,7 +131,7 @@ def _same(values: Series, wanted: str | float) -> Series:
 
 
 def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, replicates: DataFrame) -> dict:
-    columns: dict = equal_quality(row, baseline, replicates)
+    columns: dict = equal_quality_columns(row, baseline, replicates)
     share, columns["flops_to_time_yield_note"] = flops_to_time_yield(row, clock)
     columns["flops_to_time_yield"] = share
     images, columns["break_even_images_note"] = break_even_images(row, columns["equal_quality_speedup"], baseline)
@@ -124,13 +140,14 @@ def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, replicat
 
 
 def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
-    """Return (1 - time ratio) / (1 - FLOPs ratio), both relative to the clock trial, or NaN and the reason."""
+    """Return (1 - time ratio) / (1 - FLOPs ratio), relative to the clock trial, or NaN and the reason."""
     if clock is None or not row["speedup"] > 0:
         return math.nan, NOT_TIMED
     if row["trial_id"] == clock["trial_id"]:
         return math.nan, THE_CLOCK
     if not (row["flops_per_image"] > 0 and clock["flops_per_image"] > 0):
         return math.nan, NO_FLOPS
+
     flops_ratio = row["flops_per_image"] / clock["flops_per_image"]
     if flops_ratio > 0.999:  # below a thousandth the quotient is timing noise
         return math.nan, NO_SAVING
@@ -138,10 +155,11 @@ def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
 
 
 def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataFrame) -> tuple[float, str]:
-    """Return after how many images the extra preparation has paid for itself at the throughput's batch, or NaN and why.
+    """Return after how many images the extra preparation has paid for itself, or NaN and the reason.
 
-    Extra: beyond the baseline's own preparation (training its network). In device-seconds: the baseline spends
-    `equal_quality_speedup` times the row's seconds on its own number of devices.
+    Extra is what exceeds the baseline's own preparation (training its network).
+    Costs are device-seconds at the throughput's batch.
+    The baseline spends `equal_quality_speedup` times the row's seconds on its own number of devices.
     """
     extra = row["prepare_seconds"] - baseline["prepare_seconds"].min()
     if math.isnan(extra):
@@ -150,18 +168,19 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
         return 0.0, ""
     if not (equal_quality_speedup > 0 and row["throughput_images_per_second"] > 0):
         return math.nan, NO_RATIO
+
     seconds = 1.0 / row["throughput_images_per_second"]
     saved = seconds * (equal_quality_speedup * baseline["devices"].max() - row["devices"])
     return (extra / saved, "") if saved > 0 else (math.nan, NEVER)
 
 
-def lead(rows: DataFrame) -> Series:
-    """Return the number that orders the leaderboard: speed-up at equal quality, or its bound where it is bounded."""
+def ranking_speedup(rows: DataFrame) -> Series:
+    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound where it has one."""
     name = "equal_quality_speedup"
     return rows[name].fillna(rows[f"{name}_at_least"]).fillna(rows[f"{name}_at_most"])
 
 
 def _ranked(table: DataFrame) -> DataFrame:
-    ordered = table.assign(_lead=-lead(table))
+    ordered = table.assign(_lead=-ranking_speedup(table))
     by = ["_lead", "fid", "method", "network", "nfe", "trial_id"]
     return ordered.sort_values(by, na_position="last", ignore_index=True).drop(columns="_lead")

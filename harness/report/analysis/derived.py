@@ -1,4 +1,4 @@
-"""The columns that the analysis adds to those of harness.schema.TRIALS, each with its sentence."""
+"""The columns that the analysis adds to those of harness.schema.TRIALS, each with its meaning."""
 
 from __future__ import annotations
 

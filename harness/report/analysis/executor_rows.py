@@ -1,7 +1,7 @@
-"""Rows of parallel executors: which belong on one line, by what parameter of the executor, and how fast they are.
+"""Rows of parallel executors: which form one line, by which parameter of the executor, and how fast they are.
 
-Devices separate resource classes, but not what is asked of overlapping steps: rows that differ from a class in the
-number of devices alone stand together.
+Devices separate resource classes, but not the purpose of parallel executors.
+So rows that differ from a class in the number of devices alone are shown with it.
 """
 
 from __future__ import annotations
@@ -14,48 +14,51 @@ from pandas import DataFrame, Series
 from harness.report.analysis.derive import COMPARABLE, Analysis, ResourceClass
 from harness.report.formats import one_line
 
-_TASK = ("network", "denoiser", "schedule", "solver", "steps", "precision_dtype")
+_PARTS_AND_STEPS = ("network", "denoiser", "schedule", "solver", "executor", "steps", "precision_dtype")
+_SERIAL_RUN = ("network", "denoiser", "schedule", "solver", "steps", "precision_dtype", "devices")
 
 
-def overlapping(one: ResourceClass, analysis: Analysis) -> DataFrame:
-    """Return the rows of parallel executors on any number of devices; none where an earlier class has shown them."""
+def select_parallel_rows(one: ResourceClass, analysis: Analysis) -> DataFrame:
+    """Return the rows of parallel executors on any number of devices, with their series.
+
+    None where an earlier class has shown them.
+    """
     alike = [other for other in analysis.classes if all(_same(other.key[n], one.key[n]) for n in COMPARABLE)]
     if alike[0] is not one:
         return one.rows.iloc[:0].assign(series="")
+
     rows = DataFrame([row for other in alike for _, row in other.rows.iterrows()])
     rows = rows[rows["executor"] != "serial"]
+
     several = rows["network"].nunique() > 1
     names = rows["method"] + " @ " + rows["network"] if several else rows["method"]
     return rows.assign(series=[one_line(name) for name in names]).sort_values(["steps", "series", "trial_id"])
 
 
-def speedups(rows: DataFrame) -> Series:
-    """Return the serial latency over the row's: the median over pairs of one block, or else the ratio of medians."""
+def speedups_over_serial(rows: DataFrame) -> Series:
+    """Return the serial latency over the row's: the median over pairs of one block, else a ratio of medians."""
     return rows["speedup_over_serial"].fillna(rows["serial_latency_seconds"] / rows["latency_seconds"])
 
 
-def tolerance(row: Series) -> float:
+def read_tolerance(row: Series) -> float:
     """Return the executor's tolerance, NaN if it has none."""
     return float(json.loads(row["params_json"] or "{}").get("executor", {}).get("tolerance", "nan"))
 
 
-def all_but(row: Series, parameter: str) -> str:
-    """Return what the row is but for a parameter of its executor."""
+def key_without_parameter(row: Series, parameter: str) -> str:
+    """Return a key of the row's parts and steps, equal for all values of this parameter of the executor."""
     params = json.loads(row["params_json"] or "{}")
     params["executor"] = {name: value for name, value in params.get("executor", {}).items() if name != parameter}
-    names = [
-        row[name] for name in ("network", "denoiser", "schedule", "solver", "executor", "steps", "precision_dtype")
-    ]
-    return json.dumps([*names, params], sort_keys=True)
+    return json.dumps([*(row[name] for name in _PARTS_AND_STEPS), params], sort_keys=True)
 
 
-def all_but_executor(row: Series) -> str:
-    """Return what the row is but for its executor: rows that ask for the same serial answer on as many devices."""
+def serial_run_key(row: Series) -> str:
+    """Return a key that is equal for executors of one serial run on equal numbers of devices."""
     params = {part: made for part, made in json.loads(row["params_json"] or "{}").items() if part != "executor"}
-    return json.dumps([*(row[name] for name in (*_TASK, "devices")), params], sort_keys=True)
+    return json.dumps([*(row[name] for name in _SERIAL_RUN), params], sort_keys=True)
 
 
-def without(name: str, parameter: str) -> str:
+def drop_parameter(name: str, parameter: str) -> str:
     """Return a display name without one parameter in its brackets."""
     rest = re.sub(rf"(?<=[(,]){parameter}=[^,()]*,?", "", name)
     return re.sub(r",\)", ")", rest).replace("()", "")

@@ -6,9 +6,10 @@ import numpy as np
 
 
 def pareto_front(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
-    """Return a flag [rows]: on the front when both are to be small; rows with an empty value never are.
+    """Return a flag [rows]: on the front where both costs are to be small; rows with a NaN never are.
 
-    Two rows with the same pair of values are both on the front. Point estimates only: intervals are drawn, not used.
+    Two rows with the same pair of values are both on the front.
+    Point estimates alone decide: intervals are drawn, not used.
     """
     known = np.isfinite(cost) & np.isfinite(fid)
     no_worse = (cost[:, None] <= cost[None, :]) & (fid[:, None] <= fid[None, :])

@@ -1,4 +1,4 @@
-"""The stored tables as the analysis reads them: typed, the last attempt of each trial, seed sets averaged."""
+"""The stored tables as the analysis reads them: typed, last attempts alone, seed sets averaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pandas import DataFrame
 from harness.report.analysis.replicates import half_width
 from harness.schema import FLAG, REAL, TABLES, TEXT, TRIALS
 
-# Everything but the seed set that tells two configurations apart; rows equal in all of these are averaged.
+# All that distinguishes two configurations, but for the seed set; rows equal in these are averaged.
 CONFIGURATION = (
     "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
     "batch", "precision_dtype", "n_images", "extractor", "extractor_sha256", "reference", "reference_n", "devices",
@@ -17,10 +17,12 @@ CONFIGURATION = (
 )  # fmt: skip
 
 
-def typed(table: str, frame: DataFrame | None) -> DataFrame:
-    """Return exactly the schema's columns: numbers as float64 (NaN is empty), text as str ("" is empty), flags as bool.
+def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
+    """Return exactly the schema's columns, typed.
 
-    A frame of None, or one without some column, counts as empty there; an infinite number counts as not measured.
+    Numbers are float64 (NaN is empty), text is str ("" is empty), flags are bool.
+    A frame of None, or one without some column, counts as empty there.
+    An infinite number counts as not measured.
     """
     frame = DataFrame() if frame is None else frame
     typed_columns = {}
@@ -42,8 +44,8 @@ def last_attempts(trials: DataFrame) -> DataFrame:
     return last.reset_index(drop=True)
 
 
-def of_attempts(table: DataFrame, trials: DataFrame) -> DataFrame:
-    """Return the rows of steps, timings or quality that belong to exactly the attempts in trials."""
+def rows_of_attempts(table: DataFrame, trials: DataFrame) -> DataFrame:
+    """Return the rows of another table that belong to exactly the attempts in `trials`."""
     return table.merge(trials[["trial_id", "attempt"]], on=["trial_id", "attempt"])
 
 
@@ -55,16 +57,21 @@ def is_valid(trials: DataFrame) -> pd.Series:
 def average_seed_sets(rows: DataFrame, replicates: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return rows and replicates with the seed sets of each configuration averaged into one row.
 
-    FID is the mean over seed sets, its interval comes from the averaged replicates (seed sets are independent, so a
-    mean of replicates is a replicate of the mean). Ends of other intervals are averaged, never narrowed.
-    The row keeps the trial_id of the clock if it is among them, else of the lowest seed set; `seed_sets` and
-    `fid_by_seed_set` say what went in.
+    FID is the mean over seed sets; its interval comes from the averaged replicates.
+    Seed sets are independent, so a mean of replicates is a replicate of the mean.
+    Ends of other intervals are averaged, never narrowed.
+    The row keeps the trial_id of the clock if it is among them, else of the lowest seed set.
+    `seed_sets` and `fid_by_seed_set` list what was averaged.
     """
+    # the clock first, then by seed set
     rows = rows.assign(_clock=rows["trial_id"] != rows["clock_trial_id"])
     ordered = rows.sort_values(["_clock", "seed_set", "trial_id"], kind="stable").drop(columns="_clock")
+
     averaged, merged = [], {}
     for _, members in ordered.groupby(list(CONFIGURATION), sort=True, dropna=False):
-        row = _average(members)
+        row = _average_row(members)
+
+        # interval from the averaged replicates
         known = replicates.reindex(members["trial_id"]).dropna(axis=1)
         if known.shape[1] > 1:
             merged[row["trial_id"]] = known.mean(axis=0)
@@ -72,18 +79,21 @@ def average_seed_sets(rows: DataFrame, replicates: DataFrame) -> tuple[DataFrame
                 width = half_width(known.mean(axis=0).to_numpy())
                 row["fid_low"], row["fid_high"] = row["fid"] - width, row["fid"] + width
         averaged.append(row)
+
     columns = [*rows.columns.drop("_clock"), "seed_sets", "fid_by_seed_set"]
     table = DataFrame(averaged, columns=columns)
     return table, DataFrame.from_dict(merged, orient="index", dtype="float64")
 
 
-def _average(members: DataFrame) -> dict:
+def _average_row(members: DataFrame) -> dict:
+    """Return the first member with every measured number averaged; NaN where one is missing."""
     row = members.iloc[0].to_dict()
-    seeds = members.sort_values("seed_set")
     if len(members) > 1:
         for column in TRIALS.columns:
             if column.type == REAL:
                 row[column.name] = members[column.name].mean(skipna=False)
+
+    seeds = members.sort_values("seed_set")
     row["seed_sets"] = ", ".join(f"{seed:.0f}" for seed in seeds["seed_set"] if seed == seed)
     row["fid_by_seed_set"] = ", ".join(f"{value:.6g}" for value in seeds["fid"] if value == value)
     return row

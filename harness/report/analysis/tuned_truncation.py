@@ -1,20 +1,21 @@
-"""Truncation errors of tuned networks beside two flows: the untuned network's, and the tuned one's own."""
+"""Truncation errors of tuned networks from two flows: the untuned network's, and their own."""
 
 from __future__ import annotations
 
 import math
 
+from pandas import Series
+
 from harness.report.analysis.derive import Analysis
-from harness.report.formats import DASH, interval, number
-from harness.report.leaderboard import name_count
-from harness.report.sections import Section
+from harness.report.formats import DASH, Section, format_interval, format_number, format_work
 
 
-def tuned_truncation(analysis: Analysis) -> Section:
-    """Return per row whose network was tuned how far its images lie from both flows, solved out from the same noise.
+def tuned_truncation_table(analysis: Analysis) -> Section:
+    """Return per tuned row how far its images lie from both flows, solved finely from the same noise.
 
-    Near the untuned network's flow and far from its own: the tuned network takes the steps of the untuned one, and no
-    longer has a flow that is worth solving out. Near neither: tuning changed what is sampled.
+    Near the untuned network's flow and far from its own: the tuned network takes the untuned one's steps.
+    It then has no flow that is worth solving finely.
+    Near neither: tuning changed what is sampled.
     """
     rows = []
     for one in analysis.classes:
@@ -22,7 +23,7 @@ def tuned_truncation(analysis: Analysis) -> Section:
             if math.isnan(row["own_truncation_error"]):
                 continue
             rows.append((
-                f"{row['method']}, {name_count(row['nfe'], row['steps'])}", row["network"], number(row["fid"]),
+                f"{row['method']}, {format_work(row['nfe'], row['steps'])}", row["network"], format_number(row["fid"]),
                 _ranged(row, "truncation_error"), _ranged(row, "own_truncation_error"), row["returned"] or DASH,
             ))  # fmt: skip
     headings = ("Trial", "Network", "FID", "Truncation error, untuned network's flow",
@@ -30,6 +31,6 @@ def tuned_truncation(analysis: Analysis) -> Section:
     return Section(headings, rows)
 
 
-def _ranged(row: object, name: str) -> str:
-    value, low, high = (float(row[name + end]) for end in ("", "_low", "_high"))  # type: ignore[index]
-    return DASH if math.isnan(value) else f"{number(value)} {interval(low, high)}".strip()
+def _ranged(row: Series, name: str) -> str:
+    value, low, high = (float(row[name + end]) for end in ("", "_low", "_high"))
+    return DASH if math.isnan(value) else f"{format_number(value)} {format_interval(low, high)}".strip()

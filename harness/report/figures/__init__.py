@@ -1,1 +1,1 @@
-"""All that draws: figures of the ranked rows as PNG and SVG."""
+"""All that draws: figures of the ranked rows, as PNG and SVG."""

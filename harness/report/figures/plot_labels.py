@@ -1,4 +1,4 @@
-"""Labels of points on a Pareto front: below and left of the front nothing else lies, so that is where they go."""
+"""Labels of points on a Pareto front, placed below and left of it, where no other point lies."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from matplotlib.transforms import Bbox
 
 
 def label_front(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Write a label at the lower left of each point (x, y, text), moved down-left until it covers no other label.
+    """Write a label at the lower left of each point (x, y, text), moved until it covers no other label.
 
-    The figure's layout must be settled. A label that finds no free place is left out: the legend and the table name the
-    point anyway.
+    The figure's layout must be fixed.
+    A label without a free place is left out: the table has the point.
     """
-    taken = [_around(axes, x, y) for x, y, _ in points]
+    taken = [_marker_box(axes, x, y) for x, y, _ in points]
     frame = axes.get_window_extent()
+
     for x, y, text in sorted(points):
         for dx, dy in ((-7, -7), (-7, -16), (-16, -7), (-16, -20), (-26, -12), (-7, -30), (-30, -30)):
             label = _annotate(axes, x, y, text, (dx, dy))
             box = label.get_window_extent().expanded(1.02, 1.05)
+
+            # the first free place inside the axes
             inside = frame.x0 <= box.x0 and frame.y0 <= box.y0
             if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
@@ -35,7 +38,7 @@ def _annotate(axes: Axes, x: float, y: float, text: str, offset: tuple[int, int]
     )  # fmt: skip
 
 
-def _around(axes: Axes, x: float, y: float) -> Bbox:
-    """Return the box, in pixels, of a marker."""
+def _marker_box(axes: Axes, x: float, y: float) -> Bbox:
+    """Return the box of a marker in pixels."""
     column, line = axes.transData.transform((x, y))
     return Bbox.from_extents(column - 8, line - 8, column + 8, line + 8)

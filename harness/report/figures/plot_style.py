@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes bytes that are the same on every rebuild."""
+"""Style, axes and legends of every figure, and its bytes, which are equal on every rebuild."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pandas import DataFrame
 
 DPI = 150
 INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d5d9e0"
-# Okabe & Ito 2008 and Tol 2021 without the shades too pale for white: told apart by colour-blind readers; markers help.
+DASHES = (0, (4, 2))
+# Okabe & Ito 2008 and Tol 2021, without shades too pale for white: distinct for colour-blind readers, markers help
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#882255", "#56b4e9", "#999933", "#332288")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _SETTINGS = {
@@ -42,8 +43,8 @@ class Look:
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
-    """Apply the look inside the block only, whatever the user's own matplotlib settings are."""
+def report_style() -> Iterator[None]:
+    """Apply our matplotlib settings inside the block only, whatever the user's are."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(sns.axes_style("whitegrid"))
@@ -51,8 +52,8 @@ def style() -> Iterator[None]:
         yield
 
 
-def looks(rows: DataFrame) -> dict[str, Look]:
-    """Return a look per series: black for the baseline, the others walk a palette with changing markers."""
+def assign_looks(rows: DataFrame) -> dict[str, Look]:
+    """Return a look per series: black for the baseline, else the next color and marker, by name."""
     result, place = {}, 0
     for name in sorted(rows["series"].unique()):
         if rows.loc[rows["series"] == name, "is_baseline"].any():
@@ -67,7 +68,7 @@ def looks(rows: DataFrame) -> dict[str, Look]:
 def new_figure(
     width: float, height: float, columns: int = 1, ratios: tuple[float, ...] = (), rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of that size in inches, with no global state behind it, and its axes row by row."""
+    """Return a figure of that size in inches and its axes, row by row; pyplot's global state is not used."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None)
@@ -76,12 +77,18 @@ def new_figure(
     return figure, list(grid.flat)
 
 
-def log_axis(axes: Axes, which: str, values: np.ndarray) -> None:
-    """Make an axis logarithmic where all values are positive and span a factor of three; plain numbers as ticks."""
+def set_log_axis(axes: Axes, which: str, values: np.ndarray) -> None:
+    """Make an axis logarithmic if all values [n] are positive and span a factor of three.
+
+    Ticks are plain numbers; NaN is ignored.
+    """
+    # range
     known = values[np.isfinite(values)]
     if not len(known) or known.min() <= 0 or known.max() / known.min() < 3:
         return
     span = known.max() / known.min()
+
+    # scale and ticks
     subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if span < 20 else (1.0, 2.0, 5.0) if span < 300 else (1.0,)
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -91,29 +98,45 @@ def log_axis(axes: Axes, which: str, values: np.ndarray) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def ticks_at(axes: Axes, values: np.ndarray) -> None:
-    """Put ticks of the x axis at the values themselves while they are few and lie well apart."""
+def set_ticks(axes: Axes, values: np.ndarray) -> None:
+    """Put ticks of the x axis at the values [n] themselves where these are few.
+
+    A value within 15 % of the tick before it has none.
+    """
     places = sorted({round(float(value), 3) for value in values if np.isfinite(value)})
     kept: list[float] = []
     for place in places:
         if not kept or place / kept[-1] > 1.15:
             kept.append(place)
+
     if 2 <= len(kept) <= 12 and kept[0] > 0:
         axes.xaxis.set_major_locator(FixedLocator(kept))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         axes.xaxis.set_minor_locator(NullLocator())
 
 
-def settle(figure: Figure) -> None:
-    """Find the layout once and keep it: labels are placed by its pixels, and no format searches again."""
+def add_panel_legend(figure: Figure, panels: list[Axes]) -> None:
+    """Put a legend of all that any panel shows at the right, in order of the names."""
+    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend([handles[name] for name in sorted(handles)], sorted(handles), loc="outside right center")
+
+
+def add_note(figure: Figure, text: str) -> None:
+    """Write a line of small type above all panels, at the left."""
+    figure.suptitle(text, x=0.012, ha="left", fontsize=9, color=MUTED)
+
+
+def fix_layout(figure: Figure) -> None:
+    """Compute the layout once and keep it: labels are placed by its pixels, and formats share it."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
 
-def to_bytes(figure: Figure) -> dict[str, bytes]:
+def render_figure(figure: Figure) -> dict[str, bytes]:
     """Return the figure as {"png": bytes, "svg": bytes}, without dates or versions inside."""
-    settle(figure)
+    fix_layout(figure)
+
     result = {}
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The figure of how much of the network ran at each noise level, for the rows that leave a part of it out."""
+"""The figure of how much of the network ran at each noise level, for rows that leave a part of it out."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from harness.report.analysis.alike import part_names
-from harness.report.figures.plot_style import log_axis, looks, new_figure
+from harness.report.analysis.alike import name_parts
+from harness.report.figures.plot_style import assign_looks, new_figure, set_log_axis
 from harness.report.formats import one_line
 
 MOST_LINES = 14
 
 
-def network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
-    """Return the share of the whole network's operations per step against sigma, one line per row; None without rows.
+def draw_network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
+    """Draw the share of the network's operations in each step against sigma, one line per row.
 
-    `rows` are those of one class; only rows with another denoiser than the whole network are drawn, and of several
-    solvers the one with the most of them, since a schedule of depths looks the same under each.
+    `rows` are those of one class, drawn where the denoiser is not the whole network.
+    Only the solver with most of these is drawn, since a schedule of depths looks the same under each.
+    None without such rows.
     """
+    # data: rows of one solver
     partial = rows[rows["denoiser"] != "full"]
     if partial.empty:
         return None
-    solvers = part_names(partial, "solver")
+    solvers = name_parts(partial, "solver")
     solver = solvers.value_counts(sort=True).sort_index().idxmax()
     partial = partial[solvers == solver].sort_values(["method", "network", "nfe", "trial_id"]).head(MOST_LINES)
+
+    # series and their steps
     several = partial["network"].nunique() > 1
     names = partial["method"] + " @ " + partial["network"] if several else partial["method"]
     partial = partial.assign(series=[one_line(name) for name in names])
     known = steps[steps["trial_id"].isin(partial["trial_id"])].dropna(subset=["network_share", "sigma"])
     if known.empty:
         return None
+
+    # axes and marks
     figure, (axes,) = new_figure(8.4, 4.6)
-    styles = looks(partial)
+    styles = assign_looks(partial)
     for _, row in partial.iterrows():
         line = known[known["trial_id"] == row["trial_id"]]
         look = styles[row["series"]]
@@ -40,8 +46,10 @@ def network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
             x=line["sigma"], y=line["network_share"], ax=axes, color=look.color, marker=look.marker, errorbar=None,
             label=row["series"], legend=False,
         )  # fmt: skip
-    log_axis(axes, "x", known["sigma"].to_numpy())
+    set_log_axis(axes, "x", known["sigma"].to_numpy())
     axes.invert_xaxis()
+
+    # labels and legend
     axes.set(
         xlabel="Noise level σ of the step (sampling runs from left to right)",
         ylabel="Share of the whole network's operations",

@@ -1,4 +1,4 @@
-"""The figure of the widths that run at each step, for rows whose network changes its width on the way."""
+"""The figure of the widths that run at each step, for rows whose network changes its width."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _UNIT = "width-"
 _INCHES_PER_CHARACTER = 0.082
 
 
-def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
-    """Return a map of width against step, one line per row in which widths change; None where there is none."""
+def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
+    """Draw a map of width against step, a line per row in which widths change; None without such rows."""
+    # data: names and widths
     named = rows[["trial_id", "method", "network", "steps"]].sort_values(["steps", "method", "network", "trial_id"])
     widths = steps.assign(width=[_width(units) for units in steps["units_json"]]).dropna(subset=["width"])
     names = named["method"] + " @ " + named["network"]
     names = names.where(~names.duplicated(keep=False), names + named["steps"].map(", {:.0f} steps".format).astype(str))
+
+    # rows in which they change
     found = {
         one_line(name): widths[widths["trial_id"] == trial_id]
         for name, trial_id in zip(_numbered(names), named["trial_id"], strict=True)
@@ -30,30 +33,38 @@ def widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     found = {name: line.sort_values("step") for name, line in found.items() if line["width"].nunique() > 1}
     if not found:
         return None
+
+    # table [rows, steps]
     shown = dict(list(found.items())[:MOST_ROWS])
     table = DataFrame({name: line.set_index("step")["width"] for name, line in shown.items()}).T
     table = table[sorted(table.columns)]
-    few = table.shape[1] <= 24
+
+    # axes
     names_width = _INCHES_PER_CHARACTER * max(map(len, shown))
     figure, (axes,) = new_figure(names_width + 0.36 * min(table.shape[1], 30) + 0.6, 1.6 + 0.34 * len(table))
+
+    # marks: widths are written where steps are few
+    few = table.shape[1] <= 24
     labels = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:g}")(table.to_numpy()) if few else False
     sns.heatmap(
         table, ax=axes, annot=labels, fmt="", cmap="Blues", vmin=0.0, vmax=1.25, linewidths=0.5, cbar=False,
         xticklabels=False, yticklabels=False, annot_kws={"fontsize": 7},
     )  # fmt: skip
+
+    # labels
     axes.set_yticks([number + 0.5 for number in range(len(table))], list(table.index))
     axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Width of the network at each step")
     return figure
 
 
 def _numbered(names: Series) -> list[str]:
-    """Return the names, a second and later one of the same with its number: a label may stand for several rows."""
+    """Return the names, each repetition with its number: a label may stand for several rows."""
     places = names.groupby(names).cumcount() + 1
     return [name if place == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
 
 
 def _width(units: str) -> float:
-    """Return the width that ran in a step, weighted by how often where there were several; NaN if units are others."""
+    """Return the width that ran in a step, the mean over its evaluations; NaN if units are no widths."""
     counts = json.loads(units) if units else {}
     if not counts or not all(name.startswith(_UNIT) for name in counts):
         return float("nan")

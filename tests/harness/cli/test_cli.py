@@ -39,7 +39,7 @@ Command = Callable[..., Said]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Return a call that runs the command line here, with one worker in this process, and few plots."""
     monkeypatch.setattr(api, "make_pool", lambda *_: LocalPool())
-    monkeypatch.setattr(figures, "_DRAWERS", {"fid-nfe": figures._DRAWERS["fid-nfe"]})
+    monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -45,7 +45,7 @@ def test_a_plan_imports_neither_what_draws_nor_what_workers_need() -> None:
 def test_a_run_with_nothing_to_do_imports_neither_what_draws_nor_what_workers_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "_DRAWERS", {"fid-nfe": figures._DRAWERS["fid-nfe"]})
+    monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
     suite, results = suite_file(tmp_path, trial(steps=3)), tmp_path / "results"
     api.run(suite, results=results, pool=LocalPool)
     written = (results / "toy" / "report.html").stat().st_mtime_ns

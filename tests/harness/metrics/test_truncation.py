@@ -19,9 +19,9 @@ from harness.config.network_card import load_network_card
 from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.report.analysis.comparisons import comparisons
+from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import derive
-from harness.report.analysis.tuned_truncation import tuned_truncation
+from harness.report.analysis.tuned_truncation import tuned_truncation_table
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.specs.reference_solution import ReferenceSolutionSpec
@@ -163,7 +163,7 @@ def test_a_tuned_network_is_measured_against_its_own_flow_too(tmp_path: Path) ->
     assert 0 < coarse["own_truncation_error_low"] < coarse["own_truncation_error"] < coarse["own_truncation_error_high"]
     assert pd.isna(run.row("heun", STEPS)["own_truncation_error"])
     assert pd.isna(run.row("toy-dims/ddpm", 3)["own_truncation_error"])
-    section = tuned_truncation(derive({"trials": run.tables.trials, "quality": run.tables.quality}))
+    section = tuned_truncation_table(derive({"trials": run.tables.trials, "quality": run.tables.quality}))
     assert [row[0] for row in section.rows if row[3] != row[4]] == [row[0] for row in section.rows]
     assert len(section.rows) == 2
 
@@ -190,7 +190,7 @@ def test_the_fine_solution_is_no_part_of_a_trials_price(mixture: Run) -> None:
 
 
 def test_a_pair_of_rows_has_a_paired_difference(mixture: Run) -> None:
-    pairs = comparisons(derive({"trials": mixture.tables.trials, "quality": mixture.tables.quality}))
+    pairs = find_comparisons(derive({"trials": mixture.tables.trials, "quality": mixture.tables.quality}))
     (found,) = (pair for pair in pairs if pair.kind == "control")
     claim, control = mixture.row("ddim", 4), mixture.row("ddim@logsnr", 4)
     assert found.truncation == pytest.approx(claim["truncation_error"] - control["truncation_error"])

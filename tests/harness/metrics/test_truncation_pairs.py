@@ -14,7 +14,8 @@ import pytest
 from kit import tables as made_up
 
 from harness.metrics.truncation import truncation
-from harness.report.analysis.comparisons import Comparison, against_controls, comparisons, to_csv
+from harness.report.analysis.comparison_tables import comparisons_csv, controls_table
+from harness.report.analysis.comparisons import Comparison, find_comparisons
 from harness.report.analysis.derive import derive
 from harness.schema import arrow_schema
 from harness.stats import paired_difference
@@ -93,7 +94,7 @@ def pair(images: tuple[int, int] = (64, 64), swing: float = 0.01, seeds: int = 1
                  "truncation_error": error + (0.05 + own) * (-1) ** (k // (seed + 1))}
                 for k in range(20)
             ]  # fmt: skip
-    (found,) = comparisons(derive({"trials": pd.DataFrame(rows), "quality": pd.DataFrame(replicates)}))
+    (found,) = find_comparisons(derive({"trials": pd.DataFrame(rows), "quality": pd.DataFrame(replicates)}))
     return found
 
 
@@ -117,10 +118,10 @@ def test_seed_sets_are_averaged_before_rows_are_paired() -> None:
 
 def test_the_difference_stands_in_the_table_and_in_the_csv() -> None:
     found = pair(swing=0.001)
-    section = against_controls([found])
+    section = controls_table([found])
     cell = dict(zip(section.headings, section.rows[0], strict=True))["Difference in truncation error"]
     assert cell.startswith("-0.100 [-0.109, -0.0909]")
-    (row,) = csv.DictReader(io.StringIO(to_csv([found])))
+    (row,) = csv.DictReader(io.StringIO(comparisons_csv([found])))
     assert (float(row["truncation_error"]), float(row["other_truncation_error"])) == (0.2, 0.3)
     ends = [float(row[f"truncation_difference{end}"]) for end in ("_low", "", "_high")]
     assert ends == pytest.approx([-0.1 - found.truncation_half, -0.1, -0.1 + found.truncation_half])

@@ -27,7 +27,7 @@ executor = {{ name = "srds", form = "vanilla", devices = {devices} }}
 
 @pytest.fixture(autouse=True)
 def one_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DRAWERS", {"fid-nfe": figures._DRAWERS["fid-nfe"]})
+    monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
 
 
 class Two(LocalPool):

@@ -15,7 +15,8 @@ from pandas import DataFrame, Series, concat
 from harness import api
 from harness.cli import main
 from harness.errors import UsageError
-from harness.report.export import Exported, export_schedule, find_trial, gaussian_error, levels_of, training
+from harness.report.diffusers_schedule import ExportedSchedule, gaussian_error, load_beta_schedule
+from harness.report.export import export_schedule, find_trial, trial_levels
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
 from methods.schedules.edm import EDM
@@ -30,14 +31,14 @@ def quick() -> api.Tables:
     return api.load(REFERENCE)
 
 
-def toy(levels: Any, solver: str = "dpmpp-2m", sigma_data: float | None = C, betas: str = "linear") -> Exported:
+def toy(levels: Any, solver: str = "dpmpp-2m", sigma_data: float | None = C, betas: str = "linear") -> ExportedSchedule:
     """Return a trial of the given levels."""
     levels = np.array(levels)
     facts = {
         "trial_id": "ab" * 32, "attempt": 1, "method": solver, "network": "net", "dataset": "data", "schedule": "made",
         "solver": solver, "denoiser": "full", "executor": "serial", "steps": len(levels) - 1,
     }  # fmt: skip
-    return Exported(Series(facts), levels, training(betas, 1000), sigma_data)
+    return ExportedSchedule(Series(facts), levels, load_beta_schedule(betas, 1000), sigma_data)
 
 
 def trials(*rows: dict[str, Any]) -> DataFrame:
@@ -73,7 +74,7 @@ def test_the_closed_form_gives_the_published_errors(schedule: Any, steps: int, e
 def test_timesteps_are_the_nearest_in_log_sigma_as_the_library_interpolates(betas: str) -> None:
     from diffusers import EulerDiscreteScheduler
 
-    low, high = training(betas, 1000).levels[:2]
+    low, high = load_beta_schedule(betas, 1000).levels[:2]
     nearer_high_in_log_only = ((low * high) ** 0.5 + (low + high) / 2) / 2
     exported = toy(sorted([*EDM().levels(18, 0.002, 80.0), nearer_high_in_log_only], reverse=True), betas=betas)
     scheduler = EulerDiscreteScheduler(beta_schedule=betas)
@@ -97,7 +98,7 @@ def test_the_error_before_and_after_is_what_the_librarys_euler_does() -> None:
 
 
 def test_levels_of_the_library_are_not_moved() -> None:
-    library = training("linear", 1000).levels
+    library = load_beta_schedule("linear", 1000).levels
     exported = toy([*library[[930, 400, 20, 0]], 0.002])
     assert exported.timesteps.tolist() == [930, 400, 20, 0]
     assert (exported.largest_change, exported.outside, exported.shared) == (0.0, [], {})
@@ -200,9 +201,9 @@ def test_the_levels_are_those_of_the_accepted_attempt_in_the_order_of_steps() ->
     other = {"trial_id": "a", "attempt": 1, "step": [0], "sigma": [7.0], "sigma_next": [0.7]}
     steps = concat([DataFrame(rows), DataFrame(other)])
     (_, trial), *_ = trials({"trial_id": "a", "attempt": 2, "verdict": "INVALID", "reasons": "broke"}).iterrows()
-    assert levels_of(trial, steps).tolist() == [9.0, 1.0, 0.1]
+    assert trial_levels(trial, steps).tolist() == [9.0, 1.0, 0.1]
     with pytest.raises(UsageError, match=r"no rows in the table of steps and is INVALID \(broke\); choose"):
-        levels_of(trial, steps[:0])
+        trial_levels(trial, steps[:0])
 
 
 def test_tables_that_came_without_their_card_tell_no_cost(quick: api.Tables) -> None:

@@ -16,8 +16,8 @@ from pandas import DataFrame
 from harness.report.analysis.derive import derive
 from harness.report.build import build_report
 from harness.report.figures import draw as figures
-from harness.report.formats import csv_text, latex, markdown, number
-from harness.report.leaderboard import Leaderboard, build
+from harness.report.formats import escape_csv, escape_latex, escape_markdown, format_number
+from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
 
@@ -55,19 +55,19 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def board() -> Leaderboard:
-    return build(derive(tables.tables()))
+    return build_leaderboard(derive(tables.tables()))
 
 
 @pytest.fixture(scope="module")
 def hostile_board() -> Leaderboard:
-    return build(derive(tables.tables(hostile)))
+    return build_leaderboard(derive(tables.tables(hostile)))
 
 
 def test_the_heading_names_everything_that_a_fid_needs(board: Leaderboard) -> None:
-    facts = " ".join(board.tables[0].facts)
+    conditions = " ".join(board.tables[0].conditions)
     row = tables.row("ddim", 20, 1.0, 1.0)
     for wanted in (row["extractor"], row["extractor_sha256"], "N = 1797", row["reference"], "N = 1437", "seed sets 0"):
-        assert wanted in facts
+        assert wanted in conditions
     for wanted in (
         row["device_name"],
         "Baseline: ddim",
@@ -76,14 +76,14 @@ def test_the_heading_names_everything_that_a_fid_needs(board: Leaderboard) -> No
         "2 floating-point",
         "not comparable",
     ):
-        assert wanted in facts
+        assert wanted in conditions
 
 
 def test_only_inception_features_are_called_comparable() -> None:
-    inception = build(derive(tables.tables(lambda table: table.assign(extractor="inception-v3-compat"))))
-    facts = " ".join(inception.tables[0].facts)
-    assert "not comparable" not in facts
-    assert "comparable to the literature" in facts
+    inception = build_leaderboard(derive(tables.tables(lambda table: table.assign(extractor="inception-v3-compat"))))
+    conditions = " ".join(inception.tables[0].conditions)
+    assert "not comparable" not in conditions
+    assert "comparable to the literature" in conditions
 
 
 def test_every_empty_cell_has_a_reason(board: Leaderboard) -> None:
@@ -128,7 +128,7 @@ def test_csv_numbers_read_back_exactly(board: Leaderboard) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_latex_text_holds_no_command_but_ours(text: str) -> None:
-    result = latex(text)
+    result = escape_latex(text)
     assert result.isascii()
     assert r"\input" not in result
     assert r"\frac" not in result
@@ -159,7 +159,7 @@ def test_a_page_asks_the_network_for_nothing_and_runs_only_our_script(
 
 
 def test_the_report_survives_hostile_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DRAWERS", {"headline": lambda one, _: figures.headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
     build_report(tmp_path, tables.tables(lambda table: hostile(table).head(6)))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 1
@@ -182,7 +182,7 @@ def _one_row(table: DataFrame) -> DataFrame:
 @pytest.mark.parametrize("change", [_no_rows, _none_valid, _one_row])
 def test_a_report_of_little_is_still_a_report(change: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = change(tables.trials())  # type: ignore[operator]
-    monkeypatch.setattr(figures, "_DRAWERS", {"headline": lambda one, _: figures.headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
     written = build_report(tmp_path, {"trials": trials})
     assert {path.name for path in written} >= {"report.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex"}
     assert all(path.stat().st_size for path in written)
@@ -198,7 +198,7 @@ def test_sample_grids_are_embedded_by_trial(tmp_path: Path) -> None:
 
 
 def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DRAWERS", {"headline": lambda one, _: figures.headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
     trials = {"trials": tables.trials().head(0)}
     build_report(tmp_path, trials)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -217,11 +217,11 @@ def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypat
     [(0.0, "0"), (0.99951, "1.00"), (9.996, "10.0"), (1234.4, "1234"), (-0.01234, "-0.0123"), (3e9, "3.00e+09")],
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_escapes_are_what_each_language_asks_for() -> None:
-    assert markdown("a_b|<c>") == r"a\_b\|&lt;c&gt;"
-    assert latex("50 % of a_b & c") == r"50 \% of a\_b \& c"
-    assert csv_text("=1+1") == "'=1+1"
-    assert csv_text("ddim") == "ddim"
+    assert escape_markdown("a_b|<c>") == r"a\_b\|&lt;c&gt;"
+    assert escape_latex("50 % of a_b & c") == r"50 \% of a\_b \& c"
+    assert escape_csv("=1+1") == "'=1+1"
+    assert escape_csv("ddim") == "ddim"

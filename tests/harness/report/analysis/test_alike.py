@@ -9,18 +9,18 @@ import pytest
 from kit import tables
 from pandas import DataFrame
 
-from harness.report.analysis.alike import alike, part_names, parts_key
-from harness.report.analysis.comparisons import WHOLE, Comparison, comparisons
+from harness.report.analysis.alike import find_alike, method_parts_key, name_parts
+from harness.report.analysis.comparisons import WHOLE, Comparison, find_comparisons
 from harness.report.analysis.derive import derive
-from harness.report.analysis.parallel import HEADINGS, overlapped
-from harness.report.analysis.rows import last_attempts, typed
-from harness.report.figures.draw import schedules
-from harness.report.figures.plot_style import style
-from harness.report.figures.schedule_figures import error_by_steps
-from harness.report.figures.search_figure import search_front
-from harness.report.figures.share_figure import network_share
-from harness.report.figures.training_figure import quality_by_training
-from harness.report.figures.width_figure import widths_by_step
+from harness.report.analysis.parallel import HEADINGS, parallel_table
+from harness.report.analysis.rows import last_attempts, typed_table
+from harness.report.figures.plot_style import report_style
+from harness.report.figures.quality_figures import draw_schedules
+from harness.report.figures.schedule_figures import draw_error_by_steps
+from harness.report.figures.search_figure import draw_search_front
+from harness.report.figures.share_figure import draw_network_share
+from harness.report.figures.training_figure import draw_quality_by_training
+from harness.report.figures.width_figure import draw_widths_by_step
 
 
 def row(key: str, steps: int = 10, params: dict[str, dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def row(key: str, steps: int = 10, params: dict[str, dict[str, Any]] | None = No
 
 
 def trials(*rows: dict[str, Any]) -> DataFrame:
-    return typed("trials", DataFrame(rows))
+    return typed_table("trials", DataFrame(rows))
 
 
 def wholes(*rows: dict[str, Any]) -> list[Comparison]:
-    return [pair for pair in comparisons(derive({"trials": DataFrame(rows)})) if pair.kind == WHOLE]
+    return [pair for pair in find_comparisons(derive({"trials": DataFrame(rows)})) if pair.kind == WHOLE]
 
 
 @pytest.mark.parametrize("part", ["schedule", "solver", "executor"])
@@ -70,7 +70,7 @@ def test_rows_of_other_seed_sets_are_not_paired() -> None:
 
 def test_the_serial_twin_has_the_same_weights() -> None:
     def difference(*rows: dict[str, Any]) -> str:
-        (line,) = overlapped(derive({"trials": DataFrame(rows)})).rows
+        (line,) = parallel_table(derive({"trials": DataFrame(rows)})).rows
         return dict(zip(HEADINGS, line, strict=True))["FID minus that of the serial run"]
 
     parallel = row("p", executor="srds", weights_sha256="ab", params={"schedule": {"rho": 3.0}})
@@ -88,10 +88,10 @@ def test_alike_asks_for_the_parts_and_columns_named() -> None:
         row("a", params={"solver": {"eta": 0}}), row("b", params={"solver": {"eta": 1}}), row("c", solver="ddpm"),
         row("d", 20, params={"solver": {"eta": 0}}),
     )  # fmt: skip
-    assert alike(rows, rows.iloc[0], ["solver"]).tolist() == [True, False, False, True]
-    assert alike(rows, rows.iloc[0], ["solver"], ["steps"]).tolist() == [True, False, False, False]
-    assert alike(rows, rows.iloc[0], ["schedule"]).all()
-    assert len({parts_key(one) for _, one in rows.iterrows()}) == 3
+    assert find_alike(rows, rows.iloc[0], ["solver"]).tolist() == [True, False, False, True]
+    assert find_alike(rows, rows.iloc[0], ["solver"], ["steps"]).tolist() == [True, False, False, False]
+    assert find_alike(rows, rows.iloc[0], ["schedule"]).all()
+    assert len({method_parts_key(one) for _, one in rows.iterrows()}) == 3
 
 
 def test_names_of_parts_differ_where_a_parameter_does() -> None:
@@ -103,8 +103,8 @@ def test_names_of_parts_differ_where_a_parameter_does() -> None:
         row("e", schedule="few", params={"schedule": {"rounds": 3, "best": 0}}),
     )
     names = ["few(rounds=1)", "few(rounds=2)", "edm", "few(rounds=3)", "few(rounds=3)"]
-    assert part_names(rows, "schedule").tolist() == names
-    assert part_names(rows.iloc[:0], "schedule").tolist() == []
+    assert name_parts(rows, "schedule").tolist() == names
+    assert name_parts(rows.iloc[:0], "schedule").tolist() == []
 
 
 def labels(figure: Any) -> list[str]:
@@ -120,11 +120,11 @@ def test_schedules_of_one_name_are_two_lines() -> None:
         ]
 
     rows = [*line("a", 7.0), *line("b", 3.0)]
-    with style():
-        assert labels(error_by_steps(trials(*rows), "truncation_error")) == ["edm(rho=3.0)", "edm(rho=7.0)"]
+    with report_style():
+        assert labels(draw_error_by_steps(trials(*rows), "truncation_error")) == ["edm(rho=3.0)", "edm(rho=7.0)"]
         rows[0]["is_baseline"] = True
         one = derive({"trials": DataFrame(rows)}).classes[0]
-        figure = schedules(one)
+        figure = draw_schedules(one)
         assert figure is not None
         assert {text.get_text() for text in figure.legends[0].get_texts()} == {"edm(rho=3.0)", "edm(rho=7.0)"}
 
@@ -134,7 +134,7 @@ def test_the_figure_of_schedules_holds_rows_with_the_baselines_parameters_alone(
         row("base", is_baseline=True, params={"solver": {"eta": 0}}),
         row("other", schedule="cosine", params={"solver": {"eta": 1}}),
     ]
-    assert schedules(derive({"trials": DataFrame(rows)}).classes[0]) is None
+    assert draw_schedules(derive({"trials": DataFrame(rows)}).classes[0]) is None
 
 
 def test_shares_of_the_network_are_those_under_one_solver_and_named_with_their_network() -> None:
@@ -143,8 +143,8 @@ def test_shares_of_the_network_are_those_under_one_solver_and_named_with_their_n
         for n, eta in (("a", 0), ("b", 0), ("a", 1))
     ]
     steps = tables.steps(DataFrame(rows))
-    with style():
-        figure = network_share(trials(*rows), typed("steps", steps))
+    with report_style():
+        figure = draw_network_share(trials(*rows), typed_table("steps", steps))
     assert labels(figure) == ["exit @ a", "exit @ b"]
     assert figure is not None
     assert figure.axes[0].get_title(loc="left").endswith("under ddim(eta=0)")
@@ -155,11 +155,11 @@ def test_quality_by_training_compares_equal_parameters_and_equal_sizes() -> None
         facts = {"network": network, "network_like": "unet", "prepare_seconds": seconds, **changes}
         return row(f"{network}{rho}", method="x", params={"schedule": {"rho": rho}}, **facts)
 
-    with style():
-        assert quality_by_training(trials(trained("long", 60.0), trained("short", 15.0, 3.0))) is None
-        assert quality_by_training(trials(trained("long", 60.0), trained("wide", 15.0, parameters=9))) is None
+    with report_style():
+        assert draw_quality_by_training(trials(trained("long", 60.0), trained("short", 15.0, 3.0))) is None
+        assert draw_quality_by_training(trials(trained("long", 60.0), trained("wide", 15.0, parameters=9))) is None
         rows = [trained("long", 60.0), trained("short", 15.0), trained("long", 60.0, 3.0)]
-        figure = quality_by_training(trials(*rows))
+        figure = draw_quality_by_training(trials(*rows))
         assert figure is not None
         (line,) = figure.axes[0].containers
         assert line.lines[0].get_xdata().tolist() == [15.0, 60.0]
@@ -171,8 +171,8 @@ def test_the_map_of_widths_keeps_rows_of_one_name() -> None:
         {"trial_id": one["trial_id"], "step": k, "units_json": json.dumps({f"width-{0.25 * (k + 1):g}": 40})}
         for one in rows for k in range(one["steps"])
     ])  # fmt: skip
-    with style():
-        figure = widths_by_step(trials(*rows), steps)
+    with report_style():
+        figure = draw_widths_by_step(trials(*rows), steps)
     assert figure is not None
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["ddsm @ unet-small, 2 steps", "ddsm @ unet-small, 2 steps (2)", "ddsm @ unet-small, 3 steps"]
@@ -186,8 +186,8 @@ def test_searches_under_solvers_of_one_name_stand_apart() -> None:
          "is_chosen": False}
         for one in rows for k in range(2)
     ]  # fmt: skip
-    with style():
-        figure = search_front(trials(*rows), typed("searches", DataFrame(candidates)))
+    with report_style():
+        figure = draw_search_front(trials(*rows), typed_table("searches", DataFrame(candidates)))
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         f"ddim(eta={eta}), 10 steps, unet-small" for eta in (0, 1)

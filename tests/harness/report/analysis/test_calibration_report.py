@@ -14,10 +14,11 @@ from kit.toys import CountingPool, suite_file, trial
 from pandas import DataFrame
 
 import harness
-from harness.report.analysis.calibration import calibration_figure, calibration_table
-from harness.report.analysis.rows import typed
+from harness.report.analysis.calibration import calibration_table
+from harness.report.analysis.rows import typed_table
 from harness.report.build import build_report
-from harness.report.figures.plot_style import style
+from harness.report.figures.calibration_figure import draw_calibration
+from harness.report.figures.plot_style import report_style
 from methods.denoisers.full import Full
 from methods.parts import Artifact, PrepareContext
 
@@ -26,7 +27,7 @@ LEVELS = (10.0, 1.0, 0.1)
 
 @pytest.fixture(autouse=True)
 def styled() -> Iterator[None]:
-    with style():
+    with report_style():
         yield
 
 
@@ -78,7 +79,7 @@ def gates() -> list[dict]:
 def analysis(rows: list[dict], calibration: list[dict]) -> Any:
     """Return what the table reads of an analysis."""
     return SimpleNamespace(
-        trials=typed("trials", DataFrame(rows)), calibration=typed("calibration", DataFrame(calibration))
+        trials=typed_table("trials", DataFrame(rows)), calibration=typed_table("calibration", DataFrame(calibration))
     )
 
 
@@ -98,7 +99,7 @@ def test_the_table_shows_shared_numbers_once_and_where_they_are_worst() -> None:
 def test_the_figure_draws_three_blocks_of_each_preparation() -> None:
     rows = gates()
     here = [one for k, row in enumerate(rows) for one in measured(row["trial_id"], 0.05 * k)]
-    figure = calibration_figure(typed("trials", DataFrame(rows)), typed("calibration", DataFrame(here)))
+    figure = draw_calibration(typed_table("trials", DataFrame(rows)), typed_table("calibration", DataFrame(here)))
     assert figure is not None
     assert len(figure.axes) == 3
     lines = figure.axes[1].get_lines()
@@ -110,8 +111,8 @@ def test_the_figure_draws_three_blocks_of_each_preparation() -> None:
 
 
 def test_where_nothing_predicts_nothing_is_shown(tmp_path: Path) -> None:
-    rows = typed("trials", DataFrame(gates()))
-    assert calibration_figure(rows, typed("calibration", None)) is None
+    rows = typed_table("trials", DataFrame(gates()))
+    assert draw_calibration(rows, typed_table("calibration", None)) is None
     assert calibration_table(analysis(gates(), [])).rows == []
     build_report(tmp_path, tables.tables(lambda table: table.head(6)))
     assert not (tmp_path / "plots" / "calibration.png").exists()

@@ -12,16 +12,8 @@ import pytest
 from kit import tables
 from pandas import DataFrame
 
-from harness.report.analysis.comparisons import (
-    _TUNED_AS_LONG,
-    WHOLE,
-    WHOLE_TUNED,
-    Comparison,
-    against_controls,
-    against_whole,
-    comparisons,
-    to_csv,
-)
+from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
+from harness.report.analysis.comparisons import _TUNED_AS_LONG, WHOLE, WHOLE_TUNED, Comparison, find_comparisons
 from harness.report.analysis.derive import derive
 from methods.tuning.loop import TuningParams
 
@@ -42,7 +34,7 @@ def made(fid: dict[str, float], time: dict[str, float], wobble: dict[str, float]
         for k in range(20)
     ]
     found = {"trials": DataFrame(rows), "quality": DataFrame(replicates)}
-    return comparisons(derive(found))
+    return find_comparisons(derive(found))
 
 
 def pair(kind: str, **changes: Any) -> Comparison:
@@ -86,7 +78,7 @@ def test_a_control_is_beaten_only_by_what_is_measured(changes: dict[str, Any], v
     found = pair("control", **changes)
     assert found.other["method"] == CONTROL
     assert found.verdict == verdict
-    assert any(verdict in row for row in against_controls([found]).rows)
+    assert any(verdict in row for row in controls_table([found]).rows)
 
 
 def test_what_was_returned_in_place_of_a_tuned_network_claims_nothing() -> None:
@@ -100,7 +92,7 @@ def test_what_was_returned_in_place_of_a_tuned_network_claims_nothing() -> None:
     (pair_,) = (p for p in found if p.kind == "control")
     assert pair_.finding == "lower FID"
     assert pair_.verdict == "returned the untuned network; no claim"
-    assert any(pair_.verdict in row for row in against_controls(found).rows)
+    assert any(pair_.verdict in row for row in controls_table(found).rows)
 
 
 def test_the_control_itself_is_compared_with_the_whole_network_only() -> None:
@@ -108,12 +100,12 @@ def test_the_control_itself_is_compared_with_the_whole_network_only() -> None:
     pairs = made(fid, time, dict.fromkeys(fid, 0.01))
     kinds = sorted((p.row["method"], p.kind) for p in pairs)
     assert kinds == [(CONTROL, "the whole network"), (EXIT, "control"), (EXIT, "the whole network")]
-    assert len(against_whole(pairs).rows) == 2
+    assert len(whole_network_table(pairs).rows) == 2
 
 
 def test_the_csv_holds_the_numbers_in_full() -> None:
     found = pair("control")
-    (row,) = csv.DictReader(io.StringIO(to_csv([found])))
+    (row,) = csv.DictReader(io.StringIO(comparisons_csv([found])))
     assert float(row["fid_difference"]) == pytest.approx(-3.5)
     assert float(row["time_ratio"]) == found.time
     assert row["flops_to_time_yield"] == ""  # the control costs as much
@@ -122,7 +114,7 @@ def test_the_csv_holds_the_numbers_in_full() -> None:
 
 def test_without_replicates_there_is_no_finding() -> None:
     rows = [tables.row(FULL, 20, 5.0, 1.0), tables.row(EXIT, 20, 5.5, 0.75, denoiser="early-exit")]
-    (found,) = comparisons(derive({"trials": DataFrame(rows)}))
+    (found,) = find_comparisons(derive({"trials": DataFrame(rows)}))
     assert found.finding == "no interval, no finding"
 
 
@@ -130,8 +122,8 @@ def test_a_control_on_another_network_is_named_with_it_and_parameters_are_compar
     claim = tables.row("ddim", 20, 5.0, 1.0, network="cunet", parameters=100.0)
     claim["trial_id"] = tables.trial_id("claim")
     control = tables.row("ddim", 20, 6.0, 1.0, parameters=400.0, control_of_trial_id=claim["trial_id"])
-    pairs = comparisons(derive({"trials": DataFrame([claim, control])}))
-    (row,) = against_controls(pairs).rows
+    pairs = find_comparisons(derive({"trials": DataFrame([claim, control])}))
+    (row,) = controls_table(pairs).rows
     assert row[0] == "ddim, NFE 20 @ cunet"
     assert row[1] == "ddim @ unet-small"
     assert row[5] == "0.250"
@@ -160,7 +152,7 @@ def tuned_pairs(claim: dict[str, Any], control: dict[str, Any], share: float = 1
     ]
     steps = tables.steps(DataFrame(rows))
     steps.loc[steps["trial_id"] == rows[-1]["trial_id"], "network_share"] = share
-    return comparisons(derive({"trials": DataFrame(rows), "steps": steps}))
+    return find_comparisons(derive({"trials": DataFrame(rows), "steps": steps}))
 
 
 def test_one_control_serves_several_claims_and_stands_beside_the_whole_network() -> None:
@@ -168,11 +160,11 @@ def test_one_control_serves_several_claims_and_stands_beside_the_whole_network()
     for claim in ("early-exit", "adadiff"):
         mine = [(p.kind, p.other["method"]) for p in pairs if p.row["method"] == claim]
         assert mine == [(WHOLE, FULL), (WHOLE_TUNED, CONTROL), ("control", CONTROL)]
-        shown = [row for row in against_whole(pairs).rows if row[0] == f"{claim}, NFE 20"]
+        shown = [row for row in whole_network_table(pairs).rows if row[0] == f"{claim}, NFE 20"]
         assert [row[1] for row in shown] == ["as trained", f"tuned as long: {CONTROL}"]
         assert [float(row[3]) for row in shown] == [0.5, 1.0]
-    assert len(against_controls(pairs).rows) == 2
-    written = list(csv.DictReader(io.StringIO(to_csv(pairs))))
+    assert len(controls_table(pairs).rows) == 2
+    written = list(csv.DictReader(io.StringIO(comparisons_csv(pairs))))
     assert [row["kind"] for row in written].count(WHOLE_TUNED) == 2
     assert {row["finding"] for row in written if row["kind"] == WHOLE_TUNED} == {"no interval, no finding"}
 
@@ -213,7 +205,8 @@ def test_networks_are_named_where_there_are_several() -> None:
         return [{**one, "trial_id": tables.trial_id(one["method"], network)} for one in made]
 
     one, two = (
-        against_whole(comparisons(derive({"trials": DataFrame(r)}))) for r in (rows("a"), rows("a") + rows("b"))
+        whole_network_table(find_comparisons(derive({"trials": DataFrame(r)})))
+        for r in (rows("a"), rows("a") + rows("b"))
     )
     assert [row[0] for row in one.rows] == [f"{EXIT}, NFE 20"]
     assert sorted(row[0] for row in two.rows) == [f"{EXIT}, NFE 20 @ a", f"{EXIT}, NFE 20 @ b"]

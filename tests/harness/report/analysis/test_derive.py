@@ -14,7 +14,7 @@ from pandas import DataFrame
 from harness.report.analysis import equal_quality as eq
 from harness.report.analysis.derive import NO_SAVING, THE_CLOCK, derive
 from harness.report.analysis.pareto import pareto_front
-from harness.report.analysis.rows import last_attempts, typed
+from harness.report.analysis.rows import last_attempts, typed_table
 
 
 def hyperbola(method_fid: float, method_time: float, spread: float = 0.0) -> dict[str, DataFrame]:
@@ -71,8 +71,8 @@ def test_an_interval_never_reaches_beyond_the_curve() -> None:
 def test_a_slower_and_worse_point_of_the_baseline_is_not_on_its_curve() -> None:
     time, fid = np.array([1.0, 2.0, 4.0]), np.array([10.0, 11.0, 5.0])
     assert list(eq.running_best(time, fid)) == [0, 2]
-    assert math.exp(eq.read_time(time, fid, 10.0).log_time) == pytest.approx(1.0)
-    assert math.exp(eq.read_time(time, fid, math.sqrt(50.0)).log_time) == pytest.approx(2.0)
+    assert math.exp(eq.read_log_time(time, fid, 10.0).log_time) == pytest.approx(1.0)
+    assert math.exp(eq.read_log_time(time, fid, math.sqrt(50.0)).log_time) == pytest.approx(2.0)
 
 
 def test_a_missing_fid_or_time_leaves_a_reason() -> None:
@@ -148,7 +148,7 @@ def test_rows_that_were_measured_differently_never_share_a_ranking(column: str) 
 
 
 def test_only_the_last_attempt_counts() -> None:
-    trials = typed("trials", tables.trials())
+    trials = typed_table("trials", tables.trials())
     last = last_attempts(trials)
     assert last["trial_id"].is_unique
     retried = last[last["trial_id"] == tables.trial_id("ddim", 8)].iloc[0]

@@ -12,15 +12,15 @@ from kit import tables
 from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
-from harness.report.analysis.equal_distance import HEADINGS, NO_COMMON, curves, equal_distance
-from harness.report.analysis.executor_rows import overlapping
-from harness.report.figures.parallel_figures import speedup_by_distance
-from harness.report.figures.plot_style import style
+from harness.report.analysis.equal_distance import HEADINGS, NO_COMMON, equal_distance_table, executor_curves
+from harness.report.analysis.executor_rows import select_parallel_rows
+from harness.report.figures.parallel_figures import draw_speedup_by_distance
+from harness.report.figures.plot_style import report_style
 
 
 @pytest.fixture(autouse=True)
 def styled() -> Iterator[None]:
-    with style():
+    with report_style():
         yield
 
 
@@ -48,7 +48,7 @@ def analysed(*rows: dict[str, Any]) -> Analysis:
 
 
 def compared(*rows: dict[str, Any]) -> list[dict[str, str]]:
-    return [dict(zip(HEADINGS, row, strict=True)) for row in equal_distance(analysed(*rows)).rows]
+    return [dict(zip(HEADINGS, row, strict=True)) for row in equal_distance_table(analysed(*rows)).rows]
 
 
 def power(scale: float, exponent: float, *distances: float) -> dict[float, float]:
@@ -117,7 +117,7 @@ def test_another_parameter_makes_another_curve_and_one_executor_is_not_compared_
 
 def test_a_point_that_is_slower_and_further_is_left_out_of_the_line_and_a_lone_point_makes_none() -> None:
     analysis = analysed(*line("a", {1e-4: 0.5, 1e-3: 0.4, 1e-2: 0.7}), *line("b", {1e-3: 0.9}))
-    (curve,) = curves(overlapping(analysis.classes[0], analysis))
+    (curve,) = executor_curves(select_parallel_rows(analysis.classes[0], analysis))
     assert curve.points["is_best"].tolist() == [True, False, True]
     assert curve.ends == (1e-4, 1e-2)
 
@@ -125,7 +125,7 @@ def test_a_point_that_is_slower_and_further_is_left_out_of_the_line_and_a_lone_p
 def test_what_is_the_serial_answer_bit_by_bit_or_was_not_measured_has_no_place_on_a_line() -> None:
     rows = [*line("a", {1e-4: 0.5, 1e-2: 0.7}), point("a", 0.0, 0.0, 0.3), point("a", 1.0, None, 2.0)]
     analysis = analysed(*rows)
-    (curve,) = curves(overlapping(analysis.classes[0], analysis))
+    (curve,) = executor_curves(select_parallel_rows(analysis.classes[0], analysis))
     assert curve.points["distance"].tolist() == [1e-4, 1e-2]
 
 
@@ -144,7 +144,7 @@ def test_the_figure_has_a_panel_per_steps_and_a_line_per_executor_through_its_ru
     long = [*line("a", {1e-4: 0.6, 1e-2: 0.9}, steps=64), *line("b", {1e-3: 0.6, 1e-2: 0.9}, steps=64)]
     rows = [*line("a", {1e-4: 0.5, 1e-3: 0.4, 1e-2: 0.7}), *long]
     analysis = analysed(*rows)
-    figure = speedup_by_distance(overlapping(analysis.classes[0], analysis))
+    figure = draw_speedup_by_distance(select_parallel_rows(analysis.classes[0], analysis))
     assert figure is not None
     left, right = figure.axes
     assert [axes.get_title(loc="left") for axes in (left, right)] == ["16 steps", "64 steps"]
@@ -153,4 +153,4 @@ def test_the_figure_has_a_panel_per_steps_and_a_line_per_executor_through_its_ru
     assert any(one.get_xydata().tolist() == [[1e-4, 0.5], [1e-3, 0.4], [1e-2, 0.7]] for one in left.get_lines())
     assert {"ddim/a", "ddim/b"} == {str(one.get_label()) for one in right.get_lines() if one.get_label()[0] != "_"}
     assert left.get_xscale() == "log"
-    assert speedup_by_distance(overlapping(analysis.classes[0], analysis).iloc[:1]) is None
+    assert draw_speedup_by_distance(select_parallel_rows(analysis.classes[0], analysis).iloc[:1]) is None

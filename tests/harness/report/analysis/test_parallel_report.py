@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from harness import api
 from harness.report.analysis.derive import derive
-from harness.report.analysis.parallel import HEADINGS, VIRTUAL_HEADINGS, overlapped, virtual
+from harness.report.analysis.parallel import HEADINGS, VIRTUAL_HEADINGS, parallel_table, virtual_table
 from harness.storage.store import Store
 
 
@@ -33,7 +33,7 @@ def shown(*rows: dict[str, Any]) -> list[dict[str, str]]:
         for r in rows
         for k in range(20)
     ]
-    found = overlapped(derive({"trials": frame, "quality": DataFrame(replicates)}))
+    found = parallel_table(derive({"trials": frame, "quality": DataFrame(replicates)}))
     return [dict(zip(HEADINGS, line, strict=True)) for line in found.rows]
 
 
@@ -85,7 +85,7 @@ def replay(devices: int, latency: float, **changes: Any) -> dict[str, Any]:
 
 
 def virtual_lines(*replays: dict[str, Any], **changes: Any) -> list[dict[str, str]]:
-    found = virtual(derive({"trials": DataFrame([srds(**changes)]), "virtual": DataFrame(list(replays))}))
+    found = virtual_table(derive({"trials": DataFrame([srds(**changes)]), "virtual": DataFrame(list(replays))}))
     return [dict(zip(VIRTUAL_HEADINGS, line, strict=True)) for line in found.rows]
 
 
@@ -145,4 +145,4 @@ def test_a_folder_from_before_there_were_virtual_times_still_loads(tmp_path: Pat
     assert (len(found.trials), len(found.timings), len(found.virtual), found.damage) == (1, 1, 0, ())
     assert store.check() == []
     analysis = derive({"trials": found.trials, "virtual": found.virtual})
-    assert (len(overlapped(analysis).rows), len(virtual(analysis).rows)) == (1, 0)
+    assert (len(parallel_table(analysis).rows), len(virtual_table(analysis).rows)) == (1, 0)

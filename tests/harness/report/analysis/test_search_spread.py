@@ -9,7 +9,7 @@ from kit import tables
 from pandas import DataFrame
 
 from harness.report.analysis.derive import derive
-from harness.report.analysis.search_spread import search_spread
+from harness.report.analysis.search_spread import search_spread_table
 
 
 def row(name: str, fid: float, seed: int | None, steps: int = 10, **changes: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def row(name: str, fid: float, seed: int | None, steps: int = 10, **changes: Any
 
 
 def found(*rows: dict[str, Any]) -> list[tuple[str, ...]]:
-    return list(search_spread(derive({"trials": DataFrame(rows)})).rows)
+    return list(search_spread_table(derive({"trials": DataFrame(rows)})).rows)
 
 
 def test_trials_that_differ_in_the_seed_alone_are_one_row() -> None:

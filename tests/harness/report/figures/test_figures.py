@@ -11,8 +11,9 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.figures import draw as figures
-from harness.report.figures.plot_style import COLORS, looks, style
-from harness.report.figures.share_figure import network_share
+from harness.report.figures.plot_style import COLORS, assign_looks, report_style
+from harness.report.figures.quality_figures import draw_fid_flops, draw_schedules
+from harness.report.figures.share_figure import draw_network_share
 
 
 def few(table: DataFrame) -> DataFrame:
@@ -25,8 +26,8 @@ def analysis() -> Analysis:
 
 
 def test_each_figure_that_has_data_is_drawn_as_png_and_svg(analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = {name: figures._DRAWERS[name] for name in ("schedules", "fid-nfe")}
-    monkeypatch.setattr(figures, "_DRAWERS", chosen)
+    chosen = {name: figures.DRAWERS[name] for name in ("schedules", "fid-nfe")}
+    monkeypatch.setattr(figures, "DRAWERS", chosen)
     files = figures.draw_all(analysis)
     assert set(files) == {"schedules.png", "schedules.svg", "fid-nfe.png", "fid-nfe.svg"}
     assert files["fid-nfe.png"].startswith(b"\x89PNG")
@@ -35,27 +36,27 @@ def test_each_figure_that_has_data_is_drawn_as_png_and_svg(analysis: Analysis, m
 
 def test_one_schedule_is_no_comparison() -> None:
     one = derive(tables.tables(lambda table: table[table["method"].isin(["ddim", "unipc"])])).classes[0]
-    assert figures.schedules(one) is None
+    assert draw_schedules(one) is None
 
 
 def test_without_times_only_the_figures_of_quality_and_work_remain() -> None:
     timeless = derive({"trials": few(tables.trials()).assign(speedup=None)})
-    with style():
-        assert [name for name, draw in figures._DRAWERS.items() if draw(timeless.classes[0], timeless) is not None] == [
+    with report_style():
+        assert [name for name, draw in figures.DRAWERS.items() if draw(timeless.classes[0], timeless) is not None] == [
             "fid-flops", "fid-nfe", "schedules",
         ]  # fmt: skip
 
 
 def test_a_class_without_rows_has_no_figure(analysis: Analysis) -> None:
     nothing = replace(analysis.classes[0], rows=analysis.classes[0].rows.iloc[:0])
-    with style():
-        assert [name for name, draw in figures._DRAWERS.items() if draw(nothing, analysis) is not None] == []
+    with report_style():
+        assert [name for name, draw in figures.DRAWERS.items() if draw(nothing, analysis) is not None] == []
 
 
 def test_labels_of_the_front_do_not_overlap() -> None:
     one = derive(tables.tables()).classes[0]
-    with style():
-        figure = figures.fid_flops(one)
+    with report_style():
+        figure = draw_fid_flops(one)
         assert figure is not None
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in figure.axes[0].texts]
@@ -65,7 +66,7 @@ def test_labels_of_the_front_do_not_overlap() -> None:
 
 def test_thirty_methods_all_look_different() -> None:
     rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": False})
-    assert len({(look.color, look.marker) for look in looks(rows).values()}) == 30
+    assert len({(look.color, look.marker) for look in assign_looks(rows).values()}) == 30
     assert len(set(COLORS)) == len(COLORS)
 
 
@@ -73,12 +74,12 @@ def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analys
     whole = derive(tables.tables())
     one = whole.classes[0]
     partial = one.rows[one.rows["denoiser"] != "full"]
-    with style():
-        figure = network_share(one.rows, whole.steps)
+    with report_style():
+        figure = draw_network_share(one.rows, whole.steps)
         assert figure is not None
         lines = figure.axes[0].get_lines()
         assert len(lines) == len(partial) > 1
         drawn = {tuple(line.get_ydata()) for line in lines}
         for trial_id, steps in whole.steps[whole.steps["trial_id"].isin(partial["trial_id"])].groupby("trial_id"):
             assert tuple(steps["network_share"]) in {d[::-1] for d in drawn} | drawn, trial_id
-        assert network_share(analysis.classes[0].rows, analysis.steps) is None
+        assert draw_network_share(analysis.classes[0].rows, analysis.steps) is None

@@ -11,21 +11,21 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.analysis.derive import derive
-from harness.report.analysis.executor_rows import overlapping
-from harness.report.analysis.rows import typed
+from harness.report.analysis.executor_rows import select_parallel_rows
+from harness.report.analysis.rows import typed_table
 from harness.report.figures.parallel_figures import (
-    error_by_refinement,
-    iterations_by_tolerance,
-    speedup_by_devices,
+    draw_error_by_refinement,
+    draw_iterations_by_tolerance,
+    draw_speedup_by_devices,
 )
-from harness.report.figures.plot_style import style, to_bytes
+from harness.report.figures.plot_style import render_figure, report_style
 
 NOTHING = DataFrame(columns=["trial_id", "refinement", "distance_to_serial"])
 
 
 @pytest.fixture(autouse=True)
 def styled() -> Iterator[None]:
-    with style():
+    with report_style():
         yield
 
 
@@ -40,7 +40,7 @@ def srds(method: str, steps: int = 16, executor: str = "srds", **changes: object
 def shown(*rows: dict) -> DataFrame:
     """Return the rows as the figures get them."""
     analysis = derive({"trials": DataFrame(rows)})
-    return overlapping(analysis.classes[0], analysis)
+    return select_parallel_rows(analysis.classes[0], analysis)
 
 
 def record(row: dict, distances: list[float]) -> list[dict]:
@@ -64,16 +64,16 @@ def on_the_axis(axes: Axes) -> list[list[list[float]]]:
 def test_rows_on_any_number_of_devices_are_shown_once_and_serial_ones_not() -> None:
     rows = [srds("srds"), srds("srds-2", devices=2), tables.row("ddim", 16, 5.0, 1.0), srds("other", device_name="b")]
     analysis = derive({"trials": DataFrame(rows)})
-    found = [sorted(overlapping(one, analysis)["method"]) for one in analysis.classes]
+    found = [sorted(select_parallel_rows(one, analysis)["method"]) for one in analysis.classes]
     assert sorted(found) == [[], ["other"], ["srds", "srds-2"]]
 
 
 def test_a_later_class_has_no_figures_of_its_own() -> None:
     analysis = derive({"trials": DataFrame([srds("a"), srds("b", devices=2)])})
-    later = overlapping(analysis.classes[1], analysis)
-    assert error_by_refinement(later, analysis.refinements) is None
-    assert iterations_by_tolerance(later) is None
-    assert speedup_by_devices(later, analysis.virtual) is None
+    later = select_parallel_rows(analysis.classes[1], analysis)
+    assert draw_error_by_refinement(later, analysis.refinements) is None
+    assert draw_iterations_by_tolerance(later) is None
+    assert draw_speedup_by_devices(later, analysis.virtual) is None
 
 
 def test_networks_are_named_where_there_are_several() -> None:
@@ -86,7 +86,7 @@ def test_every_row_has_a_line_of_its_distances_in_the_panel_of_its_steps() -> No
     refinements = DataFrame([
         *record(one, [1e-1, 1e-3, 1e-5]), *record(two, [1e-1, 1e-2]), *record(other, [2e-1, 1e-4, 1e-8, 0.0]),
     ])  # fmt: skip
-    figure = error_by_refinement(shown(one, two, other), refinements.sample(frac=1, random_state=0))
+    figure = draw_error_by_refinement(shown(one, two, other), refinements.sample(frac=1, random_state=0))
     assert figure is not None
     left, right = figure.axes
     assert [axes.get_title(loc="left") for axes in (left, right)] == ["srds, 16 steps", "srds, 64 steps"]
@@ -101,14 +101,14 @@ def test_every_row_has_a_line_of_its_distances_in_the_panel_of_its_steps() -> No
 
 def test_a_record_that_never_is_exact_says_nothing_of_triangles() -> None:
     row = srds("one")
-    figure = error_by_refinement(shown(row), DataFrame(record(row, [1e-1, 1e-3])))
+    figure = draw_error_by_refinement(shown(row), DataFrame(record(row, [1e-1, 1e-3])))
     assert figure is not None
     assert "triangle" not in figure.get_suptitle()
 
 
 def test_no_record_no_figure() -> None:
-    assert error_by_refinement(shown(srds("one")), NOTHING) is None
-    assert error_by_refinement(shown(tables.row("ddim", 16, 5.0, 1.0)), NOTHING) is None
+    assert draw_error_by_refinement(shown(srds("one")), NOTHING) is None
+    assert draw_error_by_refinement(shown(tables.row("ddim", 16, 5.0, 1.0)), NOTHING) is None
 
 
 def stopped(tolerance: float, mean: float, most: int, steps: int = 16, **params: object) -> dict:
@@ -119,7 +119,7 @@ def stopped(tolerance: float, mean: float, most: int, steps: int = 16, **params:
 
 def test_refinements_are_drawn_against_the_tolerance_mean_and_most() -> None:
     rows = [stopped(1e-2, 1.5, 2), stopped(1e-4, 3.5, 5), stopped(1e-3, 2.0, 3), stopped(1e-3, 4.0, 6, steps=64)]
-    figure = iterations_by_tolerance(shown(*rows))
+    figure = draw_iterations_by_tolerance(shown(*rows))
     assert figure is not None
     (axes,) = figure.axes
     assert lines(axes) == {"ddim/srds(form=batched), 16 steps": [(1e-4, 3.5), (1e-3, 2.0), (1e-2, 1.5)]}
@@ -129,16 +129,18 @@ def test_refinements_are_drawn_against_the_tolerance_mean_and_most() -> None:
 
 
 def test_rows_that_differ_in_more_than_the_tolerance_make_no_line() -> None:
-    assert iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2))) is None
-    assert iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(1e-3, 2.0, 3, form="vanilla"))) is None
-    assert iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(0.0, 4.0, 4))) is None
-    assert iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), {**stopped(1e-3, 1, 1), "iterations": None})) is None
-    assert iterations_by_tolerance(shown(tables.row("ddim", 16, 5.0, 1.0))) is None
-    assert iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(1e-3, 1.6, 2))) is not None
+    assert draw_iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2))) is None
+    assert draw_iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(1e-3, 2.0, 3, form="vanilla"))) is None
+    assert draw_iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(0.0, 4.0, 4))) is None
+    assert (
+        draw_iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), {**stopped(1e-3, 1, 1), "iterations": None})) is None
+    )
+    assert draw_iterations_by_tolerance(shown(tables.row("ddim", 16, 5.0, 1.0))) is None
+    assert draw_iterations_by_tolerance(shown(stopped(1e-2, 1.5, 2), stopped(1e-3, 1.6, 2))) is not None
 
 
 def replayed(row: dict, latencies: dict[int, float], serial: float = 0.12) -> DataFrame:
-    return typed(
+    return typed_table(
         "virtual",
         DataFrame([
             {"trial_id": row["trial_id"], "attempt": 1, "devices": d, "is_real": d == row["devices"],
@@ -154,7 +156,7 @@ def timed(method: str, latency: float, steps: int = 16, **params: object) -> dic
 
 def test_measured_and_virtual_speedups_are_told_apart() -> None:
     one, two = timed("ddim/srds", 0.1), timed("ddim/srds(devices=2)", 0.08, devices=2)
-    figure = speedup_by_devices(shown(one, two), replayed(two, {4: 0.03, 1: 0.12, 2: 0.06}))
+    figure = draw_speedup_by_devices(shown(one, two), replayed(two, {4: 0.03, 1: 0.12, 2: 0.06}))
     assert figure is not None
     (axes,) = figure.axes
     found = lines(axes)
@@ -174,7 +176,7 @@ def test_measured_and_virtual_speedups_are_told_apart() -> None:
 def test_a_paired_speedup_is_drawn_with_its_interval() -> None:
     paired = {"speedup_over_serial": 1.4, "speedup_over_serial_low": 1.3, "speedup_over_serial_high": 1.6}
     one, two = timed("srds", 0.1), {**timed("srds(devices=2)", 0.1, devices=2), **paired}
-    figure = speedup_by_devices(shown(one, two), typed("virtual", None))
+    figure = draw_speedup_by_devices(shown(one, two), typed_table("virtual", None))
     assert figure is not None
     assert lines(figure.axes[0])["srds"] == [(1, pytest.approx(1.2)), (2, pytest.approx(1.4))]
     (bars,) = figure.axes[0].containers[0].lines[2]
@@ -182,25 +184,25 @@ def test_a_paired_speedup_is_drawn_with_its_interval() -> None:
 
 
 def test_without_virtual_times_only_measured_ones_and_the_other_way_round() -> None:
-    one, two, none = timed("srds", 0.1), timed("srds(devices=2)", 0.08, devices=2), typed("virtual", None)
-    figure = speedup_by_devices(shown(one, two), none)
+    one, two, none = timed("srds", 0.1), timed("srds(devices=2)", 0.08, devices=2), typed_table("virtual", None)
+    figure = draw_speedup_by_devices(shown(one, two), none)
     assert figure is not None
     assert not any("virtual" in name for name in lines(figure.axes[0]))
     unmeasured = {**two, "serial_latency_seconds": None}
-    assert speedup_by_devices(shown(unmeasured), none) is None
-    figure = speedup_by_devices(shown(unmeasured), replayed(two, {1: 0.12, 2: 0.06}))
+    assert draw_speedup_by_devices(shown(unmeasured), none) is None
+    figure = draw_speedup_by_devices(shown(unmeasured), replayed(two, {1: 0.12, 2: 0.06}))
     assert figure is not None
     assert lines(figure.axes[0])["srds, virtual"] == [(1, 1), (2, 2)]
 
 
 def test_one_number_of_devices_is_no_curve() -> None:
     one, other = timed("srds", 0.1), timed("other(devices=2)", 0.1, devices=2)
-    assert speedup_by_devices(shown(one), replayed(one, {1: 0.1})) is None
-    assert speedup_by_devices(shown(one, other), replayed(one, {1: 0.1})) is None
-    figure = speedup_by_devices(shown(one, other), replayed(other, {1: 0.1, 2: 0.1}))
+    assert draw_speedup_by_devices(shown(one), replayed(one, {1: 0.1})) is None
+    assert draw_speedup_by_devices(shown(one, other), replayed(one, {1: 0.1})) is None
+    figure = draw_speedup_by_devices(shown(one, other), replayed(other, {1: 0.1, 2: 0.1}))
     assert figure is not None
     assert not any(name.startswith("srds") for name in lines(figure.axes[0]))
-    assert speedup_by_devices(shown(tables.row("ddim", 16, 5.0, 1.0)), typed("virtual", None)) is None
+    assert draw_speedup_by_devices(shown(tables.row("ddim", 16, 5.0, 1.0)), typed_table("virtual", None)) is None
 
 
 def test_the_bytes_are_the_same_whatever_the_order_of_the_rows() -> None:
@@ -209,7 +211,7 @@ def test_the_bytes_are_the_same_whatever_the_order_of_the_rows() -> None:
     drawn = []
     for seed in (1, 2):
         mixed = shown(*rows.sample(frac=1, random_state=seed).to_dict("records"))
-        figure = speedup_by_devices(mixed, virtual.sample(frac=1, random_state=seed))
+        figure = draw_speedup_by_devices(mixed, virtual.sample(frac=1, random_state=seed))
         assert figure is not None
-        drawn.append(to_bytes(figure)["svg"])
+        drawn.append(render_figure(figure)["svg"])
     assert drawn[0] == drawn[1]

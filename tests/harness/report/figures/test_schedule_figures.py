@@ -11,15 +11,15 @@ from kit import tables
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from harness.report.analysis.alike import part_names
-from harness.report.analysis.rows import typed
-from harness.report.figures.plot_style import INK, style, to_bytes
-from harness.report.figures.schedule_figures import _told_apart, error_by_steps, levels_by_step
+from harness.report.analysis.alike import name_parts
+from harness.report.analysis.rows import typed_table
+from harness.report.figures.plot_style import INK, render_figure, report_style
+from harness.report.figures.schedule_figures import _distinct_names, draw_error_by_steps, draw_levels_by_step
 
 
 @pytest.fixture(autouse=True)
 def styled() -> Iterator[None]:
-    with style():
+    with report_style():
         yield
 
 
@@ -48,7 +48,7 @@ def steps_of(row: dict, levels: list[float]) -> DataFrame:
 def made(*grids: tuple[dict, float]) -> tuple[DataFrame, DataFrame]:
     """Return rows, and steps on polynomial grids of the given powers, shuffled."""
     steps = pd.concat([steps_of(row, grid(row, power)) for row, power in grids])
-    return typed("trials", DataFrame([row for row, _ in grids])), steps.sample(frac=1, random_state=0)
+    return typed_table("trials", DataFrame([row for row, _ in grids])), steps.sample(frac=1, random_state=0)
 
 
 def lines(figure: Figure, panel: int = 0) -> dict[str, list[tuple[float, float]]]:
@@ -63,7 +63,7 @@ def titles(figure: Figure) -> list[str]:
 
 
 def test_each_schedule_is_a_line_from_the_highest_level_to_the_last() -> None:
-    figure = levels_by_step(*made((row("edm", 5), 7), (row("even", 5), 1)))
+    figure = draw_levels_by_step(*made((row("edm", 5), 7), (row("even", 5), 1)))
     assert figure is not None
     assert titles(figure) == ["5 steps"]
     assert lines(figure) == {
@@ -73,7 +73,7 @@ def test_each_schedule_is_a_line_from_the_highest_level_to_the_last() -> None:
 
 
 def test_one_schedule_under_several_solvers_is_drawn_once() -> None:
-    figure = levels_by_step(
+    figure = draw_levels_by_step(
         *made((row("edm", 5), 7), (row("edm", 5, solver="heun"), 7), (row("few(rounds=2)", 5), 3)),
     )
     assert figure is not None
@@ -82,7 +82,7 @@ def test_one_schedule_under_several_solvers_is_drawn_once() -> None:
 
 
 def test_a_schedule_that_is_another_under_another_solver_names_its_method() -> None:
-    figure = levels_by_step(
+    figure = draw_levels_by_step(
         *made((row("edm", 5), 7), (row("learnt", 5), 3), (row("learnt", 5, solver="heun"), 4), (row("edm", 8), 7)),
     )
     assert figure is not None
@@ -93,7 +93,7 @@ def test_panels_are_the_step_counts_with_most_schedules_on_the_network_with_most
     grids = [(row(name, steps), power) for name, power in (("edm", 7), ("even", 1)) for steps in (4, 5, 6, 8, 10)]
     grids += [(row("third", 10), 2), (row("third", 8), 2), (row("edm", 20), 7)]
     grids += [(row("elsewhere", 20, network="uvit"), 2), (row("edm", 20, network="uvit"), 7)]
-    figure = levels_by_step(*made(*grids))
+    figure = draw_levels_by_step(*made(*grids))
     assert figure is not None
     assert titles(figure) == ["4 steps", "5 steps", "8 steps", "10 steps"]
     assert len(lines(figure, 3)) == 3
@@ -103,7 +103,7 @@ def test_panels_are_the_step_counts_with_most_schedules_on_the_network_with_most
 def test_the_baseline_is_black_and_a_level_of_zero_is_left_out() -> None:
     base, other = row("edm", 3, is_baseline=True), row("other", 3)
     steps = pd.concat([steps_of(base, [9.0, 3.0, 1.0, 0.0]), steps_of(other, [9.0, 5.0, 2.0, 0.5])])
-    figure = levels_by_step(typed("trials", DataFrame([other, base])), steps)
+    figure = draw_levels_by_step(typed_table("trials", DataFrame([other, base])), steps)
     assert figure is not None
     assert lines(figure)["edm"] == [(0, 9), (1, 3), (2, 1)]
     colors = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
@@ -111,9 +111,14 @@ def test_the_baseline_is_black_and_a_level_of_zero_is_left_out() -> None:
 
 
 def test_one_schedule_or_no_steps_are_no_comparison() -> None:
-    assert levels_by_step(*made((row("edm", 5), 7), (row("edm", 8), 7))) is None
-    assert levels_by_step(*made((row("edm", 5), 7), (row("even", 8), 1))) is None
-    assert levels_by_step(typed("trials", DataFrame([row("edm", 5), row("even", 5)])), typed("steps", None)) is None
+    assert draw_levels_by_step(*made((row("edm", 5), 7), (row("edm", 8), 7))) is None
+    assert draw_levels_by_step(*made((row("edm", 5), 7), (row("even", 8), 1))) is None
+    assert (
+        draw_levels_by_step(
+            typed_table("trials", DataFrame([row("edm", 5), row("even", 5)])), typed_table("steps", None)
+        )
+        is None
+    )
 
 
 def curve(schedule: str, errors: dict[int, float], **changes: object) -> list[dict]:
@@ -129,11 +134,11 @@ TWO = (curve("edm", {5: 0.3, 10: 0.1}), curve("few", {5: 0.2, 10: 0.05}))
 
 
 def trials(*curves: list[dict]) -> DataFrame:
-    return typed("trials", DataFrame([row for curve in curves for row in curve]))
+    return typed_table("trials", DataFrame([row for curve in curves for row in curve]))
 
 
 def test_error_is_drawn_per_schedule_and_denoiser_in_a_panel_per_solver() -> None:
-    figure = error_by_steps(
+    figure = draw_error_by_steps(
         trials(
             curve("edm", {10: 0.1, 5: 0.3}), curve("few", {5: 0.2, 10: 0.05}),
             curve("edm", {5: 0.25, 10: 0.08}, denoiser="tuned", method="tuned/ddim@edm"),
@@ -155,7 +160,7 @@ def test_error_is_drawn_per_schedule_and_denoiser_in_a_panel_per_solver() -> Non
 
 
 def test_error_bars_reach_the_ends_of_the_interval() -> None:
-    figure = error_by_steps(trials(*TWO), "truncation_error")
+    figure = draw_error_by_steps(trials(*TWO), "truncation_error")
     assert figure is not None
     (bars,) = figure.axes[0].containers[0].lines[2]
     assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([0.27, 0.36])
@@ -163,40 +168,42 @@ def test_error_bars_reach_the_ends_of_the_interval() -> None:
 
 def test_fid_is_drawn_the_same_way() -> None:
     rows = trials(*TWO)
-    figure = error_by_steps(rows.assign(fid=rows["steps"]), "fid")
+    figure = draw_error_by_steps(rows.assign(fid=rows["steps"]), "fid")
     assert figure is not None
     assert lines(figure)["few"] == [(5, 5), (10, 10)]
 
 
 def test_rows_of_one_name_and_other_parameters_name_their_method() -> None:
     other = curve("few", {5: 0.4, 10: 0.2}, method="control")
-    figure = error_by_steps(trials(*TWO, other), "truncation_error")
+    figure = draw_error_by_steps(trials(*TWO, other), "truncation_error")
     assert figure is not None
     assert sorted(lines(figure)) == ["edm", "few of control", "few of ddim@few"]
 
 
 def test_error_wants_two_step_counts_and_two_schedules() -> None:
-    assert error_by_steps(trials(curve("edm", {5: 0.3, 10: 0.1})), "truncation_error") is None
-    assert error_by_steps(trials(curve("edm", {5: 0.3}), curve("few", {5: 0.2})), "truncation_error") is None
-    assert error_by_steps(trials(curve("edm", {5: 0.3, 10: 0.1}), curve("few", {5: 0.2})), "truncation_error") is None
-    assert error_by_steps(trials(*TWO).assign(truncation_error=np.nan), "truncation_error") is None
-    assert error_by_steps(trials(*TWO), "truncation_error") is not None
+    assert draw_error_by_steps(trials(curve("edm", {5: 0.3, 10: 0.1})), "truncation_error") is None
+    assert draw_error_by_steps(trials(curve("edm", {5: 0.3}), curve("few", {5: 0.2})), "truncation_error") is None
+    assert (
+        draw_error_by_steps(trials(curve("edm", {5: 0.3, 10: 0.1}), curve("few", {5: 0.2})), "truncation_error") is None
+    )
+    assert draw_error_by_steps(trials(*TWO).assign(truncation_error=np.nan), "truncation_error") is None
+    assert draw_error_by_steps(trials(*TWO), "truncation_error") is not None
 
 
 def test_no_rows_have_no_figure() -> None:
     nothing = trials(*TWO).iloc[:0]
-    assert error_by_steps(nothing, "truncation_error") is None
-    assert levels_by_step(nothing, typed("steps", None)) is None
-    assert _told_apart(nothing["schedule"], nothing["steps"] > 0, nothing["method"]) == []
+    assert draw_error_by_steps(nothing, "truncation_error") is None
+    assert draw_levels_by_step(nothing, typed_table("steps", None)) is None
+    assert _distinct_names(nothing["schedule"], nothing["steps"] > 0, nothing["method"]) == []
 
 
 def test_parts_are_named_with_the_parameters_of_the_display_name() -> None:
-    rows = typed("trials", DataFrame([
+    rows = typed_table("trials", DataFrame([
         row("few", 5, method="few(a=1)/unipc(order=3)@few(rounds=2)/srds(most=1)", denoiser="few", solver="unipc"),
         row("few", 5, method="few/ddim@few(rounds=2)", denoiser="few"),
         row("few", 5, method="a label", denoiser="few"),
     ]))  # fmt: skip
-    names = [part_names(rows, part).tolist() for part in ("denoiser", "schedule", "solver")]
+    names = [name_parts(rows, part).tolist() for part in ("denoiser", "schedule", "solver")]
     assert names == [
         ["few(a=1)", "few", "few"],
         ["few(rounds=2)", "few(rounds=2)", "few(rounds=2)"],  # the label's row has the parameters of the others
@@ -211,9 +218,9 @@ def test_the_bytes_are_the_same_whatever_the_order_of_the_rows() -> None:
     for seed in (1, 2):
         mixed = rows.sample(frac=1, random_state=seed)
         figures = (
-            levels_by_step(mixed, steps.sample(frac=1, random_state=seed)),
-            error_by_steps(mixed, "truncation_error"),
+            draw_levels_by_step(mixed, steps.sample(frac=1, random_state=seed)),
+            draw_error_by_steps(mixed, "truncation_error"),
         )
-        drawn.append([to_bytes(figure)["svg"] for figure in figures if figure is not None])
+        drawn.append([render_figure(figure)["svg"] for figure in figures if figure is not None])
     assert len(drawn[0]) == 2
     assert drawn[0] == drawn[1]
