@@ -63,7 +63,7 @@ class Screen:
         self._began = self._clock()
         self._trials.done, self._trials.total, self._tasks.total = cached, total, tasks
         if self._page is not None:
-            self._page.begin(total)
+            self._page.set_total(total)
         self._overall = {
             count: self.bars.add_task(count.name, total=max(count.total, 1), completed=count.done, note="")
             for count in (self._trials, self._tasks)
@@ -90,7 +90,7 @@ class Screen:
         self._advance(self._trials)
         self.say(f"[{self._trials.done}/{self._trials.total}] {planned.trial.short}: {_told(row)}")
         if self._page is not None:
-            self._page.add(row)
+            self._page.add_row(row)
 
     def say(self, sentence: str) -> None:
         self._said = self._clock()
@@ -102,7 +102,7 @@ class Screen:
         if not self.live and self._clock() - self._said >= HEARTBEAT_SECONDS:
             self.say(self.heartbeat())
         if self._page is not None:
-            self._page.tick()
+            self._page.write_if_due()
 
     def heartbeat(self) -> str:
         """Return clock, trials and tasks ended, the time left, and one of the tasks that run."""

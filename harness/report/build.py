@@ -1,4 +1,4 @@
-"""Rebuilds the report of a results folder from its tables alone: leaderboard, plots, one offline page.
+"""Rebuilds the report of a results folder from its tables: leaderboard, plots, one offline page.
 
 The bytes depend on the rows only, not on their order, the machine, the time or the process.
 Everything is rendered before the first file is replaced, and the page is written last.
@@ -55,8 +55,9 @@ _LARGEST_SAMPLE = 8 << 20  # bytes
 
 
 def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
-    """Write plots, comparisons.csv, leaderboard.md .csv .tex .html and report.html; return their paths.
+    """Write plots, comparisons.csv, leaderboard.* and report.html; return their paths.
 
+    The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
     """
     # data and figures
@@ -130,7 +131,7 @@ def _report(
 
 
 def _caption(name: str) -> str:
-    """Return the caption of a figure; file names of later resource classes end in the class's number."""
+    """Return the caption of a figure file; those of later classes end in the class's number."""
     stem = name.removesuffix(".svg")
     if stem in CAPTIONS:
         return CAPTIONS[stem]

@@ -1,6 +1,7 @@
-"""A trial's noise levels in the form of diffusers' schedulers, and what rounding them to timesteps costs.
+"""A trial's noise levels for diffusers' schedulers, and what rounding them to timesteps costs.
 
-The library's levels and its schedulers' arguments are those of the installed release (read in 0.42.1).
+The library's levels and its schedulers' arguments are those of the installed release.
+They were read in 0.42.1.
 EulerDiscrete takes `sigmas` with the final one and appends nothing.
 DPMSolverMultistep takes integer `timesteps` and appends the level 0.
 """
@@ -35,7 +36,7 @@ _INSIDE: Any = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on
 
 @dataclass(frozen=True)
 class BetaSchedule:
-    """The noise levels at which a discrete-time network of diffusers was trained, sigma as in y + sigma n."""
+    """Noise levels at which a discrete-time network of diffusers was trained, sigma as in y + sigma n."""
 
     levels: np.ndarray
     """Level of timestep 0, 1, ...: strictly increasing, shape (train_steps,)."""
@@ -106,7 +107,10 @@ class ExportedSchedule:
         return float(np.abs(self.rounded[:-1] / self.levels[:-1] - 1).max())
 
     def errors(self) -> tuple[float, float] | None:
-        """Return Euler's relative error on Gaussian data before and after rounding; None without sigma_data."""
+        """Return Euler's relative error on Gaussian data, before and after rounding.
+
+        None without sigma_data.
+        """
         if self.sigma_data is None:
             return None
         return gaussian_error(self.levels, self.sigma_data), gaussian_error(self.rounded, self.sigma_data)
@@ -229,6 +233,7 @@ def _snippet(
     comments: list[str], scheduler: tuple[str, dict[str, Any]], betas: dict[str, Any], given: str, values: list[Any]
 ) -> str:
     name, own = scheduler
+
     return "\n".join(
         [
             *(line for comment in comments for line in textwrap.wrap(comment, _WIDTH, **_COMMENT)),

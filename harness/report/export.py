@@ -54,7 +54,7 @@ def find_trial(trials: DataFrame, wanted: str) -> Series:
 
 
 def trial_levels(trial: Series, steps: DataFrame) -> np.ndarray:
-    """Return the levels of a trial from the table of steps, the last one included; shape (steps + 1,).
+    """Return the levels of a trial from the table of steps, with the last one; shape (steps + 1,).
 
     Raises UsageError where the table has no step of the trial.
     """

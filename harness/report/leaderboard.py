@@ -1,4 +1,4 @@
-"""The leaderboard as data, one table per resource class: cells, their order and the reasons of empty ones.
+"""The leaderboard as data, one table per resource class: cells, their order, their notes.
 
 It is printed by harness.report.leaderboard_text (Markdown, CSV, LaTeX) and by the HTML templates.
 """
@@ -27,7 +27,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text, the value that sorts it, and the note that a footnote shows: a reason or a caveat."""
+    """A cell's text, the value that sorts it, and its footnote: a reason or a caveat."""
 
     text: str
     value: float | str = ""
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """Return the distinct notes in order of appearance; a note's footnote mark is its place, from 1."""
+        """Return the distinct notes in order of appearance; footnote marks are places, from 1."""
         return list(dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note))
 
 
@@ -157,6 +157,7 @@ def _cell(key: str, row: Series, one: ResourceClass) -> Cell:
         role = ["the clock"] if one.clock is not None and row["trial_id"] == one.clock["trial_id"] else []
         role += ["baseline"] if row["is_baseline"] else []
         return Cell(row["method"] + (f" ({', '.join(role)})" if role else ""), row["method"])
+
     if key in ("network", "verdict"):
         return Cell(row[key], row[key])
     if key == "pareto":

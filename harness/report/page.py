@@ -1,6 +1,7 @@
 """Fills in templates; every value is escaped for the language around it.
 
-The environment escapes, not the template: a template marks what is trusted (`safe`), and nothing else is.
+The environment escapes, not the template.
+A template marks what is trusted (`safe`), and nothing else is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render_page(template: str, **values: object) -> str:
     """Return an HTML page that loads nothing: everything is inline, and its policy forbids the rest.
 
-    Values are escaped by jinja2. Our own style sheet and script are trusted, the script by its SHA-256.
+    Values are escaped by jinja2.
+    Our own style sheet and script are trusted, the script by its SHA-256.
     """
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

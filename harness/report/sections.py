@@ -12,7 +12,7 @@ from harness.report.analysis.rows import is_valid, last_attempts
 from harness.report.formats import DASH, Section, format_count, format_number, format_work
 
 CALLS_FOR_P90 = 64
-"""Calls that a 90th percentile needs: MLPerf's early stopping, 99 % confidence, one observation above."""
+"""Calls that a 90th percentile needs: MLPerf's early stopping at 99 % confidence."""
 PROVENANCE = (
     "suite", "dataset", "network", "device_name", "devices", "precision_dtype", "timing_tier", "torch_version",
     "harness_version", "git_sha", "git_dirty",
@@ -33,7 +33,7 @@ def verdict_table(analysis: Analysis) -> Section:
 
 
 def step_table(analysis: Analysis) -> Section:
-    """Return per trial its steps, noise range, NFE and FLOPs per step, and share of the network that ran."""
+    """Return per trial its steps, noise range, NFE, FLOPs and share of the network that ran."""
     rows = []
     for name, steps in _per_trial(analysis, analysis.steps):
         share = steps["network_share"]
@@ -48,7 +48,10 @@ def step_table(analysis: Analysis) -> Section:
 
 
 def timing_table(analysis: Analysis) -> Section:
-    """Return per trial and kind of call: fastest, median, 90th percentile if calls suffice, slowest."""
+    """Return per trial and kind of call the fastest, the median and the slowest call.
+
+    The 90th percentile is empty below `CALLS_FOR_P90` calls.
+    """
     rows = []
     own = analysis.timings[analysis.timings["role"] == "trial"]
     for name, timings in _per_trial(analysis, own):
@@ -72,11 +75,12 @@ def timing_table(analysis: Analysis) -> Section:
 
 
 def price_table(analysis: Analysis) -> Section:
-    """Return per ranked row the cost of preparation, and the figures that the leaderboard leaves out."""
+    """Return per ranked row the cost of preparing, and figures that the leaderboard leaves out."""
     rows = []
     for one in analysis.classes:
         for _, row in one.rows.iterrows():
             kid = f"{_text(row['kid'])} ± {_text(row['kid_se'])}" if not math.isnan(row["kid"]) else DASH
+
             rows.append((
                 f"{row['method']}, {format_work(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
                 _text(row["recall"]), _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
@@ -115,7 +119,7 @@ def other_rows_table(trials: DataFrame) -> Section:
 
 
 def sample_grids(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
-    """Return (name, data URL) of the sample grids: ranked rows in order of the leaderboard, then others."""
+    """Return (name, data URL) of the sample grids: ranked rows in their order, then others."""
     ranked = [row for one in analysis.classes for _, row in one.rows.iterrows()]
     shown = [(_name(row), samples[row["trial_id"]]) for row in ranked if row["trial_id"] in samples]
     others = [row for _, row in analysis.invalid.iterrows() if row["trial_id"] in samples]

@@ -1,1 +1,1 @@
-"""What follows from the stored rows without another measurement: rankings, pairs, intervals, tables of text."""
+"""All that follows from the stored rows: rankings, pairs, intervals, tables of text."""

@@ -49,8 +49,10 @@ def whole_network_table(pairs: list[Comparison]) -> Section:
 def controls_table(pairs: list[Comparison]) -> Section:
     """Return each claim with the control that it must beat."""
     several = _count_networks(pairs) > 1
+
     rows = [
         (
+            # names, FIDs, ratios, finding
             _name(pair.row) + _network_suffix(pair.row, several),
             pair.other["method"] + _network_suffix(pair.other, several),
             _plain(pair.row["fid"]),

@@ -1,4 +1,4 @@
-"""Pairs of rows: a method and the whole network at equal steps, a method and the controls of its suite.
+"""Pairs of rows: a method and the whole network at equal steps, a method and its controls.
 
 A tuned method is also compared with the whole network that was tuned for as long.
 Differences of FID and of truncation error are paired by image through the jackknife replicates.
@@ -20,8 +20,10 @@ from harness.report.analysis.replicates import common_replicates, half_width
 WHOLE = "the whole network"
 WHOLE_TUNED = "the whole network, tuned as long"
 CONTROL = "control"
-_TUNED_AS_LONG = ("tune_steps", "tune_batch", "tune_lr")  # of a denoiser: equal images seen, at an equal rate
-_NO_SAVING = 0.999  # share of the other's FLOPs above which a yield is timing noise
+_TUNED_AS_LONG = ("tune_steps", "tune_batch", "tune_lr")
+"""Parameters of a denoiser: equal where it was tuned on as many images at the same rate."""
+_NO_SAVING = 0.999
+"""Share of the other's FLOPs above which a yield is timing noise."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Comparison:
     row: Series
     other: Series
     kind: str
-    """WHOLE, WHOLE_TUNED or CONTROL. A control that is the whole network, tuned as long, makes two pairs."""
+    """WHOLE, WHOLE_TUNED or CONTROL; a control that is also WHOLE_TUNED makes two pairs."""
     difference: float
     """FID minus the other's."""
     difference_half: float
@@ -67,7 +69,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Return whether the method beats its control in FID, or in time where FID shows no difference.
+        """Return whether the method beats its control in FID, or in time at equal FID.
 
         Where preparing returned something else than it should have made, nothing is claimed.
         """
@@ -101,9 +103,10 @@ def find_comparisons(analysis: Analysis) -> list[Comparison]:
 
 
 def _find_whole_network(row: Series, one: ResourceClass) -> Series | None:
-    """Return the row that differs in its denoiser alone, which is the whole network; None if not exactly one.
+    """Return the row that differs in its denoiser alone, which is the whole network.
 
-    A parameter that both denoisers have, such as whether the network is compiled, must be equal too.
+    A parameter that both denoisers have, such as compilation, must be equal too.
+    None unless there is exactly one.
     """
     if row["denoiser"] == "full":
         return None
@@ -118,8 +121,9 @@ def _find_whole_network(row: Series, one: ResourceClass) -> Series | None:
 
 
 def _are_whole_and_tuned_as_long(row: Series, controls: DataFrame, steps: DataFrame) -> list[bool]:
-    """Return a flag [controls]: the whole network, tuned on as many images at the same rate, equal in all else.
+    """Return a flag [controls]: the whole network, tuned as long, equal in all else.
 
+    As long: on as many images at the same rate.
     The network is whole where exactly all of its operations ran in every step.
     """
     own = part_parameters(row, "denoiser")
@@ -141,6 +145,7 @@ def _differ_in_denoiser_alone(rows: DataFrame, row: Series) -> Series:
 
 def _compare_rows(row: Series, other: Series, kind: str, analysis: Analysis) -> Comparison:
     time, low, high = _time_ratio(row, other)
+    # truncation errors compare at equal images only
     same_images = row["truncation_images"] == other["truncation_images"]
     return Comparison(
         row=row,
@@ -158,7 +163,7 @@ def _compare_rows(row: Series, other: Series, kind: str, analysis: Analysis) -> 
 
 
 def _paired_half_width(row: Series, other: Series, replicates: DataFrame) -> float:
-    """Return half the interval of the paired difference; NaN where fewer than two replicates are common."""
+    """Return half the interval of the paired difference; NaN below two common replicates."""
     values = common_replicates(replicates, [row["trial_id"], other["trial_id"]])
     return math.nan if values is None else half_width(values[0] - values[1])
 

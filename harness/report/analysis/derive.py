@@ -1,4 +1,4 @@
-"""Derives rankings and ratios from the stored tables, one table per resource class; nothing is measured.
+"""Derives rankings and ratios from the stored tables, one table per resource class.
 
 Rows share a class only if their quality figures and their times mean the same.
 That is: equal data set, extractor, reference, N, device, number of devices, timing tier and clock.
@@ -21,7 +21,7 @@ from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
 from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, rows_of_attempts, typed_table
 
-# Rows with one baseline curve; a class may differ from its baseline in the number of devices alone.
+# Rows with one baseline curve; a class and its baseline may differ in the number of devices.
 COMPARABLE = (
     "dataset", "extractor", "extractor_sha256", "reference", "reference_n", "n_images", "device_name", "timing_tier",
     "clock_trial_id",
@@ -39,11 +39,15 @@ NEVER = "no time saved against the baseline at equal quality: never pays for its
 
 @dataclass(frozen=True)
 class ResourceClass:
-    """Rows that may be ranked together, and what they share. Best speed-up at equal quality comes first."""
+    """Rows that may be ranked together, and what they share.
+
+    The best speed-up at equal quality comes first.
+    """
 
     key: dict[str, str | float]
     rows: DataFrame
-    floor: tuple[float, float]  # the clock's speed-up interval against itself; NaN where not measured
+    floor: tuple[float, float]
+    """The clock's speed-up interval against itself; NaN where not measured."""
     clock: Series | None
     baseline: DataFrame
 
@@ -62,7 +66,8 @@ class Analysis:
     virtual: DataFrame
     refinements: DataFrame
     replicates: DataFrame
-    truncation: DataFrame  # replicates of truncation error
+    truncation: DataFrame
+    """Replicates of truncation error."""
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
@@ -140,7 +145,10 @@ def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, replicat
 
 
 def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
-    """Return (1 - time ratio) / (1 - FLOPs ratio), relative to the clock trial, or NaN and the reason."""
+    """Return (1 - time ratio) / (1 - FLOPs ratio), or NaN and the reason.
+
+    Both ratios are relative to the clock trial.
+    """
     if clock is None or not row["speedup"] > 0:
         return math.nan, NOT_TIMED
     if row["trial_id"] == clock["trial_id"]:
@@ -159,7 +167,7 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
 
     Extra is what exceeds the baseline's own preparation (training its network).
     Costs are device-seconds at the throughput's batch.
-    The baseline spends `equal_quality_speedup` times the row's seconds on its own number of devices.
+    The baseline spends `equal_quality_speedup` times the row's seconds, on its own devices.
     """
     extra = row["prepare_seconds"] - baseline["prepare_seconds"].min()
     if math.isnan(extra):
@@ -175,7 +183,7 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
 
 
 def ranking_speedup(rows: DataFrame) -> Series:
-    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound where it has one."""
+    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound."""
     name = "equal_quality_speedup"
     return rows[name].fillna(rows[f"{name}_at_least"]).fillna(rows[f"{name}_at_most"])
 

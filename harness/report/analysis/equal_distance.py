@@ -46,7 +46,7 @@ class ExecutorCurve:
     run_key: str
     """Key of the serial run and the number of devices: curves of one key are compared."""
     points: DataFrame
-    """distance, speedup, its interval's low and high, and is_best: whether the point is on the running best."""
+    """Columns distance, speedup, low and high (its interval), is_best (on the running best)."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -91,7 +91,10 @@ def executor_curves(rows: DataFrame) -> list[ExecutorCurve]:
 
 
 def equal_distance_table(analysis: Analysis) -> Section:
-    """Return a line for every two executors of equal steps, network and devices that ran to tolerances."""
+    """Return a line for every two executors that ran to tolerances.
+
+    Steps, network and number of devices of the two are equal.
+    """
     found = []
     for one in analysis.classes:
         for first, second in _comparable_pairs(executor_curves(select_parallel_rows(one, analysis))):

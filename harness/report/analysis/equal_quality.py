@@ -1,4 +1,4 @@
-"""Speed-up at equal quality: how long the baseline takes to reach a method's FID, over the method's own time.
+"""Speed-up at equal quality: the baseline's time to reach a method's FID, over the method's time.
 
 The baseline's curve is one solver at several step counts, cut down to its running best.
 That is: points sorted by time, without those that do not improve on a faster one.
@@ -48,7 +48,7 @@ def running_best(time: np.ndarray, fid: np.ndarray) -> np.ndarray:
 
 
 def read_log_time(time: np.ndarray, fid: np.ndarray, at: float) -> CurveReading:
-    """Return the log time at the FID `at` from points `time`, `fid` [points], clamped to the curve's ends."""
+    """Return the log time at the FID `at`, clamped to the ends of the curve `time`, `fid` [points]."""
     # the curve
     kept = running_best(time, fid)[::-1]  # slowest and best first, so that log FID increases
     log_fid, log_time = np.log(fid[kept]), np.log(time[kept])
@@ -71,8 +71,9 @@ def read_log_time(time: np.ndarray, fid: np.ndarray, at: float) -> CurveReading:
 
 
 def equal_quality_columns(row: Series, baseline: DataFrame, replicates: DataFrame) -> dict[str, float | str]:
-    """Return the column equal_quality_speedup, its _low, _high, _at_least, _at_most and _note for one trial.
+    """Return the columns of one trial: equal_quality_speedup and those that belong to it.
 
+    They end in _low, _high, _at_least, _at_most and _note.
     `baseline` holds the VALID rows of the baseline's curve.
     All speed-ups are relative to the same clock trial.
     """
@@ -108,7 +109,10 @@ def equal_quality_columns(row: Series, baseline: DataFrame, replicates: DataFram
 def _columns_inside_curve(
     log_ratio: float, low: float, high: float, quality: float, reading: CurveReading, times: np.ndarray
 ) -> dict:
-    """Return the columns of a reading inside the curve; an interval's end beyond the curve stays empty."""
+    """Return the columns of a reading inside the curve.
+
+    An end of the interval that lies beyond the curve stays empty.
+    """
     value = math.exp(log_ratio)
     if math.isnan(low):
         return _columns(value=value, note=NO_INTERVAL)
@@ -122,7 +126,10 @@ def _columns_inside_curve(
 
 
 def _quality_half_width(row: Series, curve: DataFrame, time: np.ndarray, replicates: DataFrame) -> float:
-    """Return half the 95 % interval of the log ratio from the FIDs alone; group k is left out on both sides."""
+    """Return half the 95 % interval of the log ratio from the FIDs alone.
+
+    Replicate k leaves out group k on both sides.
+    """
     values = common_replicates(replicates, [row["trial_id"], *curve["trial_id"]])
     if values is None or not np.all(values > 0):
         return math.nan
@@ -131,7 +138,7 @@ def _quality_half_width(row: Series, curve: DataFrame, time: np.ndarray, replica
 
 
 def _timing_widths(row: Series, curve: DataFrame, weights: np.ndarray) -> tuple[float, float]:
-    """Return how far the log ratio may lie down and up, from the timing intervals of method and curve."""
+    """Return how far the timing intervals let the log ratio lie down and up."""
     down, up = _log_sides(row["speedup"], row["speedup_low"], row["speedup_high"])
     below, above = read_widths(curve[["speedup", "speedup_low", "speedup_high"]].to_numpy(), weights)
     return math.hypot(down, below), math.hypot(up, above)

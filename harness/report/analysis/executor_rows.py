@@ -1,4 +1,4 @@
-"""Rows of parallel executors: which form one line, by which parameter of the executor, and how fast they are.
+"""Rows of parallel executors: which form one line, by which parameter, and how fast they are.
 
 Devices separate resource classes, but not the purpose of parallel executors.
 So rows that differ from a class in the number of devices alone are shown with it.
@@ -36,7 +36,10 @@ def select_parallel_rows(one: ResourceClass, analysis: Analysis) -> DataFrame:
 
 
 def speedups_over_serial(rows: DataFrame) -> Series:
-    """Return the serial latency over the row's: the median over pairs of one block, else a ratio of medians."""
+    """Return the serial latency over the row's [rows].
+
+    It is the median over pairs of one block where there are pairs, else a ratio of medians.
+    """
     return rows["speedup_over_serial"].fillna(rows["serial_latency_seconds"] / rows["latency_seconds"])
 
 
@@ -46,7 +49,7 @@ def read_tolerance(row: Series) -> float:
 
 
 def key_without_parameter(row: Series, parameter: str) -> str:
-    """Return a key of the row's parts and steps, equal for all values of this parameter of the executor."""
+    """Return a key of the row's parts and steps, without this parameter of the executor."""
     params = json.loads(row["params_json"] or "{}")
     params["executor"] = {name: value for name, value in params.get("executor", {}).items() if name != parameter}
     return json.dumps([*(row[name] for name in _PARTS_AND_STEPS), params], sort_keys=True)

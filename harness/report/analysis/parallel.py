@@ -1,6 +1,7 @@
 """Parallel executors and the serial run of the same steps: what was gained, and at what cost.
 
-On several devices the two are in different resource classes: they are compared here, never ranked together.
+On several devices the two are in different resource classes.
+So they are compared here and never ranked together.
 Times are of one image alone (batch 1), the purpose of such executors; they are medians.
 A speed-up is the median over pairs of one timing block, where the serial run was timed in it.
 Virtual times are a model's, on devices of which some were not there.

@@ -15,7 +15,8 @@ def tie_groups(rows: DataFrame, replicates: DataFrame) -> Series:
 
     The best row not yet in a group leads the next one.
     A remaining row joins it if the 95 % interval of their paired difference contains 0.
-    Without replicates on both sides, overlapping intervals tie; without intervals only equal FIDs do.
+    Without replicates on both sides, overlapping intervals tie.
+    Without intervals, only equal FIDs do.
     Ties are not transitive: two members of a group may differ from each other.
     """
     known = rows.dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
@@ -38,6 +39,6 @@ def tie_groups(rows: DataFrame, replicates: DataFrame) -> Series:
 
 
 def _paired_half_width(leader: np.ndarray, row: np.ndarray) -> float:
-    """Return half the 95 % interval of the difference, over groups known on both sides; NaN below two."""
+    """Return half the 95 % interval of the difference; NaN below two groups known on both sides."""
     differences = row - leader
     return half_width(differences[np.isfinite(differences)])

@@ -9,7 +9,7 @@ from pandas import DataFrame
 from harness.report.analysis.replicates import half_width
 from harness.schema import FLAG, REAL, TABLES, TEXT, TRIALS
 
-# All that distinguishes two configurations, but for the seed set; rows equal in these are averaged.
+# All that distinguishes two configurations but the seed set; rows equal in these are averaged.
 CONFIGURATION = (
     "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
     "batch", "precision_dtype", "n_images", "extractor", "extractor_sha256", "reference", "reference_n", "devices",
@@ -26,6 +26,7 @@ def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
     """
     frame = DataFrame() if frame is None else frame
     typed_columns = {}
+
     for column in TABLES[table].columns:
         values = frame[column.name] if column.name in frame else pd.Series(np.nan, index=frame.index, dtype=object)
         if column.type == TEXT:

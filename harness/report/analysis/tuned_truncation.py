@@ -13,7 +13,7 @@ from harness.report.formats import DASH, Section, format_interval, format_number
 def tuned_truncation_table(analysis: Analysis) -> Section:
     """Return per tuned row how far its images lie from both flows, solved finely from the same noise.
 
-    Near the untuned network's flow and far from its own: the tuned network takes the untuned one's steps.
+    Near the untuned network's flow and far from its own: it takes the untuned network's steps.
     It then has no flow that is worth solving finely.
     Near neither: tuning changed what is sampled.
     """
@@ -22,6 +22,7 @@ def tuned_truncation_table(analysis: Analysis) -> Section:
         for _, row in one.rows.iterrows():
             if math.isnan(row["own_truncation_error"]):
                 continue
+
             rows.append((
                 f"{row['method']}, {format_work(row['nfe'], row['steps'])}", row["network"], format_number(row["fid"]),
                 _ranged(row, "truncation_error"), _ranged(row, "own_truncation_error"), row["returned"] or DASH,

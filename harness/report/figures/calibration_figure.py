@@ -1,4 +1,4 @@
-"""The figure of error that methods predict against the true error, as their preparations measured it."""
+"""The figure of predicted and true error, as the preparations of methods measured them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from harness.report.analysis.calibration import SharedCalibration, group_calibra
 from harness.report.figures.plot_style import COLORS, DASHES, INK, MARKERS, new_figure, set_log_axis
 
 MOST_PANELS = 3
-_WIDTH, _PANEL_HEIGHT = 4.6, 2.9  # inches: type of 9 points is read where the page is 420 pixels wide
-_TITLE = 42  # characters of a panel's title in a line
+_WIDTH, _PANEL_HEIGHT = 4.6, 2.9
+"""Inches: type of 9 points is legible where the page is 420 pixels wide."""
+_TITLE = 42
+"""Characters of a panel's title in a line."""
 
 
 def draw_calibration(trials: DataFrame, calibration: DataFrame) -> Figure | None:

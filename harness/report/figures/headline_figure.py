@@ -40,7 +40,8 @@ def draw_headline(one: ResourceClass) -> Figure | None:
     front = plot_scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), others)
     left.set(xlabel="Time per image relative to the clock trial", title="Lower left is better: quality against time")
     plot_speedup_dots(right, best, styles)
-    right.set_title("Best speed-up at equal quality, per method", loc="right")  # the names leave room on its left
+    # at the right: the names of the methods are at the left
+    right.set_title("Best speed-up at equal quality, per method", loc="right")
 
     # labels and legend
     key = one.key

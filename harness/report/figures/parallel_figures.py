@@ -1,4 +1,4 @@
-"""The figures of parallel executors: how refinements approach the serial result, and what devices gain.
+"""The figures of parallel executors: refinements, distance to the serial run, devices.
 
 They are drawn once, over all rows that differ in the number of devices alone.
 These are the rows of `executor_rows.select_parallel_rows`.
@@ -39,8 +39,9 @@ MOST_PANELS = 4
 
 
 def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure | None:
-    """Draw the distance to the serial result after each refinement: a line per row, a panel per executor and steps.
+    """Draw the distance to the serial result after each refinement, a line per row.
 
+    Each executor and step count has a panel.
     A result that is bitwise the serial one is a triangle on the axis: a zero has no logarithm.
     """
     # data
@@ -72,7 +73,10 @@ def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure 
 
 
 def draw_iterations_by_tolerance(rows: DataFrame) -> Figure | None:
-    """Draw refinements, their mean and maximum, against the executor's tolerance; None without two tolerances."""
+    """Draw the mean and the maximum of refinements against the executor's tolerance.
+
+    None where no executor has two tolerances.
+    """
     # data: executors with several tolerances
     rows = rows.assign(tolerance=[read_tolerance(row) for _, row in rows.iterrows()])
     rows = rows[(rows["tolerance"] > 0) & rows["iterations"].notna()]
@@ -108,9 +112,10 @@ def draw_iterations_by_tolerance(rows: DataFrame) -> Figure | None:
 
 
 def draw_speedup_by_distance(rows: DataFrame) -> Figure | None:
-    """Draw speed-up against distance to the serial result: a line per executor, a panel per step count.
+    """Draw speed-up against distance to the serial result, a line per executor.
 
-    The line joins the points on the running best, off which equal distance is read (`equal_distance`).
+    Each step count has a panel.
+    The line joins the points on the running best, as equal distance is read.
     None where no executor was run to several tolerances.
     """
     # data
@@ -141,8 +146,9 @@ def draw_speedup_by_distance(rows: DataFrame) -> Figure | None:
 
 
 def draw_speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | None:
-    """Draw speed-up over the serial run against devices, measured and virtual, a panel per step count.
+    """Draw speed-up over the serial run against devices, measured and virtual.
 
+    Each step count has a panel.
     Only executors that were measured or replayed on several numbers of devices; None without them.
     """
     # data
@@ -177,7 +183,10 @@ def _choose_panels(rows: DataFrame, columns: list[str]) -> list[tuple]:
 
 
 def _rows_on_several_devices(rows: DataFrame, virtual: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Return the rows with a speed-up on several numbers of devices, and the replays; both have `speedup`."""
+    """Return the rows measured or replayed on several numbers of devices, and all replays.
+
+    Both have the column `speedup`.
+    """
     # measured and replayed
     rows = rows.assign(
         series=[drop_parameter(name, "devices") for name in rows["series"]],

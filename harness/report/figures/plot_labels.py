@@ -8,8 +8,9 @@ from matplotlib.transforms import Bbox
 
 
 def label_front(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Write a label at the lower left of each point (x, y, text), moved until it covers no other label.
+    """Write a label at the lower left of each point (x, y, text).
 
+    It is moved until it covers no other label.
     The figure's layout must be fixed.
     A label without a free place is left out: the table has the point.
     """

@@ -20,7 +20,8 @@ from pandas import DataFrame
 DPI = 150
 INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d5d9e0"
 DASHES = (0, (4, 2))
-# Okabe & Ito 2008 and Tol 2021, without shades too pale for white: distinct for colour-blind readers, markers help
+# Okabe & Ito 2008 and Tol 2021, without shades too pale for white.
+# They are distinct for colour-blind readers; markers help.
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#882255", "#56b4e9", "#999933", "#332288")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _SETTINGS = {
@@ -68,7 +69,10 @@ def assign_looks(rows: DataFrame) -> dict[str, Look]:
 def new_figure(
     width: float, height: float, columns: int = 1, ratios: tuple[float, ...] = (), rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of that size in inches and its axes, row by row; pyplot's global state is not used."""
+    """Return a figure of that size in inches, and its axes row by row.
+
+    pyplot's global state is not used.
+    """
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None)

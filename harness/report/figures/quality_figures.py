@@ -1,4 +1,4 @@
-"""The figures of FID against cost: time, arithmetic, network evaluations; and of schedules compared."""
+"""The figures of FID against time, arithmetic and network evaluations, and of schedules."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ _WAY = ["network", "solver_name"]
 
 
 def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
-    """Draw sigma against step, a panel per step count and a line per distinct schedule on one network.
+    """Draw sigma against step, a line per distinct schedule on one network.
 
+    Each step count has a panel.
     Of many step counts those with most schedules are shown, on the network with most of them.
     Rows with the same schedule are drawn once.
     Where one name has several grids, as a search may find, the method is named too.
@@ -65,8 +66,9 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
 
 
 def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
-    """Draw an error column against the number of steps, a line per schedule and denoiser, a panel per solver.
+    """Draw an error column against the number of steps, a line per schedule and denoiser.
 
+    Each solver has a panel.
     Denoisers with one schedule only are left out: other figures compare them.
     None without two step counts and two schedules.
     """
@@ -97,7 +99,7 @@ def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
 
 
 def _distinct_grids(rows: DataFrame, steps: DataFrame) -> DataFrame:
-    """Return the distinct grids of the network with most of them, each with the series it belongs to."""
+    """Return the distinct grids of the network with most of them, each with its series."""
     found = DataFrame(
         _level_grids(rows, steps), columns=["network", "steps", "method", "schedule", "grid", "is_baseline"]
     )
@@ -173,7 +175,8 @@ def _plot_error(axes: Axes, line: DataFrame, error: str, look: Look, series: str
 
 def _distinct_names(names: Series, several: Series, methods: Series) -> list[str]:
     """Return the names on one line each, with the method where one name stands for several things."""
-    names, methods = names.astype(str), methods.astype(str)  # pandas 3.0 adds no empty column of objects to a text
+    # pandas 3.0 adds no empty column of objects to a text
+    names, methods = names.astype(str), methods.astype(str)
     return [one_line(name) for name in names.where(~several, names + " of " + methods)]
 
 

@@ -40,7 +40,8 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
     styles = assign_looks(found)
     for axes, panel in zip(all_axes, panels, strict=True):
         here = found[found["panel"] == panel]
-        for (series, _), candidates in here.groupby(["series", "trial_id"]):  # a label may stand for several searches
+        # a label may stand for several searches
+        for (series, _), candidates in here.groupby(["series", "trial_id"]):
             _plot_search(axes, candidates, styles[str(series)], str(series))
         set_log_axis(axes, "y", here["fid"].to_numpy())
         axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title=one_line(panel))

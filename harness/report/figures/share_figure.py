@@ -1,4 +1,4 @@
-"""The figure of how much of the network ran at each noise level, for rows that leave a part of it out."""
+"""The figure of the network's share that ran at each noise level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw_network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
     """Draw the share of the network's operations in each step against sigma, one line per row.
 
     `rows` are those of one class, drawn where the denoiser is not the whole network.
-    Only the solver with most of these is drawn, since a schedule of depths looks the same under each.
+    Only the solver with most of these is drawn: depths look the same under each.
     None without such rows.
     """
     # data: rows of one solver

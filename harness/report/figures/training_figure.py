@@ -1,4 +1,4 @@
-"""The figure of quality against training, for networks trained with several budgets, all else equal."""
+"""The figure of quality against training, for networks with several budgets, all else equal."""
 
 from __future__ import annotations
 

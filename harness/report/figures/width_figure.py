@@ -18,7 +18,10 @@ _INCHES_PER_CHARACTER = 0.082
 
 
 def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
-    """Draw a map of width against step, a line per row in which widths change; None without such rows."""
+    """Draw a map of width against step, a line per row in which widths change.
+
+    None without such rows.
+    """
     # data: names and widths
     named = rows[["trial_id", "method", "network", "steps"]].sort_values(["steps", "method", "network", "trial_id"])
     widths = steps.assign(width=[_width(units) for units in steps["units_json"]]).dropna(subset=["width"])
@@ -64,7 +67,7 @@ def _numbered(names: Series) -> list[str]:
 
 
 def _width(units: str) -> float:
-    """Return the width that ran in a step, the mean over its evaluations; NaN if units are no widths."""
+    """Return the mean width of a step's evaluations; NaN if units are no widths."""
     counts = json.loads(units) if units else {}
     if not counts or not all(name.startswith(_UNIT) for name in counts):
         return float("nan")

@@ -72,19 +72,19 @@ def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytes
 def test_the_page_is_there_from_the_first_row_and_written_now_and_then(tmp_path: Path) -> None:
     clock = Clock()
     page = LiveReport(tmp_path, "digits & more", 15.0, clock)
-    page.begin(9)
-    page.tick()
+    page.set_total(9)
+    page.write_if_due()
     assert not (tmp_path / PAGE).exists()
-    page.add(ROW)
+    page.add_row(ROW)
     first = (tmp_path / PAGE).read_text(encoding="utf-8")
     assert "digits &amp; more" in first
     assert "1 of 9 trials are measured" in first
     assert "<td>20</td><td>12.3</td><td>1</td><td>VALID</td>" in first
     assert 'http-equiv="refresh"' in first
-    page.add(ROW)
+    page.add_row(ROW)
     assert (tmp_path / PAGE).read_text(encoding="utf-8") == first
     clock.now += 15.0
-    page.tick()
+    page.write_if_due()
     assert "2 of 9 trials" in (tmp_path / PAGE).read_text(encoding="utf-8")
 
 
@@ -92,8 +92,8 @@ def test_a_whole_report_is_not_replaced_by_a_page_of_some_rows(tmp_path: Path) -
     (tmp_path / ".report").write_text("made")
     (tmp_path / PAGE).write_text("whole")
     page = LiveReport(tmp_path, "title", 15.0)
-    page.begin(2)
-    page.add(ROW)
+    page.set_total(2)
+    page.add_row(ROW)
     assert (tmp_path / PAGE).read_text() == "whole"
 
 
