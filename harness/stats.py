@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 GROUPS = 20
 LEVEL = 0.95
@@ -55,6 +54,8 @@ def standard_error(replicates: Sequence[float]) -> float:
 
 def interval(value: float, replicates: Sequence[float]) -> Interval:
     """Return the plain estimate +- t * SE, t of K - 1 degrees of freedom."""
+    from scipy.special import stdtrit
+
     error = standard_error(replicates)
     half_width = float(stdtrit(len(replicates) - 1, 0.5 + LEVEL / 2)) * error
     return Interval(value, value - half_width, value + half_width, error)

@@ -35,7 +35,7 @@ def verdict_table(analysis: Analysis) -> Section:
 def step_table(analysis: Analysis) -> Section:
     """Return per trial its steps, noise range, NFE, FLOPs and share of the network that ran."""
     rows = []
-    for name, steps in _per_trial(analysis, analysis.steps):
+    for name, steps in _per_trial(analysis, analysis.tables["steps"]):
         share = steps["network_share"]
         rows.append((
             name, str(len(steps)), f"{_text(steps['sigma'].iloc[0])} to {_text(steps['sigma_next'].iloc[-1])}",
@@ -53,7 +53,7 @@ def timing_table(analysis: Analysis) -> Section:
     The 90th percentile is empty below `CALLS_FOR_P90` calls.
     """
     rows = []
-    own = analysis.timings[analysis.timings["role"] == "trial"]
+    own = analysis.tables["timings"][analysis.tables["timings"]["role"] == "trial"]
     for name, timings in _per_trial(analysis, own):
         for kind, calls in timings.groupby("kind", sort=True):
             # times of a call

@@ -26,7 +26,7 @@ def calibration_table(analysis: Analysis) -> Section:
     Both are also shown at the highest and at the lowest noise level.
     """
     rows = []
-    for name, here in group_calibrations(analysis.trials, analysis.calibration):
+    for name, here in group_calibrations(analysis.trials, analysis.tables["calibration"]):
         distance = (here["predicted"] - here["true"]).abs()
         worst = here.iloc[int(distance.to_numpy().argmax())]
         ends = [here[here["sigma"] == sigma][["predicted", "true"]].mean() for sigma in _sigma_range(here)]

@@ -96,7 +96,7 @@ def find_comparisons(analysis: Analysis) -> list[Comparison]:
 
             # the controls, of which some are the whole network tuned as long
             controls = one.rows.loc[[row["trial_id"] in ids.split() for ids in one.rows["control_of_trial_id"]]]
-            tuned = controls.loc[_are_whole_and_tuned_as_long(row, controls, analysis.steps)]
+            tuned = controls.loc[_are_whole_and_tuned_as_long(row, controls, analysis.tables["steps"])]
             found += [_compare_rows(row, other, WHOLE_TUNED, analysis) for _, other in tuned.iterrows()]
             found += [_compare_rows(row, control, CONTROL, analysis) for _, control in controls.iterrows()]
     return found
@@ -147,14 +147,16 @@ def _compare_rows(row: Series, other: Series, kind: str, analysis: Analysis) -> 
     time, low, high = _time_ratio(row, other)
     # truncation errors compare at equal images only
     same_images = row["truncation_images"] == other["truncation_images"]
+    errors = analysis.replicates["truncation_error"] if same_images else DataFrame()
+
     return Comparison(
         row=row,
         other=other,
         kind=kind,
         difference=row["fid"] - other["fid"],
-        difference_half=_paired_half_width(row, other, analysis.replicates),
+        difference_half=_paired_half_width(row, other, analysis.replicates["fid"]),
         truncation=row["truncation_error"] - other["truncation_error"] if same_images else math.nan,
-        truncation_half=_paired_half_width(row, other, analysis.truncation) if same_images else math.nan,
+        truncation_half=_paired_half_width(row, other, errors),
         time=time,
         time_low=low,
         time_high=high,

@@ -20,6 +20,7 @@ from harness.report.analysis.pareto import pareto_front
 from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
 from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, rows_of_attempts, typed_table
+from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
 COMPARABLE = (
@@ -59,25 +60,24 @@ class Analysis:
     classes: tuple[ResourceClass, ...]
     invalid: DataFrame
     trials: DataFrame
-    steps: DataFrame
-    timings: DataFrame
-    searches: DataFrame
-    calibration: DataFrame
-    virtual: DataFrame
-    refinements: DataFrame
-    replicates: DataFrame
-    truncation: DataFrame
-    """Replicates of truncation error."""
+    tables: Mapping[str, DataFrame]
+    """Every other stored table by name, the rows of an attempt in the table's order."""
+    replicates: Mapping[str, DataFrame]
+    """By metric: the figure without each jackknife group."""
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     """Return what follows from the stored tables, given by name; missing ones count as empty."""
-    # last attempts, seed sets averaged
+    # last attempts
     trials = last_attempts(typed_table("trials", tables.get("trials")))
-    quality = rows_of_attempts(typed_table("quality", tables.get("quality")), trials)
+    others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
-    rows, replicates = average_seed_sets(trials[valid], replicate_table(quality))
-    _, truncation = average_seed_sets(trials[valid], replicate_table(quality, "truncation_error"))
+
+    # seed sets averaged
+    names = [metric.name for metric in METRICS.values() if metric.replicate is not None]
+    by_metric = {name: replicate_table(others["quality"], name) for name in names}
+    averaged = {name: average_seed_sets(trials[valid], found) for name, found in by_metric.items()}
+    rows, replicates = averaged["fid"]
 
     # ranked classes, the largest on one device first
     classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
@@ -87,22 +87,15 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         classes=tuple(classes),
         invalid=trials[~valid].sort_values(["status", "method", "steps", "trial_id"], ignore_index=True),
         trials=trials,
-        # the other tables, of the same attempts
-        steps=rows_of_attempts(typed_table("steps", tables.get("steps")), trials).sort_values(["trial_id", "step"]),
-        timings=rows_of_attempts(typed_table("timings", tables.get("timings")), trials).sort_values(
-            ["trial_id", "kind", "order"]
-        ),
-        searches=rows_of_attempts(typed_table("searches", tables.get("searches")), trials).sort_values(
-            ["trial_id", "round", "candidate_json"]
-        ),
-        calibration=rows_of_attempts(typed_table("calibration", tables.get("calibration")), trials),
-        virtual=rows_of_attempts(typed_table("virtual", tables.get("virtual")), trials).sort_values(
-            ["trial_id", "devices"]
-        ),
-        refinements=rows_of_attempts(typed_table("refinements", tables.get("refinements")), trials),
-        replicates=replicates,
-        truncation=truncation,
+        tables=others,
+        replicates={name: found for name, (_, found) in averaged.items()},
     )
+
+
+def _last_rows(name: str, table: DataFrame | None, trials: DataFrame) -> DataFrame:
+    """Return a table's rows of the last attempts, by trial and in the table's order."""
+    rows = rows_of_attempts(typed_table(name, table), trials)
+    return rows.sort_values(["trial_id", *TABLES[name].order], kind="stable", ignore_index=True)
 
 
 def _derive_class(members: DataFrame, rows: DataFrame, replicates: DataFrame) -> ResourceClass:

@@ -44,7 +44,7 @@ def parallel_table(analysis: Analysis) -> Section:
         found.append((
             _name(row), f"{row['devices']:.0f}", _refinements(row), _text(row["distance_to_serial"]),
             _text(row["nfe"]), _text(row["nfe_critical_path"]), _text(row["nfe_speculative"]),
-            _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, analysis.replicates),
+            _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, analysis.replicates["fid"]),
             _text(1e3 * row["latency_seconds"]), _text(1e3 * row["latency_seconds"] * row["devices"]),
             f"{_text(speedup)} {ends}".strip(), _text(speedup / row["devices"]),
             _text(row["virtual_latency_seconds"] / row["latency_seconds"]),
@@ -57,7 +57,7 @@ def virtual_table(analysis: Analysis) -> Section:
     found: list[tuple[str, ...]] = []
     for one in analysis.classes:
         for _, row in one.rows.iterrows():
-            replays = analysis.virtual[analysis.virtual["trial_id"] == row["trial_id"]]
+            replays = analysis.tables["virtual"][analysis.tables["virtual"]["trial_id"] == row["trial_id"]]
             if not replays["is_real"].all():
                 found += [_replay_texts(row, replay) for _, replay in replays.iterrows()]
     return Section(VIRTUAL_HEADINGS, found)

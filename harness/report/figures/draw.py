@@ -54,20 +54,22 @@ DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     "fid-nfe": lambda one, _: draw_fid_nfe(one),
     "equal-quality": lambda one, _: draw_equal_quality(one),
     "schedules": lambda one, _: draw_schedules(one),
-    "levels": lambda one, analysis: draw_levels_by_step(one.rows, analysis.steps),
+    "levels": lambda one, analysis: draw_levels_by_step(one.rows, analysis.tables["steps"]),
     "truncation": lambda one, _: draw_error_by_steps(one.rows, "truncation_error"),
     "fid-steps": lambda one, _: draw_error_by_steps(one.rows[one.rows["truncation_error"].notna()], "fid"),
-    "network-share": lambda one, analysis: draw_network_share(one.rows, analysis.steps),
-    "widths": lambda one, analysis: draw_widths_by_step(one.rows, analysis.steps),
-    "searches": lambda one, analysis: draw_search_front(one.rows, analysis.searches),
-    "calibration": lambda one, analysis: draw_calibration(one.rows, analysis.calibration),
+    "network-share": lambda one, analysis: draw_network_share(one.rows, analysis.tables["steps"]),
+    "widths": lambda one, analysis: draw_widths_by_step(one.rows, analysis.tables["steps"]),
+    "searches": lambda one, analysis: draw_search_front(one.rows, analysis.tables["searches"]),
+    "calibration": lambda one, analysis: draw_calibration(one.rows, analysis.tables["calibration"]),
     "training": lambda one, _: draw_quality_by_training(one.rows),
     "refinements": lambda one, analysis: draw_error_by_refinement(
-        select_parallel_rows(one, analysis), analysis.refinements
+        select_parallel_rows(one, analysis), analysis.tables["refinements"]
     ),
     "tolerances": lambda one, analysis: draw_iterations_by_tolerance(select_parallel_rows(one, analysis)),
     "distances": lambda one, analysis: draw_speedup_by_distance(select_parallel_rows(one, analysis)),
-    "devices": lambda one, analysis: draw_speedup_by_devices(select_parallel_rows(one, analysis), analysis.virtual),
+    "devices": lambda one, analysis: draw_speedup_by_devices(
+        select_parallel_rows(one, analysis), analysis.tables["virtual"]
+    ),
 }
 """By name: returns the figure of a class, or None where there is nothing to show."""
 

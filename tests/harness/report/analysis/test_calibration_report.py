@@ -79,7 +79,8 @@ def gates() -> list[dict]:
 def analysis(rows: list[dict], calibration: list[dict]) -> Any:
     """Return what the table reads of an analysis."""
     return SimpleNamespace(
-        trials=typed_table("trials", DataFrame(rows)), calibration=typed_table("calibration", DataFrame(calibration))
+        trials=typed_table("trials", DataFrame(rows)),
+        tables={"calibration": typed_table("calibration", DataFrame(calibration))},
     )
 
 

@@ -71,9 +71,9 @@ def test_rows_on_any_number_of_devices_are_shown_once_and_serial_ones_not() -> N
 def test_a_later_class_has_no_figures_of_its_own() -> None:
     analysis = derive({"trials": DataFrame([srds("a"), srds("b", devices=2)])})
     later = select_parallel_rows(analysis.classes[1], analysis)
-    assert draw_error_by_refinement(later, analysis.refinements) is None
+    assert draw_error_by_refinement(later, analysis.tables["refinements"]) is None
     assert draw_iterations_by_tolerance(later) is None
-    assert draw_speedup_by_devices(later, analysis.virtual) is None
+    assert draw_speedup_by_devices(later, analysis.tables["virtual"]) is None
 
 
 def test_networks_are_named_where_there_are_several() -> None:
