@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.schema import METRICS
+
 DASH = "–"
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {mark: f"\\{mark}" for mark in "\\`*_[]|~$"}
 _LATEX = {
@@ -17,6 +19,7 @@ _LATEX = {
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}",
     "`": "{`}", "'": "{'}", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$", "±": r"$\pm$",
     "–": "--", "é": r"\'e", "²": "$^2$", "σ": r"$\sigma$",
+    "↓": r"$\downarrow$", "↑": r"$\uparrow$",
 } | {mark: f"\\{mark}" for mark in "{}$&#%_"}  # fmt: skip
 _FORMULA = "=+-@\t\r"
 
@@ -27,6 +30,12 @@ class Section:
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+
+
+def axis_label(metric: str, what: str = "") -> str:
+    """Return the label of an axis of a declared metric, and which side is better; `what` follows its name."""
+    side = "lower" if METRICS[metric].lower_is_better else "higher"
+    return f"{METRICS[metric].label}{what} ({side} is better)"
 
 
 def one_line(text: str) -> str:

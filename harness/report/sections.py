@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.rows import is_valid, last_attempts
 from harness.report.formats import DASH, Section, format_count, format_number, format_work
+from harness.schema import METRICS, Metric
 
 CALLS_FOR_P90 = 64
 """Calls that a 90th percentile needs: MLPerf's early stopping at 99 % confidence."""
@@ -76,21 +77,33 @@ def timing_table(analysis: Analysis) -> Section:
 
 def price_table(analysis: Analysis) -> Section:
     """Return per ranked row the cost of preparing, and figures that the leaderboard leaves out."""
+    others = [metric for metric in METRICS.values() if metric.source == "features" and metric.name != "fid"]
     rows = []
     for one in analysis.classes:
         for _, row in one.rows.iterrows():
-            kid = f"{_text(row['kid'])} ± {_text(row['kid_se'])}" if not math.isnan(row["kid"]) else DASH
-
             rows.append((
-                f"{row['method']}, {format_work(row['nfe'], row['steps'])}", kid, _text(row["precision"]),
-                _text(row["recall"]), _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
+                f"{row['method']}, {format_work(row['nfe'], row['steps'])}",
+                *(_metric_text(row, metric) for metric in others),
+                _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
                 _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
                 _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
             ))  # fmt: skip
-    headings = ("Trial", "KID ± SE", "Precision", "Recall", "Peak memory (MiB)", "Energy (J/image)",
+    headings = ("Trial", *map(_metric_heading, others), "Peak memory (MiB)", "Energy (J/image)",
                 "Network time share", "Critical path (GFLOPs/image)", "Preparation (device-s)",
                 "Preparation (GFLOPs)", "Weights")  # fmt: skip
     return Section(headings, rows)
+
+
+def _metric_heading(metric: Metric) -> str:
+    """Return the metric's label and an arrow to the better side."""
+    error = " ± SE" if metric.standard_error else ""
+    return f"{metric.label}{error} {'↓' if metric.lower_is_better else '↑'}"
+
+
+def _metric_text(row: Series, metric: Metric) -> str:
+    if metric.standard_error is None or math.isnan(row[metric.name]):
+        return _text(row[metric.name])
+    return f"{_text(row[metric.name])} ± {_text(row[metric.standard_error])}"
 
 
 def provenance_table(analysis: Analysis) -> Section:

@@ -31,6 +31,11 @@ class Metric:
         """Return the name of the figure's column."""
         return self.columns[0].name
 
+    @property
+    def standard_error(self) -> str | None:
+        """Return the name of the column of its standard error, if it has one."""
+        return next((column.name for column in self.columns if column.name == f"{self.name}_se"), None)
+
 
 FID = Metric(
     label="FID",
@@ -55,19 +60,19 @@ KID = Metric(
     replicate=Column("kid", REAL, "Kernel distance without that group."),
 )
 PRECISION = Metric(
-    label="precision",
+    label="Precision",
     lower_is_better=False,
     source="features",
     columns=(Column("precision", REAL, "Share of generated images inside the reference manifold (k = 3)."),),
 )
 RECALL = Metric(
-    label="recall",
+    label="Recall",
     lower_is_better=False,
     source="features",
     columns=(Column("recall", REAL, "Share of reference images inside the generated manifold (k = 3)."),),
 )
 TRUNCATION_ERROR = Metric(
-    label="truncation error",
+    label="Truncation error, relative RMS",
     lower_is_better=True,
     source="states",
     columns=(
@@ -87,7 +92,7 @@ TRUNCATION_ERROR = Metric(
     ),
 )
 OWN_TRUNCATION_ERROR = Metric(
-    label="own truncation error",
+    label="Own truncation error, relative RMS",
     lower_is_better=True,
     source="states",
     columns=(

@@ -14,7 +14,7 @@ from pandas import DataFrame
 from harness.report.analysis.derive import ResourceClass
 from harness.report.analysis.pareto import pareto_front
 from harness.report.figures.plot_style import DASHES, INK, MUTED, Look, assign_looks, set_log_axis, set_ticks
-from harness.report.formats import format_count, one_line
+from harness.report.formats import axis_label, format_count, one_line
 
 GREY = Look(MUTED, "o", 1.0)
 FRONT_LABEL = "Pareto front, with NFE"
@@ -58,7 +58,7 @@ def plot_scatter(
     # axes
     set_log_axis(axes, "x", known[x].to_numpy())
     set_log_axis(axes, "y", known["fid"].to_numpy())
-    axes.set_ylabel("FID (lower is better)")
+    axes.set_ylabel(axis_label("fid"))
     axes.margins(0.09)
     return [(row[x], row["fid"], format_count(row["nfe"])) for _, row in front.iterrows()]
 
@@ -79,7 +79,7 @@ def plot_lines(axes: Axes, rows: DataFrame, styles: dict[str, Look]) -> None:
     set_log_axis(axes, "x", rows["nfe"].to_numpy())
     set_log_axis(axes, "y", rows["fid"].to_numpy())
     set_ticks(axes, rows["nfe"].to_numpy())
-    axes.set(xlabel="Network evaluations per image (NFE)", ylabel="FID (lower is better)")
+    axes.set(xlabel="Network evaluations per image (NFE)", ylabel=axis_label("fid"))
 
 
 def interval_sides(rows: DataFrame, value: str, ends: tuple[str, str]) -> np.ndarray:

@@ -20,13 +20,9 @@ from harness.report.figures.plot_style import (
     set_log_axis,
     set_ticks,
 )
-from harness.report.formats import one_line
+from harness.report.formats import axis_label, one_line
 
 MOST_PANELS = 4
-_ERRORS = {
-    "truncation_error": "Truncation error (relative RMS)",
-    "fid": "FID (lower is better)",
-}
 _WAY = ["network", "solver_name"]
 
 
@@ -93,7 +89,7 @@ def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
         axes.set(xlabel="Steps", title=f"{one_line(solver)} on {one_line(network)}")
 
     # labels and legend
-    panels[0].set_ylabel(_ERRORS[error])
+    panels[0].set_ylabel(axis_label(error))
     add_panel_legend(figure, panels)
     return figure
 

@@ -9,7 +9,7 @@ from pandas import DataFrame
 from harness.report.analysis.alike import name_parts
 from harness.report.analysis.pareto import pareto_front
 from harness.report.figures.plot_style import INK, Look, add_note, assign_looks, new_figure, set_log_axis
-from harness.report.formats import one_line
+from harness.report.formats import axis_label, one_line
 
 MOST_PANELS = 4
 
@@ -47,7 +47,7 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
         axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title=one_line(panel))
 
     # labels and legend
-    all_axes[0].set_ylabel("FID on the search's own images (lower is better)")
+    all_axes[0].set_ylabel(axis_label("fid", " on the search's own images"))
     handles = {
         name: handle for axes in all_axes for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }

@@ -7,7 +7,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import method_parts_key
 from harness.report.figures.plot_style import assign_looks, new_figure, set_log_axis
-from harness.report.formats import one_line
+from harness.report.formats import axis_label, one_line
 
 
 def draw_quality_by_training(rows: DataFrame) -> Figure | None:
@@ -53,7 +53,7 @@ def draw_quality_by_training(rows: DataFrame) -> Figure | None:
     # labels and legend
     axes.set(
         xlabel="Training (device-seconds); every point is a training of its own, to the end of its budget",
-        ylabel="FID (lower is better)",
+        ylabel=axis_label("fid"),
         title=f"Quality against training, {one_line(method)} with {steps:.0f} steps",
     )
     figure.legend(loc="outside right center")
