@@ -80,6 +80,7 @@ def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analys
         lines = figure.axes[0].get_lines()
         assert len(lines) == len(partial) > 1
         drawn = {tuple(line.get_ydata()) for line in lines}
-        for trial_id, steps in whole.tables["steps"][whole.tables["steps"]["trial_id"].isin(partial["trial_id"])].groupby("trial_id"):
+        drawn_trials = whole.tables["steps"]["trial_id"].isin(partial["trial_id"])
+        for trial_id, steps in whole.tables["steps"][drawn_trials].groupby("trial_id"):
             assert tuple(steps["network_share"]) in {d[::-1] for d in drawn} | drawn, trial_id
         assert draw_network_share(analysis.classes[0].rows, analysis.tables["steps"]) is None
