@@ -5,33 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kit.card_kit import EIGHT_LINES, write_card
 
 from harness.data.cards import DatasetCard, card_names, card_template, load_card
 from harness.errors import UsageError
 from harness.identity import canonical_json, content_hash
 from harness.specs.base import deciding_fields
 
-EIGHT_LINES = """\
-name = "mine"
-title = "My own images"
-reader = "image-folder"
-arguments = { path = "pictures" }
-resolution = 4
-channels = 3
-splits.train = { n = 2, source = "." }
-licence = "CC0"
-"""
-
-
-def write(folder: Path, text: str, name: str = "mine") -> str:
-    path = folder / f"{name}.toml"
-    path.write_text(text)
-    return str(path)
-
 
 def sentence(folder: Path, text: str) -> str:
     with pytest.raises(UsageError) as caught:
-        load_card(write(folder, text))
+        load_card(write_card(folder, text))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -47,7 +31,7 @@ def test_the_shipped_cards_load_under_their_names() -> None:
 
 
 def test_eight_lines_are_a_card(tmp_path: Path) -> None:
-    card = load_card(write(tmp_path, EIGHT_LINES))
+    card = load_card(write_card(tmp_path, EIGHT_LINES))
     assert (card.labels, card.sigma_data, card.reference) == (0, 0.5, "train")
     assert card.arguments.model_dump()["path"] == str(tmp_path / "pictures")
 
@@ -55,7 +39,7 @@ def test_eight_lines_are_a_card(tmp_path: Path) -> None:
 def test_the_template_is_a_card_of_eight_lines(tmp_path: Path) -> None:
     text = card_template("my-photos")
     assert len(text.splitlines()) == 8
-    assert load_card(write(tmp_path, text, "my-photos")).splits["train"].n == 1000
+    assert load_card(write_card(tmp_path, text, "my-photos")).splits["train"].n == 1000
 
 
 def test_the_template_refuses_a_name_that_is_a_path() -> None:
@@ -84,11 +68,11 @@ def test_a_missing_card_file_is_named() -> None:
 
 def test_own_folders_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "datasets").mkdir()
-    write(tmp_path / "datasets", EIGHT_LINES)
+    write_card(tmp_path / "datasets", EIGHT_LINES)
     monkeypatch.chdir(tmp_path)
     assert load_card("mine").title == "My own images"
     (tmp_path / "cards").mkdir()
-    write(tmp_path / "cards", EIGHT_LINES.replace("My own images", "From the setting"))
+    write_card(tmp_path / "cards", EIGHT_LINES.replace("My own images", "From the setting"))
     monkeypatch.setenv("ONECLOCK_DATASETS", str(tmp_path / "cards"))
     assert load_card("mine").title == "From the setting"
     assert {"mine", "digits"} <= set(card_names())
@@ -173,11 +157,11 @@ def test_the_shape_of_a_mixture_carries_the_distribution() -> None:
 
 
 def test_identity_facts_are_json_and_ignore_where_the_data_lie(tmp_path: Path) -> None:
-    here = load_card(write(tmp_path, EIGHT_LINES))
+    here = load_card(write_card(tmp_path, EIGHT_LINES))
     canonical_json(deciding_fields(load_card("gaussian-mixture").spec()))
-    there = load_card(write(tmp_path, EIGHT_LINES.replace("pictures", "elsewhere").replace("CC0", "other")))
+    there = load_card(write_card(tmp_path, EIGHT_LINES.replace("pictures", "elsewhere").replace("CC0", "other")))
     assert here.spec() == there.spec()
-    smaller = load_card(write(tmp_path, EIGHT_LINES.replace("n = 2", "n = 1")))
+    smaller = load_card(write_card(tmp_path, EIGHT_LINES.replace("n = 2", "n = 1")))
     assert content_hash(deciding_fields(here.spec())) != content_hash(deciding_fields(smaller.spec()))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kit.card_kit import EIGHT_LINES, write_card
 from PIL import Image
 
 from harness.data import splits as data
@@ -16,23 +17,6 @@ from harness.data.cards import load_card
 from harness.data.splits import Split, load_split, pixel_fingerprint
 from harness.errors import UsageError
 from harness.sampling.pixels import to_uint8, to_unit
-
-EIGHT_LINES = """\
-name = "mine"
-title = "My own images"
-reader = "image-folder"
-arguments = { path = "pictures" }
-resolution = 4
-channels = 3
-splits.train = { n = 2, source = "." }
-licence = "CC0"
-"""
-
-
-def write(folder: Path, text: str, name: str = "mine") -> str:
-    path = folder / f"{name}.toml"
-    path.write_text(text)
-    return str(path)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +39,7 @@ def save(path: Path, value: int) -> None:
 
 
 def load(folder: Path, text: str = EIGHT_LINES) -> Split:
-    return load_split(load_card(write(folder, text)), "train")
+    return load_split(load_card(write_card(folder, text)), "train")
 
 
 def cifar10_folder() -> Path:
@@ -146,7 +130,7 @@ def test_a_split_is_read_once_and_cannot_be_written(pictures: Path, tmp_path: Pa
 
 def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "datasets" / "digits.toml").read_text()
-    card = load_card(write(tmp_path, text.replace("labels = 10", "labels = 9"), "digits"))
+    card = load_card(write_card(tmp_path, text.replace("labels = 10", "labels = 9"), "digits"))
     with pytest.raises(UsageError, match="labels run from 0 to 9; expected 0 to 8"):
         load_split(card, "train")
 

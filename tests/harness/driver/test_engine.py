@@ -1,59 +1,22 @@
-"""A run end to end in this process: what is done, what is kept, what is said of what went wrong."""
+"""A sound run end to end in this process: what its tables hold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from kit import toys
-from kit.toys import CountingPool, suite_file, trial
+from kit.toy_runs import Run
+from kit.toys import suite_file, trial
 from PIL import Image
 
-import harness
-from harness.errors import UsageError
 from harness.schema import TABLES
-from harness.storage.store import Store
-from methods.parts import Artifact
 from methods.schedules.edm import EDM
 
-CLOCK_TASKS = {"reference": 1, "sample": 1, "score": 1, "time": 1}
 FLOPS = 4 * 16  # of one evaluation: distances to one mean of 16 values and their mixing, 2 per multiply-add
-
-
-@pytest.fixture
-def toy_methods() -> Iterator[None]:
-    with toys.registered(
-        toys.NaN, toys.Constant, toys.WrongShape, toys.FewerImages, toys.Raises, toys.Exits, toys.Drifts,
-        toys.Searched, toys.Odd,
-    ):  # fmt: skip
-        yield
-
-
-class Run:
-    """A finished run: its tables, and what was started for it."""
-
-    def __init__(self, suite: str, results: Path, pool: CountingPool | None = None, **options: object) -> None:
-        self.pool = pool or CountingPool()
-        self.tables = harness.run(suite, pool=lambda: self.pool, results=results, report=False, **options)  # type: ignore[arg-type]
-
-    @property
-    def kinds(self) -> dict[str, int]:
-        return self.pool.kinds
-
-    def row(self, method: str, steps: int = 2, **equal: object) -> pd.Series:
-        rows = self.tables.trials
-        for column, value in {"method": method, "steps": steps, **equal}.items():
-            rows = rows[rows[column] == value]
-        assert len(rows) == 1
-        return rows.iloc[0]
-
-    def of(self, table: str, row: pd.Series) -> pd.DataFrame:
-        frame: pd.DataFrame = getattr(self.tables, table)
-        return frame[frame["trial_id"] == row["trial_id"]]
 
 
 @pytest.fixture(scope="module")
@@ -162,189 +125,22 @@ def test_every_trial_leaves_a_grid_of_pictures(plain: Run) -> None:
             assert picture.size == (8 * 32, 4 * 32)  # 32 images of 4 pixels, enlarged eight times
 
 
-def test_a_second_run_starts_no_task(plain: Run) -> None:
-    suite = str(plain.tables.folder.parent.parent / "toy.toml")
-    again = Run(suite, plain.tables.folder.parent)
-    assert again.kinds == {}
-    pd.testing.assert_frame_equal(again.tables.trials, plain.tables.trials)
-
-
-def test_a_changed_suite_computes_only_what_is_new(tmp_path: Path) -> None:
-    Run(suite_file(tmp_path), tmp_path)
-    more = Run(suite_file(tmp_path, trial(steps=3)), tmp_path)
-    assert more.kinds == {"sample": 1, "score": 1, "time": 1}
-    assert {u.label for u in more.pool.started if u.task.kind == "sample"} == {
-        "sample gaussian analytic ddim 3 steps [0, 40)"
-    }
-
-
-def test_more_images_are_scored_though_the_features_of_the_first_were_let_go(tmp_path: Path) -> None:
-    suite = suite_file(tmp_path)
-    first = Run(suite, tmp_path, settings=["n_images=100"]).row("ddim")
-    more = Run(suite, tmp_path, settings=["n_images=150"]).row("ddim", n_images=150)
-    assert more["verdict"] == "VALID"
-    fresh = Run(suite, tmp_path / "fresh", settings=["n_images=150"]).row("ddim")
-    assert more["images_sha256"] == fresh["images_sha256"] != first["images_sha256"]
-    assert more["fid"] == fresh["fid"]
-
-
-def test_images_are_the_same_however_they_are_cut_into_shards(tmp_path: Path) -> None:
-    suite = suite_file(tmp_path, top="")
-    alone = Run(suite, tmp_path, settings=["n_images=130"])
-    assert alone.kinds["sample"] == 3  # 50 + 50 + 30
-    assert alone.row("ddim")["verdict"] == "VALID"
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_images_that_are_not_numbers_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    run = Run(suite_file(tmp_path, trial(solver="toy-nan", steps=2)), tmp_path)
-    row = run.row("toy-nan")
-    assert (row["status"], row["verdict"]) == ("finished", "INVALID")
-    assert row["reasons"].startswith("nan-samples: 4 of 40 images hold NaN or infinity, the first is ")
-    assert row["reasons"].endswith(f" {toys.BAD_ROW}")
-    assert pd.isna(row["fid"])
-    assert not run.tables.all_valid
-    assert run.row("ddim")["verdict"] == "VALID"
-    assert Run(suite_file(tmp_path, trial(solver="toy-nan", steps=2)), tmp_path).kinds == {}
-
-
-@pytest.mark.usefixtures("toy_methods")
-@pytest.mark.parametrize(
-    ("solver", "reason"),
-    [
-        ("toy-constant", "constant-images: 40 of 40 images have a single grey level"),
-        ("toy-wrong-shape", "wrong-shape: the sampler returned [10, 1, 4, 2]"),
-        ("toy-fewer", "wrong-shape: the sampler returned [9, 1, 4, 4]"),
-        ("toy-drifts", "timed-images-differ: "),
-    ],
-)
-def test_images_that_are_no_images_make_the_row_invalid(tmp_path: Path, solver: str, reason: str) -> None:
-    run = Run(suite_file(tmp_path, trial(solver=solver, steps=1)), tmp_path)
-    row = run.row(solver, 1)
-    assert (row["status"], row["verdict"]) == ("finished", "INVALID")
-    assert row["reasons"].startswith(reason)
-    assert run.row("ddim")["verdict"] == "VALID"
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_a_task_that_raises_is_a_failed_row_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    suite = suite_file(tmp_path, trial(solver="toy-raises", steps=2))
-    first = Run(suite, tmp_path)
-    row = first.row("toy-raises")
-    assert (row["status"], row["verdict"]) == ("failed", "INVALID")
-    assert row["reasons"] == "failed(ValueError): the toy is broken in two lines"
-    assert first.row("ddim")["verdict"] == "VALID"
-    assert not first.tables.all_valid
-    monkeypatch.setattr(toys.Raises, "fault", None)
-    second = Run(suite, tmp_path)
-    assert second.kinds == {"sample": 1, "score": 1, "time": 1}
-    assert (second.row("toy-raises")["verdict"], second.row("toy-raises")["attempt"]) == ("VALID", 2)
-    assert second.tables.all_valid
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_no_memory_is_told_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toys.Raises, "fault", MemoryError())
-    run = Run(suite_file(tmp_path, trial(solver="toy-raises", steps=2)), tmp_path)
-    assert run.row("toy-raises")["reasons"].startswith("failed(out-of-memory): MemoryError")
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_a_method_that_calls_exit_ends_its_trial_and_not_the_run(tmp_path: Path) -> None:
-    run = Run(suite_file(tmp_path, trial(solver="toy-exits", steps=2) + trial(steps=3)), tmp_path)
-    assert run.row("toy-exits")["reasons"].startswith("failed(SystemExit)")
-    assert run.row("ddim", 3)["verdict"] == "VALID"
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_a_result_that_no_file_can_hold_fails_its_trials_and_not_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(toys.Searched, "prepare", lambda self, context: Artifact({}, {"loss": float("nan")}))
-    run = Run(suite_file(tmp_path, trial(schedule="toy-searched", steps=2)), tmp_path)
-    assert run.row("ddim@toy-searched")["reasons"].startswith("failed(bad-result): ")
-    assert run.row("ddim")["verdict"] == "VALID"
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_a_preparation_is_made_once_shared_and_reaches_the_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(toys.Searched, "prepared", [])
-    trials = trial(schedule="toy-searched", steps=2) + trial(schedule="toy-searched", solver="heun", steps=2)
-    run = Run(suite_file(tmp_path, trials), tmp_path)
-    assert run.kinds["prepare"] == 1
-    assert toys.Searched.prepared == [2]
-    row, other = run.row("ddim@toy-searched"), run.row("heun@toy-searched")
-    assert row["verdict"] == other["verdict"] == "VALID"
-    assert row["images_sha256"] == run.row("ddim")["images_sha256"]  # the levels found are EDM's
-    assert row["prepare_flops"] == 2 * 8**3
-    assert row["prepare_seconds"] == other["prepare_seconds"] > 0
-    assert run.row("ddim")["prepare_seconds"] == 0
-    Run(suite_file(tmp_path, trials + trial(schedule="toy-searched", steps=3)), tmp_path)
-    assert toys.Searched.prepared == [2, 3]
-
-
-@pytest.mark.usefixtures("toy_methods")
-def test_work_is_counted_image_by_image_for_what_really_ran(tmp_path: Path) -> None:
-    run = Run(suite_file(tmp_path, trial(denoiser="toy-odd", steps=4)), tmp_path)
-    row = run.row("toy-odd/ddim", 4)
-    assert row["nfe"] == 4
-    assert row["flops_per_image"] == 4 * FLOPS / 2
-    assert set(run.of("steps", row)["network_share"]) == {0.5}
-    assert set(run.of("steps", row)["units_json"]) == {'{"network":20}'}
-
-
-EXPECT = """
-[[expect]]
-dataset = "gaussian"
-method = "ddim"
-steps = 2
-column = "nfe"
-value = {value}
-source = "one evaluation a step"
-"""
-
-
-def test_a_missed_known_answer_makes_the_row_invalid_and_a_corrected_one_is_judged_anew(tmp_path: Path) -> None:
-    wrong = Run(suite_file(tmp_path, EXPECT.format(value=3.0)), tmp_path)
-    assert wrong.row("ddim")["reasons"].startswith("known-answer: nfe is 2.0, expected 3 within 0")
-    assert not wrong.tables.all_valid
-    right = Run(suite_file(tmp_path, EXPECT.format(value=2.0)), tmp_path)
-    assert right.kinds == {}  # only the verdict is new
-    assert right.tables.all_valid
-
-
-def test_a_baseline_out_of_its_band_makes_every_row_invalid(tmp_path: Path) -> None:
-    run = Run(suite_file(tmp_path, trial(steps=3)), tmp_path, settings=["baseline.fid_band=[100.0, 200.0]"])
-    assert len(run.tables.trials) == 2
-    assert run.tables.trials["reasons"].str.startswith("baseline-out-of-band").all()
-
-
-@pytest.mark.parametrize("results", range(1, 7))
-def test_a_run_that_dies_keeps_its_finished_tasks(tmp_path: Path, results: int) -> None:
-    def die() -> None:
-        raise RuntimeError("the driver was killed")
-
-    suite = suite_file(tmp_path, trial(steps=3))
-    dead = CountingPool(results, die)
-    with pytest.raises(RuntimeError, match="killed"):
-        Run(suite, tmp_path, dead)
-    rest = Run(suite, tmp_path)
-    finished = {unit.key for unit in dead.started[:results]}
-    assert not finished & {unit.key for unit in rest.pool.started}
-    assert len(rest.pool.started) == 7 - results
-    assert rest.tables.all_valid
-    assert set(rest.tables.trials["attempt"]) == {1}
-    assert Store(rest.tables.folder).check() == []
-
-
 def test_the_first_trial_is_timed_as_soon_as_it_is_scored_and_the_others_in_a_later_turn(plain: Run) -> None:
     kinds = [unit.task.kind for unit in plain.pool.started]
     first = kinds.index("time")
     assert kinds[first - 1] == "score"
     assert kinds[:first].count("score") == 1
     assert kinds[-2:] == ["time"] * 2
+
+
+def test_work_is_counted_image_by_image_for_what_really_ran(tmp_path: Path) -> None:
+    with toys.registered(toys.Odd):
+        run = Run(suite_file(tmp_path, trial(denoiser="toy-odd", steps=4)), tmp_path)
+    row = run.row("toy-odd/ddim", 4)
+    assert row["nfe"] == 4
+    assert row["flops_per_image"] == 4 * FLOPS / 2
+    assert set(run.of("steps", row)["network_share"]) == {0.5}
+    assert set(run.of("steps", row)["units_json"]) == {'{"network":20}'}
 
 
 @pytest.mark.parametrize("timed_batch", [5, 20])
@@ -364,16 +160,6 @@ def test_any_number_of_images_is_measured_or_told_to_be_too_few(tmp_path: Path, 
     else:
         assert row["verdict"] == "VALID"
         assert math.isfinite(row["fid"])
-
-
-def test_a_request_that_makes_no_sense_leaves_no_folder(tmp_path: Path) -> None:
-    def never() -> CountingPool:
-        raise AssertionError("a worker was started")
-
-    make: Callable[[], CountingPool] = never
-    with pytest.raises(UsageError, match='did you mean "heun"'):
-        harness.run(suite_file(tmp_path, trial(solver="huen", steps=2)), pool=make, results=tmp_path / "results")
-    assert not (tmp_path / "results").exists()
 
 
 def test_seed_sets_are_trials_of_other_images(tmp_path: Path) -> None:
