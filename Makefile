@@ -40,7 +40,7 @@ report: install  ## rebuild leaderboard, plots and report.html of SUITE from its
 submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back
 	$(HARNESS) submit $(SUITE) --address $(ADDRESS) --results $(RESULTS)
 
-zoo: install  ## train what the zoo lacks, two at a time at lowest priority; ZOO=unet-16 picks; goes on where it was
+zoo: install  ## train what the zoo lacks, two at a time at lowest priority; ZOO=unet-16 picks its seeds; goes on where it was
 	$(HARNESS) zoo train $(ZOO) --results $(RESULTS)
 
 zoo-pause: install  ## stop these trainings where they are, as while something is timed

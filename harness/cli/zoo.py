@@ -1,4 +1,4 @@
-"""`zoo`: run, pause and resume the trainings whose weights are committed."""
+"""The verb `zoo`: run, pause and resume the trainings whose weights are committed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ Results = Annotated[Path, typer.Option(help="Folder that holds the trainings' wo
 RESULTS = Path("results")
 
 
-@app.command(epilog="Example: oneclock zoo train unet-16")
-def train(
-    names: Annotated[list[str] | None, typer.Argument(help="Trainings of the list; all by default.")] = None,
+@app.command("train", epilog="Example: oneclock zoo train unet-16 slim-16-seed1")
+def train_listed(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Networks, each with all its seeds, or single trainings NETWORK-seedN; all by default."),
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Run what is unfinished of methods/networks/zoo/trainings.toml, two at a time, at lowest priority."""
@@ -28,21 +31,21 @@ def train(
     run_trainings(results, names or [])
 
 
-@app.command(epilog="Example: oneclock zoo pause")
-def pause(results: Results = RESULTS) -> None:
-    """Stop all trainings where they are, as while something is timed."""
-    from harness.zoo.processes import pause
+@app.command("pause", epilog="Example: oneclock zoo pause")
+def pause_all(results: Results = RESULTS) -> None:
+    """Stop all trainings where they are, for example while something is timed."""
+    from harness.zoo.processes import pause_trainings
 
-    _tell("paused", pause(results))
+    _print_names("paused", pause_trainings(results))
 
 
-@app.command(epilog="Example: oneclock zoo resume")
-def resume(results: Results = RESULTS) -> None:
+@app.command("resume", epilog="Example: oneclock zoo resume")
+def resume_all(results: Results = RESULTS) -> None:
     """Let paused trainings go on."""
-    from harness.zoo.processes import resume
+    from harness.zoo.processes import resume_trainings
 
-    _tell("resumed", resume(results))
+    _print_names("resumed", resume_trainings(results))
 
 
-def _tell(verb: str, names: list[str]) -> None:
+def _print_names(verb: str, names: list[str]) -> None:
     typer.echo(f"{verb}: {', '.join(names) or 'none was running'}")

@@ -1,1 +1,1 @@
-"""The zoo: networks that were trained once, until held-out loss stood still, and are committed with a card."""
+"""The zoo: networks trained until held-out loss stopped falling, committed with a card each."""

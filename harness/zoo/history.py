@@ -1,4 +1,4 @@
-"""What is known of a training so far: legs, checks, the best weights; and the rules that end it."""
+"""The history of one training: legs, checks, the best weights, and which rule ends it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEST = "best/"
 
 @dataclass(frozen=True)
 class Check:
-    """What was seen of the averaged weights after so many images."""
+    """One check of the averaged weights: images and seconds so far, held-out loss, share of copies."""
 
     images: int
     seconds: float
@@ -27,51 +27,52 @@ class Check:
 
 @dataclass(frozen=True)
 class LegStart:
-    """Where the current leg began, and with how many steps of warm-up."""
+    """Where the current leg began, and its steps of warm-up."""
 
     warmup_steps: int
     step: int = 0
-    """The trainer's step, by which images are drawn."""
+    """The trainer's step, which decides the images that are drawn."""
     images: int = 0
     steps: int = 0
-    """Steps of all legs before; other than `step` where their batches were of another size."""
+    """Steps of all legs before. Differs from `step` where their batch size differed."""
     seconds: float = 0.0
     day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
 
 @dataclass
 class History:
-    """One training up to now. `seconds` are those of training alone, before the current process."""
+    """One training up to now. `seconds` count training alone, before the current process."""
 
     leg: LegStart
     highest_copy_rate: float
-    """Above it the network copies more than chance allows."""
+    """Share of images, in [0, 1]; above it the network copies more than chance allows."""
     legs: list[Leg] = field(default_factory=list)
     seconds: float = 0.0
     checks: list[Check] = field(default_factory=list)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     published_images: int = 0
-    """After how many images the zoo was last written to."""
+    """The zoo was last written to after so many images."""
     devices: list[str] = field(default_factory=list)
-    """What took steps of the current leg; several where its working state was carried to another machine."""
+    """Devices of the current leg; several where its working state was moved to another machine."""
     libraries: dict[str, str] = field(default_factory=dict)
-    """Versions that took its latest steps."""
+    """Library versions of its latest steps."""
 
     @property
     def best(self) -> Check | None:
-        """Return the check with the lowest held-out loss among those whose copy rate may be; the first of equals."""
+        """Return the check with the lowest held-out loss and an allowed copy rate; the first of equals."""
         sound = [check for check in self.checks if check.copy_rate <= self.highest_copy_rate]
         return min(sound, key=lambda check: check.held_out_loss, default=None)
 
-    def add(self, check: Check, weights: Mapping[str, np.ndarray]) -> None:
-        """Take in a check; keep the weights if it is the best."""
+    def add_check(self, check: Check, weights: Mapping[str, np.ndarray]) -> None:
+        """Append a check; copy the weights if it is the best."""
         self.checks.append(check)
         if self.best is check:
             self.best_weights = {name: value.copy() for name, value in weights.items()}
 
-    def ended_by(self, rules: Rules) -> str | None:
+    def find_reason_to_end(self, rules: Rules) -> str | None:
         """Return the rule that ends the training after its latest check, or None."""
         last, best, allowed = self.checks[-1], self.best, self.highest_copy_rate
+
         if last.copy_rate > allowed:
             return (
                 f"the copy rate of {100 * last.copy_rate:.1f} % after {last.images:,} images is above the "
@@ -83,14 +84,14 @@ class History:
             return f"the aim of {rules.images:,} images is reached"
         return None
 
-    def ran_on(self, device: str, libraries: Mapping[str, str]) -> None:
-        """Note what took the latest steps of the current leg."""
+    def note_device(self, device: str, libraries: Mapping[str, str]) -> None:
+        """Record device and library versions of the latest steps."""
         if device not in self.devices:
             self.devices.append(device)
         self.libraries = dict(libraries)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the best weights under names of their own."""
+        """Return the best weights with a prefix to each name."""
         return {_BEST + name: value for name, value in self.best_weights.items()}
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,16 +107,16 @@ class History:
         }
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any], seconds: float) -> History:
-        """Return what `tensors` and `as_dict` wrote."""
+    def restored(cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], seconds: float) -> History:
+        """Return the history that `tensors` and `as_dict` wrote."""
         return cls(
-            leg=LegStart(**facts["leg"]),
-            highest_copy_rate=facts["highest_copy_rate"],
-            published_images=facts["published_images"],
-            devices=list(facts["devices"]),
-            libraries=dict(facts["libraries"]),
-            legs=[Leg(**leg) for leg in facts["legs"]],
+            leg=LegStart(**metadata["leg"]),
+            highest_copy_rate=metadata["highest_copy_rate"],
+            published_images=metadata["published_images"],
+            devices=list(metadata["devices"]),
+            libraries=dict(metadata["libraries"]),
+            legs=[Leg(**leg) for leg in metadata["legs"]],
             seconds=seconds,
-            checks=[Check(**check) for check in facts["checks"]],
+            checks=[Check(**check) for check in metadata["checks"]],
             best_weights={n.removeprefix(_BEST): value for n, value in tensors.items() if n.startswith(_BEST)},
         )

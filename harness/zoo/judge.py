@@ -1,6 +1,6 @@
-"""What a network in training is worth: loss on images it never saw, copies of those it saw, and its own limit.
+"""Quality of a network in training: held-out loss, copies of training images, and FID with many steps.
 
-Everything is fixed but the weights (images, noise levels, noise), so that two looks at a training are paired.
+All but the weights is fixed: images, noise levels, noise. Two checks of a training are therefore paired.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from methods.networks.preconditioning import Draws
 
 HELD_OUT_SPLIT = "test"
 HELD_OUT_IMAGES = 1_000
-"""Of the held-out split at most so many images are judged by, evenly spaced."""
+"""At most so many images of the held-out split are used, evenly spaced."""
 DRAWS = 16
 """Noise levels and noises per held-out image."""
 LIMIT_IMAGES, LIMIT_SOLVER, LIMIT_STEPS = 1_200, "heun", 64
-"""The limit: so many images by so many steps of a second-order solver on the schedule edm, of seed set 0."""
+"""The limit: images, and steps of a second-order solver on the schedule edm, with seed set 0."""
 QUICK_SOLVER, QUICK_STEPS = "dpmpp-2m", 20
-"""How images are made during a training, where copies alone are looked for."""
+"""How images are made during a training, to look for copies alone."""
 _BATCH = 100
 _DRAW_SEED = 20_261_126
 _NO_FEATURES = "pixels"
-_LEVELS = 100_000  # draws of which quantiles are taken
+_LEVELS = 100_000  # draws for the quantiles of noise levels
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A network solved out: quality of the images, and how near they are to the training's."""
+    """A network's limit: quality of its images, and their distance to those of the training."""
 
     quality: Quality
     copy_rate: float
@@ -53,7 +53,7 @@ class Limit:
 
 
 class Judge:
-    """Looks at networks trained on one data set. Made once: it holds the splits and the reference features."""
+    """Judges networks trained on one data set. Make it once: it holds splits and reference features."""
 
     def __init__(self, card: DatasetCard, train_split: str, flips: bool) -> None:
         if HELD_OUT_SPLIT not in card.splits or train_split == HELD_OUT_SPLIT:
@@ -62,32 +62,38 @@ class Judge:
                 "by which the training is stopped"
             )
         self.card, self._split = card, train_split
+
+        # images that are compared with: all of the training, evenly spaced ones of the held-out split
         self.training, self.held_out = load_split(card, train_split), load_split(card, HELD_OUT_SPLIT)
         n = len(self.held_out.images)
         chosen = np.arange(n) if n <= HELD_OUT_IMAGES else np.arange(HELD_OUT_IMAGES) * n // HELD_OUT_IMAGES
         images = self.held_out.images[chosen]
         self._judged_by = to_unit(images)
+
+        # the distance to a training image below which an image counts as a copy
         training = image_vectors(torch.from_numpy(self.training.images.copy()), flips)
         try:
             self.copies = CopyTest.of(training, image_vectors(torch.from_numpy(images)))
         except ValueError as error:
             raise UsageError(f'data set "{card.name}": {error}') from None
-        self.extractor = load_extractor(_extractor_for(card), device="cuda" if torch.cuda.is_available() else "cpu")
+
+        self.extractor = load_extractor(_choose_extractor(card), device="cuda" if torch.cuda.is_available() else "cpu")
         self._noise = ImageNoise(card.name, 0, self._judged_by.shape[1:])
         self._reference: ReferenceFeatures | None = None
 
     @property
     def images(self) -> int:
-        """Return how many held-out images are judged by."""
+        """Return how many held-out images are used."""
         return len(self._judged_by)
 
     @torch.inference_mode()
-    def held_out_loss(self, network: Network) -> float:
-        """Return the mean training loss of the held-out images at fixed noise levels and noise."""
+    def measure_held_out_loss(self, network: Network) -> float:
+        """Return the mean training loss of the held-out images, with fixed noise levels and noise."""
         if not isinstance(network, PreconditionedNetwork):
             raise UsageError(f'network family "{network.family}" has no loss by noise level; expected one that has')
         generator = torch.Generator().manual_seed(_DRAW_SEED)
         device = next(network.parameters()).device
+
         total, count = 0.0, 0
         for part in self._judged_by.split(_BATCH):
             for _ in range(DRAWS):
@@ -98,8 +104,8 @@ class Judge:
                 count += len(part)
         return total / count
 
-    def trained_on(self) -> TrainedOn:
-        """Return what a card says of the data."""
+    def describe_data(self) -> TrainedOn:
+        """Return the entry of a card about the data."""
         return TrainedOn(
             name=self.card.name,
             split=self._split,
@@ -111,8 +117,8 @@ class Judge:
             held_out_images=self.images,
         )
 
-    def judged(self, network: Network, limit: Limit, limit_float32: Limit) -> Judged:
-        """Return what a card says of a network's worth; HarnessError where its images have no FID."""
+    def describe_quality(self, network: Network, limit: Limit, limit_float32: Limit) -> Judged:
+        """Return the entry of a card about a network's quality; HarnessError where its images have no FID."""
         quality, exact = limit.quality, limit_float32.quality
         fid, low, high, floor = (
             quality.figures.get(name, math.nan) for name in ("fid", "fid_low", "fid_high", "fid_floor")
@@ -123,8 +129,9 @@ class Judge:
             raise HarnessError(f"the network's images have no FID ({'; '.join(quality.reasons)}); train it again")
 
         return Judged(
-            held_out_loss=self.held_out_loss(network),
+            held_out_loss=self.measure_held_out_loss(network),
             held_out_draws=DRAWS,
+            # the limit, and how it was measured
             limit_fid=fid,
             limit_fid_low=low,
             limit_fid_high=high,
@@ -135,6 +142,7 @@ class Judge:
             limit_images=LIMIT_IMAGES,
             extractor=f"{self.extractor.name}:{self.extractor.layer}",
             extractor_sha256=self.extractor.sha256,
+            # distances to the nearest image of the training
             copy_rate=limit.copy_rate,
             copy_rate_highest=self.copies.highest_rate(LIMIT_IMAGES),
             copy_distance=self.copies.threshold,
@@ -142,30 +150,31 @@ class Judge:
             nearest_median_held_out=self.copies.held_out_median,
         )
 
-    def same_rules(self, judged: Judged) -> bool:
-        """Tell whether a card's limit was taken as this judge takes it."""
-        mine = (LIMIT_SOLVER, LIMIT_STEPS, LIMIT_IMAGES, self.extractor.sha256)
-        return mine == (judged.limit_solver, judged.limit_steps, judged.limit_images, judged.extractor_sha256)
+    def has_same_rules(self, judged: Judged) -> bool:
+        """Tell whether a card's limit was measured by the rules of this judge."""
+        own = (LIMIT_SOLVER, LIMIT_STEPS, LIMIT_IMAGES, self.extractor.sha256)
+        return own == (judged.limit_solver, judged.limit_steps, judged.limit_images, judged.extractor_sha256)
 
-    def copy_rate(self, network: Network) -> float:
-        """Return the copy rate of images made in few steps."""
-        return self.copies.rate(image_vectors(self._sampled(network, QUICK_SOLVER, QUICK_STEPS)))
+    def measure_copy_rate(self, network: Network) -> float:
+        """Return the share of copies, in [0, 1], among images made in few steps."""
+        return self.copies.rate(image_vectors(self._sample_images(network, QUICK_SOLVER, QUICK_STEPS)))
 
-    def limit(self, network: Network) -> Limit:
-        """Return what the network is worth when its flow is solved out."""
-        return self.solved(network, LIMIT_SOLVER, LIMIT_STEPS)
+    def measure_limit(self, network: Network) -> Limit:
+        """Return the quality of the network's images when its flow is solved in many steps."""
+        return self.measure_samples(network, LIMIT_SOLVER, LIMIT_STEPS)
 
-    def solved(self, network: Network, solver: str, steps: int) -> Limit:
-        """Return the quality of the images that a solver makes in so many steps on the schedule edm."""
-        images = self._sampled(network, solver, steps)
+    def measure_samples(self, network: Network, solver: str, steps: int) -> Limit:
+        """Return the quality of the images that a solver makes in a number of steps on the schedule edm."""
+        images = self._sample_images(network, solver, steps)
+
         distances = self.copies.distances(image_vectors(images))
         features = self.extractor(images).cpu().numpy()
-        quality = measure_quality([(0, features)], self._reference_features(), len(images))
+        quality = measure_quality([(0, features)], self._load_reference_features(), len(images))
         rate = float((distances < self.copies.threshold).double().mean())
         return Limit(quality, rate, float(distances.median()))
 
-    def _sampled(self, network: Network, solver: str, steps: int) -> Tensor:
-        """Return uint8 images [LIMIT_IMAGES, C, H, W] from the noise of the suites' seed set 0."""
+    def _sample_images(self, network: Network, solver: str, steps: int) -> Tensor:
+        """Return uint8 images [LIMIT_IMAGES, C, H, W] from the noise of seed set 0."""
         schedule = registry().make("schedule", "edm", {})
         sampler = Sampler(
             denoiser=registry().make("denoiser", "full", {}).build(network, None),
@@ -175,30 +184,31 @@ class Judge:
             noise=self._noise,
             device=next(network.parameters()).device,
         )
+
         starts = range(0, LIMIT_IMAGES, _BATCH)
         return torch.cat([sampler.images(range(i, min(i + _BATCH, LIMIT_IMAGES))) for i in starts])
 
-    def _reference_features(self) -> ReferenceFeatures:
+    def _load_reference_features(self) -> ReferenceFeatures:
         if self._reference is None:
             images = load_split(self.card, self.card.reference).images
-            self._reference = reference_of(_features(self.extractor, images))
+            self._reference = reference_of(_compute_features(self.extractor, images))
         return self._reference
 
 
-def _features(extractor: Extractor, images: np.ndarray) -> np.ndarray:
+def _compute_features(extractor: Extractor, images: np.ndarray) -> np.ndarray:
     parts = range(0, len(images), extractor.batch)
     return np.concatenate(
         [extractor(torch.from_numpy(images[i : i + extractor.batch].copy())).cpu().numpy() for i in parts]
     )
 
 
-def _extractor_for(card: DatasetCard) -> str:
-    """Return the feature network that ships for a data set, the pixels themselves where there is none."""
+def _choose_extractor(card: DatasetCard) -> str:
+    """Return the feature network made for a data set, else the pixels."""
     own = f"{card.name}-cnn"
     return own if own in extractor_names() else _NO_FEATURES
 
 
-def trained_levels(network: Network) -> tuple[float, float]:
+def trained_noise_levels(network: Network) -> tuple[float, float]:
     """Return the noise levels between which 99.8 % of the training's draws lie."""
     assert isinstance(network, PreconditionedNetwork)  # else it had no held-out loss
     sigma = network.preconditioning.draws((_LEVELS, 1), torch.Generator().manual_seed(_DRAW_SEED)).sigma

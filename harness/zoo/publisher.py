@@ -1,4 +1,4 @@
-"""What a training puts into the zoo: its best weights with their card, unless what is there is as good."""
+"""Puts the best weights of a training into the zoo with their card, unless those there are as good."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harness.sampling.network import build_network
 from harness.sampling.pixels import to_unit
 from harness.specs.train import TrainSettings
 from harness.zoo.history import Check, History
-from harness.zoo.judge import Judge, trained_levels
-from harness.zoo.stored import Stored, store_weights
+from harness.zoo.judge import Judge, trained_noise_levels
+from harness.zoo.stored import StoredWeights, encode_weights
 from methods.networks.base import Network
 
 
 @dataclass
 class Publisher:
-    """Writes entries of one training; `model` is a network of its kind in eval mode, to judge weights with."""
+    """Writes the zoo entries of one training. `model` is its network in eval mode, to judge weights."""
 
     name: str
     command: str
@@ -34,17 +34,16 @@ class Publisher:
     say: Callable[[str], None]
 
     def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
-        """Put the best weights into the zoo, unless what is there is as good within the interval of its FID.
+        """Put the best weights into the zoo, unless those there are as good within the interval of FID.
 
-        What this leg itself put there on the way gives room to its best at the end.
-
-        Returns the card that is there then; None where no weights were sound.
+        At the end of a leg its best weights replace those that the same leg published before.
+        Returns the card that the zoo then has; None where no weights were sound.
         """
         best, committed = history.best, committed_card(self.name)
         if best is None:
             return None
-        stored = store_weights(self.judge, self.model, history.best_weights)
-        card = self._card_of(history, best, stored, reason, finished)
+        stored = encode_weights(self.judge, self.model, history.best_weights)
+        card = self._make_card(history, best, stored, reason, finished)
         judged = card.judged
         limit = f"limit {judged.limit_fid:.2f} [{judged.limit_fid_low:.2f}, {judged.limit_fid_high:.2f}]"
 
@@ -53,7 +52,7 @@ class Publisher:
             self.say(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
             return committed
         own = committed is not None and committed.training.images_seen > history.leg.images  # published on the way
-        if committed is None or (own and finished) or judged.limit_fid_high < self._limit_of(committed):
+        if committed is None or (own and finished) or judged.limit_fid_high < self._committed_limit(committed):
             path = write_zoo_entry(card, stored.data)
             self.say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
             return card
@@ -68,15 +67,16 @@ class Publisher:
         write_zoo_entry(card, weights_path(self.name).read_bytes())
         return card
 
-    def _limit_of(self, committed: ZooCard) -> float:
-        """Return the FID of the committed weights' limit, measured again where it was taken by other rules."""
-        if self.judge.same_rules(committed.judged):
+    def _committed_limit(self, committed: ZooCard) -> float:
+        """Return the FID of the committed weights, measured again if its card used other rules."""
+        if self.judge.has_same_rules(committed.judged):
             return committed.judged.limit_fid
         self.model.load_state_dict(read_weights(self.name))
-        found = self.judge.limit(self.model).quality.figures.get("fid")
+        found = self.judge.measure_limit(self.model).quality.figures.get("fid")
         return committed.judged.limit_fid if found is None else found
 
-    def _card_of(self, history: History, best: Check, stored: Stored, reason: str, finished: bool) -> ZooCard:
+    def _make_card(self, history: History, best: Check, stored: StoredWeights, reason: str, finished: bool) -> ZooCard:
+        """Return the card of the best weights."""
         leg = Leg(
             first_image=history.leg.images,
             last_image=best.images,
@@ -85,8 +85,10 @@ class Publisher:
             started_on=history.leg.day,
             libraries=history.libraries,
         )
-        low, high = trained_levels(self.model)
-        flops = self._flops_per_image()
+
+        # all legs together
+        low, high = trained_noise_levels(self.model)
+        flops = self._training_flops_per_image()
         trained = Trained(
             command=self.command,
             seed=self.spec.seed,
@@ -100,18 +102,19 @@ class Publisher:
             stopped=reason,
             legs=[*history.legs, leg],
         )
+
         return ZooCard(
             name=self.name,
             sha256=hashlib.sha256(stored.data).hexdigest(),
             dtype=stored.dtype,
             network=self.net.model_copy(update={"train": self.spec.model_copy(update={"steps": trained.steps})}),
-            data=self.judge.trained_on(),
+            data=self.judge.describe_data(),
             training=trained,
-            judged=self.judge.judged(self.model, stored.limit, stored.limit_float32),
+            judged=self.judge.describe_quality(self.model, stored.limit, stored.limit_float32),
         )
 
-    def _flops_per_image(self) -> float | None:
-        """Return the FLOPs of training on one image; None where they depend on the input."""
+    def _training_flops_per_image(self) -> float | None:
+        """Return the FLOPs of training on one image; None if they depend on the input."""
         network = build_network(self.net, self.judge.card.shape())
         if not network.params.fixed_cost:
             return None

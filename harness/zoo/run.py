@@ -1,4 +1,4 @@
-"""`oneclock train DATASET NETWORK --into zoo`: one training in this process, ended by signals between two steps."""
+"""`oneclock train DATASET NETWORK --into zoo`: one training in this process; a signal ends it between two steps."""
 
 from __future__ import annotations
 
@@ -18,42 +18,46 @@ from harness.registry import registry
 from harness.signals import graceful_shutdown
 from harness.specs.limits import TRAINING_LOCK_BEAT_SECONDS
 from harness.storage.lock import RunLock
-from harness.zoo.recipes import rules_for
+from harness.zoo.recipes import find_rules
 from harness.zoo.training import ZooTraining
 
 TRAININGS = "trainings"
-"""Below the results folder: the working state of each training, in a folder of its name."""
+"""Below the results folder: a folder per training with its working state."""
 PAUSED = "paused"
-"""A file of this name beside them: no training goes on while it is there."""
+"""A file in that folder: no training goes on while it exists."""
 
 
 def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
-    """Train, or go on, until a rule ends it; return the folder of the entry.
+    """Train, or continue, until a rule ends it; return the folder of the zoo entry.
 
-    Raises Terminated or KeyboardInterrupt once the state is kept, if a signal came.
+    After a signal it saves the state and raises Terminated or KeyboardInterrupt. Raises UsageError for what cannot be
+    trained, LockedError while another process trains it.
     """
     changes: dict[str, object] = {}
     apply_settings(changes, settings)
     card, net = load_card(dataset), load_network_card(network, changes)
     if not registry().network(net.family).trainable:
         raise UsageError(f'network "{net.name}" is exact and is not trained')
+
     torch.set_num_threads(1)
     words = ["oneclock", "train", dataset, network, *(word for s in settings for word in ("--set", s)), "--into", "zoo"]
     name = zoo_entry_name(net.name, net.train.seed if net.train else 0)
     folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
+
     with graceful_shutdown(_to_stderr) as stop:
         training = ZooTraining(
             card,
             net,
-            rules_for(dataset, network),
+            find_rules(dataset, network),
             " ".join(shlex.join(words).split()),
             folder,
             say=_to_stderr,
-            stop_asked=lambda: stop.signal is not None,
+            stop_requested=lambda: stop.signal is not None,
             paused=paused.exists,
         )
         with RunLock(folder, TRAINING_LOCK_BEAT_SECONDS):
             entry = training.run()
+
     if entry is None:
         stop.raise_if_set()
     return zoo_folder() / name

@@ -1,4 +1,4 @@
-"""Weights as they lie in the zoo: in half precision where that leaves the network's limit as it is, else in float32."""
+"""Weights as the zoo stores them: in half precision if that leaves the network's limit as it is, else in float32."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.zoo.judge import Judge, Limit
 from methods.networks.base import Network
 
 SAME_LIMIT = 0.1
-"""Half precision is taken where it moves the limit's FID by less than this share of the half-width of its interval."""
+"""Half precision may move the limit's FID by this share of its interval's half-width."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The bytes of a weights file, and the network's limit with these weights and with the float32 ones."""
+class StoredWeights:
+    """The bytes of a weights file, and the network's limit with them and with float32 weights."""
 
     data: bytes
     dtype: Literal["float32", "float16"]
@@ -28,25 +28,28 @@ class Stored:
     limit_float32: Limit
 
 
-def store_weights(judge: Judge, model: Network, weights: Mapping[str, np.ndarray]) -> Stored:
-    """Return the weights in the smallest format that leaves the limit as it is; `model` is left with them."""
+def encode_weights(judge: Judge, model: Network, weights: Mapping[str, np.ndarray]) -> StoredWeights:
+    """Return the weights in the smallest format that leaves the limit as it is; loads them into `model`."""
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
     model.load_state_dict(tensors)
-    exact = judge.limit(model)
-    half = {name: _rounded(value) for name, value in tensors.items()}
+    exact = judge.measure_limit(model)
+
+    # half precision, if the limit is the same
+    half = {name: _to_half(value) for name, value in tensors.items()}
     model.load_state_dict({name: value.to(tensors[name].dtype) for name, value in half.items()})
-    rounded = judge.limit(model)
-    if _same(exact, rounded):
-        return Stored(save(half), "float16", rounded, exact)
+    rounded = judge.measure_limit(model)
+    if _is_same_limit(exact, rounded):
+        return StoredWeights(save(half), "float16", rounded, exact)
+
     model.load_state_dict(tensors)
-    return Stored(save(tensors), "float32", exact, exact)
+    return StoredWeights(save(tensors), "float32", exact, exact)
 
 
-def _rounded(value: Tensor) -> Tensor:
+def _to_half(value: Tensor) -> Tensor:
     return value.half() if value.is_floating_point() else value
 
 
-def _same(exact: Limit, rounded: Limit) -> bool:
+def _is_same_limit(exact: Limit, rounded: Limit) -> bool:
     one, other = exact.quality.figures, rounded.quality.figures
     if "fid_high" not in one or not np.isfinite(other.get("fid", np.nan)):
         return False

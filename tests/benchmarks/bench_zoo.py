@@ -58,7 +58,7 @@ def main() -> None:
             before: Limit | None = None
             cells = []
             for steps in options.steps:
-                found = judge.solved(network, solver, steps)
+                found = judge.measure_samples(network, solver, steps)
                 cells.append(cell(steps, found, before))
                 before = found
             print(f"  {solver:9} {'  '.join(cells)}", flush=True)

@@ -36,7 +36,7 @@ def own_zoo(patch: pytest.MonkeyPatch, folder: Path) -> Path:
 def training(
     folder: Path,
     rules: Rules = RULES,
-    stop_asked: Callable[[], bool] = lambda: False,
+    stop_requested: Callable[[], bool] = lambda: False,
     said: list[str] | None = None,
     **train: object,
 ) -> ZooTraining:
@@ -45,5 +45,5 @@ def training(
     net = load_network_card("unet-tiny", {"train": {**SMALL["train"], **train}})
     say = (said if said is not None else []).append
     return ZooTraining(
-        load_card("digits"), net, rules, "oneclock train digits unet-tiny --into zoo", folder, say, stop_asked
+        load_card("digits"), net, rules, "oneclock train digits unet-tiny --into zoo", folder, say, stop_requested
     )

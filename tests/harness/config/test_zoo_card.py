@@ -36,7 +36,7 @@ from harness.sampling.weights_file import read_state_dict
 from harness.specs.base import Price
 from harness.specs.weights import WeightsSpec
 from harness.task import Result
-from harness.zoo.recipes import Recipe, all_trainings, load_recipes
+from harness.zoo.recipes import TrainingRecipe, list_trainings, load_recipes
 from methods.networks.base import DataShape
 
 ASKS: dict[str, Any] = {
@@ -241,7 +241,7 @@ def test_the_list_of_trainings_goes_by_seeds(zoo: Path) -> None:
         '[[trainings]]\ndataset = "digits"\nnetwork = "a"\nseeds = [0, 1]\n'
         '[[trainings]]\ndataset = "digits"\nnetwork = "b"\npatience = 2\n'
     )
-    assert [training.name for training in all_trainings()] == ["a", "b", "a-seed1"]
+    assert [training.name for training in list_trainings()] == ["a", "b", "a-seed1"]
     assert load_recipes()[1].patience == 2
     (zoo / "trainings.toml").write_text('[[trainings]]\ndataset = "digits"\nnetwork = "a"\npatiense = 2\n')
     with pytest.raises(UsageError, match=r'unknown key "trainings\.0\.patiense"; did you mean "patience"\?'):
@@ -265,6 +265,6 @@ def test_the_shipped_zoo_is_whole() -> None:
 
 def test_every_listed_training_names_a_card_and_a_data_set() -> None:
     for recipe in load_recipes():
-        assert isinstance(recipe, Recipe)
+        assert isinstance(recipe, TrainingRecipe)
         assert load_network_card(recipe.network).train is not None
         assert "test" in load_card(recipe.dataset).splits

@@ -1,4 +1,4 @@
-"""The trainings as processes: two at a time, paused and resumed as a whole, a failure told with its log."""
+"""The trainings as processes: two at a time, paused and resumed as a whole, a failure named with its log."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 
 from harness.errors import HarnessError, LockedError, UsageError
 from harness.storage.lock import RunLock, holder
-from harness.zoo import processes
-from harness.zoo.processes import pause, resume, run_trainings
-from harness.zoo.recipes import Recipe, Training
+from harness.zoo import processes, recipes
+from harness.zoo.processes import pause_trainings, resume_trainings, run_trainings
+from harness.zoo.recipes import ListedTraining, TrainingRecipe
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILD = """
@@ -47,20 +47,20 @@ def kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
     """Stand-ins for trainings, by name: what they do. They end with the test."""
     wanted: dict[str, str] = {}
 
-    def command(training: Training, results: Path) -> list[str]:
+    def command(training: ListedTraining, results: Path) -> list[str]:
         code = CHILD.format(root=str(ROOT))
         return [sys.executable, "-c", code, training.name, str(results / "trainings"), wanted[training.name]]
 
     monkeypatch.setattr(processes, "_command", command)
     monkeypatch.setattr(processes, "TRAINING_POLL_SECONDS", 0.05)
     monkeypatch.setattr(processes, "NICE", 1)  # at lowest priority they would wait for the other tests
-    listed = lambda: [Training(recipe=Recipe(dataset="digits", network=n), seed=0) for n in wanted]  # noqa: E731
-    monkeypatch.setattr(processes, "all_trainings", listed)
-    monkeypatch.setattr(processes, "unfinished", lambda trainings: trainings)
+    listed = lambda: [ListedTraining(recipe=TrainingRecipe(dataset="digits", network=n), seed=0) for n in wanted]  # noqa: E731
+    monkeypatch.setattr(recipes, "list_trainings", listed)
+    monkeypatch.setattr(processes, "select_unfinished", list)
     yield wanted
     (tmp_path / "trainings").mkdir(exist_ok=True)
     (tmp_path / "trainings" / "enough").touch()
-    resume(tmp_path)
+    resume_trainings(tmp_path)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -92,7 +92,7 @@ def test_a_name_picks(kinds: dict[str, str], tmp_path: Path) -> None:
         run_trainings(tmp_path, ["tow"])
 
 
-def test_one_that_fails_is_told_with_its_log_and_the_others_run(kinds: dict[str, str], tmp_path: Path) -> None:
+def test_one_that_fails_is_named_with_its_log_and_the_others_run(kinds: dict[str, str], tmp_path: Path) -> None:
     kinds.update({"one": "fails", "two": "ends", "three": "ends"})
     with pytest.raises(HarnessError, match=r"not finished: one; see .*trainings/one/log\.txt"):
         run_trainings(tmp_path)
@@ -106,8 +106,8 @@ def test_pause_stops_them_where_they_are_and_resume_lets_them_go_on(kinds: dict[
     counts = [tmp_path / "trainings" / name / "count" for name in ("one", "two")]
     wait_for(lambda: all(path.exists() for path in counts))
 
-    assert pause(tmp_path) == ["one", "two"]
-    stopped = [pid for _, pid in processes._live(tmp_path)]
+    assert pause_trainings(tmp_path) == ["one", "two"]
+    stopped = [pid for _, pid in processes._running_trainings(tmp_path)]
     wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in stopped))
     before = [path.stat().st_size for path in counts]
     with pytest.raises(UsageError, match="the trainings are paused"):
@@ -116,7 +116,7 @@ def test_pause_stops_them_where_they_are_and_resume_lets_them_go_on(kinds: dict[
     assert [path.stat().st_size for path in counts] == before
     assert not (tmp_path / "trainings" / "three" / "seen").exists()
 
-    assert resume(tmp_path) == ["one", "two"]
+    assert resume_trainings(tmp_path) == ["one", "two"]
     wait_for(lambda: all(path.stat().st_size > size for path, size in zip(counts, before, strict=True)))
     (tmp_path / "trainings" / "enough").touch()
     runner.join(timeout=60)
@@ -127,7 +127,7 @@ def test_pause_stops_them_where_they_are_and_resume_lets_them_go_on(kinds: dict[
 def test_what_an_earlier_call_started_is_not_started_twice(kinds: dict[str, str], tmp_path: Path) -> None:
     kinds.update({"one": "counts"})
     left_behind: dict[str, subprocess.Popen[bytes]] = {}
-    processes._start_next(tmp_path, processes.all_trainings(), left_behind, {})
+    processes._start_next(tmp_path, recipes.list_trainings(), left_behind, {})
     wait_for(lambda: (tmp_path / "trainings" / "one" / "count").exists())
     kinds.update({"two": "ends"})
     run_trainings(tmp_path)
@@ -157,4 +157,4 @@ def test_by_default_it_is_the_lowest_priority() -> None:
 
 
 def test_nothing_was_running(tmp_path: Path) -> None:
-    assert pause(tmp_path) == resume(tmp_path) == []
+    assert pause_trainings(tmp_path) == resume_trainings(tmp_path) == []

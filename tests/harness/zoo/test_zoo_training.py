@@ -1,4 +1,4 @@
-"""A training for the zoo: killed or stopped anywhere it goes on to the bit; rules end it; the card tells of it."""
+"""A training for the zoo: killed or stopped anywhere it goes on to the bit; rules end it; the card describes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,7 +22,6 @@ from harness.errors import HarnessError, LockedError, UsageError
 from harness.identity import file_sha256
 from harness.storage.lock import RunLock
 from harness.training.schedules import learning_rate
-from harness.zoo.history import Check, History, LegStart
 from harness.zoo.judge import Judge
 from harness.zoo.recipes import Rules
 from harness.zoo.training import ZooTraining
@@ -99,7 +97,7 @@ def test_stopped_after_every_chunk_it_ends_as_undisturbed(
     monkeypatch.setattr("harness.zoo.training.TRAINING_CHUNK_SECONDS", 0.01)
     while card is None:
         asked = iter([False, True])  # one chunk, then it is asked to stop
-        card = training(tmp_path / "cut", stop_asked=lambda asked=asked: next(asked, True)).run()  # type: ignore[misc]
+        card = training(tmp_path / "cut", stop_requested=lambda asked=asked: next(asked, True)).run()  # type: ignore[misc]
         rounds += 1
     assert rounds > 3
     assert whole is not None
@@ -221,7 +219,7 @@ def test_a_leg_warms_up_anew_over_two_hundred_steps() -> None:
 
 
 def test_a_network_that_only_copies_enters_no_zoo(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Judge, "copy_rate", lambda self, network: 1.0)
+    monkeypatch.setattr(Judge, "measure_copy_rate", lambda self, network: 1.0)
     with pytest.raises(
         HarnessError, match=r"unet-tiny: the copy rate of 100\.0 % after 96 images .* no weights were sound"
     ):
@@ -239,7 +237,7 @@ def test_a_finished_training_is_not_done_again(zoo: Path, tmp_path: Path) -> Non
 
 def test_a_state_of_other_settings_is_refused(zoo: Path, tmp_path: Path) -> None:
     asked = iter([False, True])
-    assert training(tmp_path, stop_asked=lambda: next(asked)).run() is None
+    assert training(tmp_path, stop_requested=lambda: next(asked)).run() is None
     with pytest.raises(UsageError, match="with other settings or data; expected the same"):
         training(tmp_path, lr=1e-3).run()
 
@@ -265,46 +263,6 @@ def test_what_cannot_be_trained_is_said_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
-def history(*checks: tuple[float, float]) -> History:
-    """Return a history of (held-out loss, copy rate), a check every 100 images."""
-    found = History(LegStart(5), 0.017)
-    for number, (loss, rate) in enumerate(checks, 1):
-        found.add(Check(100 * number, float(number), loss, rate), {})
-    return found
-
-
-@pytest.mark.parametrize(
-    ("checks", "rule"),
-    [
-        ([(0.5, 0.0), (0.4, 0.0)], None),
-        ([(0.4, 0.0), (0.5, 0.0), (0.39, 0.0), (0.41, 0.0)], None),
-        ([(0.4, 0.0), (0.5, 0.0), (0.4, 0.0)], "held-out loss did not fall for 2 checks"),
-        ([(0.4, 0.0), (0.3, 0.05)], "the copy rate of 5.0 % after 200 images is above the 1.7 %"),
-        ([(9 - n, 0.0) for n in range(8)], "the aim of 800 images is reached"),
-    ],
-)
-def test_a_rule_ends_a_training(checks: list[Any], rule: str | None) -> None:
-    reason = history(*checks).ended_by(Rules(images=800, check_images=100, patience=2))
-    assert reason is None if rule is None else reason is not None and reason.startswith(rule)
-
-
-def test_a_leg_names_every_machine_that_trained_it() -> None:
-    """Its working state may be carried to another; the libraries are those of the latest."""
-    here = history((0.5, 0.0))
-    here.ran_on("NVIDIA H200", {"torch": "2.11.0"})
-    there = History.restored(here.tensors(), here.as_dict(), 1.0)
-    for _ in range(2):
-        there.ran_on("Xeon", {"torch": "2.15.0"})
-    assert (here.devices, there.devices) == (["NVIDIA H200"], ["NVIDIA H200", "Xeon"])
-    assert there.libraries == {"torch": "2.15.0"}
-
-
-def test_weights_of_a_network_that_copies_are_not_kept() -> None:
-    found = history((0.5, 0.0), (0.3, 0.5))
-    assert found.best == Check(100, 1.0, 0.5, 0.0)
-    assert history((0.5, 0.5)).best is None
-
-
 def test_a_perfect_denoiser_has_no_held_out_loss_that_a_worse_one_undercuts(zoo: Path) -> None:
     torch.set_num_threads(1)
     judge = Judge(load_card("digits"), "train", flips=False)
@@ -312,11 +270,11 @@ def test_a_perfect_denoiser_has_no_held_out_loss_that_a_worse_one_undercuts(zoo:
     from harness.sampling.network import build_network
 
     net = build_network(load_network_card("unet-tiny"), load_card("digits").shape()).eval()
-    untrained = judge.held_out_loss(net)
-    assert untrained == judge.held_out_loss(net)  # fixed noise and levels
+    untrained = judge.measure_held_out_loss(net)
+    assert untrained == judge.measure_held_out_loss(net)  # fixed noise and levels
 
     def knows(scaled: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(scaled)  # F = 0 is the best linear denoiser of white data of this deviation
 
     net.raw = knows  # type: ignore[method-assign, assignment]
-    assert 0.5 < judge.held_out_loss(net) < 2.0  # 1 for white data, by the weighting of the loss
+    assert 0.5 < judge.measure_held_out_loss(net) < 2.0  # 1 for white data, by the weighting of the loss
