@@ -1,67 +1,60 @@
-"""A suite as a Ray job: the source tree travels to the cluster, the log is followed, the results come back.
+"""The verb `submit`: a suite as a Ray job. The source tree goes to the cluster, the results come back.
 
-Results return through the job's own log, framed and checksummed, so that no file system need be shared and no port but
-the dashboard's be open. On the cluster they also stay in ONECLOCK_HOME (default ~/.oneclock), so that a job that was
-lost goes on where it was.
+Results return through the job's own log, framed and checksummed. No file system is shared, and no port but the
+dashboard's is needed. On the cluster they also stay in ONECLOCK_HOME, so that a job that was lost continues there.
 
-What travels: this source tree with its cards and the zoo, and the suite's file. What does not: images, other weights.
+What is sent: this source tree with its cards and the zoo, and the suite's file. What is not: images, other weights.
 A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean paths on the cluster's head, where the
-job's driver runs; it reads the data there once and Ray carries it to the workers. Cards beside the suite's file do
-not travel: put them into datasets/ of the source tree. The cluster's `python` must be the one whose environment runs
-Ray there.
+job's driver runs. It reads the data there once and Ray sends it to the workers. Cards in the folder of the suite's
+file are not sent: put them into datasets/ of the source tree. The cluster's `python` must be the one whose
+environment runs Ray there.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
-import io
 import logging
-import lzma
 import os
 import secrets
 import shlex
-import shutil
 import sys
-import tarfile
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness import api
+from harness.cli import in_one_line
+from harness.cli.job import SUITE_VARIABLE
+from harness.cli.job_log import follow_log, job_end
+from harness.cli.transfer import FRAME, merge, unpack
 from harness.config.suite import suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.pools.cluster import EXCLUDES
-from harness.schema import TABLES
-from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS, MOST_FAILED_JOB_POLLS
-from harness.storage.lock import RunLock
-from harness.storage.planned import PLANNED, read_planned, write_planned
-from harness.storage.store import Store
-
-FRAME = "ONECLOCK-RESULTS"
-_LINE = 8000  # characters of a framed line
-_RETURNED = (*TABLES, "log", "samples")
-_SUITE = "ONECLOCK_SUITE"  # the text of a suite that is a file, for the job
+from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS
 
 
 def submit_suite(
     suite: str, address: str, results: Path, settings: list[str], only: str | None, seeds: int | None
 ) -> int:
-    """Run a suite on the cluster behind a dashboard; return the job's exit code after its results are merged."""
+    """Run a suite on the cluster behind a dashboard; return the job's exit code after its results are merged.
+
+    Blocks until the job has ended; Ctrl-C leaves it running. Raises UsageError for an address that is no dashboard,
+    HarnessError if the job was refused, contact was lost, or no results came back.
+    """
     name = api.load_suite(suite, settings, seeds).name
-    client = _client(address)
+    client = _connect(address)
+
+    # what the job runs, and what it gets
     variables = {"PYTHONUNBUFFERED": "1"}
     if suite not in suite_names():
-        variables[_SUITE] = base64.b64encode(Path(suite).read_bytes()).decode()
-    words = ["python", "-m", "harness.cli.submit", Path(suite).name, *_options(settings, only, seeds)]
+        variables[SUITE_VARIABLE] = base64.b64encode(Path(suite).read_bytes()).decode()
+    words = ["python", "-m", "harness.cli.job", Path(suite).name, *_options(settings, only, seeds)]
     root = Path(__file__).resolve().parents[2]
     env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": variables}
-    job = _submitted(client, address, shlex.join(words), env)
+
+    job = _submit_once(client, address, shlex.join(words), env)
     print(f"job {job} on {address}", file=sys.stderr)
     try:
         return _finish(client, job, results / name)
@@ -70,64 +63,70 @@ def submit_suite(
         raise
 
 
-def _submitted(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
-    """Hand the job in once, however often it is said: a busy cluster says "try again later", or hangs up."""
+def _submit_once(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
+    """Submit the job and return its id. A retry after a broken connection finds the first submission by the id.
+
+    A busy cluster replies "try again later" or closes the connection; both are tried again.
+    """
     until = time.monotonic() + JOB_READY_SECONDS
-    name, hung_up = f"oneclock-{secrets.token_hex(8)}", False
+    job_id, disconnected = f"oneclock-{secrets.token_hex(8)}", False
     while True:
         try:
-            return str(client.submit_job(entrypoint=entrypoint, runtime_env=env, submission_id=name))
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=env, submission_id=job_id))
         except Exception as error:
-            if hung_up and f"{name} already exists" in str(error):
-                return name  # it was taken before the line broke
-            hung_up |= isinstance(error, OSError)
-            if not (hung_up or "try again later" in str(error)) or time.monotonic() > until:
-                raise HarnessError(f"{address} did not take the job: {_one_line(error)}") from None
+            if disconnected and f"{job_id} already exists" in str(error):
+                return job_id  # it was accepted before the connection broke
+            disconnected |= isinstance(error, OSError)
+            if not (disconnected or "try again later" in str(error)) or time.monotonic() > until:
+                raise HarnessError(f"{address} did not take the job: {in_one_line(error)}") from None
         time.sleep(JOB_POLL_SECONDS)
 
 
 def _finish(client: Any, job: str, folder: Path) -> int:
     """Follow a job to its end, merge what it sends back, and return its exit code."""
-    framed = list(_follow(client, job))
+    framed = []
+    for line in follow_log(client, job):
+        if line.startswith(FRAME):
+            framed.append(line)
+        else:
+            print(line, file=sys.stderr)
+
     info = client.get_job_info(job)
     if framed:
         merge(unpack(framed), folder)
         print((folder / "leaderboard.md").read_text(encoding="utf-8"))
-    if _ended(info.status) == "SUCCEEDED":
+
+    if job_end(info.status) == "SUCCEEDED":
         return 0
     if info.driver_exit_code in (None, 0) or not framed:
-        raise _ending(info)(f"job {job} ended as {_ended(info.status)}: {_one_line(info.message, 600)}")
+        raise _error_class(info)(f"job {job} ended as {job_end(info.status)}: {in_one_line(info.message, 600)}")
     return int(info.driver_exit_code)
 
 
-def _ending(info: Any) -> type[HarnessError]:
-    """Return the error whose exit code is the job's own."""
+def _error_class(info: Any) -> type[HarnessError]:
+    """Return the error class that has the job's exit code."""
     kinds = {kind.exit_code: kind for kind in (UsageError, LockedError, StoreDamagedError, StorageFullError)}
     return kinds.get(info.driver_exit_code, HarnessError)
 
 
-def _ended(status: Any) -> str | None:
-    """Return how a job ended, or None while it has not."""
-    word = str(status).rpartition(".")[2]
-    return word if word in ("SUCCEEDED", "FAILED", "STOPPED") else None
-
-
-def _one_line(error: Any, most: int = 300) -> str:
-    return " ".join(str(error).split())[:most]
-
-
-def _client(address: str) -> Any:
+def _connect(address: str) -> Any:
+    """Return Ray's client of a dashboard; raise UsageError with a remedy if there is none or it refuses."""
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # it lists every file that it does not upload
+
     if not address.startswith(("http://", "https://")):
         raise UsageError(f'the cluster\'s address is "{address}"; expected its dashboard, like http://head:8265')
     if os.environ.get("RAY_AUTH_MODE") != "token" and not _is_loopback(address):
-        print("warning: no token authentication (RAY_AUTH_MODE=token): whoever reaches it runs code", file=sys.stderr)
+        print(
+            "warning: no token authentication (RAY_AUTH_MODE=token): anyone who reaches it can run code",
+            file=sys.stderr,
+        )
+
     try:
         return JobSubmissionClient(address)
     except Exception as error:
-        reason = _one_line(error)
+        reason = in_one_line(error)
         if "token" in reason.lower() or "401" in reason or "403" in reason:
             raise UsageError(
                 f"{address} refuses us; expected RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN ({reason})"
@@ -145,155 +144,3 @@ def _options(settings: list[str], only: str | None, seeds: int | None) -> list[s
     words = [word for setting in settings for word in ("--set", setting)]
     words += ["--only", only] if only is not None else []
     return words + (["--seeds", str(seeds)] if seeds is not None else [])
-
-
-def _follow(client: Any, job: str) -> Iterator[str]:
-    """Print the job's log as it grows; yield the framed lines instead of printing them."""
-    seen = missed = 0
-    while True:
-        try:
-            ended = _ended(client.get_job_status(job)) is not None
-            text = client.get_job_logs(job)
-            missed = 0
-        except Exception as error:
-            missed += 1
-            if missed >= MOST_FAILED_JOB_POLLS:
-                raise HarnessError(
-                    f"lost contact with job {job} ({_one_line(error)}); what it has done stays on the cluster, "
-                    "submit again to go on"
-                ) from None
-            time.sleep(JOB_POLL_SECONDS)
-            continue
-        upto = len(text) if ended else text.rfind("\n") + 1
-        for line in text[seen:upto].splitlines():
-            if line.startswith(FRAME):
-                yield line
-            else:
-                print(line, file=sys.stderr)
-        seen = max(seen, upto)
-        if ended:
-            return
-        time.sleep(JOB_POLL_SECONDS)
-
-
-def pack(folder: Path) -> Iterator[str]:
-    """Yield the tables, log and samples of a results folder as framed lines, the checksum first."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-        for name in _RETURNED:
-            if (folder / name).is_dir():
-                archive.add(folder / name, arcname=name)
-        for name in ("store.json", PLANNED):
-            if (folder / name).is_file():
-                archive.add(folder / name, arcname=name)
-    data = buffer.getvalue()
-    text = base64.b64encode(data).decode()
-    yield f"{FRAME} sha256 {hashlib.sha256(data).hexdigest()}"
-    yield from (f"{FRAME} data {text[i : i + _LINE]}" for i in range(0, len(text), _LINE))
-
-
-def unpack(framed: list[str]) -> Path:
-    """Return a temporary folder with what `pack` framed; raise HarnessError if a line was lost or changed."""
-    data = _joined(framed)
-    folder = Path(tempfile.mkdtemp(prefix="oneclock-"))
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
-            for member in archive.getmembers():
-                if not (member.isfile() or member.isdir()):
-                    raise HarnessError(f'the arrived results hold "{member.name}", which is no file and no folder')
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        shutil.rmtree(folder)
-        raise HarnessError(f"the arrived results cannot be unpacked: {_one_line(error)}") from None
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    return folder
-
-
-def _joined(framed: list[str]) -> bytes:
-    """Return the bytes that framed lines carry; raise HarnessError unless the checksum is theirs."""
-    words = [line.split(" ") for line in framed]
-    told = [w[2] for w in words if len(w) == 3 and w[1] == "sha256"]
-    try:
-        data = base64.b64decode("".join(w[2] for w in words if len(w) == 3 and w[1] == "data"), validate=True)
-    except binascii.Error:
-        data = b""
-    if told != [hashlib.sha256(data).hexdigest()]:
-        raise HarnessError("the results arrived damaged (checksum differs); they stay whole there, submit again")
-    return data
-
-
-def merge(arrived: Path, folder: Path) -> None:
-    """Commit every trial of an arrived folder that the local one lacks, copy its pictures, rebuild the report."""
-    try:
-        store = Store.create_or_open(folder)
-        with RunLock(store.folder):
-            _commit_missing(api.load(arrived), store)
-            planned = read_planned(arrived)
-            if planned is not None:
-                write_planned(store.folder, planned)
-            for picture in sorted((arrived / "samples").glob("*.png")):
-                if not (folder / "samples" / picture.name).exists():
-                    (folder / "samples").mkdir(exist_ok=True)
-                    shutil.copyfile(picture, folder / "samples" / picture.name)
-    finally:
-        shutil.rmtree(arrived)
-    api.report(folder)
-
-
-def _commit_missing(tables: api.Tables, store: Store) -> None:
-    import pandas as pd
-
-    present = store.snapshot().finished()
-    accepted = pd.concat([tables.trials, tables.others], ignore_index=True)
-    frames = {**{name: getattr(tables, name) for name in TABLES}, "trials": accepted}
-    for trial_id, attempt in zip(accepted["trial_id"], accepted["attempt"], strict=True):
-        if trial_id in present:
-            continue
-        rows = {
-            name: _rows(frame[(frame["trial_id"] == trial_id) & (frame["attempt"] == attempt)])
-            for name, frame in frames.items()
-        }
-        store.commit(trial_id, rows)
-
-
-def _rows(frame: Any) -> list[dict[str, Any]]:
-    """Return a frame's rows as plain dictionaries, missing values as None, without the columns that `commit` fills."""
-    import pandas as pd
-
-    plain = frame.drop(columns=["trial_id", "attempt"]).astype(object)
-    return plain.where(pd.notna(plain), None).to_dict("records")
-
-
-def main(words: list[str]) -> int:
-    """Run on the cluster, as the job: the suite with its options, then the results as framed lines."""
-    from harness.cli.app import app
-
-    home = Path(os.environ.get("ONECLOCK_HOME", Path.home() / ".oneclock")) / "results"
-    with tempfile.TemporaryDirectory() as folder:
-        if _SUITE in os.environ:
-            path = Path(folder) / words[0]
-            path.write_bytes(base64.b64decode(os.environ.pop(_SUITE)))
-            words = [str(path), *words[1:]]
-        kept = None
-        try:
-            settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-            kept = home / api.load_suite(words[0], settings).name
-            code = app(["run", *words, "--results", str(home)], standalone_mode=False) or 0
-        except HarnessError as error:
-            print(f"oneclock: {error}", file=sys.stderr)
-            code = error.exit_code
-    return _send(kept, int(code))
-
-
-def _send(folder: Path | None, code: int) -> int:
-    """Print the results, if there are any, as framed lines; return the exit code."""
-    if folder is not None and (folder / "log").is_dir():
-        for line in pack(folder):
-            print(line)
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -107,11 +107,11 @@ MISSED_BEATS = 10
 # Jobs on a cluster
 
 JOB_POLL_SECONDS = 1.0
-"""How often to ask for the state of a job."""
+"""How often to poll the state of a job while its log is silent, and the pause before submitting again."""
 JOB_READY_SECONDS = 60.0
-"""The longest wait for a cluster's dashboard to answer before a job is handed in."""
+"""How long submitting a job is tried again on a busy cluster."""
 MOST_FAILED_JOB_POLLS = 10
-"""Consecutive questions without an answer after which contact with a job counts as lost."""
+"""Consecutive failed polls after which contact with a job counts as lost."""
 
 # Trainings of the zoo
 

@@ -1,23 +1,22 @@
-"""A suite as a Ray job: what comes back is whole, never overwrites, and a real cluster with a token runs it."""
+"""A suite as a Ray job: submitted once, its exit code is the job's, and a real cluster with a token runs it."""
 
-import base64
-import hashlib
-import io
+import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from kit.faulty import measure, rows, suite
+from kit.faulty import rows
 
-from harness import api
-from harness.cli import submit
+from harness.cli import job_log, submit
+from harness.cli.transfer import FRAME, pack
 from harness.errors import HarnessError, UsageError
 from harness.storage.store import Store
 
@@ -44,109 +43,6 @@ steps = 2
 """
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A results folder with two finished trials and a picture each."""
-    results = tmp_path_factory.mktemp("finished")
-    measure(suite([{"solver": "heun", "steps": 2}]), results)
-    return results / "tiny"
-
-
-def without_times(folder):
-    tables = api.load(folder)
-    return {name: getattr(tables, name).to_csv(index=False) for name in ("trials", "steps", "timings", "quality")}
-
-
-def test_what_is_packed_arrives_whole(finished, tmp_path):
-    lines = list(submit.pack(finished))
-    assert all(line.startswith(submit.FRAME) and len(line) < 8100 for line in lines)
-    submit.merge(submit.unpack(lines), tmp_path / "tiny")
-    assert without_times(tmp_path / "tiny") == without_times(finished)
-    assert (tmp_path / "tiny" / "report.html").is_file()
-    assert {p.name for p in (tmp_path / "tiny" / "samples").iterdir()} == {p.name for p in finished.glob("samples/*")}
-    assert not (tmp_path / "tiny" / "run.lock").exists()
-
-
-def test_a_merge_never_overwrites(finished, tmp_path):
-    home = tmp_path / "tiny"
-    lines = list(submit.pack(finished))
-    measure(suite([]), tmp_path)
-    before = {p: p.read_bytes() for table in ("trials", "log", "timings") for p in (home / table).iterdir()}
-    picture = next((home / "samples").glob("*.png"))
-    picture.write_bytes(b"mine")
-    for _ in range(2):
-        submit.merge(submit.unpack(lines), home)
-    assert all(path.read_bytes() == data for path, data in before.items())
-    assert picture.read_bytes() == b"mine"
-    assert sorted(rows(Store(home))) == ["ddim-2", "heun-2"]
-    assert not Store(home).snapshot().read("trials").duplicated("trial_id").any()
-
-
-def drop(lines):
-    return lines[:-1]
-
-
-def swap(lines):
-    return [lines[0], *reversed(lines[1:])]
-
-
-def alter(lines):
-    line = lines[-1]
-    return [*lines[:-1], line[:-9] + ("A" if line[-9] != "A" else "B") + line[-8:]]
-
-
-def cut(lines):
-    return [*lines[:-1], lines[-1][:-3]]
-
-
-def headless(lines):
-    return lines[1:]
-
-
-@pytest.mark.parametrize("harm", [drop, swap, alter, cut, headless])
-def test_damage_on_the_way_is_noticed(finished, harm):
-    with pytest.raises(HarnessError, match="damaged"):
-        submit.unpack(harm(list(submit.pack(finished))))
-
-
-def framed(*members):
-    """Return an archive of hand-made members as `pack` would frame it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-        for member in members:
-            archive.addfile(member)
-    data = buffer.getvalue()
-    return [
-        f"{submit.FRAME} sha256 {hashlib.sha256(data).hexdigest()}",
-        f"{submit.FRAME} data {base64.b64encode(data).decode()}",
-    ]
-
-
-def link(name, target, kind=tarfile.SYMTYPE):
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        tarfile.TarInfo("../escaped"),
-        tarfile.TarInfo("log/../../escaped"),
-        link("log/1.json", "/etc/passwd"),
-        link("trials", "log"),
-        link("log/hard", "store.json", tarfile.LNKTYPE),
-        link("pipe", "", tarfile.FIFOTYPE),
-    ],
-    ids=lambda member: f"{member.name}-{member.linkname}",
-)
-def test_an_archive_that_reaches_out_is_refused_and_leaves_nothing(member, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(HarnessError, match="arrived results"):
-        submit.unpack(framed(member))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_addresses_that_are_no_dashboard(tmp_path):
     with pytest.raises(UsageError, match='"ray://head:10001"; expected its dashboard, like http://head:8265'):
         submit.submit_suite("quick", "ray://head:10001", tmp_path, [], None, None)
@@ -159,40 +55,59 @@ def test_addresses_that_are_no_dashboard(tmp_path):
 
 
 class Job:
-    """A client whose job ends as told; its first answers are lost."""
+    """A client whose job has ended with a status, an exit code and a log."""
 
-    def __init__(self, status, code, logs="", lost=0):
-        self.status, self.driver_exit_code, self.message = status, code, "the last words"
-        self.logs, self.lost = logs, lost
+    def __init__(self, status: str, code: int | None, logs: str = "") -> None:
+        self.status, self.driver_exit_code, self.message, self.logs = status, code, "the last words", logs
 
-    def get_job_status(self, job):
-        self.lost -= 1
-        if self.lost >= 0:
-            raise ConnectionError("gone\nfor now")
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield self.logs
+
+    def get_job_status(self, job: str) -> str:
         return self.status
 
-    def get_job_logs(self, job):
+    def get_job_logs(self, job: str) -> str:
         return self.logs
 
-    def get_job_info(self, job):
+    def get_job_info(self, job: str) -> Self:
         return self
 
 
-def test_the_exit_code_is_the_jobs(finished, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(submit, "JOB_POLL_SECONDS", 0.0)
-    logs = "talk\n" + "\n".join(submit.pack(finished)) + "\n"
-    assert submit._finish(Job("SUCCEEDED", 0, logs, lost=3), "j", tmp_path / "a") == 0
+def test_the_exit_code_is_the_jobs(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job_log, "JOB_POLL_SECONDS", 0.01)
+    logs = "talk\n" + "\n".join(pack(finished)) + "\n"
+    assert submit._finish(Job("SUCCEEDED", 0, logs), "j", tmp_path / "a") == 0
     assert submit._finish(Job("FAILED", 1, logs), "j", tmp_path / "b") == 1
     said = capsys.readouterr()
     assert said.err == "talk\ntalk\n"
-    assert submit.FRAME not in said.out
+    assert FRAME not in said.out
     assert submit._finish(Job("FAILED", 4, logs), "j", tmp_path / "b") == 4
     for code, kind in ((2, 2), (3, 3), (1, 1), (None, 1)):
         with pytest.raises(HarnessError, match="job j ended as FAILED: the last words") as caught:
             submit._finish(Job("FAILED", code), "j", tmp_path / "c")
         assert caught.value.exit_code == kind
-    with pytest.raises(HarnessError, match=r"lost contact with job j \(gone for now\)"):
-        submit._finish(Job("RUNNING", None, lost=99), "j", tmp_path / "c")
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Running(Job):
+        async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+            yield "first line\n"
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(submit, "_connect", lambda address: Running("RUNNING", None))
+    monkeypatch.setattr(submit, "_submit_once", lambda *how: "j")
+    with pytest.raises(KeyboardInterrupt):
+        submit.submit_suite("quick", "http://head:8265", tmp_path, [], None, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "job j on http://head:8265",
+        "first line",
+        "job j goes on; to end it: ray job stop j --address http://head:8265",
+    ]
 
 
 def free_port():
@@ -259,7 +174,7 @@ def test_a_suite_by_its_path_runs_on_a_cluster_with_a_token(cluster, tmp_path):
     words = (str(path), "--set", "title=changed", "--results", str(tmp_path / "results"))
     code, out, err = submitted(address, env, *words)
     assert code == 0, err[-3000:]
-    assert submit.FRAME not in out + err
+    assert FRAME not in out + err
     assert "ddim" in out
     found = rows(Store(tmp_path / "results" / "travels"))
     assert [row["verdict"] for row in found.values()] == ["VALID"]
@@ -278,7 +193,7 @@ def wait_for(address):
 
 
 class Line:
-    """A job server reached over a bad line: answers with these, in order; an exception is raised."""
+    """A job server reached over a bad line: replies with these, in order; an exception is raised."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers, self.names = list(answers), []
@@ -303,7 +218,7 @@ class Line:
 def test_a_job_is_handed_in_once_over_a_bad_line(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
     monkeypatch.setattr(submit, "JOB_POLL_SECONDS", 0.0)
     line = Line(*answers)
-    assert submit._submitted(line, "there", "python", {}) == line.names[0]
+    assert submit._submit_once(line, "there", "python", {}) == line.names[0]
     assert len(set(line.names)) == 1
     assert not line.answers
 
@@ -313,5 +228,5 @@ def test_a_job_that_is_refused_is_not_handed_in_again(monkeypatch: pytest.Monkey
     for refusal in (RuntimeError("no"), RuntimeError("Job with submission_id {} already exists.")):
         line = Line(refusal, None)
         with pytest.raises(HarnessError, match="there did not take the job"):
-            submit._submitted(line, "there", "python", {})
+            submit._submit_once(line, "there", "python", {})
         assert len(line.names) == 1
