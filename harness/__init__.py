@@ -2,14 +2,14 @@
 
 The story of a run, a module each:
 
-    config.suite         what is asked: trials, data, networks, how it is timed
+    config.suite         a suite: trials, data, networks, rules of timing
     planning.plan        trials, and the tasks that they share, each with an identity
-    driver.loop          feeds a pool of workers, keeps what comes back, commits rows
-    pools.ray            one worker per device; pools.worker is what runs there
+    driver.loop          starts tasks on a pool of workers, keeps their results, commits rows
+    pools.ray            one worker per device; pools.worker runs there
     tasks.sample         images of a trial; tasks.score and tasks.time their quality and time
-    sampling.sampler     how one batch is made: methods.parts names the four parts
+    sampling.sampler     makes one batch; methods.parts names the four parts
     metrics.quality      FID with its interval; measure.device the clock
-    rows.row             from outputs to the rows of the tables
+    rows.row             builds the rows of the tables from the tasks' outputs
     storage.store        the tables, committed trial by trial
     report.build         leaderboard, figures and pages, from the tables alone
 """
@@ -27,7 +27,7 @@ __all__ = ["__version__", "load", "make_sampler", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python face when it is first asked for: whoever wants a module alone waits for nothing else."""
+    """Import the Python interface at first use, so that importing one module loads no other."""
     if name not in __all__:
         raise AttributeError(f'module "harness" has no attribute "{name}"')
     from harness import api

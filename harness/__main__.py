@@ -1,4 +1,4 @@
-"""`python -m harness` is the command `oneclock`."""
+"""`python -m harness` runs the command `oneclock`."""
 
 from harness.cli import main
 

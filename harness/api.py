@@ -30,10 +30,10 @@ RESULTS = "results"
 
 
 def make_sampler(network: str, **parts: Any) -> Sampler:
-    """Return one sampler by hand; see `harness.planning.by_hand.make_sampler`."""
-    from harness.planning.by_hand import make_sampler as make
+    """Return one sampler by hand; see `harness.planning.by_hand.assemble_sampler`."""
+    from harness.planning.by_hand import assemble_sampler
 
-    return make(network, **parts)
+    return assemble_sampler(network, **parts)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def run(
     UsageError before anything is written if the request makes no sense.
     """
     from harness.driver.progress import Screen
-    from harness.planning.fit import leave_out
+    from harness.planning.fit import drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
 
@@ -141,7 +141,7 @@ def run(
         finished = snapshot.finished()
         if planned is not None:
             finished = _pointing_at(planned, snapshot, finished)
-            write_planned(store.folder, planned.listed)
+            write_planned(store.folder, planned.listed_ids)
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
@@ -149,8 +149,8 @@ def run(
                 if planned is None:
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _pointing_at(planned, snapshot, finished)
-                    write_planned(store.folder, planned.listed)
-                planned = leave_out(planned, workers.size(), finished, screen.say)
+                    write_planned(store.folder, planned.listed_ids)
+                planned = drop_unplaceable_trials(planned, workers.size(), finished, screen.say)
                 _measure(planned, store, root, workers, screen, finished)
                 snapshot = store.snapshot(snapshot)
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
@@ -169,7 +169,7 @@ def _pointing_at(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> di
     names = ["baseline_trial_id", "clock_trial_id", "control_of_trial_id"]
     told = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
     rows = dict(zip(latest["trial_id"], told, strict=True))
-    stale = {p.id for p in plan.trials if rows.get(p.id) != p.references}
+    stale = {p.id for p in plan.trials if rows.get(p.id) != p.related_trial_ids}
     return {trial_id: verdict for trial_id, verdict in finished.items() if trial_id not in stale}
 
 
@@ -231,9 +231,9 @@ def _workers(
 
 def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, finished: Container[str]) -> None:
     from harness.driver.loop import Engine
-    from harness.planning.fit import check_pool
+    from harness.planning.fit import check_pool_size
 
-    check_pool(plan, workers.size())
+    check_pool_size(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
     with graceful_shutdown(screen.say) as engine.stop:
         engine.run()

@@ -1,4 +1,4 @@
-"""The verbs. Each answers `--help` with examples."""
+"""The verbs: one function each, without logic. Each shows an example with `--help`."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: oneclock plan cifar10 --set n_images=10000")
-def plan(
+@app.command("plan", epilog="Example: oneclock plan cifar10 --set n_images=10000")
+def list_plan(
     suite: SuiteName,
     address: Address = None,
     results: Results = RESULTS,
@@ -79,8 +79,10 @@ def plan(
         typer.echo(line)
 
 
-@app.command(epilog="Example: oneclock report results/quick")
-def report(folder: Annotated[Path, typer.Argument(help="Results folder of one suite.")] = RESULTS / "quick") -> None:
+@app.command("report", epilog="Example: oneclock report results/quick")
+def rebuild_report(
+    folder: Annotated[Path, typer.Argument(help="Results folder of one suite.")] = RESULTS / "quick",
+) -> None:
     """Rebuild leaderboard, plots, HTML and LaTeX from the Parquet tables alone."""
     from harness import api
 
@@ -88,23 +90,23 @@ def report(folder: Annotated[Path, typer.Argument(help="Results folder of one su
         typer.echo(path)
 
 
-@app.command(name="ls", epilog="Example: oneclock ls methods")
-def list_(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
+@app.command("ls", epilog="Example: oneclock ls methods")
+def list_one_kind(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
     """List what there is, one line each."""
-    from harness.cli.listing import lines
+    from harness.cli.listing import list_lines
 
-    for line in lines(what.value):
+    for line in list_lines(what.value):
         typer.echo(line)
 
 
 class Into(StrEnum):
-    """Where `train` can put a network for good."""
+    """Where `train` can put a network permanently."""
 
     zoo = "zoo"
 
 
-@app.command(epilog="Example: oneclock train digits unet-8 --into zoo")
-def train(
+@app.command("train", epilog="Example: oneclock train digits unet-8 --into zoo")
+def train_one(
     dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
     network: Annotated[str, typer.Argument(help="A network's name or card.")],
     address: Address = None,
@@ -113,8 +115,8 @@ def train(
     into: Annotated[
         Into | None,
         typer.Option(
-            help="zoo: train in this process until held-out loss stands still, and keep weights and card in "
-            "methods/networks/zoo; goes on where it was stopped."
+            help="zoo: train in this process until held-out loss stops falling, and keep weights and card in "
+            "methods/networks/zoo; continues where it was stopped."
         ),
     ] = None,
 ) -> None:
@@ -126,6 +128,7 @@ def train(
             raise UsageError("--into zoo trains in this process; expected no --address")
         typer.echo(train_into_zoo(dataset, network, settings or [], results))
         return
+
     from harness.cli.train import train_network
 
     typer.echo(train_network(dataset, network, settings or [], address, results))
@@ -137,7 +140,7 @@ def doctor(
     address: Address = None,
     fix: Annotated[bool, typer.Option("--fix", help="Move damaged and orphaned files to quarantine.")] = False,
 ) -> None:
-    """Tell whether this machine, this cluster and these results are sound."""
+    """Check this machine, this cluster and these results."""
     from harness.cli.doctor import examine
 
     findings = examine(results, address, fix)

@@ -1,4 +1,4 @@
-"""Is this machine, this cluster, this results folder sound? One line each: what was looked at and what was found."""
+"""The verb `doctor`: checks this machine, the cluster and the results; one line per finding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAFE_RAY = (2, 52)  # token authentication exists from here on (CVE-2025-62593)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `bad` wants a person's attention; `damage` is a committed result that is not intact."""
+    """One finding. `bad` needs a person's attention; `damage` is a committed result that is not intact."""
 
     about: str
     sentence: str
@@ -36,39 +36,42 @@ class Finding:
 
 
 def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
-    """Return everything found, without changing anything unless `fix` is set; works without network, GPU or data."""
-    findings = [*_python(), *_devices(), *_disk(results), *_network()]
+    """Return all findings. Changes nothing unless `fix` is set; works without network, GPU or data."""
+    findings = [*_check_python(), *_check_devices(), *_check_disk(results), *_check_network()]
     if address or os.environ.get("RAY_ADDRESS"):
-        findings += _cluster(address)
+        findings += _check_cluster(address)
     for folder in sorted(p.parent for p in results.glob("*/store.json")) or ([results] if _is_store(results) else []):
-        findings += _store(folder, fix)
+        findings += _check_store(folder, fix)
     return findings
 
 
-def _python() -> Iterator[Finding]:
+def _check_python() -> Iterator[Finding]:
     found = sys.version.split()[0]
     yield Finding(
         "python",
         f"{found}" + ("" if sys.version_info >= (3, 11) else "; expected 3.11 or later"),
         bad=sys.version_info < (3, 11),
     )
-    missing = []
-    told = []
+
+    # libraries and their versions
+    missing, versions = [], []
     for name in _WANTED:
         try:
-            told.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
-    yield Finding("libraries", ", ".join(told))
+
+    yield Finding("libraries", ", ".join(versions))
     if missing:
         yield Finding("libraries", f"{', '.join(missing)} not installed; run `make install`", bad=True)
+
     if "ray" not in missing:
         release = tuple(int(part) for part in version("ray").split(".")[:2])
         if release < _SAFE_RAY:
             yield Finding("ray", f"ray {version('ray')} has no token authentication; expected 2.52 or later", bad=True)
 
 
-def _devices() -> Iterator[Finding]:
+def _check_devices() -> Iterator[Finding]:
     import torch
 
     from harness.measure.device import cpu_name
@@ -87,7 +90,7 @@ def _devices() -> Iterator[Finding]:
         yield Finding("load", f"{load:.1f} processes run on {cores} cores; timings want an idle machine", bad=True)
 
 
-def _disk(results: Path) -> Iterator[Finding]:
+def _check_disk(results: Path) -> Iterator[Finding]:
     place = next(p for p in (results, *results.resolve().parents) if p.is_dir())
     free = shutil.disk_usage(place).free
     yield Finding("disk", f"{free / 2**30:.1f} GiB free under {results}", bad=free < _LEAST_FREE)
@@ -95,7 +98,7 @@ def _disk(results: Path) -> Iterator[Finding]:
         yield Finding("disk", f"{place} cannot be written; `plan` and `report` of other folders still work", bad=True)
 
 
-def _network() -> Iterator[Finding]:
+def _check_network() -> Iterator[Finding]:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", 0))
@@ -105,7 +108,7 @@ def _network() -> Iterator[Finding]:
     yield Finding("network", "loopback answers")
 
 
-def _cluster(address: str | None) -> Iterator[Finding]:
+def _check_cluster(address: str | None) -> Iterator[Finding]:
     from harness import api
 
     try:
@@ -118,8 +121,8 @@ def _cluster(address: str | None) -> Iterator[Finding]:
     resources = ray.cluster_resources()
     nodes = sum(node["Alive"] for node in ray.nodes())
     pool.close()
-    told = f"{nodes} nodes, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-    yield Finding("cluster", f"{told}; a worker answers from {pool.device_name}")
+    size = f"{nodes} nodes, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+    yield Finding("cluster", f"{size}; a worker answers from {pool.device_name}")
     if os.environ.get("RAY_AUTH_MODE") != "token":
         yield Finding("cluster", "token authentication is off; set RAY_AUTH_MODE=token on every node", bad=True)
 
@@ -128,7 +131,7 @@ def _is_store(folder: Path) -> bool:
     return (folder / "store.json").is_file()
 
 
-def _store(folder: Path, fix: bool) -> Iterator[Finding]:
+def _check_store(folder: Path, fix: bool) -> Iterator[Finding]:
     try:
         store = Store(folder)
         snapshot = store.snapshot()
@@ -138,11 +141,15 @@ def _store(folder: Path, fix: bool) -> Iterator[Finding]:
     except HarnessError as error:
         yield Finding("results", f"{folder}: {error}", damage=True)
         return
+
     for problem in problems:
         yield Finding("results", f"{folder}: {problem}", bad=True, damage=problem.is_damage)
     if not problems:
         yield Finding("results", f"{folder}: {rows} finished trials, all intact")
-    elif fix:
+        return
+
+    # damaged and orphaned files go to quarantine
+    if fix:
         try:
             with RunLock(folder):
                 moved = store.quarantine()

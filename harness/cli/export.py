@@ -1,4 +1,4 @@
-"""The verb `export`: what was measured, in the form that other programs take."""
+"""The verb `export`: measured schedules in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="export",
-    help="Print what was measured in the form that other programs take.",
+    help="Print what was measured in the formats of other programs.",
     epilog="Example: oneclock export schedule ddim@arctan-10",
     no_args_is_help=True,
 )
@@ -33,7 +33,7 @@ class Betas(StrEnum):
 
 @app.callback()
 def export() -> None:
-    """Print what was measured in the form that other programs take."""
+    """Print what was measured in the formats of other programs."""
 
 
 @app.command(epilog="Example: oneclock export schedule dpmpp-2m@unet-8-10 --results results/quick --format json")

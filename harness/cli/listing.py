@@ -1,4 +1,4 @@
-"""What `ls` and `plan` print: one line each."""
+"""The lines that `ls` and `plan` print."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harness.registry import registry
 from harness.storage.store import Store
 
 
-def lines(what: str) -> Iterator[str]:
-    """Yield one line for each thing of a kind."""
+def list_lines(what: str) -> Iterator[str]:
+    """Yield one line for each item of a kind, such as "methods"."""
     yield from {
-        "methods": _methods,
-        "datasets": _datasets,
-        "suites": _suites,
-        "networks": _networks,
-        "extractors": _extractors,
-        "zoo": _zoo,
+        "methods": _list_methods,
+        "datasets": _list_datasets,
+        "suites": _list_suites,
+        "networks": _list_networks,
+        "extractors": _list_extractors,
+        "zoo": _list_zoo,
     }[what]()
 
 
-def _methods() -> Iterator[str]:
+def _list_methods() -> Iterator[str]:
     for method in registry().methods():
         origin = "" if method.__module__.startswith("methods.") else f"  [from {method.__module__}]"
         yield f"{method.part:9} {method.name:14} {method.summary}{origin}"
@@ -37,19 +37,19 @@ def _methods() -> Iterator[str]:
         yield f"broken    {name:14} {reason}"
 
 
-def _datasets() -> Iterator[str]:
+def _list_datasets() -> Iterator[str]:
     for name in card_names():
         card = load_card(name)
         side = f"{card.resolution}x{card.resolution}x{card.channels}"
         yield f"{name:16} {side:10} reference {card.reference} {card.splits[card.reference].n:>7,}  {card.title}"
 
 
-def _suites() -> Iterator[str]:
+def _list_suites() -> Iterator[str]:
     for name in suite_names():
         yield f"{name:16} {load_suite(name).title}"
 
 
-def _networks() -> Iterator[str]:
+def _list_networks() -> Iterator[str]:
     for name in network_names():
         card = load_network_card(name)
         yield f"{name:16} family {card.family:12} {card.title}"
@@ -57,12 +57,12 @@ def _networks() -> Iterator[str]:
         yield f"family {network.family:9} {network.summary}"
 
 
-def _extractors() -> Iterator[str]:
+def _list_extractors() -> Iterator[str]:
     for name, sentence in list_extractors():
         yield f"{name:20} {sentence}"
 
 
-def _zoo() -> Iterator[str]:
+def _list_zoo() -> Iterator[str]:
     from harness.config.zoo_card import load_zoo_card, zoo_names
 
     damaged: list[StoreDamagedError] = []
@@ -85,34 +85,38 @@ def _zoo() -> Iterator[str]:
 def plan_lines(
     suite: str, settings: list[str] | None, seeds: int | None, only: str | None, address: str | None, results: Path
 ) -> Iterator[str]:
-    """Yield one line for each trial of a suite: cached or to do, with estimated device-seconds, and a sum."""
+    """Yield a line per trial of a suite, cached or to do with estimated device-seconds, then sums."""
     plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
-    verdicts = _verdicts(results / plan.suite.name)
+    verdicts = _read_verdicts(results / plan.suite.name)
     estimator = Estimator(plan)
     total = 0.0
+
+    # a line per trial
     for planned in plan.trials:
         if planned.id in verdicts:
             state = f"cached  {verdicts[planned.id]}"
         else:
-            seconds = estimator.seconds(planned)
+            seconds = estimator.estimate_seconds(planned)
             total += seconds
             state = f"to do   about {seconds:,.0f} device-seconds"
         yield f"{planned.id[:12]}  {planned.trial.short:56} {state}"
+
+    # sums, and data that the run will lack
     todo = sum(p.id not in verdicts for p in plan.trials)
-    training = estimator.training_seconds([p for p in plan.trials if p.id not in verdicts], results)
-    yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training(training)}"
+    training = estimator.estimate_training_seconds([p for p in plan.trials if p.id not in verdicts], results)
+    yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training_text(training)}"
     yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
-    yield from _absent(plan)
+    yield from _list_absent_data(plan)
 
 
-def _training(seconds: float) -> str:
+def _training_text(seconds: float) -> str:
     return f", and about {seconds:,.0f} for training" if seconds else ""
 
 
-def _verdicts(folder: Path) -> dict[str, str]:
+def _read_verdicts(folder: Path) -> dict[str, str]:
     return Store(folder).snapshot().finished() if (folder / "log").is_dir() else {}
 
 
-def _absent(plan: Plan) -> Iterator[str]:
+def _list_absent_data(plan: Plan) -> Iterator[str]:
     for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data.pixels == "absent"}):
         yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'

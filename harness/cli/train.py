@@ -1,4 +1,4 @@
-"""The verb `train`: one network on one data set, kept in the zoo under the identity that every suite looks for."""
+"""The verb `train`: one network on one data set, kept under the id that every suite looks for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from harness.storage.store import Store
 
 
 def train_network(dataset: str, network: str, settings: list[str], address: str | None, results: Path) -> Path:
-    """Train unless it is done already; return the path of the weights."""
+    """Train unless the weights are kept already; return their path.
+
+    Raises UsageError for a network that is exact, LockedError while another process trains.
+    """
+    # a suite of one trial, of which the training alone runs
     changes: Json = {}
     apply_settings(changes, settings)
     suite = Suite(
@@ -31,14 +35,15 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
-    if make_plan(suite, *api.this_device()).trials[0].trial.weights is None:  # refuses here, before a folder is made
+    if make_plan(suite, *api.this_device()).trials[0].trial.weights_id is None:  # refused before a folder is made
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
+
     store = Store.create_or_open(results / "train")
     with RunLock(store.folder), Screen() as screen:
         pool = api.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name)
-            task = str(plan.trials[0].trial.weights)
+            task = str(plan.trials[0].trial.weights_id)
             engine = Engine(plan, store, results, pool, screen)
             engine.finish([task])
         finally:

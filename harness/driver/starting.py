@@ -55,7 +55,7 @@ class Starter:
 
     def _start(self, unit: Unit) -> None:
         """Start a unit; where results that it reads are lost, have them made again first."""
-        placed = self._searches.concluding(unit)
+        placed = self._searches.with_finished_jobs(unit)
         try:
             inputs = self._inputs.for_unit(placed)
         except LostInputsError as lost:
@@ -84,10 +84,10 @@ class Starter:
     def _waits_for_jobs(self, unit: Unit) -> bool:
         """Put the jobs that a search wants now before what concludes it, which waits for them; or fail it."""
         task = unit.task
-        if not self._searches.searches(task):
+        if not self._searches.is_search(task):
             return False
         try:
-            jobs = self._searches.unfinished(task)
+            jobs = self._searches.unfinished_jobs(task)
         except (StorageFullError, StoreDamagedError):
             raise
         except Exception as error:  # a method's own code, here in the driver

@@ -1,4 +1,4 @@
-"""One sampler by hand: a network and four parts by name, built by the very function that every worker uses."""
+"""One sampler by hand: a network and four parts by name, built by the function that workers use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.config.suite import PartEntry
 from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.planning.checks import refuse
+from harness.planning.checks import check_compatible
 from harness.planning.trial import part_spec, serial_spec
 from harness.planning.zoo_networks import read_weights
 from harness.registry import registry
@@ -24,20 +24,20 @@ from harness.specs.base import Output
 from harness.specs.sampler import ModelSpec, SamplerSpec
 from harness.task import Inputs, Result
 
-PartWish = str | Mapping[str, Any]
+PartChoice = str | Mapping[str, Any]
 """A part by name, or by its name with its parameters."""
 PRECISIONS = ("float32", "float64", *AUTOCAST)
 
 
-def make_sampler(
+def assemble_sampler(
     network: str,
     *,
     steps: int,
     dataset: str | None = None,
-    denoiser: PartWish = "full",
-    schedule: PartWish = "edm",
-    solver: PartWish = "ddim",
-    executor: PartWish = "serial",
+    denoiser: PartChoice = "full",
+    schedule: PartChoice = "edm",
+    solver: PartChoice = "ddim",
+    executor: PartChoice = "serial",
     precision: str = "float32",
     seed_set: int = 0,
     device: str | None = None,
@@ -45,9 +45,10 @@ def make_sampler(
     """Return a sampler: `sampler.images(range(4))` are the first four images of a suite's row with these parts.
 
     `network` is "zoo:NAME", whose card names the data set, or an exact network with its data set. A part is a name, or
-    its name with its parameters, as in a suite. By default it runs on a GPU where there is one, in IEEE float32 on one
-    thread. Raises UsageError for what cannot stand together, and for a part that must be prepared, which a suite does.
+    its name with its parameters, as in a suite. By default it runs on a GPU if there is one, in IEEE float32 on one
+    thread. Raises UsageError for parts that do not fit together, and for a part that must be prepared.
     """
+    # the network, its weights and the parts
     if precision not in PRECISIONS:
         raise UsageError(f'precision is "{precision}"; expected one of {", ".join(PRECISIONS)}')
     card, net = _cards(network, dataset)
@@ -55,7 +56,9 @@ def make_sampler(
     given = {"denoiser": denoiser, "schedule": schedule, "solver": solver, "executor": executor}
     wanted = {p: PartEntry(name=part) if isinstance(part, str) else PartEntry(**part) for p, part in given.items()}
     made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
-    refuse(made, net, steps)
+
+    # combinations that only a suite can run
+    check_compatible(made, net, steps)
     for method in made.values():
         if method.prepares:
             raise UsageError(
@@ -63,6 +66,8 @@ def make_sampler(
             )
         if method.device_group() > 1:
             raise UsageError(f'{method.part} "{method.name}" runs on several devices; run it in a suite')
+
+    # as a worker would build it
     data = load_card(card)
     spec = SamplerSpec(
         model=ModelSpec(data=data.spec(), network=net.spec(), weights_id=weights, precision=precision),
@@ -74,13 +79,14 @@ def make_sampler(
         device="",
         devices=1,
     )
+
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     fix_numerics(where, threads=1)
     return build_sampler(spec, inputs, Place(where, ModelCache()))
 
 
 def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
-    """Return the name of the data set and the card of the network."""
+    """Return the data set's name and the network's card; raise UsageError if they do not fit or are not named."""
     if network.startswith(PREFIX):
         entry = load_zoo_card(network.removeprefix(PREFIX))
         if dataset not in (None, entry.data.name):
@@ -95,7 +101,7 @@ def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
 
 
 def _weights(network: str) -> tuple[str | None, Inputs]:
-    """Return the name of the weights, and them under that name; None for an exact network."""
+    """Return the weights' name and the inputs that hold them; None and no inputs for an exact network."""
     if not network.startswith(PREFIX):
         return None, Inputs({})
     state = read_weights(network.removeprefix(PREFIX))

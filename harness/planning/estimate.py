@@ -1,4 +1,4 @@
-"""How long a trial will take: one network evaluation timed here, times the evaluations that the trial asks for."""
+"""Estimated cost of a trial: one network evaluation timed here, times the evaluations that the trial needs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 
 from harness.measure.device import device_name
-from harness.planning.plan import Plan, PlannedTrial, trial_evaluations
+from harness.planning.plan import Plan, PlannedTrial, declared_evaluations_per_step
 from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 from harness.specs.rules.timing import TIERS
 from harness.storage.blobs import Blobs
 
-_BACKWARD = 3.0  # a training step costs about three evaluations: forward, and twice that for the gradients
+_BACKWARD = 3.0  # evaluations per training step: one forward, and twice that for the gradients
 
 
 class Estimator:
-    """Estimates device-seconds; times each (data set, network) once, on this machine."""
+    """Estimates device-seconds. Times each (data set, network) once, on this machine's first device."""
 
     def __init__(self, plan: Plan) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,34 +29,37 @@ class Estimator:
         self._timing_batch = plan.suite.timing.batch or plan.suite.batch
         self._seconds: dict[tuple[str, str], float] = {}
 
-    def seconds(self, planned: PlannedTrial) -> float:
-        """Return the device-seconds of sampling and timing one trial, without training."""
+    def estimate_seconds(self, planned: PlannedTrial) -> float:
+        """Return the device-seconds of sampling and timing one trial; training is not included."""
         trial = planned.trial
-        one = self._evaluation(planned) * trial.steps * trial_evaluations(trial)
+        one = self._seconds_per_evaluation(planned) * trial.steps * declared_evaluations_per_step(trial)
         rounds = 2 * self._tier.rounds * (self._timing_batch + 1) * one
         return trial.n_images * one + max(rounds, self._tier.seconds)
 
-    def training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
-        """Return the device-seconds of the trainings that the trials need, without weights that are given or kept."""
+    def estimate_training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
+        """Return the device-seconds of trainings that the trials need; given and kept weights cost none."""
         zoo = results / "zoo"
         total = 0.0
-        for planned in {p.trial.weights: p for p in todo if p.trial.weights is not None}.values():
-            net, kept = planned.trial.network, zoo.is_dir() and Blobs(zoo).has(str(planned.trial.weights))
+        for planned in {p.trial.weights_id: p for p in todo if p.trial.weights_id is not None}.values():
+            net, kept = planned.trial.network, zoo.is_dir() and Blobs(zoo).has(str(planned.trial.weights_id))
             if net.weights or net.train is None or kept:
                 continue
-            total += net.train.steps * net.train.batch * _BACKWARD * self._evaluation(planned)
+            total += net.train.steps * net.train.batch * _BACKWARD * self._seconds_per_evaluation(planned)
         return total
 
     @torch.inference_mode()
-    def _evaluation(self, planned: PlannedTrial) -> float:
-        """Return seconds per image of one network evaluation; weights do not matter for it, so none are loaded."""
+    def _seconds_per_evaluation(self, planned: PlannedTrial) -> float:
+        """Return the seconds per image of one network evaluation, with random weights."""
         card, net = planned.trial.dataset, planned.trial.network
         key = (card.name, net.name)
         if key not in self._seconds:
+            # inputs of a small batch
             data = card.shape()
             network = build_network(net, data).to(self._device).eval()
             x = torch.zeros(self.batch, data.channels, data.resolution, data.resolution, device=self._device)
             sigma = torch.ones(self.batch, dtype=torch.float64, device=self._device)
+
+            # one call to warm up, one on the clock
             network(x, sigma)
             began = time.perf_counter()
             network(x, sigma)

@@ -1,4 +1,4 @@
-"""Does a plan fit the devices of a pool? What is optional is left out, what is not is refused."""
+"""Fits a plan to the devices of a pool: drops optional trials that need more, refuses others."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from harness.errors import UsageError
 from harness.planning.plan import Plan
 
 
-def leave_out(plan: Plan, devices: int, finished: Container[str], say: Callable[[str], None]) -> Plan:
-    """Return the plan without its optional trials that need more devices at once than the pool has.
+def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], say: Callable[[str], None]) -> Plan:
+    """Return the plan without optional trials that need more devices than the pool has.
 
-    Says once which ones are missing for that; raises UsageError if nothing else was asked for.
+    Reports the dropped ones that have no finished row; raises UsageError if no other trial is left.
     """
     small = [p for p in plan.trials if p.trial.optional and p.trial.devices > devices]
     kept = tuple(p for p in plan.trials if p not in small)
     missing = [p.trial for p in small if p.id not in finished]
     if missing:
         needs = ", ".join(f"{trial.short} (needs {trial.devices})" for trial in missing)
-        sentence = f"left out for want of devices, of which the cluster offers {devices}: {needs}"
+        sentence = f"left out, as they need more devices than the {devices} that the cluster has: {needs}"
         if not kept:
-            raise UsageError(f"{sentence}; nothing else was asked for, so choose other trials or a larger cluster")
+            raise UsageError(f"{sentence}; no other trial was chosen, so choose others or a larger cluster")
         say(sentence)
     return replace(plan, trials=kept)
 
 
-def check_pool(plan: Plan, devices: int) -> None:
+def check_pool_size(plan: Plan, devices: int) -> None:
     """Raise UsageError if a trial needs more devices at once than the pool has."""
     for planned in plan.trials:
         if planned.trial.devices > devices:

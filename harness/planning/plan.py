@@ -1,4 +1,4 @@
-"""From a suite to trials and the tasks they share, each with an identity. Nothing runs here."""
+"""Makes a plan of a suite: its trials, the rows to be made of them, and the tasks that they share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from harness.data.splits import load_split
 from harness.errors import UsageError, did_you_mean
 from harness.identity import spec_id
 from harness.metrics.extractors import extractor_spec
-from harness.planning.checks import ambiguous, controlled_trials, is_of, matches, refuse, repeated
+from harness.planning.checks import (
+    check_compatible,
+    controlled_trials,
+    find_ambiguous_name,
+    find_repeated_trial,
+    is_expected_of,
+    matches_pattern,
+)
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trial import Trial
 from harness.registry import registry
@@ -28,33 +35,33 @@ from methods.parts import PARTS
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial, and the row that is to be made of it, whose id is the trial's."""
+    """A trial and the spec of its row. The row's id is the trial's."""
 
     trial: Trial
     id: str
     row: RowSpec
 
     @property
-    def references(self) -> dict[str, str | None]:
-        """Return the columns by which the row points at rows of other trials."""
+    def related_trial_ids(self) -> dict[str, str | None]:
+        """Return the columns that name other trials of the suite, by column."""
         return self.row.relations.model_dump(exclude={"is_baseline"})
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Return the tasks whose results the row is made of, those of the trials it is compared with included."""
+        """Return the ids of tasks whose results the row needs, those of compared trials included."""
         return self.row.needs()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite's trials in their order and every task, once each, by id."""
+    """A suite's trials in their order, and every task once, by id."""
 
     suite: Suite
     trials: tuple[PlannedTrial, ...]
     tasks: Mapping[str, Task]
     device_class: str
-    listed: tuple[str, ...]
-    """Ids of all trials of the suite, those included that `only` leaves out."""
+    listed_ids: tuple[str, ...]
+    """Ids of all trials of the suite; `only` leaves none of them out."""
     datasets: Mapping[str, DatasetCard]
     """The cards of its data sets, by name."""
 
@@ -62,11 +69,16 @@ class Plan:
 def make_plan(
     suite: Suite, device_class: str, device_name: str, only: str | None = None, data_may_be_absent: bool = False
 ) -> Plan:
-    """Return the plan of a suite on a class of devices; raise UsageError for what cannot stand together."""
+    """Return the plan of a suite on a class of devices. Reads the data unless it may be absent; runs nothing.
+
+    Raises UsageError for parts that do not fit together, for names that mean nothing, and for missing data.
+    """
     return _Planner(suite, device_class, device_name, data_may_be_absent).plan(only)
 
 
 class _Planner:
+    """Makes one plan; keeps the cards that it has read."""
+
     def __init__(self, suite: Suite, device_class: str, device_name: str, data_may_be_absent: bool) -> None:
         self.suite = suite
         self.device_class = device_class
@@ -78,64 +90,75 @@ class _Planner:
         self.networks: dict[str, NetworkCard] = {}
 
     def plan(self, only: str | None) -> Plan:
-        trials = [t for entry in self.suite.trials for t in self._expand(entry)]
-        if name := repeated(trials):
+        """Return the plan of the trials that match `only`; all trials are checked."""
+        trials = [t for entry in self.suite.trials for t in self._expand_entry(entry)]
+        self._check_trials(trials)
+
+        # rows and their ids, without the trials that they name
+        clocks = self._find_clocks(trials)
+        rows = {id(t): self._row_spec(t, clocks[t.dataset.name]) for t in trials}
+        ids = {key: spec_id(row) for key, row in rows.items()}
+
+        chosen = [t for t in trials if only is None or matches_pattern(t, only)]
+        if not chosen:
+            names = ", ".join(sorted({t.method for t in trials}))
+            raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials; methods here: {names}')
+
+        # rows that name their baseline, clock and controls
+        controlled = {id(t): controlled_trials(t, trials) for t in trials}
+        curve = {(_cell(t), t.steps): t for t in trials if self._is_baseline(t)}
+        planned = []
+        for trial in chosen:
+            same_nfe = curve.get((_cell(trial), trial.steps * declared_evaluations_per_step(trial)))
+            relations = Relations(
+                is_baseline=self._is_baseline(trial),
+                baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
+                clock_trial_id=ids[id(clocks[trial.dataset.name])],
+                control_of_trial_id=" ".join(ids[id(one)] for one in controlled[id(trial)]) or None,
+            )
+            baseline_score_id = self.graph.score_task(same_nfe).id if same_nfe else None
+            row = rows[id(trial)].model_copy(update={"baseline_score_id": baseline_score_id, "relations": relations})
+            planned.append(PlannedTrial(trial, ids[id(trial)], row))
+
+        listed_ids = tuple(ids[id(t)] for t in trials)
+        return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed_ids, self.datasets)
+
+    def _check_trials(self, trials: list[Trial]) -> None:
+        """Raise UsageError for a trial that is listed twice, an ambiguous label, or a name that nothing has."""
+        if name := find_repeated_trial(trials):
             raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {name}; remove one of them')
-        if name := ambiguous(trials):
+        if name := find_ambiguous_name(trials):
             raise UsageError(
                 f'suite "{self.suite.name}" calls several combinations of parts "{name}"; '
                 "give each a label of its own, or none"
             )
         self._check_names(trials)
 
-        clocks = self._clocks(trials)
-        rows = {id(t): self._row(t, clocks[t.dataset.name]) for t in trials}
-        ids = {key: spec_id(row) for key, row in rows.items()}
-        controlled = {id(t): controlled_trials(t, trials) for t in trials}
-        curve = {(_cell(t), t.steps): t for t in trials if self._on_curve(t)}
-        chosen = [t for t in trials if only is None or matches(t, only)]
-        if not chosen:
-            names = ", ".join(sorted({t.method for t in trials}))
-            raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials; methods here: {names}')
+    def _expand_entry(self, entry: TrialEntry) -> Iterable[Trial]:
+        """Yield the trials of one entry: every combination of its lists, with every seed set."""
+        datasets = _as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
+        networks = _as_list(entry.network if entry.network is not None else self.suite.network)
+        choices = [[_as_part(item) for item in _as_list(getattr(entry, part))] for part in PARTS]
+        steps = _as_list(entry.steps)
 
-        planned = []
-        for trial in chosen:
-            same_nfe = curve.get((_cell(trial), trial.steps * trial_evaluations(trial)))
-            relations = Relations(
-                is_baseline=self._on_curve(trial),
-                baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
-                clock_trial_id=ids[id(clocks[trial.dataset.name])],
-                control_of_trial_id=" ".join(ids[id(one)] for one in controlled[id(trial)]) or None,
-            )
-            compared = {
-                "baseline_score_id": self.graph.score(same_nfe).id if same_nfe else None,
-                "relations": relations,
-            }
-            planned.append(PlannedTrial(trial, ids[id(trial)], rows[id(trial)].model_copy(update=compared)))
-        listed = tuple(ids[id(t)] for t in trials)
-        return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed, self.datasets)
-
-    def _expand(self, entry: TrialEntry) -> Iterable[Trial]:
-        datasets = _listed(entry.dataset if entry.dataset is not None else self.suite.dataset)
-        networks = _listed(entry.network if entry.network is not None else self.suite.network)
-        choices = [[_as_part(item) for item in _listed(getattr(entry, part))] for part in PARTS]
-        steps = _listed(entry.steps)
         for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
             for seed_set in self.suite.seed_sets:
-                yield self._trial(dataset, network, parts, n, seed_set, entry)
+                yield self._make_trial(dataset, network, parts, n, seed_set, entry)
 
-    def _trial(
+    def _make_trial(
         self, dataset: str, network: str, parts: list[PartEntry], n: int, seed_set: int, entry: TrialEntry
     ) -> Trial:
-        card, net = self._dataset(dataset), self._network(network)
+        """Return a checked trial; adds the tasks of its weights and of its parts' preparations."""
+        card, net = self._load_dataset(dataset), self._load_network(network)
         made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
-        refuse(made, net, n)
-        weights = self.graph.weights(card, net)
+        check_compatible(made, net, n)
+
+        weights = self.graph.weights_task(card, net)
         trial = Trial(
             dataset=card,
             data=self.graph.data[card.name],
             network=net,
-            weights=weights.id if weights else None,
+            weights_id=weights.id if weights else None,
             parts=made,
             steps=n,
             precision=self.suite.precision,
@@ -143,23 +166,27 @@ class _Planner:
             seed_set=seed_set,
             n_images=self.suite.n_images,
             device_class=self.device_class,
+            # how the suite names and uses it
             label=entry.label,
-            control_of=tuple(_listed(entry.control_of)) if entry.control_of is not None else (),
+            control_of=tuple(_as_list(entry.control_of)) if entry.control_of is not None else (),
             optional=entry.optional,
         )
-        for part in reversed(PARTS):  # a denoiser may be prepared for a schedule that is itself prepared
+
+        # a denoiser may be prepared for a schedule that is itself prepared
+        for part in reversed(PARTS):
             if made[part].prepares:
-                trial = replace(trial, artifacts={**trial.artifacts, part: self.graph.prepare(trial, part).id})
+                task = self.graph.prepare_task(trial, part)
+                trial = replace(trial, artifact_ids={**trial.artifact_ids, part: task.id})
         return trial
 
-    def _dataset(self, name: str) -> DatasetCard:
+    def _load_dataset(self, name: str) -> DatasetCard:
         if name not in self.datasets:
             card = self.datasets[name] = load_card(name)
             self.graph.data[card.name] = self._data_spec(card)
         return self.datasets[name]
 
     def _data_spec(self, card: DatasetCard) -> DataSpec:
-        """Return what decides results of the data, pixels included; a plan that runs nothing may do without them."""
+        """Return the spec of a data set, with its pixels; without them if the data may be absent and are."""
         try:
             split = load_split(card, card.reference)
         except UsageError:
@@ -169,36 +196,41 @@ class _Planner:
         learnt = load_split(card, card.training_split)
         return card.spec(split.fingerprint, learnt.fingerprint, split.variant)
 
-    def _network(self, name: str) -> NetworkCard:
+    def _load_network(self, name: str) -> NetworkCard:
         if name not in self.networks:
             self.networks[name] = load_network_card(name, self.suite.networks.get(name, {}))
         return self.networks[name]
 
     def _check_names(self, trials: list[Trial]) -> None:
-        """Raise UsageError for changes of a network and expectations that nothing in the suite answers to."""
+        """Raise UsageError for changed networks that no trial uses, and known answers about no trial."""
         for name in self.suite.networks:
             if name not in self.networks:
                 raise UsageError(
                     f'suite "{self.suite.name}" changes the network "{name}", which none of its trials uses'
                     f"{did_you_mean(name, self.networks)}"
                 )
+
         known = {column.name for column in TRIALS.columns if column.type in (REAL, WHOLE)}
         for number, expected in enumerate(self.suite.expect):
             if expected.column not in known:
                 hint = did_you_mean(expected.column, known)
                 raise UsageError(f'expect.{number}: "{expected.column}" is no column of numbers{hint}')
-            if not any(is_of(expected, trial) for trial in trials):
+            if not any(is_expected_of(expected, trial) for trial in trials):
                 names = {f"{t.dataset.name} {t.method} {t.steps}" for t in trials}
                 wanted = f"{expected.dataset} {expected.method} {expected.steps}"
                 raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
 
-    def _clocks(self, trials: list[Trial]) -> dict[str, Trial]:
-        """Return, per data set, the baseline at the clock's step count, of the first seed set; it must be a trial."""
+    def _find_clocks(self, trials: list[Trial]) -> dict[str, Trial]:
+        """Return the clock of each data set: the baseline with the clock's steps and the first seed set.
+
+        Raises UsageError if it is not among the trials, or is optional.
+        """
         clocks: dict[str, Trial] = {}
         steps = self.suite.baseline.clock_steps
         for trial in sorted(trials, key=lambda t: t.seed_set):
-            if self._on_curve(trial) and trial.steps == steps:
+            if self._is_baseline(trial) and trial.steps == steps:
                 clocks.setdefault(trial.dataset.name, trial)
+
         missing = {t.dataset.name for t in trials} - clocks.keys()
         if missing:
             dataset = min(missing)
@@ -206,49 +238,55 @@ class _Planner:
                 f'suite "{self.suite.name}" names a baseline with clock_steps = {steps} that is not among its trials '
                 f'on "{dataset}"; add that trial or change [baseline]'
             )
+
         for clock in clocks.values():
             if clock.optional:
                 raise UsageError(f"{clock.short} is the clock of every speed-up; remove its optional = true")
         return clocks
 
-    def _on_curve(self, trial: Trial) -> bool:
+    def _is_baseline(self, trial: Trial) -> bool:
+        """Tell whether a trial is of the baseline's network and parts, at any number of steps."""
         base = self.suite.baseline
-        network = base.network or _listed(self.suite.network)[0]
+        network = base.network or _as_list(self.suite.network)[0]
         if trial.network.name != network:
             return False
         wanted = {p: _as_part(getattr(base, p)) for p in PARTS}
         made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
         return all(made[p].name == m.name and made[p].params == m.params for p, m in trial.parts.items())
 
-    def _row(self, trial: Trial, clock: Trial) -> RowSpec:
-        """Return what a trial's row is made of, but for the trials that it names."""
+    def _row_spec(self, trial: Trial, clock: Trial) -> RowSpec:
+        """Return the spec of a trial's row, without the trials that it names."""
         return RowSpec(
             suite=self.suite.name,
             network=trial.network.name,
             network_like=trial.network.like or trial.network.name,
             method=trial.method,
-            weights=trial.network.weights or ("exact" if trial.weights is None else "trained"),
+            weights=trial.network.weights or ("exact" if trial.weights_id is None else "trained"),
             control_of=trial.control_of,
+            # what is measured
             sampler=trial.sampler,
             extractor=self.extractor,
             n_images=trial.n_images,
             tier=self.suite.timing.tier,
-            sample_ids=tuple(task.id for task in self.graph.samples(trial)),
-            score_id=self.graph.score(trial).id,
-            time_id=self.graph.time(trial, clock).id,
+            # the tasks that give its values
+            sample_ids=tuple(task.id for task in self.graph.sample_tasks(trial)),
+            score_id=self.graph.score_task(trial).id,
+            time_id=self.graph.timing_task(trial, clock).id,
+            # what the values are checked against
             fid_band=self.suite.baseline.fid_band,
-            expect=tuple(expected for expected in self.suite.expect if is_of(expected, trial)),
-            clock_score_id=self.graph.score(clock).id,
+            expect=tuple(expected for expected in self.suite.expect if is_expected_of(expected, trial)),
+            clock_score_id=self.graph.score_task(clock).id,
         )
 
 
-def trial_evaluations(trial: Trial) -> int:
-    """Return the network evaluations per step that the solver declares; the row's nfe is counted, not declared."""
+def declared_evaluations_per_step(trial: Trial) -> int:
+    """Return the network evaluations per step that the solver declares; a row's nfe is counted."""
     solver: Any = trial.parts["solver"]
     return int(solver.evaluations_per_step)
 
 
 def _cell(trial: Trial) -> tuple[str, int]:
+    """Return what two trials must share for one to be the other's baseline: data set and seed set."""
     return trial.dataset.name, trial.seed_set
 
 
@@ -256,5 +294,5 @@ def _as_part(item: str | PartEntry) -> PartEntry:
     return PartEntry(name=item) if isinstance(item, str) else item
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

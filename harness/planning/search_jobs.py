@@ -1,8 +1,7 @@
-"""Searches that spread over the workers: a method proposes jobs from what is known so far, each job is a task.
+"""Searches as tasks: a method proposes jobs from the finished ones, round by round; each job is a task.
 
-A job's identity holds everything that decides its result and nothing of the search that asked for it, so searches that
-ask for the same job share it, and a search that was killed goes on where it was: it is proposed anew, and what is kept
-is not done again.
+A job's identity holds all that decides its result and nothing of the search that proposed it. So searches share equal
+jobs, and a killed search continues where it was: its jobs are proposed again, and those that are kept do not run again.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from harness.task import Task, Unit
 from methods.parts import Artifact, Done, Job
 
 
-class Finished(Protocol):
-    """What is asked of the results of a run."""
+class FinishedResults(Protocol):
+    """What a search needs of a run's results; the driver's results have it. No call blocks."""
 
     def is_done(self, task_id: str) -> bool: ...
 
@@ -30,64 +29,70 @@ class Finished(Protocol):
 
 
 class SearchJobs:
-    """The jobs of every preparation that searches, in the order in which its method asked for them."""
+    """The jobs of every searching preparation, in the order in which its method proposed them.
 
-    def __init__(self, results: Finished) -> None:
+    The driver calls it when it looks for tasks to start, in its own process.
+    """
+
+    def __init__(self, results: FinishedResults) -> None:
         self._results = results
         self._jobs: dict[str, list[Task]] = {}
 
-    def searches(self, task: Task) -> bool:
-        """Tell whether a task concludes a search."""
+    def is_search(self, task: Task) -> bool:
+        """Tell whether a task is a preparation that searches."""
         return isinstance(task.spec, PrepareSpec) and task.spec.jobs is not None
 
-    def unfinished(self, task: Task) -> list[Task]:
-        """Return the jobs of the current round that are not finished; none when the preparation itself may run."""
-        jobs, is_done = self._of(task), self._results.is_done
+    def unfinished_jobs(self, task: Task) -> list[Task]:
+        """Return the unfinished jobs of the current round; none when the preparation itself may run."""
+        jobs, is_done = self._jobs_of(task), self._results.is_done
         while all(is_done(job.id) for job in jobs):
             known = {job.id for job in jobs}
-            fresh = [job for job in self._proposed(task) if job.id not in known]
+            fresh = [job for job in self._propose_jobs(task) if job.id not in known]
             if not fresh:
                 return []
+
             for job in fresh:
                 self._results.add_task(job)
             jobs += fresh
         return [job for job in jobs if not is_done(job.id)]
 
-    def concluding(self, unit: Unit) -> Unit:
-        """Return the unit with the finished jobs of its search, or as it is if its task does not search."""
+    def with_finished_jobs(self, unit: Unit) -> Unit:
+        """Return the unit with the finished jobs of its search; unchanged if its task does not search."""
         task = unit.task
-        if not self.searches(task):
+        if not self.is_search(task):
             return unit
-        done = tuple(FinishedJob(job=dict(_job(job)), task_id=job.id) for job in self._of(task))
+        done = tuple(FinishedJob(job=dict(_job_of(job)), task_id=job.id) for job in self._jobs_of(task))
         return Unit(replace(task, spec=task.spec.model_copy(update={"done": done})))
 
-    def _of(self, task: Task) -> list[Task]:
+    def _jobs_of(self, task: Task) -> list[Task]:
         return self._jobs.setdefault(task.id, [])
 
-    def _proposed(self, task: Task) -> list[Task]:
-        """Return the next jobs as tasks, each once."""
+    def _propose_jobs(self, task: Task) -> list[Task]:
+        """Return the jobs of the next round as tasks, each once."""
         spec = task.spec
         assert isinstance(spec, PrepareSpec)
         assert spec.steps is not None
         method = registry().make(spec.part, spec.method.name, spec.params())
-        done = [Done(_job(job), self._left(job)) for job in self._of(task)]
+        done = [Done(_job_of(job), self._read_artifact(job)) for job in self._jobs_of(task)]
         proposed = method.next_jobs(spec.steps, network_params(spec.model.network), done)
-        return list({job.id: job for job in (_as_task(task, spec, dict(job)) for job in proposed)}.values())
+        return list({job.id: job for job in (_job_task(task, spec, dict(job)) for job in proposed)}.values())
 
-    def _left(self, job: Task) -> Artifact:
-        """Return the facts that a finished job left; its arrays do not come to the driver."""
+    def _read_artifact(self, job: Task) -> Artifact:
+        """Return the artifact of a finished job without its arrays, which do not come to the driver."""
         output = self._results.output(job.id)
         assert isinstance(output, PrepareOutput)
         return Artifact(facts=output.artifact)
 
 
-def _job(task: Task) -> Job:
+def _job_of(task: Task) -> Job:
+    """Return the job that a task does."""
     assert isinstance(task.spec, PrepareSpec)
     assert task.spec.job is not None
     return task.spec.job
 
 
-def _as_task(task: Task, search: PrepareSpec, job: Job) -> Task:
+def _job_task(task: Task, search: PrepareSpec, job: Job) -> Task:
+    """Return a job as a task, whose identity is that of the job alone."""
     assert search.jobs is not None
     spec = search.jobs.model_copy(update={"job": dict(job)})
     return replace(task, id=spec_id(spec), spec=spec, label=f"{task.label}: {canonical_json(job)}")

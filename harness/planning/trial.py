@@ -19,12 +19,12 @@ _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 @dataclass(frozen=True)
 class Trial:
-    """What is sampled, on what, how often; hashable facts only. `nfe` is not here: it is counted."""
+    """All that decides a row of the suite. The evaluations (`nfe`) are not part of it: they are counted."""
 
     dataset: DatasetCard
     data: DataSpec
     network: NetworkCard
-    weights: str | None
+    weights_id: str | None
     """Id of the task that gives the weights; None for a network that needs none."""
     parts: dict[str, Method]
     steps: int
@@ -36,7 +36,8 @@ class Trial:
     label: str | None = None
     control_of: tuple[str, ...] = ()
     optional: bool = False
-    artifacts: dict[str, str] = field(default_factory=dict)
+    artifact_ids: dict[str, str] = field(default_factory=dict)
+    """Ids of the tasks that prepare its parts, by part."""
 
     @property
     def method(self) -> str:
@@ -53,7 +54,7 @@ class Trial:
 
     @property
     def short(self) -> str:
-        """Return the name a person types and reads: data set, method, steps, and what else distinguishes it."""
+        """Return the name in messages: data set, network, method, steps, and the seed set if it is not the first."""
         seeds = f" seeds {self.seed_set}" if self.seed_set else ""
         return f"{self.dataset.name} {self.network.name} {self.method} {self.steps} steps{seeds}"
 
@@ -64,12 +65,14 @@ class Trial:
 
     @property
     def model(self) -> ModelSpec:
-        """Return the network with its weights, as tasks are told of it."""
-        return ModelSpec(data=self.data, network=self.network.spec(), weights_id=self.weights, precision=self.precision)
+        """Return the network with its weights, as the tasks' specs hold it."""
+        return ModelSpec(
+            data=self.data, network=self.network.spec(), weights_id=self.weights_id, precision=self.precision
+        )
 
     def part(self, name: str) -> PartSpec:
-        """Return one of the four parts with what preparing it left, as tasks are told of it."""
-        return part_spec(self.parts[name], self.artifacts.get(name))
+        """Return one of the four parts with its artifact, as the tasks' specs hold it."""
+        return part_spec(self.parts[name], self.artifact_ids.get(name))
 
     @cached_property
     def sampler(self) -> SamplerSpec:
@@ -94,13 +97,13 @@ class Trial:
 
 
 def part_spec(method: Method, artifact: str | None = None) -> PartSpec:
-    """Return a method with its parameters, and what preparing it left, as tasks are told of it."""
+    """Return a method with its parameters and its artifact, as the tasks' specs hold it."""
     params = method.params.model_dump(mode="json")
     return PartSpec(name=method.name, params=params, module=type(method).__module__, artifact_id=artifact)
 
 
 def serial_spec() -> PartSpec:
-    """Return the executor that takes one step after the other."""
+    """Return the serial executor, with which parallel ones are compared."""
     return part_spec(registry().make("executor", "serial", {}))
 
 

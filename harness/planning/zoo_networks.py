@@ -1,4 +1,4 @@
-"""The trained networks of the zoo: whether one is what a suite asks for, and its weights."""
+"""Networks of the zoo in a plan: whether an entry fits the suite's network, and its weights."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from harness.sampling.weights_file import read_state_dict
 
 
 def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
-    """Return the entry that "zoo:NAME" means; UsageError where it does not fit, StoreDamagedError where damaged."""
+    """Return the entry of "zoo:NAME". Raises UsageError if it does not fit, StoreDamagedError if it is damaged."""
     found = load_zoo_card(weights.removeprefix(PREFIX))
     if found.data.name != card.name or not _same_pixels(found, card):
         raise UsageError(
-            f'network "{net.name}" on the data set "{card.name}" asks for the weights {weights}, which were trained on '
+            f'network "{net.name}" on the data set "{card.name}" names the weights {weights}, which were trained on '
             f'"{found.data.name}" ({found.data.variant}, pixels {found.data.pixels[:12]}); expected the same pixels'
         )
     difference = network_difference(found.network, net)
     if difference:
         raise UsageError(
-            f'network "{net.name}" asks for the weights {weights}, whose network has {difference}; expected the same, '
+            f'network "{net.name}" names the weights {weights}, whose network has {difference}; expected the same, '
             "so leave [networks] as the zoo has it or train it on the spot"
         )
     return found
 
 
 def read_weights(name: str) -> dict[str, Tensor]:
-    """Return the weights of a zoo network as float32; its card must have been read, which checks the file."""
+    """Return the weights of a zoo network as float32. Read its card first, which checks the file."""
     path = weights_path(name)
     return read_state_dict(path.read_bytes(), str(path))
 
 
-def network_difference(zoo: NetworkCard, asked: NetworkCard) -> str:
-    """Return the first difference of two architectures in words, the zoo's value first; empty where there is none."""
-    if zoo.family != asked.family:
-        return f"family {zoo.family} instead of {asked.family}"
-    one, other = (network_params(card).model_dump(mode="json") for card in (zoo, asked))
+def network_difference(zoo: NetworkCard, wanted: NetworkCard) -> str:
+    """Return the first difference of two architectures as text, the zoo's value first; "" if there is none."""
+    if zoo.family != wanted.family:
+        return f"family {zoo.family} instead of {wanted.family}"
+    one, other = (network_params(card).model_dump(mode="json") for card in (zoo, wanted))
     names = (name for name in one if one[name] != other[name])
     return next((f"{name} = {one[name]} instead of {other[name]}" for name in names), "")
 
 
 def _same_pixels(found: ZooCard, card: DatasetCard) -> bool:
-    """Compare fingerprints where the images are at hand; a plan may do without them."""
+    """Compare fingerprints if the images are on this machine; a plan may lack them."""
     try:
         return load_split(card, found.data.split).fingerprint == found.data.pixels
     except UsageError:

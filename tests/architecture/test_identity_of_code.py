@@ -31,7 +31,7 @@ def ids() -> dict[str, set[str]]:
         kind = "scored" if task.spec.entry.endswith("prepare_scored") else task.kind
         if kind in found:
             found[kind].add(task.id)
-    found["row"] = set(made.listed)
+    found["row"] = set(made.listed_ids)
     assert all(found.values())
     return found
 

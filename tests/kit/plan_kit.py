@@ -27,7 +27,7 @@ def with_train(**train: Any) -> dict[str, Any]:
 
 def ids(one: PlannedTrial) -> tuple[Any, ...]:
     """Return the ids of a trial, and of the tasks of its own."""
-    return one.id, one.trial.weights, one.row.sample_ids, one.row.score_id, one.row.time_id
+    return one.id, one.trial.weights_id, one.row.sample_ids, one.row.score_id, one.row.time_id
 
 
 def reference(made: Plan) -> str:

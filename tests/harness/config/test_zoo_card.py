@@ -15,7 +15,7 @@ from kit.plan_kit import SUITE
 from kit.zoo_kit import own_zoo, training
 from safetensors.torch import save
 
-from harness.cli.listing import lines
+from harness.cli.listing import list_lines
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.config.suite import Suite
 from harness.config.zoo_card import (
@@ -110,9 +110,7 @@ def test_another_architecture_is_refused_by_its_first_difference(zoo: Path) -> N
 
 
 def test_other_data_are_refused(zoo: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r'"gaussian" asks for the weights zoo:unet-tiny, which were trained on "digits"'
-    ):
+    with pytest.raises(UsageError, match=r'"gaussian" names the weights zoo:unet-tiny, which were trained on "digits"'):
         plan(dataset="gaussian")
 
 
@@ -217,7 +215,7 @@ def test_a_name_that_looks_like_a_seed_is_refused() -> None:
 
 def test_one_damaged_entry_hides_no_other(zoo: Path) -> None:
     (zoo / "damaged").mkdir()
-    listed = lines("zoo")
+    listed = list_lines("zoo")
     assert next(listed).startswith("unet-tiny ")
     with pytest.raises(StoreDamagedError, match="damaged"):
         next(listed)
@@ -230,7 +228,7 @@ def test_weights_too_large_for_the_zoo_are_refused(zoo: Path, trained: tuple[Zoo
 
 
 def test_ls_zoo_is_a_line_each(zoo: Path) -> None:
-    (line,) = lines("zoo")
+    (line,) = list_lines("zoo")
     assert re.fullmatch(
         r"unet-tiny +digits +\d+ images  limit +[\d.]+ \(digits-cnn\)  copies +[\d.]+ %  float16  finished", line
     )

@@ -304,10 +304,10 @@ def test_a_trained_network_is_solved_with_the_weights_it_had_before_any_tuning()
     (fine,) = (task for task in planned.tasks.values() if task.kind == "reference-solution")
     assert planned.trials[1].trial.sampler.artifact_ids()
     assert fine.id in planned.tasks[planned.trials[1].row.sample_ids[0]].needs
-    assert fine.needs == (planned.trials[0].trial.weights,)
+    assert fine.needs == (planned.trials[0].trial.weights_id,)
     assert isinstance(fine.spec, ReferenceSolutionSpec)
     assert fine.spec.sampler.denoiser.name == "full"
-    assert fine.spec.sampler.model.weights_id == planned.trials[0].trial.weights
+    assert fine.spec.sampler.model.weights_id == planned.trials[0].trial.weights_id
 
 
 def test_the_units_with_compared_images_need_the_fine_solution_and_no_others_change() -> None:

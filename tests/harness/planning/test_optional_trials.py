@@ -12,7 +12,7 @@ from kit.toys import CountingPool, suite_file
 from harness import api
 from harness.config.suite import load_suite
 from harness.errors import UsageError
-from harness.planning.fit import leave_out
+from harness.planning.fit import drop_unplaceable_trials
 from harness.pools.local import LocalPool
 from harness.report.figures import draw as figures
 
@@ -60,7 +60,8 @@ def test_one_device_leaves_out_what_needs_two_and_the_run_is_valid(
     assert tables.all_valid
     said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert said == [
-        "left out for want of devices, of which the cluster offers 1: gaussian analytic pair 4 steps (needs 2), "
+        "left out, as they need more devices than the 1 that the cluster has: gaussian analytic pair 4 steps "
+        "(needs 2), "
         "gaussian analytic twin 4 steps (needs 2)"
     ]
     assert len(tables.steps) == 2
@@ -80,9 +81,9 @@ def test_an_optional_trial_of_one_device_runs(tmp_path: Path) -> None:
 def test_a_cluster_that_is_large_enough_leaves_nothing_out() -> None:
     made = plan(trials=[{"steps": 2}, pair()])
     said: list[str] = []
-    assert leave_out(made, 2, {}, said.append) == made
+    assert drop_unplaceable_trials(made, 2, {}, said.append) == made
     assert said == []
-    kept = leave_out(made, 1, {}, said.append)
+    kept = drop_unplaceable_trials(made, 1, {}, said.append)
     assert [p.trial.method for p in kept.trials] == ["ddim"]
     assert kept.tasks == made.tasks
     assert len(said) == 1
@@ -91,15 +92,15 @@ def test_a_cluster_that_is_large_enough_leaves_nothing_out() -> None:
 def test_what_a_larger_cluster_has_measured_is_not_called_left_out() -> None:
     made = plan(trials=[{"steps": 2}, pair()])
     said: list[str] = []
-    kept = leave_out(made, 1, {made.trials[-1].id}, said.append)
+    kept = drop_unplaceable_trials(made, 1, {made.trials[-1].id}, said.append)
     assert [p.trial.method for p in kept.trials] == ["ddim"]
     assert said == []
 
 
 def test_a_run_of_nothing_but_what_is_left_out_is_refused() -> None:
     made = plan(trials=[{"steps": 2}, pair()], only="pair")
-    with pytest.raises(UsageError, match=r"left out .* nothing else was asked for, so choose other trials"):
-        leave_out(made, 1, {}, print)
+    with pytest.raises(UsageError, match=r"left out, .* no other trial was chosen, so choose others"):
+        drop_unplaceable_trials(made, 1, {}, print)
 
 
 def test_whether_a_trial_is_optional_is_no_part_of_its_identity() -> None:

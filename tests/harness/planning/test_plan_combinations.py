@@ -124,7 +124,7 @@ def test_a_network_like_another_is_that_one_with_its_changes() -> None:
     assert variant == own.model_copy(update={"name": "uvit-short", "like": "uvit-8", "train": variant.train})
     assert own.train is not None
     assert variant.train == own.train.model_copy(update={"steps": 7})
-    assert len({p.trial.weights for p in made.trials}) == 2
+    assert len({p.trial.weights_id for p in made.trials}) == 2
     with pytest.raises(UsageError, match=r'network "uvit-9" is unknown; did you mean'):
         plan(
             **{**changed, "networks": {"uvit-short": {**short, "like": "uvit-9"}}},

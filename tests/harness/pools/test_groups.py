@@ -116,12 +116,12 @@ def gone(pid, seconds=20):
 
 def test_more_devices_than_there_are_is_refused_in_one_sentence(tmp_path, ray_pool):
     from harness.errors import UsageError
-    from harness.planning.fit import check_pool
+    from harness.planning.fit import check_pool_size
 
     complete(ray_pool)
     wanted = suite([srds("vanilla", ray_pool.size() + 1, blocks=9)], name="large")
     with pytest.raises(UsageError, match=r"needs \d+ devices at once; the cluster offers \d+; choose fewer or"):
-        check_pool(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool.size())
+        check_pool_size(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool.size())
 
 
 @pytest.mark.slow

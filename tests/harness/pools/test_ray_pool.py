@@ -10,7 +10,7 @@ from kit.faulty import Counting, Ears, complete, faulty, measure, only, suite
 
 from harness.driver.loop import Engine
 from harness.errors import UsageError
-from harness.planning.fit import check_pool
+from harness.planning.fit import check_pool_size
 from harness.planning.plan import make_plan
 from harness.pools.actor import WorkerInfo
 from harness.pools.actor_set import check_one_class
@@ -66,8 +66,8 @@ def train(pool, folder, workers, ears=None, **spec):
     plan = make_plan(wanted, pool.device_class, pool.device_name)
     store = Store.create_or_open(folder / "tiny")
     engine = Engine(plan, store, folder, pool, ears or Ears())
-    engine.finish([plan.trials[0].trial.weights])
-    return engine.results.zoo.get(plan.trials[0].trial.weights)[0]
+    engine.finish([plan.trials[0].trial.weights_id])
+    return engine.results.zoo.get(plan.trials[0].trial.weights_id)[0]
 
 
 def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
@@ -100,7 +100,7 @@ def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
     plan = make_plan(suite([]), ray_pool.device_class, ray_pool.device_name)
     plan.trials[0].trial.parts["executor"].device_group = lambda: 5
     with pytest.raises(UsageError, match=f"needs 5 devices at once; the cluster offers {there}"):
-        check_pool(plan, ray_pool.size())
+        check_pool_size(plan, ray_pool.size())
 
 
 def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
