@@ -1,4 +1,6 @@
-"""One clock for accelerated diffusion sampling: quality, time and work of samplers, measured side by side.
+"""One clock for accelerated diffusion sampling.
+
+Quality, time and work of samplers, measured side by side.
 
 The story of a run, a module each:
 

@@ -1,4 +1,7 @@
-"""The command line over `harness.run`, `plan` and `load`. Results go to stdout, messages to stderr."""
+"""The command line over `harness.run`, `plan` and `load`.
+
+Results go to stdout, messages to stderr.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ _SAFE_RAY = (2, 52)  # token authentication exists from here on (CVE-2025-62593)
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding. `bad` needs a person's attention; `damage` is a committed result that is not intact."""
+    """One finding. `bad` needs a person's attention.
+
+    `damage` is a committed result that is not intact.
+    """
 
     about: str
     sentence: str
@@ -36,7 +39,10 @@ class Finding:
 
 
 def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
-    """Return all findings. Changes nothing unless `fix` is set; works without network, GPU or data."""
+    """Return all findings. Changes nothing unless `fix` is set.
+
+    Works without network, GPU or data.
+    """
     findings = [*_check_python(), *_check_devices(), *_check_disk(results), *_check_network()]
     if address or os.environ.get("RAY_ADDRESS"):
         findings += _check_cluster(address)

@@ -44,7 +44,7 @@ def schedule(
     beta_schedule: Annotated[Betas, typer.Option(help="The network's betas, for timesteps.")] = Betas.linear,
     train_steps: Annotated[int, typer.Option(help="Its training steps, for timesteps.")] = 1000,
 ) -> None:
-    """Print the noise levels of a measured trial, the nearest integer timesteps, and what rounding to them costs."""
+    """Print a measured trial's noise levels, the nearest integer timesteps, and the cost of rounding."""
     from harness import api
     from harness.report.export import export_schedule
 

@@ -1,6 +1,9 @@
-"""`python -m harness.cli.job`: what `submit` starts on the cluster's head. Runs a suite, prints its results framed.
+"""`python -m harness.cli.job`: what `submit` starts on the cluster's head.
 
-Results also stay on the head in ONECLOCK_HOME (default ~/.oneclock), so that a later job continues a lost one.
+Runs a suite, prints its results framed.
+
+Results also stay on the head in ONECLOCK_HOME (default ~/.oneclock), so that a later job continues
+a lost one.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from harness.cli.transfer import pack
 from harness.errors import HarnessError
 
 SUITE_VARIABLE = "ONECLOCK_SUITE"
-"""Environment variable with the text of a suite that is a file, in base64; unset for a shipped suite."""
+"""Environment variable: the text of a suite's file in base64, unset for a shipped suite."""
 
 
 def main(words: list[str]) -> int:
-    """Run the suite that the words name, with its options; print the results; return the exit code."""
+    """Run the suite of the command line, print its results, and return the exit code."""
     from harness.cli.app import app
 
     home = Path(os.environ.get("ONECLOCK_HOME", Path.home() / ".oneclock")) / "results"

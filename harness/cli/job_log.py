@@ -1,8 +1,9 @@
 """Follows the log of a Ray job over Ray's stream of it (`tail_job_logs`), until the job has ended.
 
-The stream alone does not say enough. Over a lost connection it may stay silent for ever; where the node of the job's
-driver is lost it ends as if the job had; and it always begins at the log's first line. So whether the job has ended
-is polled while nothing arrives, a broken stream is opened again, and the last lines come from one request at the end.
+The stream alone does not say enough. Over a lost connection it may stay silent for ever; where the
+node of the job's driver is lost it ends as if the job had; and it always begins at the log's first
+line. So whether the job has ended is polled while nothing arrives, a broken stream is opened
+again, and the last lines come from one request at the end.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def job_end(status: Any) -> str | None:
 def follow_log(client: Any, job_id: str) -> Iterator[str]:
     """Yield the lines of a job's log as it grows, each once; return when the job has ended.
 
-    Blocks for as long as the job runs; Ctrl-C raises KeyboardInterrupt and leaves the job running. Raises HarnessError
-    when contact with the cluster is lost.
+    Blocks for as long as the job runs; Ctrl-C raises KeyboardInterrupt and leaves the job running.
+    Raises HarnessError when contact with the cluster is lost.
     """
     failed_polls = 0
     with _LogStream(client, job_id) as stream:
@@ -93,7 +94,7 @@ class _LogStream:
         return self._take_lines(text[max(0, self.seen - start) :], self._position)
 
     def rest_of(self, log: str) -> list[str]:
-        """Return the lines of a whole log that have not been returned, an unfinished last one included."""
+        """Return the lines of a whole log that are still missing, an unfinished last one included."""
         lines = self._take_lines(log[self.seen :], len(log))
         return [*lines, self._unfinished] if self._unfinished else lines
 
@@ -108,7 +109,7 @@ class _LogStream:
         return lines
 
     async def _receive(self, seconds: float) -> str:
-        """Return the next piece of the log, or "" after so many seconds or if the stream broke or ended."""
+        """Return the next piece of the log; "" at a timeout or if the stream broke or ended."""
         if self._chunks is None:
             self._chunks, self._position = self._client.tail_job_logs(self._job_id), 0
         if self._next is None:

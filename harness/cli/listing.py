@@ -85,7 +85,7 @@ def _list_zoo() -> Iterator[str]:
 def plan_lines(
     suite: str, settings: list[str] | None, seeds: int | None, only: str | None, address: str | None, results: Path
 ) -> Iterator[str]:
-    """Yield a line per trial of a suite, cached or to do with estimated device-seconds, then sums."""
+    """Yield a line per trial, cached or to do with estimated device-seconds, then sums."""
     plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
     verdicts = _read_verdicts(results / plan.suite.name)
     estimator = Estimator(plan)

@@ -1,13 +1,17 @@
-"""The verb `submit`: a suite as a Ray job. The source tree goes to the cluster, the results come back.
+"""The verb `submit`: a suite as a Ray job.
 
-Results return through the job's own log, framed and checksummed. No file system is shared, and no port but the
-dashboard's is needed. On the cluster they also stay in ONECLOCK_HOME, so that a job that was lost continues there.
+The source tree goes to the cluster, the results come back.
 
-What is sent: this source tree with its cards and the zoo, and the suite's file. What is not: images, other weights.
-A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean paths on the cluster's head, where the
-job's driver runs. It reads the data there once and Ray sends it to the workers. Cards in the folder of the suite's
-file are not sent: put them into datasets/ of the source tree. The cluster's `python` must be the one whose
-environment runs Ray there.
+Results return through the job's own log, framed and checksummed. No file system is shared, and no
+port but the dashboard's is needed. On the cluster they also stay in ONECLOCK_HOME, so that a job
+that was lost continues there.
+
+What is sent: this source tree with its cards and the zoo, and the suite's file. What is not:
+images, other weights. A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean
+paths on the cluster's head, where the job's driver runs. It reads the data there once and Ray
+sends it to the workers. Cards in the folder of the suite's file are not sent: put them into
+datasets/ of the source tree. The cluster's `python` must be the one whose environment runs Ray
+there.
 """
 
 from __future__ import annotations
@@ -38,10 +42,13 @@ from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS
 def submit_suite(
     suite: str, address: str, results: Path, settings: list[str], only: str | None, seeds: int | None
 ) -> int:
-    """Run a suite on the cluster behind a dashboard; return the job's exit code after its results are merged.
+    """Run a suite on the cluster behind a dashboard.
 
-    Blocks until the job has ended; Ctrl-C leaves it running. Raises UsageError for an address that is no dashboard,
-    HarnessError if the job was refused, contact was lost, or no results came back.
+    Return the job's exit code after its results are merged.
+
+    Blocks until the job has ended; Ctrl-C leaves it running. Raises UsageError for an address that
+    is no dashboard, HarnessError if the job was refused, contact was lost, or no results came
+    back.
     """
     name = api.load_suite(suite, settings, seeds).name
     client = _connect(address)
@@ -64,7 +71,9 @@ def submit_suite(
 
 
 def _submit_once(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:
-    """Submit the job and return its id. A retry after a broken connection finds the first submission by the id.
+    """Submit the job and return its id.
+
+    A retry after a broken connection finds the first submission by the id.
 
     A busy cluster replies "try again later" or closes the connection; both are tried again.
     """
@@ -110,7 +119,10 @@ def _error_class(info: Any) -> type[HarnessError]:
 
 
 def _connect(address: str) -> Any:
-    """Return Ray's client of a dashboard; raise UsageError with a remedy if there is none or it refuses."""
+    """Return Ray's client of a dashboard.
+
+    Raise UsageError with a remedy if there is none or it refuses.
+    """
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # it lists every file that it does not upload

@@ -23,6 +23,7 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
     # a suite of one trial, of which the training alone runs
     changes: Json = {}
     apply_settings(changes, settings)
+
     suite = Suite(
         name="train",
         title=f"{network} on {dataset}",

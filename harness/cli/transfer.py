@@ -1,7 +1,10 @@
-"""Results as lines of a log: packed on the cluster, unpacked here, and merged into a local results folder.
+"""Results as lines of a log.
 
-The lines carry a compressed archive and its checksum. A line that was lost or changed is noticed; an archive that
-reaches out of its folder is refused. Merging adds rows and pictures, and overwrites none.
+Packed on the cluster, unpacked here, and merged into a local results folder.
+
+The lines carry a compressed archive and its checksum. A line that was lost or changed is noticed;
+an archive that reaches out of its folder is refused. Merging adds rows and pictures, and
+overwrites none.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ _RETURNED = (*TABLES, "log", "samples")
 
 
 def pack(folder: Path) -> Iterator[str]:
-    """Yield tables, commit log and samples of a results folder as framed lines, the checksum first."""
+    """Yield tables, commit log and samples as framed lines, the checksum first."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
         for name in _RETURNED:
@@ -52,7 +55,8 @@ def pack(folder: Path) -> Iterator[str]:
 def unpack(framed: list[str]) -> Path:
     """Return a temporary folder with the files that `pack` framed.
 
-    Raises HarnessError if a line was lost or changed, or if the archive holds a link or leaves its folder.
+    Raises HarnessError if a line was lost or changed, or if the archive holds a link or leaves its
+    folder.
     """
     data = _join_lines(framed)
     folder = Path(tempfile.mkdtemp(prefix="oneclock-"))
@@ -86,9 +90,12 @@ def _join_lines(framed: list[str]) -> bytes:
 
 
 def merge(arrived: Path, folder: Path) -> None:
-    """Merge an arrived folder into a local one, and rebuild the report; the arrived one is removed.
+    """Merge an arrived folder into a local one, and rebuild the report.
 
-    Commits the trials and copies the pictures that the local folder lacks. Raises LockedError while a run holds it.
+    The arrived one is removed.
+
+    Commits the trials and copies the pictures that the local folder lacks. Raises LockedError
+    while a run holds it.
     """
     try:
         store = Store.create_or_open(folder)
@@ -127,7 +134,7 @@ def _commit_missing(tables: api.Tables, store: Store) -> None:
 
 
 def _rows(frame: Any) -> list[dict[str, Any]]:
-    """Return a frame's rows as dictionaries, missing values as None, without columns that `commit` fills."""
+    """Return rows as dictionaries, missing values as None, without columns that `commit` fills."""
     import pandas as pd
 
     plain = frame.drop(columns=["trial_id", "attempt"]).astype(object)

@@ -25,7 +25,7 @@ def train_listed(
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Run what is unfinished of methods/networks/zoo/trainings.toml, two at a time, at lowest priority."""
+    """Run unfinished trainings of methods/networks/zoo/trainings.toml, two at a time."""
     from harness.zoo.processes import run_trainings
 
     run_trainings(results, names or [])

@@ -1,4 +1,4 @@
-"""One sampler by hand: a network and four parts by name, built by the function that workers use."""
+"""One sampler by hand: a network and four parts by name, built as workers build it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ def assemble_sampler(
     seed_set: int = 0,
     device: str | None = None,
 ) -> Sampler:
-    """Return a sampler: `sampler.images(range(4))` are the first four images of a suite's row with these parts.
+    """Return a sampler. `sampler.images(range(4))` are a suite's first four images with these parts.
 
-    `network` is "zoo:NAME", whose card names the data set, or an exact network with its data set. A part is a name, or
-    its name with its parameters, as in a suite. By default it runs on a GPU if there is one, in IEEE float32 on one
-    thread. Raises UsageError for parts that do not fit together, and for a part that must be prepared.
+    `network` is "zoo:NAME", whose card names the data set, or an exact network with its data set.
+    A part is a name, or its name with its parameters, as in a suite. By default it runs on a GPU
+    if there is one, in IEEE float32 on one thread. Raises UsageError for parts that do not fit
+    together, and for a part that must be prepared.
     """
     # the network, its weights and the parts
     if precision not in PRECISIONS:
@@ -86,7 +87,10 @@ def assemble_sampler(
 
 
 def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
-    """Return the data set's name and the network's card; raise UsageError if they do not fit or are not named."""
+    """Return the data set's name and the network's card.
+
+    Raise UsageError if they do not fit or are not named.
+    """
     if network.startswith(PREFIX):
         entry = load_zoo_card(network.removeprefix(PREFIX))
         if dataset not in (None, entry.data.name):
@@ -101,7 +105,7 @@ def _cards(network: str, dataset: str | None) -> tuple[str, NetworkCard]:
 
 
 def _weights(network: str) -> tuple[str | None, Inputs]:
-    """Return the weights' name and the inputs that hold them; None and no inputs for an exact network."""
+    """Return the weights' name and the inputs that hold them; an exact network has neither."""
     if not network.startswith(PREFIX):
         return None, Inputs({})
     state = read_weights(network.removeprefix(PREFIX))

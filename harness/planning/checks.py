@@ -1,4 +1,4 @@
-"""Checks of a plan: parts that do not fit together, repeated trials, ambiguous names, missing controls."""
+"""Checks of a plan: parts that do not fit, repeated trials, ambiguous names, missing controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from methods.parts import Denoiser, Executor, Method
 
 
 def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
-    """Return the trials that a control belongs to, in its order; raise UsageError if one is missing or named twice."""
+    """Return the trials that a control belongs to, in its order.
+
+    Raise UsageError if one is missing or named twice.
+    """
     found = [_controlled(control, name, trials) for name in control.control_of]
     twice = next((name for k, name in enumerate(control.control_of) if found[k] in found[:k]), None)
     if twice is not None:
@@ -24,7 +27,7 @@ def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
 
 
 def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial:
-    """Return the trial of a method, or "METHOD @ NETWORK", on a control's data, steps and seed set."""
+    """Return the trial of "METHOD[ @ NETWORK]" on a control's data, steps and seed set."""
     method, at, network = name.partition(" @ ")
     place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
     others = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
@@ -43,13 +46,13 @@ def is_expected_of(expected: Expectation, trial: Trial) -> bool:
 
 
 def matches_pattern(trial: Trial, pattern: str) -> bool:
-    """Tell whether a shell pattern matches a trial's method, method-steps, a part's name or its network."""
+    """Tell whether a shell pattern matches a trial's METHOD, METHOD-STEPS, a part or its network."""
     names = (trial.method, f"{trial.method}-{trial.steps}", *(m.name for m in trial.parts.values()), trial.network.name)
     return any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
-    """Raise UsageError with the reason if the parts do not fit together or do not fit the network."""
+    """Raise UsageError with the reason if the parts do not fit each other or the network."""
     size = network_params(net)
     for method in parts.values():
         if "*" not in method.families and net.family not in method.families:
@@ -61,7 +64,7 @@ def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> 
 
 
 def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:
-    """Return why a denoiser with memory does not fit an executor with several trajectories, or None."""
+    """Return why a denoiser with memory does not fit a parallel executor, or None."""
     executor = parts["executor"]
     if isinstance(method, Denoiser) and method.has_memory and isinstance(executor, Executor) and executor.parallel:
         return (
@@ -72,7 +75,7 @@ def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:
 
 
 def find_ambiguous_name(trials: list[Trial]) -> str:
-    """Return a display name that several combinations of parts on one network share; "" if there is none."""
+    """Return a display name that several combinations of parts share on one network, or ""."""
     meanings: dict[tuple[str, str, str], str] = {}
     for trial in trials:
         parts = canonical_json({p: [m.name, m.params.model_dump(mode="json")] for p, m in trial.parts.items()})
@@ -82,7 +85,7 @@ def find_ambiguous_name(trials: list[Trial]) -> str:
 
 
 def find_repeated_trial(trials: list[Trial]) -> str:
-    """Return the short name of a trial that is listed twice; "" if there is none."""
+    """Return the short name of a trial that is listed twice, or ""."""
     seen: set[str] = set()
     for trial in trials:
         key = f"{content_hash(deciding_fields(trial.sampler))} {trial.method}"

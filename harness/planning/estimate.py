@@ -1,4 +1,4 @@
-"""Estimated cost of a trial: one network evaluation timed here, times the evaluations that the trial needs."""
+"""Estimated cost of a trial: one network evaluation timed here, times their number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _BACKWARD = 3.0  # evaluations per training step: one forward, and twice that fo
 
 
 class Estimator:
-    """Estimates device-seconds. Times each (data set, network) once, on this machine's first device."""
+    """Estimates device-seconds.
+
+    Times each (data set, network) once, on this machine's first device.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -37,7 +40,10 @@ class Estimator:
         return trial.n_images * one + max(rounds, self._tier.seconds)
 
     def estimate_training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
-        """Return the device-seconds of trainings that the trials need; given and kept weights cost none."""
+        """Return the device-seconds of trainings that the trials need.
+
+        Given and kept weights cost none.
+        """
         zoo = results / "zoo"
         total = 0.0
         for planned in {p.trial.weights_id: p for p in todo if p.trial.weights_id is not None}.values():

@@ -12,7 +12,7 @@ from harness.planning.plan import Plan
 def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], say: Callable[[str], None]) -> Plan:
     """Return the plan without optional trials that need more devices than the pool has.
 
-    Reports the dropped ones that have no finished row; raises UsageError if no other trial is left.
+    Reports dropped ones without a finished row; raises UsageError if no other trial is left.
     """
     small = [p for p in plan.trials if p.trial.optional and p.trial.devices > devices]
     kept = tuple(p for p in plan.trials if p not in small)

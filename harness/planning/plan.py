@@ -1,4 +1,4 @@
-"""Makes a plan of a suite: its trials, the rows to be made of them, and the tasks that they share."""
+"""Makes a plan of a suite: its trials, their rows, and the tasks that they share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PlannedTrial:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Return the ids of tasks whose results the row needs, those of compared trials included."""
+        """Return the ids of tasks that the row needs, those of compared trials included."""
         return self.row.needs()
 
 
@@ -69,9 +69,12 @@ class Plan:
 def make_plan(
     suite: Suite, device_class: str, device_name: str, only: str | None = None, data_may_be_absent: bool = False
 ) -> Plan:
-    """Return the plan of a suite on a class of devices. Reads the data unless it may be absent; runs nothing.
+    """Return the plan of a suite on a class of devices.
 
-    Raises UsageError for parts that do not fit together, for names that mean nothing, and for missing data.
+    Reads the data unless it may be absent; runs nothing.
+
+    Raises UsageError for parts that do not fit together, for names that mean nothing, and for
+    missing data.
     """
     return _Planner(suite, device_class, device_name, data_may_be_absent).plan(only)
 
@@ -124,7 +127,7 @@ class _Planner:
         return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed_ids, self.datasets)
 
     def _check_trials(self, trials: list[Trial]) -> None:
-        """Raise UsageError for a trial that is listed twice, an ambiguous label, or a name that nothing has."""
+        """Raise UsageError for a repeated trial, an ambiguous label, or a name without meaning."""
         if name := find_repeated_trial(trials):
             raise UsageError(f'suite "{self.suite.name}" lists a trial twice: {name}; remove one of them')
         if name := find_ambiguous_name(trials):
@@ -186,7 +189,7 @@ class _Planner:
         return self.datasets[name]
 
     def _data_spec(self, card: DatasetCard) -> DataSpec:
-        """Return the spec of a data set, with its pixels; without them if the data may be absent and are."""
+        """Return the spec of a data set, with its pixels unless they may be absent and are."""
         try:
             split = load_split(card, card.reference)
         except UsageError:
@@ -202,7 +205,7 @@ class _Planner:
         return self.networks[name]
 
     def _check_names(self, trials: list[Trial]) -> None:
-        """Raise UsageError for changed networks that no trial uses, and known answers about no trial."""
+        """Raise UsageError for changed networks that no trial uses, and known values of no trial."""
         for name in self.suite.networks:
             if name not in self.networks:
                 raise UsageError(
@@ -221,7 +224,9 @@ class _Planner:
                 raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
 
     def _find_clocks(self, trials: list[Trial]) -> dict[str, Trial]:
-        """Return the clock of each data set: the baseline with the clock's steps and the first seed set.
+        """Return each data set's clock.
+
+        The baseline with the clock's steps and the first seed set.
 
         Raises UsageError if it is not among the trials, or is optional.
         """
@@ -286,7 +291,7 @@ def declared_evaluations_per_step(trial: Trial) -> int:
 
 
 def _cell(trial: Trial) -> tuple[str, int]:
-    """Return what two trials must share for one to be the other's baseline: data set and seed set."""
+    """Return data set and seed set, which a trial shares with its baseline."""
     return trial.dataset.name, trial.seed_set
 
 

@@ -1,7 +1,10 @@
-"""Searches as tasks: a method proposes jobs from the finished ones, round by round; each job is a task.
+"""Searches as tasks: a method proposes jobs from the finished ones, round by round.
 
-A job's identity holds all that decides its result and nothing of the search that proposed it. So searches share equal
-jobs, and a killed search continues where it was: its jobs are proposed again, and those that are kept do not run again.
+Each job is a task.
+
+A job's identity holds all that decides its result and nothing of the search that proposed it. So
+searches share equal jobs, and a killed search continues where it was: its jobs are proposed again,
+and those that are kept do not run again.
 """
 
 from __future__ import annotations
@@ -43,7 +46,10 @@ class SearchJobs:
         return isinstance(task.spec, PrepareSpec) and task.spec.jobs is not None
 
     def unfinished_jobs(self, task: Task) -> list[Task]:
-        """Return the unfinished jobs of the current round; none when the preparation itself may run."""
+        """Return the unfinished jobs of the current round.
+
+        None when the preparation itself may run.
+        """
         jobs, is_done = self._jobs_of(task), self._results.is_done
         while all(is_done(job.id) for job in jobs):
             known = {job.id for job in jobs}
@@ -57,7 +63,10 @@ class SearchJobs:
         return [job for job in jobs if not is_done(job.id)]
 
     def with_finished_jobs(self, unit: Unit) -> Unit:
-        """Return the unit with the finished jobs of its search; unchanged if its task does not search."""
+        """Return the unit with the finished jobs of its search.
+
+        Unchanged if its task does not search.
+        """
         task = unit.task
         if not self.is_search(task):
             return unit
@@ -78,7 +87,7 @@ class SearchJobs:
         return list({job.id: job for job in (_job_task(task, spec, dict(job)) for job in proposed)}.values())
 
     def _read_artifact(self, job: Task) -> Artifact:
-        """Return the artifact of a finished job without its arrays, which do not come to the driver."""
+        """Return the artifact of a finished job; its arrays do not come to the driver."""
         output = self._results.output(job.id)
         assert isinstance(output, PrepareOutput)
         return Artifact(facts=output.artifact)

@@ -31,7 +31,10 @@ from harness.task import Cut, Task
 from methods.parts import Denoiser, Method, Solver
 
 UNIT_EVALUATIONS = 2_500
-"""Network evaluations in a unit of sampling: it makes as many batches as reach it, one at least."""
+"""Network evaluations in a unit of sampling.
+
+It makes as many batches as reach it, one at least.
+"""
 _REFERENCE_SOLUTION = {"denoiser": "full", "schedule": "edm", "solver": "heun", "executor": "serial"}
 
 
@@ -55,7 +58,9 @@ class TaskGraph:
         return self.device_class.partition(":")[0]
 
     def weights_task(self, card: DatasetCard, net: NetworkCard) -> Task | None:
-        """Return the task that trains a network or checks its given weights; None for an exact network.
+        """Return the task that trains a network or checks its given weights.
+
+        None for an exact network.
 
         Raises UsageError for a network with neither [train] nor weights.
         """
@@ -72,7 +77,10 @@ class TaskGraph:
         return self._add_task(spec, f"train {net.name} on {card.name}")
 
     def _given_weights_spec(self, card: DatasetCard, net: NetworkCard, weights: str) -> WeightsSpec:
-        """Return the spec of given weights, with their SHA-256; each file is read once per plan."""
+        """Return the spec of given weights, with their SHA-256.
+
+        Each file is read once per plan.
+        """
         key = f"{card.name} {net.name} {weights}"
 
         if key not in self._given:
@@ -90,7 +98,9 @@ class TaskGraph:
         return self._given[key]
 
     def prepare_task(self, trial: Trial, part: str) -> Task:
-        """Return the task that prepares the method of one part. Trials share it if it does not depend on them.
+        """Return the task that prepares the method of one part.
+
+        Trials share it if it does not depend on them.
 
         `trial.artifact_ids` names the preparations of other parts that it may depend on.
         """
@@ -125,7 +135,7 @@ class TaskGraph:
         other_params: tuple[str, ...],
         scores: bool,
     ) -> PrepareSpec:
-        """Return a preparation's spec: the declared parts of the trial, and the method's parameters.
+        """Return a preparation's spec: declared parts of the trial, the method's parameters.
 
         `other_params` do not decide it and are kept apart.
         """
@@ -155,7 +165,9 @@ class TaskGraph:
         return self._add_task(spec, f"reference of {card.name}")
 
     def reference_solution_task(self, trial: Trial) -> Task | None:
-        """Return the task that computes the reference solution; trials on one network and noise share it.
+        """Return the task that computes the reference solution.
+
+        Trials on one network and noise share it.
 
         None if the suite has no [truncation], or the solver does not follow the probability flow.
         """
@@ -185,9 +197,10 @@ class TaskGraph:
         return self._add_task(spec, f"reference solution of {trial.network.name} on {trial.dataset.name}")
 
     def sample_tasks(self, trial: Trial) -> list[Task]:
-        """Return the tasks that make a trial's images in units, cut at multiples of the sampling batch.
+        """Return the tasks that make a trial's images, cut at multiples of the sampling batch.
 
-        The first makes the images that are compared with a reference solution, up to a unit's end; the second the rest.
+        The first makes the images that are compared with a reference solution, up to a unit's end;
+        the second the rest.
         """
         if id(trial) not in self._samples:
             self._samples[id(trial)] = trial, self._cut_samples(trial)
@@ -231,7 +244,10 @@ class TaskGraph:
         return 0 if self.suite.truncation is None else min(self.suite.truncation.images, trial.n_images)
 
     def timing_task(self, trial: Trial, clock: Trial) -> Task:
-        """Return the task that times a trial, interleaved with the clock trial. It runs after the trial's score."""
+        """Return the task that times a trial, interleaved with the clock trial.
+
+        It runs after the trial's score.
+        """
         timing = self.suite.timing
         spec = TimeSpec(
             sampler=trial.sampler,

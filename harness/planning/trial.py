@@ -19,7 +19,10 @@ _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
 @dataclass(frozen=True)
 class Trial:
-    """All that decides a row of the suite. The evaluations (`nfe`) are not part of it: they are counted."""
+    """All that decides a row of the suite.
+
+    The evaluations (`nfe`) are not part of it: they are counted.
+    """
 
     dataset: DatasetCard
     data: DataSpec
@@ -41,7 +44,7 @@ class Trial:
 
     @property
     def method(self) -> str:
-        """Return the display name: the solver, with every part that is not the default, or the suite's own label."""
+        """Return the display name: the suite's label, else the solver with all parts but defaults."""
         if self.label is not None:
             return self.label
         part = {p: _part_name(self.parts[p], _DEFAULTS.get(p)) for p in PARTS}
@@ -54,7 +57,7 @@ class Trial:
 
     @property
     def short(self) -> str:
-        """Return the name in messages: data set, network, method, steps, and the seed set if it is not the first."""
+        """Return the name in messages: data set, network, method, steps, a further seed set."""
         seeds = f" seeds {self.seed_set}" if self.seed_set else ""
         return f"{self.dataset.name} {self.network.name} {self.method} {self.steps} steps{seeds}"
 
@@ -108,7 +111,7 @@ def serial_spec() -> PartSpec:
 
 
 def _part_name(method: Method, default: str | None) -> str | None:
-    """Return a part's name with its non-default parameters in brackets, or None for the plain default part."""
+    """Return a part's name with its changed parameters in brackets, or None for the default part."""
     params = method.params.model_dump(mode="json")
     usual = type(method).Params
     defaults = {name: to_jsonable_python(field.default, fallback=repr) for name, field in usual.model_fields.items()}

@@ -14,7 +14,10 @@ from harness.sampling.weights_file import read_state_dict
 
 
 def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
-    """Return the entry of "zoo:NAME". Raises UsageError if it does not fit, StoreDamagedError if it is damaged."""
+    """Return the entry of "zoo:NAME".
+
+    Raises UsageError if it does not fit, StoreDamagedError if it is damaged.
+    """
     found = load_zoo_card(weights.removeprefix(PREFIX))
     if found.data.name != card.name or not _same_pixels(found, card):
         raise UsageError(
@@ -31,13 +34,19 @@ def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
 
 
 def read_weights(name: str) -> dict[str, Tensor]:
-    """Return the weights of a zoo network as float32. Read its card first, which checks the file."""
+    """Return the weights of a zoo network as float32.
+
+    Read its card first, which checks the file.
+    """
     path = weights_path(name)
     return read_state_dict(path.read_bytes(), str(path))
 
 
 def network_difference(zoo: NetworkCard, wanted: NetworkCard) -> str:
-    """Return the first difference of two architectures as text, the zoo's value first; "" if there is none."""
+    """Return the first difference of two architectures as text, or "" if they are equal.
+
+    The zoo's value comes first.
+    """
     if zoo.family != wanted.family:
         return f"family {zoo.family} instead of {wanted.family}"
     one, other = (network_params(card).model_dump(mode="json") for card in (zoo, wanted))

@@ -1,4 +1,4 @@
-"""What a training for the zoo refuses before it runs, each as a UsageError of one sentence."""
+"""Checks before a training for the zoo. Each raises a UsageError of one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from methods.networks.base import Network
 
 
 def check_one_process(net: NetworkCard) -> None:
-    """Raise UsageError for a network that has no training, given weights, or several workers."""
+    """Raise UsageError for a network without training, with weights, or with several workers."""
     if net.train is None:
         raise UsageError(f'network "{net.name}" has no [train] in its card; expected how it is trained')
     if net.weights is not None or net.train.workers > 1:

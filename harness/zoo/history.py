@@ -17,7 +17,10 @@ _BEST = "best/"
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the averaged weights: images and seconds so far, held-out loss, share of copies."""
+    """One check of the averaged weights.
+
+    Images and seconds so far, held-out loss, share of copies.
+    """
 
     images: int
     seconds: float
@@ -59,7 +62,10 @@ class History:
 
     @property
     def best(self) -> Check | None:
-        """Return the check with the lowest held-out loss and an allowed copy rate; the first of equals."""
+        """Return the check with the lowest held-out loss and an allowed copy rate, or None.
+
+        Of equal ones it is the first.
+        """
         sound = [check for check in self.checks if check.copy_rate <= self.highest_copy_rate]
         return min(sound, key=lambda check: check.held_out_loss, default=None)
 

@@ -1,6 +1,9 @@
-"""Quality of a network in training: held-out loss, copies of training images, and FID with many steps.
+"""Quality of a network in training.
 
-All but the weights is fixed: images, noise levels, noise. Two checks of a training are therefore paired.
+Held-out loss, copies of training images, and FID with many steps.
+
+All but the weights is fixed: images, noise levels, noise. Two checks of a training are therefore
+paired.
 """
 
 from __future__ import annotations
@@ -53,7 +56,10 @@ class Limit:
 
 
 class Judge:
-    """Judges networks trained on one data set. Make it once: it holds splits and reference features."""
+    """Judges networks trained on one data set.
+
+    Make it once: it holds splits and reference features.
+    """
 
     def __init__(self, card: DatasetCard, train_split: str, flips: bool) -> None:
         if HELD_OUT_SPLIT not in card.splits or train_split == HELD_OUT_SPLIT:
@@ -63,7 +69,7 @@ class Judge:
             )
         self.card, self._split = card, train_split
 
-        # images that are compared with: all of the training, evenly spaced ones of the held-out split
+        # the images of the training, evenly spaced ones of the held-out split
         self.training, self.held_out = load_split(card, train_split), load_split(card, HELD_OUT_SPLIT)
         n = len(self.held_out.images)
         chosen = np.arange(n) if n <= HELD_OUT_IMAGES else np.arange(HELD_OUT_IMAGES) * n // HELD_OUT_IMAGES
@@ -88,7 +94,7 @@ class Judge:
 
     @torch.inference_mode()
     def measure_held_out_loss(self, network: Network) -> float:
-        """Return the mean training loss of the held-out images, with fixed noise levels and noise."""
+        """Return the mean training loss of held-out images, at fixed noise levels and noise."""
         if not isinstance(network, PreconditionedNetwork):
             raise UsageError(f'network family "{network.family}" has no loss by noise level; expected one that has')
         generator = torch.Generator().manual_seed(_DRAW_SEED)
@@ -118,7 +124,10 @@ class Judge:
         )
 
     def describe_quality(self, network: Network, limit: Limit, limit_float32: Limit) -> Judged:
-        """Return the entry of a card about a network's quality; HarnessError where its images have no FID."""
+        """Return the entry of a card about a network's quality.
+
+        Raises HarnessError if its images have no FID.
+        """
         quality, exact = limit.quality, limit_float32.quality
         fid, low, high, floor = (
             quality.figures.get(name, math.nan) for name in ("fid", "fid_low", "fid_high", "fid_floor")
@@ -164,7 +173,7 @@ class Judge:
         return self.measure_samples(network, LIMIT_SOLVER, LIMIT_STEPS)
 
     def measure_samples(self, network: Network, solver: str, steps: int) -> Limit:
-        """Return the quality of the images that a solver makes in a number of steps on the schedule edm."""
+        """Return the quality of images that a solver makes in so many steps of the schedule edm."""
         images = self._sample_images(network, solver, steps)
 
         distances = self.copies.distances(image_vectors(images))

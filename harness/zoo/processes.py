@@ -1,7 +1,8 @@
 """The trainings of the zoo as processes: run two at a time, pause and resume all of them.
 
-Each training is a separate process at lowest priority, with one thread. Its lock file holds its process id.
-This process starts them and shows what they print. It may be killed: the next call finds those that still run.
+Each training is a separate process at lowest priority, with one thread. Its lock file holds its
+process id. This process starts them and shows what they print. It may be killed: the next call
+finds those that still run.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def run_trainings(results: Path, names: Iterable[str] = ()) -> None:
-    """Run the unfinished trainings that the names pick, all by default; return when they have ended.
+    """Run the unfinished trainings that the names pick, all by default.
 
-    A network's name picks its trainings from every seed, `NETWORK-seedN` one of them. If one fails, the others run
-    all the same. Raises UsageError for an unknown name and while the trainings are paused, LockedError while another
-    call runs them, HarnessError at the end if one did not finish.
+    Return when they have ended.
+
+    A network's name picks its trainings from every seed, `NETWORK-seedN` one of them. If one
+    fails, the others run all the same. Raises UsageError for an unknown name and while the
+    trainings are paused, LockedError while another call runs them, HarnessError at the end if one
+    did not finish.
     """
     wanted = list(names)
     todo = select_unfinished(pick_trainings(wanted))
@@ -71,7 +75,10 @@ def _run_all(results: Path, todo: list[ListedTraining]) -> None:
 
 
 def pause_trainings(results: Path) -> list[str]:
-    """Stop every running training with SIGSTOP and start no other; return the names of those that ran."""
+    """Stop every running training with SIGSTOP and start no other.
+
+    Return the names of those that ran.
+    """
     (results / TRAININGS).mkdir(parents=True, exist_ok=True)
     (results / TRAININGS / PAUSED).touch()
     return [name for name, pid in _running_trainings(results) if _send_signal(pid, signal.SIGSTOP)]
@@ -115,8 +122,8 @@ def _start_next(
 def _take_lowest_priority() -> None:
     """Give this process and its session the lowest priority.
 
-    Linux may first share a core among sessions (autogroup). A process's nice value then counts inside its session
-    alone, and the session's value is set through a file.
+    Linux may first share a core among sessions (autogroup). A process's nice value then counts
+    inside its session alone, and the session's value is set through a file.
     """
     os.nice(NICE)
     with suppress(OSError):
@@ -143,7 +150,10 @@ def _show_new_lines(results: Path, name: str, shown: dict[str, int]) -> None:
 
 
 def _stop_all(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """Stop each between two steps by SIGTERM, so that nothing is lost; kill it after two minutes."""
+    """Stop each between two steps by SIGTERM, so that nothing is lost.
+
+    Kill it after two minutes.
+    """
     live = [process for process in processes if process.poll() is None]
     for process in live:
         process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Puts the best weights of a training into the zoo with their card, unless those there are as good."""
+"""Puts the best weights of a training into the zoo, unless those there are as good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from methods.networks.base import Network
 
 @dataclass
 class Publisher:
-    """Writes the zoo entries of one training. `model` is its network in eval mode, to judge weights."""
+    """Writes the zoo entries of one training.
+
+    `model` is its network in eval mode, to judge weights.
+    """
 
     name: str
     command: str
@@ -34,10 +37,11 @@ class Publisher:
     say: Callable[[str], None]
 
     def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
-        """Put the best weights into the zoo, unless those there are as good within the interval of FID.
+        """Put the best weights into the zoo, unless those there are as good.
 
-        At the end of a leg its best weights replace those that the same leg published before.
-        Returns the card that the zoo then has; None where no weights were sound.
+        They are as good if their FID is not above the interval of the new ones. At the end of a
+        leg its best weights replace those that the same leg published before. Returns the card
+        that the zoo then has; None where no weights were sound.
         """
         best, committed = history.best, committed_card(self.name)
         if best is None:

@@ -29,7 +29,10 @@ class Rules(BaseModel):
     patience: Annotated[int, Field(ge=1)] = 5
     """The training ends after so many checks without a new lowest held-out loss."""
     publish_images: Annotated[int, Field(ge=1)] | None = None
-    """The best weights so far enter the zoo every so many images; by default only when the training ends."""
+    """The best weights so far enter the zoo every so many images.
+
+    By default only when the training ends.
+    """
 
 
 class TrainingRecipe(Rules):
@@ -58,7 +61,10 @@ class ListedTraining(BaseModel):
         return zoo_entry_name(self.recipe.network, self.seed)
 
     def is_called(self, name: str) -> bool:
-        """Tell whether a name picks this training: its network's name does, or that with `-seedN`."""
+        """Tell whether a name picks this training.
+
+        Its network's name does, or that with `-seedN`.
+        """
         network = self.recipe.network
         return name in (network, f"{network}-seed{self.seed}")
 

@@ -1,4 +1,7 @@
-"""`oneclock train DATASET NETWORK --into zoo`: one training in this process; a signal ends it between two steps."""
+"""`oneclock train DATASET NETWORK --into zoo`: one training in this process.
+
+A signal ends it between two steps.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ PAUSED = "paused"
 def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
     """Train, or continue, until a rule ends it; return the folder of the zoo entry.
 
-    After a signal it saves the state and raises Terminated or KeyboardInterrupt. Raises UsageError for what cannot be
-    trained, LockedError while another process trains it.
+    After a signal it saves the state and raises Terminated or KeyboardInterrupt. Raises UsageError
+    for what cannot be trained, LockedError while another process trains it.
     """
     changes: dict[str, object] = {}
     apply_settings(changes, settings)

@@ -1,4 +1,7 @@
-"""Weights as the zoo stores them: in half precision if that leaves the network's limit as it is, else in float32."""
+"""Weights as the zoo stores them.
+
+In half precision if that leaves the network's limit as it is, else in float32.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ class StoredWeights:
 
 
 def encode_weights(judge: Judge, model: Network, weights: Mapping[str, np.ndarray]) -> StoredWeights:
-    """Return the weights in the smallest format that leaves the limit as it is; loads them into `model`."""
+    """Return the weights in the smallest format that leaves the limit as it is.
+
+    Loads them into `model`.
+    """
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
     model.load_state_dict(tensors)
     exact = judge.measure_limit(model)

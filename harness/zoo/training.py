@@ -1,8 +1,9 @@
-"""One training for the zoo: a plain process that may be killed at any moment and continues where it was.
+"""One training for the zoo: a process that may be killed at any moment and continued later.
 
-The working state (weights, moments, average, history) is one file under `results/trainings/NAME`. It is replaced as a
-whole every half minute. Where only committed weights are left, as in a fresh clone, a new leg begins from them. Checks
-come at fixed numbers of images. Each process decides anew what follows from the latest one: a kill costs time only.
+The working state (weights, moments, average, history) is one file under `results/trainings/NAME`.
+It is replaced as a whole every half minute. Where only committed weights are left, as in a fresh
+clone, a new leg begins from them. Checks come at fixed numbers of images. Each process decides
+anew what follows from the latest one: a kill costs time only.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ class ZooTraining:
     # the start
 
     def _make_network(self) -> Network:
-        """Return the network with the seed's initial weights; UsageError for one too large for the zoo."""
+        """Return the network with the seed's initial weights.
+
+        UsageError for one too large for the zoo.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.spec.seed)  # initial weights are drawn from torch's global generator
             network = build_network(self._net, self._card.shape())
@@ -180,10 +184,13 @@ class ZooTraining:
     # the loop
 
     def _train(self, trainer: Trainer) -> str | None:
-        """Train until a rule ends it and return which; None after a stop. Keeps the state either way."""
+        """Train until a rule ends it and return which; None after a stop.
+
+        Keeps the state either way.
+        """
         chunk, saved = 1, time.monotonic()
         while True:
-            # a check at fixed steps, wherever the last process was killed, and what follows from it
+            # a check at fixed steps, wherever the last process was killed
             if self._is_check_due(trainer):
                 if not self._is_checked(trainer):
                     self._check_network(trainer)
@@ -262,7 +269,7 @@ class ZooTraining:
         self._say_progress(trainer, f"held-out loss {check.held_out_loss:.4f}  copies {100 * check.copy_rate:.1f} %")
 
     def _say_progress(self, trainer: Trainer, seen: str) -> None:
-        """Report the latest figure, the lowest held-out loss so far, images, and most minutes left."""
+        """Report the latest figure, the lowest held-out loss, images, and most minutes left."""
         history, images = self._history, self._images_seen(trainer)
         rate = (images - history.leg.images) / max(self._training_seconds(trainer) - history.leg.seconds, 1e-9)
         best = history.best
