@@ -136,7 +136,8 @@ def cluster(tmp_path):
     words = [
         *("ray", "start", "--head", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1", f"--port={port}"),
         *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={temp}"),
-        *(f"--ray-client-server-port={free_port()}", "--disable-usage-stats"),
+        *(f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"),
+        "--disable-usage-stats",
     ]
     words[0] = str(Path(sys.executable).parent / "ray")
     with (tmp_path / "ray.log").open("w") as log:
