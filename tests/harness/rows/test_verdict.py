@@ -48,6 +48,8 @@ def known(value: float, **changes: Any) -> Expectation:
         {"band": (0.5, 2.0)},
         {"expectations": [known(1.4, absolute=0.1000001)]},
         {"expectations": [known(1.6, relative=0.07)]},
+        {"expectations": [known(1.9, absolute=0.21, noise_at=80)]},  # a quarter of the images, twice the noise
+        {"expectations": [known(1.4, per_image=2.0, absolute=1e-9)]},
         {"expectations": [known(9.0, method="heun"), known(9.0, steps=5), known(9.0, dataset="digits")]},
     ],
     ids=str,
@@ -79,6 +81,10 @@ def test_a_sound_trial_is_valid_without_reasons(sound: dict[str, Any]) -> None:
         ({"band": (1.1, 2.0)}, "baseline-out-of-band"),
         ({"expectations": [known(1.7, absolute=0.1)]}, "known-answer: fid is 1.5, expected 1.7 within 0.1 (theory)"),
         ({"expectations": [known(1.5, column="kid")]}, "known-answer: kid is None"),
+        (
+            {"expectations": [known(1.9, absolute=0.19, noise_at=80)]},
+            "known-answer: fid is 1.5, expected 1.9 within 0.38",
+        ),
         ({"row": {"fid": float("nan")}, "expectations": [known(1.5, absolute=9.0)]}, "known-answer: fid is nan"),
     ],
     ids=str,
