@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned, write_planned
+from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from harness.storage.snapshot import Snapshot
 
 RESULTS = "results"
+_LOG = logging.getLogger("oneclock.api")
 
 
 def make_sampler(network: str, **parts: Any) -> Sampler:
@@ -136,7 +139,9 @@ def run(
     planned = None if remote else local
     store = Store.create_or_open(root / wanted.name)
     page = LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS) if report else None
-    with RunLock(store.folder), Screen(quiet, page) as screen:
+    with RunLock(store.folder) as lock, Screen(quiet, page) as screen, logging_to_file(store.folder):
+        if lock.taken_over is not None:
+            _LOG.debug(lock.taken_over)
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
@@ -145,17 +150,17 @@ def run(
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.begin(len(planned.trials), len(planned.trials), 0)
         else:
-            with _workers(pool, address, wanted, screen.say) as workers:
+            with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _pointing_at(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
-                planned = drop_unplaceable_trials(planned, workers.size(), finished, screen.say)
+                planned = drop_unplaceable_trials(planned, workers.size(), finished)
                 _measure(planned, store, root, workers, screen, finished)
                 snapshot = store.snapshot(snapshot)
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
-            _refresh_report(tables, screen.say)
+            _refresh_report(tables)
     _refuse_damage(tables, root)
     return tables
 
@@ -211,18 +216,16 @@ def this_device() -> tuple[str, str]:
     return f"{kind}:{name}", name
 
 
-def make_pool(address: str | None, workers: int | None, say: Callable[[str], None] = lambda sentence: None) -> Pool:
+def make_pool(address: str | None, workers: int | None) -> Pool:
     """Return the devices of the cluster at an address, or of this machine, at most `workers` of them."""
     from harness.pools.ray import RayPool
 
-    return RayPool(address, workers, say)
+    return RayPool(address, workers)
 
 
 @contextmanager
-def _workers(
-    pool: Callable[[], Pool] | None, address: str | None, suite: Suite, say: Callable[[str], None]
-) -> Iterator[Pool]:
-    made = pool() if pool is not None else make_pool(address, suite.workers, say)
+def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
+    made = pool() if pool is not None else make_pool(address, suite.workers)
     try:
         yield made
     finally:
@@ -235,12 +238,12 @@ def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, f
 
     check_pool_size(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
-    with graceful_shutdown(screen.say) as engine.stop:
+    with graceful_shutdown() as engine.stop:
         engine.run()
     engine.stop.raise_if_set()
 
 
-def _refresh_report(tables: Tables, say: Callable[[str], None]) -> None:
+def _refresh_report(tables: Tables) -> None:
     """Rebuild the report unless it already stands for exactly the committed entries."""
     from harness.identity import content_hash
     from harness.report.live import MARK, PAGE
@@ -255,4 +258,4 @@ def _refresh_report(tables: Tables, say: Callable[[str], None]) -> None:
         return
     _build(tables)
     mark.write_text(state)
-    say(f"report: {page}")
+    _LOG.info("report: %s", page)

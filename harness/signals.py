@@ -6,10 +6,11 @@ set handlers; in any other, such as a notebook's thread, nothing is changed.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -19,6 +20,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SILENT = (signal.SIGTERM, signal.SIGHUP)
 """Signals that by default end the process without an exception."""
 _Handler = Callable[[int, FrameType | None], None]
+_LOG = logging.getLogger("oneclock.signals")
 
 
 @dataclass
@@ -39,16 +41,15 @@ def signal_exception(number: int) -> BaseException:
 
 
 @contextmanager
-def graceful_shutdown(say: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Yield a StopRequest that the first signal sets, with a message; a second one ends the process at once."""
+def graceful_shutdown() -> Iterator[StopRequest]:
+    """Yield a StopRequest that the first signal sets, and log it; a second one ends the process at once."""
     stop = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
             raise signal_exception(number)
         stop.signal = number
-        with suppress(OSError):  # of a terminal that was closed
-            say("stopping; what is finished is kept (once more to stop at once)")
+        _LOG.info("stopping; what is finished is kept (once more to stop at once)")
 
     ignored = [number for number in _SILENT if signal.getsignal(number) == signal.SIG_IGN]  # as nohup does
     with signal_handler(note, [number for number in ENDING if number not in ignored]):

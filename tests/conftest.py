@@ -3,6 +3,7 @@
 `make test` runs two pytest processes. The tests of a file stay together, those marked `ray` all in one process.
 """
 
+import logging
 import os
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -26,6 +27,23 @@ def small_units():
     from kit.small_units import make_units_small
 
     make_units_small()
+
+
+@pytest.fixture
+def logged():
+    """What the harness logs for people while a test runs: `logged.messages`.
+
+    Not pytest's `caplog`: pytest adds its handlers to DeepSpeed's logger too, where our trainer sets them to ERROR.
+    """
+    from kit.log_kit import Logged
+
+    logger, handler = logging.getLogger("oneclock"), Logged("INFO")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.planning.plan import make_plan
 from harness.specs.base import Json
 from harness.storage.lock import RunLock
+from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
 
@@ -40,7 +41,7 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
 
     store = Store.create_or_open(results / "train")
-    with RunLock(store.folder), Screen() as screen:
+    with RunLock(store.folder), Screen() as screen, logging_to_file(store.folder):
         pool = api.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name)

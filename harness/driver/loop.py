@@ -6,6 +6,7 @@ and hardly more. Timing runs on hosts where nothing else does, in turns between 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
@@ -27,6 +28,8 @@ from harness.specs.limits import POOL_POLL_SECONDS
 from harness.storage.store import Store
 from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
 
+_LOG = logging.getLogger("oneclock.driver.loop")
+
 
 class Watcher(Protocol):
     """Who is told how the run goes."""
@@ -42,9 +45,6 @@ class Watcher(Protocol):
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Told of every committed row."""
-
-    def say(self, sentence: str) -> None:
-        """Told what a person should know."""
 
     def tick(self) -> None:
         """Called at every turn of the loop, twice a second or more often."""
@@ -71,16 +71,14 @@ class Engine:
         self.pool = pool
         self.watcher = watcher
         self.finished = store.snapshot().finished() if finished is None else finished
-        self.results = TaskResults(plan, store.folder, root, watcher.say)
+        self.results = TaskResults(plan, store.folder, root)
         self.inputs = InputHandles(self.results, pool, plan.datasets)
         self.failed: dict[str, Failure] = {}
         self.rows = Rows(self.results, store, self.failed, watcher.trial)
         self.graph = Graph(self._end_task, self.failed)
         self.retries = Retries(clock)
         self.running = RunningUnits(pool, clock)
-        self.starter = Starter(
-            self.graph, pool, self.results, self.inputs, self.running, clock, watcher.say, watcher.more
-        )
+        self.starter = Starter(self.graph, pool, self.results, self.inputs, self.running, clock, watcher.more)
         self.stop = StopRequest()
 
     def run(self) -> list[Mapping[str, Any]]:
@@ -144,7 +142,7 @@ class Engine:
             self._finish(running, event, told)
         elif running.runs > 1 and event.lost:
             running.runs -= 1
-            self.watcher.say(f"{event.sentence}; its other run goes on")
+            _LOG.warning("%s; its other run goes on", event.sentence)
         else:
             self.running.end(running)
             if event.kind == "inputs-lost":
@@ -154,6 +152,7 @@ class Engine:
     def _finish(self, running: Running, result: Result, told: TaskEvent) -> None:
         """Keep the result of a unit."""
         unit, seconds = running.unit, self.running.end(running, well=True)
+        _LOG.debug("%s ended after %.2f s%s", unit.label, seconds, f" on node {told.node[:8]}" if told.node else "")
         output = result.output.model_copy(update={"task_seconds": seconds, "node": told.node})
         try:
             self.results.keep(unit, Result(output, result.tensors))
@@ -183,11 +182,11 @@ class Engine:
             return  # its task has failed already
         again = self.retries.again(unit, failure)
         if again is not None:
-            self.watcher.say(f"{failure.sentence}; trying again {again}")
+            _LOG.warning("%s; trying again %s", failure.sentence, again)
             self.watcher.more(1)
             self.graph.restart(unit)
             return
         if (attempts := self.retries.attempts(unit)) > 1:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {attempts})")
         self.graph.fail(task.id, failure)
-        self.watcher.say(failure.sentence)
+        _LOG.error(failure.sentence)

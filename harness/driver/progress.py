@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
@@ -16,10 +17,13 @@ from rich.progress import Progress as Bars
 from harness.planning.plan import PlannedTrial
 from harness.report.live import LiveReport
 from harness.specs.limits import HEARTBEAT_SECONDS
+from harness.storage.run_log import handler_attached
 from harness.task import Progress, Unit
 
 _ENOUGH_TASKS = 5
 """So many tasks must have ended before what is left is estimated from them."""
+
+_LOG = logging.getLogger("oneclock.driver.progress")
 
 
 class Screen:
@@ -48,18 +52,21 @@ class Screen:
         self._tasks = _Count("tasks")
         self._shown: dict[str, Any] = {}
         self._running: dict[str, str] = {}
+        self._attached = ExitStack()
 
     def __enter__(self) -> Screen:
         self.bars.start()
+        self._attached.enter_context(handler_attached(_ScreenHandler(self._show)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._attached.close()
         self.bars.stop()
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
-        self.say(f"{total} trials: {cached} already measured, {total - cached} to do in {tasks} tasks")
+        _LOG.info("%d trials: %d already measured, %d to do in %d tasks", total, cached, total - cached, tasks)
         self._began = self._clock()
         self._trials.done, self._trials.total, self._tasks.total = cached, total, tasks
         if self._page is not None:
@@ -88,19 +95,14 @@ class Screen:
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._advance(self._trials)
-        self.say(f"[{self._trials.done}/{self._trials.total}] {planned.trial.short}: {_told(row)}")
+        _LOG.info("[%s] %s: %s", self._trials, planned.trial.short, _told(row))
         if self._page is not None:
             self._page.add_row(row)
-
-    def say(self, sentence: str) -> None:
-        self._said = self._clock()
-        with suppress(OSError):  # a terminal that was closed ends no run
-            self.console.print(sentence, markup=False, soft_wrap=True)
 
     def tick(self) -> None:
         """Say how the run goes, where there is no terminal and nothing was said for a while."""
         if not self.live and self._clock() - self._said >= HEARTBEAT_SECONDS:
-            self.say(self.heartbeat())
+            self._show(self.heartbeat())
         if self._page is not None:
             self._page.write_if_due()
 
@@ -113,9 +115,25 @@ class Screen:
         words += list(self._running.values())[-1:]
         return " · ".join(words)
 
+    def _show(self, line: str) -> None:
+        self._said = self._clock()
+        with suppress(OSError):  # a terminal that was closed ends no run
+            self.console.print(line, markup=False, soft_wrap=True)
+
     def _advance(self, count: _Count) -> None:
         count.done += 1
         self.bars.update(self._overall[count], completed=count.done)
+
+
+class _ScreenHandler(logging.Handler):
+    """Shows what a person should know: the messages alone, from INFO on."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(record.getMessage())
 
 
 class _Count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,13 @@ A kill then costs the units whose arrays lay in the memory of the cluster alone.
 """
 _SMALL_BYTES = 1 << 18  # written whatever it costs to make
 
+_LOG = logging.getLogger("oneclock.driver.results")
+
 
 class TaskResults:
     """What every task of a plan left: its output, and arrays for those that read them."""
 
-    def __init__(self, plan: Plan, folder: Path, root: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, folder: Path, root: Path) -> None:
         self.tasks = dict(plan.tasks)
         self.zoo = Blobs(root / "zoo")
         self.journal = Journal(folder / "tasks")
@@ -38,7 +41,6 @@ class TaskResults:
         for task in plan.tasks.values():
             for spent in task.spec.spends():
                 self._spenders[spent].append(task.id)
-        self._say = say
         self._warn()
 
     # what is finished
@@ -167,7 +169,7 @@ class TaskResults:
         blob = self.zoo.get(_partial(task))
         if blob is None:
             return None
-        self._say(f"{task.label} continues at step {blob[1]['step']}")
+        _LOG.info("%s continues at step %s", task.label, blob[1]["step"])
         return Checkpoint(*blob)
 
     def forget(self, unit: Unit) -> None:
@@ -216,7 +218,7 @@ class TaskResults:
                 if (facts := self.journal.facts(task.id, next(iter(known)))) is not None:
                     task.spec.output.model_validate(facts)
         except ValidationError:
-            self._say(f"the kept result of {task.label} was written by another version; it is made again")
+            _LOG.warning("the kept result of %s was written by another version; it is made again", task.label)
             for unit in list(task.units()):
                 self.forget(unit)
         self._warn()
@@ -256,7 +258,7 @@ class TaskResults:
     def _warn(self) -> None:
         for warnings in (self.zoo.warnings, self.journal.warnings):
             for warning in warnings:
-                self._say(warning)
+                _LOG.warning(warning)
             warnings.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from harness.driver.graph import Graph
@@ -16,9 +17,11 @@ from harness.pools.pool import Pool
 from harness.specs.limits import COME_BACK_SECONDS
 from harness.task import Failure, Task, Unit
 
+_LOG = logging.getLogger("oneclock.driver.starting")
+
 
 class Starter:
-    """Takes ready units out of the graph and starts them. `say` hears sentences, `add` how many units came or went."""
+    """Takes ready units out of the graph and starts them. `add` hears how many units came or went."""
 
     def __init__(
         self,
@@ -28,14 +31,13 @@ class Starter:
         inputs: InputHandles,
         running: RunningUnits,
         clock: Callable[[], float],
-        say: Callable[[str], None],
         add: Callable[[int], None],
     ) -> None:
         self.lane = Lane(clock)
         self._graph, self._pool, self._results = graph, pool, results
         self._inputs, self._running = inputs, running
         self._searches = SearchJobs(results)
-        self._clock, self._say, self._add = clock, say, add
+        self._clock, self._add = clock, add
         self._dropped = self._most_devices = 0
         self._too_large: dict[str, float] = {}
 
@@ -59,7 +61,7 @@ class Starter:
         try:
             inputs = self._inputs.for_unit(placed)
         except LostInputsError as lost:
-            self._say(str(lost))
+            _LOG.warning(str(lost))
             self._make_again(unit, lost.units)
         else:
             self._running.start(unit, inputs, placed)
@@ -93,7 +95,7 @@ class Starter:
         except Exception as error:  # a method's own code, here in the driver
             failure = failure_of(error)
             self._fail(unit, failure)
-            self._say(failure.sentence)
+            _LOG.error(failure.sentence)
             return True
         fresh = [job for job in jobs if job.id not in self._graph and job.id not in self._graph.failed]
         for number, job in enumerate(fresh):
@@ -117,7 +119,7 @@ class Starter:
                 inputs = self._inputs.for_unit(one.unit)
             except LostInputsError:
                 continue  # its first run has them
-            self._say(f"{one.unit.label} takes far longer than others of its task; it is run a second time")
+            _LOG.info("%s takes far longer than others of its task; it is run a second time", one.unit.label)
             self._running.start_second_run(one, inputs)
 
     def _fail_too_large(self) -> None:
@@ -132,7 +134,7 @@ class Starter:
                 continue
             sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {size}"
             self._graph.fail(task_id, Failure("too-few-devices", sentence))
-            self._say(sentence)
+            _LOG.error(sentence)
 
     def _load(self) -> Load:
         size, hosts = self._pool.size(), self._pool.hosts()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+import logging
+from collections.abc import Container
 from dataclasses import replace
 
 from harness.errors import UsageError
 from harness.planning.plan import Plan
 
+_LOG = logging.getLogger("oneclock.planning.fit")
 
-def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], say: Callable[[str], None]) -> Plan:
+
+def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str]) -> Plan:
     """Return the plan without optional trials that need more devices than the pool has.
 
-    Reports dropped ones without a finished row; raises UsageError if no other trial is left.
+    Logs dropped ones without a finished row; raises UsageError if no other trial is left.
     """
     small = [p for p in plan.trials if p.trial.optional and p.trial.devices > devices]
     kept = tuple(p for p in plan.trials if p not in small)
@@ -22,7 +25,7 @@ def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], 
         sentence = f"left out, as they need more devices than the {devices} that the cluster has: {needs}"
         if not kept:
             raise UsageError(f"{sentence}; no other trial was chosen, so choose others or a larger cluster")
-        say(sentence)
+        _LOG.warning(sentence)
     return replace(plan, trials=kept)
 
 

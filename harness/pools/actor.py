@@ -29,6 +29,11 @@ class WorkerInfo:
         """Return kind and name of the device: what decides how it rounds."""
         return f"{self.device_type}:{self.device_name}"
 
+    @property
+    def place(self) -> str:
+        """Return node and process as the log names them."""
+        return f"node {self.node[:8]} process {self.pid}"
+
 
 @dataclass(frozen=True, eq=False)
 class WorkerSlot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ from harness.specs.limits import (
     START_SECONDS,
 )
 
+_LOG = logging.getLogger("oneclock.pools.actor_set")
+
 
 @dataclass(frozen=True)
 class _Change:
@@ -47,7 +50,6 @@ class ActorSet:
         awaited: dict[Any, Callable[[], None]],
         most: int | None,
         progress_seconds: float,
-        say: Callable[[str], None],
     ) -> None:
         self.hosts: Hosts[WorkerSlot] = Hosts()
         self.device_class = ""
@@ -57,7 +59,6 @@ class ActorSet:
         self._awaited = awaited
         self._most = most
         self._progress_seconds = progress_seconds
-        self._say = say
         self._starting: dict[Any, tuple[Any, float]] = {}
         """Actors that were created, with the time at which one that replaces another is given up."""
         self._leaving: list[tuple[list[WorkerSlot], Callable[[], None]]] = []
@@ -91,8 +92,8 @@ class ActorSet:
             self._cluster.check()
             if time.monotonic() - told >= START_REPORT_SECONDS:
                 told = time.monotonic()
-                waited = f"for {told - began:.0f} s"
-                self._say(f"{len(self.hosts)} workers have started, waiting {waited} for {len(self._starting)} more")
+                missing, waited = len(self._starting), told - began
+                _LOG.info("%d workers have started, waiting for %.0f s for %d more", len(self.hosts), waited, missing)
         if not self.hosts:
             raise HarnessError(f"no worker started: {self.trouble}")
         check_one_class(slot.info for slot in self.hosts)
@@ -169,7 +170,8 @@ class ActorSet:
             self.trouble = " ".join(str(error).split())[-400:]
             return
         if self.device_class not in ("", slot.info.device_class):
-            self._say(f"a worker on {slot.info.device_class} is left out; this run measures {self.device_class}")
+            other = slot.info.device_class
+            _LOG.warning("a worker on %s is left out; this run measures %s", other, self.device_class)
             self._kill(actor)
             return
         self.hosts.add(slot, slot.info.node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from harness.errors import Terminated
 from harness.measure.device import device_name
 from harness.pools.worker import Worker
 from harness.task import Event, Failure, Inputs, Ranks, Result, TaskEvent, Unit
+
+_LOG = logging.getLogger("oneclock.pools.local")
 
 
 class LocalPool:
@@ -40,6 +43,7 @@ class LocalPool:
         return 1 if self._running is None and exclusive == self._reserved else 0
 
     def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        _LOG.debug("%s starts in this process", unit.label)
         ranks = Ranks(deadline_seconds=unit.task.deadline_seconds)
         self._running = unit, self._worker.run(unit.task.spec, Inputs(inputs), unit.span, ranks)
 

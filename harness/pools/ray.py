@@ -7,6 +7,7 @@ deadline is killed. A cluster that is gone ends the run: nothing of it is needed
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from harness.specs.limits import (
 )
 from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
 
+_LOG = logging.getLogger("oneclock.pools.ray")
+
 
 @dataclass(eq=False)
 class _Run:
@@ -58,13 +61,11 @@ class RayPool:
         self,
         address: str | None = None,
         workers: int | None = None,
-        say: Callable[[str], None] = lambda sentence: None,
         progress_seconds: float = WORKER_PROGRESS_SECONDS,
     ) -> None:
         """Join a cluster or start one.
 
-        `workers` limits how many are asked for, `say` hears what takes long, and a unit tells progress not more often
-        than every so many seconds.
+        `workers` limits how many are asked for, and a unit tells progress not more often than every so many seconds.
         """
         self._own = connect(address)
         self._events: list[TaskEvent] = []
@@ -78,7 +79,7 @@ class RayPool:
         self._node = ray.get_runtime_context().get_node_id()
         self._cluster = Cluster()
         self._background = Background()
-        self._actors = ActorSet(self._cluster, self._background, self._awaited, workers, progress_seconds, say)
+        self._actors = ActorSet(self._cluster, self._background, self._awaited, workers, progress_seconds)
         try:
             first = self._actors.start()
         except BaseException:
@@ -124,6 +125,7 @@ class RayPool:
         slots = self._actors.hosts.take(task.ranks, task.exclusive, task.id)
         if not slots:
             raise UsageError(f"{unit.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
+        _LOG.debug("%s starts on %s", unit.label, ", ".join(slot.info.place for slot in slots))
         now = time.monotonic()
         run = _Run(unit, inputs, slots, deadline=now + task.deadline_seconds)
         self._running[run] = None

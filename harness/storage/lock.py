@@ -23,7 +23,7 @@ from harness.specs.limits import LOCK_BEAT_SECONDS, MISSED_BEATS
 from harness.storage.disk import publish, read_regular, storage_errors, temp_name
 
 LOCK_NAME = "run.lock"
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("oneclock.storage.lock")
 
 
 class Holder(BaseModel):

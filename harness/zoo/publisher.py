@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ from harness.zoo.judge import Judge, trained_noise_levels
 from harness.zoo.stored import StoredWeights, encode_weights
 from methods.networks.base import Network
 
+_LOG = logging.getLogger("oneclock.zoo.publisher")
+
 
 @dataclass
 class Publisher:
@@ -34,7 +36,6 @@ class Publisher:
     spec: TrainSettings
     judge: Judge
     model: Network
-    say: Callable[[str], None]
 
     def publish(self, history: History, reason: str, finished: bool) -> ZooCard | None:
         """Put the best weights into the zoo, unless those there are as good.
@@ -53,16 +54,16 @@ class Publisher:
 
         # sound, and better by more than its interval, or the first
         if judged.copy_rate > judged.copy_rate_highest:
-            self.say(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
+            _LOG.info(f"{self.name}: {100 * judged.copy_rate:.1f} % of the limit's images are copies; nothing is kept")
             return committed
         own = committed is not None and committed.training.images_seen > history.leg.images  # published on the way
         if committed is None or (own and finished) or judged.limit_fid_high < self._committed_limit(committed):
             path = write_zoo_entry(card, stored.data)
-            self.say(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
+            _LOG.info(f"{self.name}: {reason}; {limit} as {card.dtype}, copies {100 * judged.copy_rate:.1f} %; {path}")
             return card
 
         # no better: the weights stay, and a training that has ended says so
-        self.say(f"{self.name}: {reason}; {limit} is not below the zoo's {committed.judged.limit_fid:.2f} for sure")
+        _LOG.info(f"{self.name}: {reason}; {limit} is not below the zoo's {committed.judged.limit_fid:.2f} for sure")
         if not finished:
             return committed
         stopped = f"{reason}; a leg to {best.images:,} images made it no better"

@@ -5,6 +5,7 @@ A signal ends it between two steps.
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from contextlib import suppress
@@ -21,6 +22,7 @@ from harness.registry import registry
 from harness.signals import graceful_shutdown
 from harness.specs.limits import TRAINING_LOCK_BEAT_SECONDS
 from harness.storage.lock import RunLock
+from harness.storage.run_log import handler_attached
 from harness.zoo.recipes import find_rules
 from harness.zoo.training import ZooTraining
 
@@ -47,14 +49,13 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     name = zoo_entry_name(net.name, net.train.seed if net.train else 0)
     folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
 
-    with graceful_shutdown(_to_stderr) as stop:
+    with handler_attached(_StderrHandler(logging.INFO)), graceful_shutdown() as stop:
         training = ZooTraining(
             card,
             net,
             find_rules(dataset, network),
             " ".join(shlex.join(words).split()),
             folder,
-            say=_to_stderr,
             stop_requested=lambda: stop.signal is not None,
             paused=paused.exists,
         )
@@ -66,6 +67,9 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     return zoo_folder() / name
 
 
-def _to_stderr(sentence: str) -> None:
-    with suppress(OSError):  # a terminal that was closed ends no training
-        print(sentence, file=sys.stderr, flush=True)
+class _StderrHandler(logging.Handler):
+    """Prints messages alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # a terminal that was closed ends no training
+            print(record.getMessage(), file=sys.stderr, flush=True)

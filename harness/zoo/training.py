@@ -8,6 +8,7 @@ anew what follows from the latest one: a kill costs time only.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ from methods.networks.base import Network
 WARMUP_STEPS = 200
 """Steps of warm-up of a leg that begins from committed weights."""
 _STATE, _FORMAT = "state", 3
+_LOG = logging.getLogger("oneclock.zoo.training")
 
 
 class ZooTraining:
@@ -53,7 +55,6 @@ class ZooTraining:
         rules: Rules,
         command: str,
         folder: Path,
-        say: Callable[[str], None] = print,
         stop_requested: Callable[[], bool] = lambda: False,
         paused: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -67,7 +68,7 @@ class ZooTraining:
 
         self.name = zoo_entry_name(net.name, self.spec.seed)
         self._card, self._net, self._rules, self._command = card, net, rules, command
-        self._folder, self._say, self._stop_requested, self._paused = folder, say, stop_requested, paused
+        self._folder, self._stop_requested, self._paused = folder, stop_requested, paused
 
         self._stopped_seconds = 0.0
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -79,7 +80,7 @@ class ZooTraining:
         if committed is not None:
             check_same_network(committed, self._card, self._net, self.spec.seed)
             if committed.training.finished:
-                self._say(f"{self.name} is finished: {committed.training.stopped}")
+                _LOG.info(f"{self.name} is finished: {committed.training.stopped}")
                 return committed
 
         # the judge, and the state of the last process
@@ -88,7 +89,7 @@ class ZooTraining:
         self._judge = Judge(self._card, self._card.training_split, self.spec.flips)
         self._blobs = Blobs(self._folder)
         self._model = build_network(self._net, self._card.shape()).to(self._device).eval().requires_grad_(False)
-        self._publisher = Publisher(self.name, self._command, self._net, self.spec, self._judge, self._model, self._say)
+        self._publisher = Publisher(self.name, self._command, self._net, self.spec, self._judge, self._model)
         self._history, trainer = self._restore(network, committed)
 
         # train, check, keep
@@ -123,7 +124,7 @@ class ZooTraining:
         """Return history and trainer: of the last process, from committed weights, or new ones."""
         kept = self._blobs.get(_STATE)
         for warning in self._blobs.warnings:
-            self._say(warning)
+            _LOG.warning(warning)
         allowed = self._judge.copies.highest_rate(LIMIT_IMAGES)
 
         # a state of the last process
@@ -132,12 +133,12 @@ class ZooTraining:
             self._check_settings(facts["decides"])
             history = History.restored(tensors, facts["history"], facts["seconds"])
             images = history.leg.images + (facts["step"] - history.leg.step) * self.spec.batch
-            self._say(f"{self.name} continues at {images:,} images")
+            _LOG.info(f"{self.name} continues at {images:,} images")
             return history, self._make_trainer(network, self._leg_settings(history.leg), state=kept)
 
         # nothing yet
         if committed is None:
-            self._say(f"{self.name} starts; {self._rules.images:,} images at most")
+            _LOG.info(f"{self.name} starts; {self._rules.images:,} images at most")
             history = History(LegStart(self.spec.warmup_steps), allowed)
             return history, self._make_trainer(network, self.spec)
 
@@ -148,7 +149,7 @@ class ZooTraining:
         leg = LegStart(WARMUP_STEPS, first_step, trained.images_seen, trained.steps, trained.seconds)
         history = History(leg, allowed, list(trained.legs), seconds=trained.seconds)
         network.load_state_dict(read_weights(self.name))
-        self._say(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
+        _LOG.info(f"{self.name} goes on from its weights of {trained.images_seen:,} images")
         return history, self._make_trainer(network, self._leg_settings(history.leg), first_step=first_step)
 
     def _make_trainer(
@@ -208,7 +209,7 @@ class ZooTraining:
                 time.sleep(TRAINING_CHUNK_SECONDS)
             if self._stop_requested():
                 self._save_state(trainer)
-                self._say(f"{self.name} stops at {self._images_seen(trainer):,} images; run it again to go on")
+                _LOG.info(f"{self.name} stops at {self._images_seen(trainer):,} images; run it again to go on")
                 return None
 
             # some steps, about a second's worth, up to the next check
@@ -226,7 +227,7 @@ class ZooTraining:
 
             if time.monotonic() - saved > TRAINING_SAVE_SECONDS:
                 self._save_state(trainer)
-                self._say_progress(trainer, f"training loss {trainer.loss:.4f}")
+                self._log_progress(trainer, f"training loss {trainer.loss:.4f}")
                 saved = time.monotonic()
 
     def _images_seen(self, trainer: Trainer) -> int:
@@ -266,16 +267,16 @@ class ZooTraining:
             copy_rate=self._judge.measure_copy_rate(self._model),
         )
         self._history.add_check(check, weights)
-        self._say_progress(trainer, f"held-out loss {check.held_out_loss:.4f}  copies {100 * check.copy_rate:.1f} %")
+        self._log_progress(trainer, f"held-out loss {check.held_out_loss:.4f}  copies {100 * check.copy_rate:.1f} %")
 
-    def _say_progress(self, trainer: Trainer, seen: str) -> None:
+    def _log_progress(self, trainer: Trainer, seen: str) -> None:
         """Report the latest figure, the lowest held-out loss, images, and most minutes left."""
         history, images = self._history, self._images_seen(trainer)
         rate = (images - history.leg.images) / max(self._training_seconds(trainer) - history.leg.seconds, 1e-9)
         best = history.best
         lowest = f"  (lowest held-out loss {best.held_out_loss:.4f} at {best.images:,})" if best else ""
         minutes = max(0, self._rules.images - images) / max(rate, 1e-9) / 60
-        self._say(
+        _LOG.info(
             f"{self.name}  {images:,} images  {seen}{lowest}  {rate:,.0f} images/s  at most {minutes:,.0f} minutes left"
         )
 

@@ -144,12 +144,11 @@ def faulty(fault: str, steps: int = 2, **params: Any) -> dict[str, Any]:
 
 
 class Ears:
-    """A watcher that remembers what it was told, and a place to hook into progress."""
+    """A watcher that remembers progress, and a place to hook into it."""
 
     def __init__(self, on_progress: Any = None) -> None:
-        self.said: list[str] = []
         self.progress: list[tuple[str, int]] = []
-        self.told_before: dict[str, int] = {}  # for each sentence, how often progress was told before it
+        self.added: list[int] = []  # for each addition of units, how often progress came before it
         self._on_progress = on_progress
 
     def begin(self, total: int, cached: int, tasks: int) -> None:
@@ -157,6 +156,7 @@ class Ears:
 
     def more(self, tasks: int) -> None:
         self.tasks += tasks
+        self.added.append(len(self.progress))
 
     def task(self, unit: Unit, progress: Progress | None) -> None:
         if progress is not None:
@@ -165,14 +165,10 @@ class Ears:
                 self._on_progress(unit, progress)
 
     def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
-        self.said.append(f"{row['method']}: {row['verdict']}")
+        pass
 
     def tick(self) -> None:
         pass
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
-        self.told_before[sentence] = len(self.progress)
 
 
 def complete(pool: Any, seconds: float = 90) -> list[int]:

@@ -37,13 +37,11 @@ def training(
     folder: Path,
     rules: Rules = RULES,
     stop_requested: Callable[[], bool] = lambda: False,
-    said: list[str] | None = None,
     **train: object,
 ) -> ZooTraining:
     """Return a training of unet-tiny on the digits."""
     torch.set_num_threads(1)
     net = load_network_card("unet-tiny", {"train": {**SMALL["train"], **train}})
-    say = (said if said is not None else []).append
     return ZooTraining(
-        load_card("digits"), net, rules, "oneclock train digits unet-tiny --into zoo", folder, say, stop_requested
+        load_card("digits"), net, rules, "oneclock train digits unet-tiny --into zoo", folder, stop_requested
     )

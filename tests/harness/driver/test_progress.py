@@ -39,10 +39,11 @@ def unit() -> Unit:
 
 
 def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    screen, planned = Screen(), plan_kit.last()
-    screen.begin(9, 2, 40)
-    screen.trial(planned, ROW)
-    screen.trial(planned, {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
+    planned = plan_kit.last()
+    with Screen() as screen:
+        screen.begin(9, 2, 40)
+        screen.trial(planned, ROW)
+        screen.trial(planned, {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
     assert lines(capsys)[1:] == [
         "[3/9] gaussian analytic ddim 3 steps: FID 20 ± 1.9, 12.3 ms an image, 1.00x",
         "[4/9] gaussian analytic ddim 3 steps: INVALID: no-fid: too few",
@@ -51,22 +52,23 @@ def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     clock, one = Clock(), unit()
-    screen = Screen(clock=clock)
-    screen.begin(9, 0, 40)
-    for _ in range(10):
-        screen.task(one, Progress(1, 4, "images"))
-        screen.task(one, None)
-    screen.task(one, Progress(3, 4, "images"))
-    clock.now += HEARTBEAT_SECONDS - 1
-    screen.tick()
-    assert len(lines(capsys)) == 1
-    clock.now += 1
-    screen.tick()
-    screen.tick()
-    (beat,) = lines(capsys)
-    assert re.fullmatch(
-        r"\d\d:\d\d trials 0/9 · tasks 10/40 · left 1:30 · sample gaussian analytic ddim 2 steps \[0, 50\) 75 %", beat
-    )
+    with Screen(clock=clock) as screen:
+        screen.begin(9, 0, 40)
+        for _ in range(10):
+            screen.task(one, Progress(1, 4, "images"))
+            screen.task(one, None)
+        screen.task(one, Progress(3, 4, "images"))
+        clock.now += HEARTBEAT_SECONDS - 1
+        screen.tick()
+        assert len(lines(capsys)) == 1
+        clock.now += 1
+        screen.tick()
+        screen.tick()
+        (beat,) = lines(capsys)
+        assert re.fullmatch(
+            r"\d\d:\d\d trials 0/9 · tasks 10/40 · left 1:30 · sample gaussian analytic ddim 2 steps \[0, 50\) 75 %",
+            beat,
+        )
 
 
 def test_the_page_is_there_from_the_first_row_and_written_now_and_then(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import signal
 import threading
 
 import pytest
+from kit.log_kit import Logged
 
 from harness import signals
+from harness.driver.progress import Screen
 from harness.errors import Terminated
 
 ENDS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)]
@@ -23,13 +25,14 @@ def handlers() -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), ENDS)
-def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals, error: type[BaseException]) -> None:
-    said: list[str] = []
-    with signals.graceful_shutdown(said.append) as stop:
+def test_the_first_signal_asks_and_the_second_ends(
+    number: signal.Signals, error: type[BaseException], logged: Logged
+) -> None:
+    with signals.graceful_shutdown() as stop:
         stop.raise_if_set()  # nothing was asked
         os.kill(os.getpid(), number)
         assert stop.signal == number
-        assert said == ["stopping; what is finished is kept (once more to stop at once)"]
+        assert logged.messages == ["stopping; what is finished is kept (once more to stop at once)"]
         with pytest.raises(error) as caught:
             os.kill(os.getpid(), number)
     if error is Terminated:
@@ -59,24 +62,25 @@ def test_a_handler_of_somebody_elses_stays() -> None:
 def test_what_is_ignored_from_outside_as_nohup_does_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.graceful_shutdown(print) as stop, signals.terminate_on_signal():
+        with signals.graceful_shutdown() as stop, signals.terminate_on_signal():
             os.kill(os.getpid(), signal.SIGHUP)
             assert stop.signal is None
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_closed_terminal_is_a_polite_stop_too() -> None:
-    def gone(sentence: str) -> None:
+def test_a_closed_terminal_is_a_polite_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*words: object, **options: object) -> None:
         raise OSError(5, "Input/output error")
 
-    with signals.graceful_shutdown(gone) as stop:
+    with Screen() as screen, signals.graceful_shutdown() as stop:
+        monkeypatch.setattr(screen.console, "print", gone)
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop.signal == signal.SIGHUP
 
 
 def test_what_a_library_replaces_is_put_back() -> None:
-    with signals.graceful_shutdown(print) as stop:
+    with signals.graceful_shutdown() as stop:
         with signals.restored_handlers():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -88,7 +92,7 @@ def test_another_thread_changes_nothing() -> None:
 
     def work() -> None:
         before = signal.getsignal(signal.SIGTERM)
-        with signals.graceful_shutdown(print), signals.terminate_on_signal(), signals.restored_handlers():
+        with signals.graceful_shutdown(), signals.terminate_on_signal(), signals.restored_handlers():
             told.append(signal.getsignal(signal.SIGTERM) == before)
 
     thread = threading.Thread(target=work)

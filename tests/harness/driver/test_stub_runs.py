@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kit import plan_kit
 from kit.faulty import Ears
+from kit.log_kit import Logged
 from kit.stub_results import result_of, seconds_of
 from kit.stub_runs import STEPS, engine, plan, rows
 
@@ -120,8 +121,8 @@ def test_of_a_broken_trial_the_units_that_were_not_started_are_left_out(tmp_path
     assert started[made.trials[1].row.sample_ids[0]] <= 8
 
 
-def test_a_straggler_is_run_again_and_the_first_result_wins(tmp_path: Path) -> None:
-    made, started, ears = plan(units=10, trials=1), Counter[str](), Ears()
+def test_a_straggler_is_run_again_and_the_first_result_wins(tmp_path: Path, logged: Logged) -> None:
+    made, started = plan(units=10, trials=1), Counter[str]()
     slow = made.tasks[made.trials[0].row.sample_ids[0]].unit(8)
 
     def seconds(unit: Unit) -> float:
@@ -130,13 +131,13 @@ def test_a_straggler_is_run_again_and_the_first_result_wins(tmp_path: Path) -> N
         started[unit.key] += 1
         return 1e6 if unit == slow and started[unit.key] == 1 else 10.0
 
-    driver, pool = engine(made, tmp_path, seconds=seconds, ears=ears)
+    driver, pool = engine(made, tmp_path, seconds=seconds)
     (row,) = driver.run()
     assert row["verdict"] == "VALID"
     assert started[slow.key] == 2
     assert pool.now < 200
     assert not pool.running()  # the slow run was ended too
-    assert any("a second time" in sentence for sentence in ears.said)
+    assert any("a second time" in sentence for sentence in logged.messages)
 
 
 def test_one_of_two_runs_may_die_while_the_other_goes_on(tmp_path: Path) -> None:
@@ -220,8 +221,8 @@ def test_a_solver_that_always_kills_its_worker_costs_two_deaths_a_device_and_its
 
 
 def test_a_lost_host_costs_what_ran_there_and_timing_goes_on_elsewhere(tmp_path: Path) -> None:
-    made, ears = plan(units=10), Ears()
-    driver, pool = engine(made, tmp_path, hosts=3, devices=4, ears=ears)
+    made = plan(units=10)
+    driver, pool = engine(made, tmp_path, hosts=3, devices=4)
     poll, polls = pool.poll, []
 
     def losing(seconds: float) -> Any:
@@ -236,9 +237,9 @@ def test_a_lost_host_costs_what_ran_there_and_timing_goes_on_elsewhere(tmp_path:
     assert pool.size() == 8
 
 
-def test_ten_workers_that_die_at_once_cost_tries_and_no_row(tmp_path: Path) -> None:
-    made, ears = plan(units=30, trials=2), Ears()
-    driver, pool = engine(made, tmp_path, hosts=4, devices=5, ears=ears)
+def test_ten_workers_that_die_at_once_cost_tries_and_no_row(tmp_path: Path, logged: Logged) -> None:
+    made = plan(units=30, trials=2)
+    driver, pool = engine(made, tmp_path, hosts=4, devices=5)
     poll, polls = pool.poll, []
 
     def losing(seconds: float) -> Any:
@@ -251,7 +252,7 @@ def test_ten_workers_that_die_at_once_cost_tries_and_no_row(tmp_path: Path) -> N
 
     pool.poll = losing  # type: ignore[method-assign]
     assert [row["verdict"] for row in driver.run()] == ["VALID"] * 2
-    assert sum("its node is gone; trying again" in sentence for sentence in ears.said) == 10
+    assert sum("its node is gone; trying again" in sentence for sentence in logged.messages) == 10
 
 
 def test_a_task_waits_for_devices_that_were_there_and_fails_at_once_if_they_never_were(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.log_kit import Logged
 from kit.plan_kit import plan
 from kit.toys import CountingPool, suite_file
 
@@ -78,29 +79,27 @@ def test_an_optional_trial_of_one_device_runs(tmp_path: Path) -> None:
     assert measured(tables) == {("ddim", "VALID"), ("alone", "VALID")}
 
 
-def test_a_cluster_that_is_large_enough_leaves_nothing_out() -> None:
+def test_a_cluster_that_is_large_enough_leaves_nothing_out(logged: Logged) -> None:
     made = plan(trials=[{"steps": 2}, pair()])
-    said: list[str] = []
-    assert drop_unplaceable_trials(made, 2, {}, said.append) == made
-    assert said == []
-    kept = drop_unplaceable_trials(made, 1, {}, said.append)
+    assert drop_unplaceable_trials(made, 2, {}) == made
+    assert logged.messages == []
+    kept = drop_unplaceable_trials(made, 1, {})
     assert [p.trial.method for p in kept.trials] == ["ddim"]
     assert kept.tasks == made.tasks
-    assert len(said) == 1
+    assert len(logged.messages) == 1
 
 
-def test_what_a_larger_cluster_has_measured_is_not_called_left_out() -> None:
+def test_what_a_larger_cluster_has_measured_is_not_called_left_out(logged: Logged) -> None:
     made = plan(trials=[{"steps": 2}, pair()])
-    said: list[str] = []
-    kept = drop_unplaceable_trials(made, 1, {made.trials[-1].id}, said.append)
+    kept = drop_unplaceable_trials(made, 1, {made.trials[-1].id})
     assert [p.trial.method for p in kept.trials] == ["ddim"]
-    assert said == []
+    assert logged.messages == []
 
 
 def test_a_run_of_nothing_but_what_is_left_out_is_refused() -> None:
     made = plan(trials=[{"steps": 2}, pair()], only="pair")
     with pytest.raises(UsageError, match=r"left out, .* no other trial was chosen, so choose others"):
-        drop_unplaceable_trials(made, 1, {}, print)
+        drop_unplaceable_trials(made, 1, {})
 
 
 def test_whether_a_trial_is_optional_is_no_part_of_its_identity() -> None:

@@ -51,7 +51,7 @@ def test_two_workers_make_together_what_one_makes_alone_and_are_counted_as_one(t
     assert complete(ray_pool)
 
 
-def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_device(tmp_path, ray_pool):
+def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_device(tmp_path, ray_pool, logged):
     complete(ray_pool)
     killed = []
 
@@ -61,10 +61,11 @@ def test_a_rank_that_is_killed_takes_its_trial_along_at_most_and_leaves_its_devi
             (group,) = (one for one in ray_pool.running() if one.task.id == unit.task.id)
             os.kill(ray_pool.workers_of(group)[1].pid, signal.SIGKILL)
 
-    ears = Ears(kill_rank_1)
-    found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, ears)
+    found = measure(suite([srds("pipelined", 2)], name="killed"), tmp_path, ray_pool, Ears(kill_rank_1))
     assert killed
-    assert any("the worker died during sample" in sentence and "trying again" in sentence for sentence in ears.said)
+    assert any(
+        "the worker died during sample" in sentence and "trying again" in sentence for sentence in logged.messages
+    )
     assert {row["verdict"] for row in found.values()} == {"VALID"}
     assert len(complete(ray_pool)) == ray_pool.size()
 

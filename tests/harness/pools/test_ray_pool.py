@@ -70,7 +70,7 @@ def train(pool, folder, workers, ears=None, **spec):
     return engine.results.zoo.get(plan.trials[0].trial.weights_id)[0]
 
 
-def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool):
+def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(tmp_path, ray_pool, logged):
     one = train(ray_pool, tmp_path / "one", 1)
     killed = []
 
@@ -85,8 +85,9 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
     assert one.keys() == two.keys()
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=0, atol=2e-3, err_msg=name)
-    (lost,) = (s for s in ears.said if "the worker died" in s and "trying again (1 of 2)" in s)
-    steps = [done for kind, done in ears.progress[ears.told_before[lost] :] if kind == "train"]
+    assert sum("the worker died" in s and "trying again (1 of 2)" in s for s in logged.messages) == 1
+    (before,) = ears.added
+    steps = [done for kind, done in ears.progress[before:] if kind == "train"]
     assert steps[0] > 10, steps  # from the last checkpoint, not from the start
     assert steps[-1] == 60, steps
 
@@ -103,12 +104,12 @@ def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
         check_pool_size(plan, ray_pool.size())
 
 
-def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool):
+def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool, logged):
     wanted = suite([faulty("kill", batch=1, marker=str(tmp_path / "struck"))])
-    pool, ears, before = Counting(ray_pool), Ears(), ray_pool.size()
-    row = only(measure(wanted, tmp_path, pool, ears), "kill")
+    pool, before = Counting(ray_pool), ray_pool.size()
+    row = only(measure(wanted, tmp_path, pool), "kill")
     assert (row["verdict"], row["attempt"]) == ("VALID", 1)
-    assert sum("the worker died during sample" in s and "(1 of 2)" in s for s in ears.said) == 1
+    assert sum("the worker died during sample" in s and "(1 of 2)" in s for s in logged.messages) == 1
     assert len(complete(ray_pool)) == before
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit.log_kit import Logged
 from kit.zoo_kit import own_zoo, training
 from safetensors.torch import load
 
@@ -51,9 +52,8 @@ def tensors(name: str = "unet-tiny") -> dict[str, torch.Tensor]:
     return load(weights_path(name).read_bytes())
 
 
-def test_the_card_tells_what_was_done(zoo: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    card = training(tmp_path / "work", said=said).run()
+def test_the_card_tells_what_was_done(zoo: Path, tmp_path: Path, logged: Logged) -> None:
+    card = training(tmp_path / "work").run()
     assert card is not None
     assert card == load_zoo_card("unet-tiny")
     assert zoo_names() == ["unet-tiny"]
@@ -74,7 +74,7 @@ def test_the_card_tells_what_was_done(zoo: Path, tmp_path: Path) -> None:
     assert judged.limit_fid_low < judged.limit_fid < judged.limit_fid_high
     assert 0 <= judged.copy_rate <= 1
     assert card.network.params["channels"] == [8, 8, 16]
-    assert any("held-out loss" in line and "minutes left" in line for line in said)
+    assert any("held-out loss" in line and "minutes left" in line for line in logged.messages)
 
 
 def test_half_precision_is_kept_where_the_limit_stays(zoo: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_stopped_after_every_chunk_it_ends_as_undisturbed(
     assert not list((tmp_path / "cut").glob("state*"))
 
 
-def test_killed_in_the_middle_it_goes_on(zoo: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_it_goes_on(zoo: Path, tmp_path: Path, logged: Logged) -> None:
     text = CHILD.format(root=str(ROOT), tests=str(ROOT / "tests"))
     command = [sys.executable, "-c", text, str(zoo), str(tmp_path / "work")]
     rules = Rules(images=1600, check_images=96, patience=99)
@@ -120,10 +120,9 @@ def test_killed_in_the_middle_it_goes_on(zoo: Path, tmp_path: Path) -> None:
     assert state.exists()
     assert zoo_names() == []
 
-    said: list[str] = []
-    card = training(tmp_path / "work", rules, said=said).run()
+    card = training(tmp_path / "work", rules).run()
     assert card is not None
-    assert said[0].startswith("unet-tiny continues at ")
+    assert logged.messages[0].startswith("unet-tiny continues at ")
     killed = tensors()
     (zoo / "unet-tiny").rename(tmp_path / "put away")
     training(tmp_path / "undisturbed", rules).run()
@@ -147,17 +146,16 @@ def test_killed_while_the_end_is_published_it_ends_the_same(
     assert card.sha256 == whole.sha256
 
 
-def test_what_was_published_on_the_way_is_not_published_again(zoo: Path, tmp_path: Path) -> None:
+def test_what_was_published_on_the_way_is_not_published_again(zoo: Path, tmp_path: Path, logged: Logged) -> None:
     rules = Rules(images=640, check_images=96, patience=99, publish_images=192)
-    said: list[str] = []
     asked = itertools.cycle([False, False, False, True])
-    while training(tmp_path, rules, lambda: next(asked), said).run() is None:
+    while training(tmp_path, rules, lambda: next(asked)).run() is None:
         pass
-    published = [line for line in said if "it goes on" in line]
+    published = [line for line in logged.messages if "it goes on" in line]
     assert len(published) == 3  # at 192, 384 and 576 images
 
 
-def test_from_committed_weights_a_new_leg_goes_on_counting(zoo: Path, tmp_path: Path) -> None:
+def test_from_committed_weights_a_new_leg_goes_on_counting(zoo: Path, tmp_path: Path, logged: Logged) -> None:
     first = training(tmp_path / "one", Rules(images=960, check_images=96, patience=99, publish_images=96)).run()
     assert first is not None
     goes_on = first.training.model_copy(update={"finished": False})
@@ -165,10 +163,10 @@ def test_from_committed_weights_a_new_leg_goes_on_counting(zoo: Path, tmp_path: 
     path.write_text(path.read_text().replace("finished = true", "finished = false"))
     assert load_zoo_card("unet-tiny").training == goes_on
 
-    said: list[str] = []
-    card = training(tmp_path / "two", Rules(images=4000, check_images=320, patience=99), said=said).run()
+    logged.messages.clear()
+    card = training(tmp_path / "two", Rules(images=4000, check_images=320, patience=99)).run()
     assert card is not None
-    assert said[0] == f"unet-tiny goes on from its weights of {first.training.images_seen:,} images"
+    assert logged.messages[0] == f"unet-tiny goes on from its weights of {first.training.images_seen:,} images"
     with pytest.raises(UsageError, match="has channels = "):
         other(tmp_path / "three").run()
     if len(card.training.legs) == 2:  # better by more than the interval
@@ -188,17 +186,16 @@ def other(folder: Path) -> ZooTraining:
     return ZooTraining(load_card("digits"), net, Rules(), "oneclock train", folder)
 
 
-def test_a_leg_of_another_batch_counts_its_own_images(zoo: Path, tmp_path: Path) -> None:
+def test_a_leg_of_another_batch_counts_its_own_images(zoo: Path, tmp_path: Path, logged: Logged) -> None:
     first = training(tmp_path / "one").run()
     assert first is not None
     path = zoo / "unet-tiny" / "card.toml"
     path.write_text(path.read_text().replace("finished = true", "finished = false"))
-    goes_on, seen = training(tmp_path / "two", Rules(images=1000, check_images=64), batch=16), []
-    goes_on._say = seen.append
-    assert goes_on.run() is not None
+    logged.messages.clear()
+    assert training(tmp_path / "two", Rules(images=1000, check_images=64), batch=16).run() is not None
     counted = [
         int(re.search(r"([\d,]+) images  held-out", line)[1].replace(",", ""))
-        for line in seen
+        for line in logged.messages
         if "held-out loss" in line and "  held-out" in line
     ]  # type: ignore[index]
     assert all(first.training.images_seen < images <= 1000 + 16 for images in counted)
@@ -227,11 +224,11 @@ def test_a_network_that_only_copies_enters_no_zoo(zoo: Path, tmp_path: Path, mon
     assert zoo_names() == []
 
 
-def test_a_finished_training_is_not_done_again(zoo: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again(zoo: Path, tmp_path: Path, logged: Logged) -> None:
     card = training(tmp_path / "one").run()
-    said: list[str] = []
-    assert training(tmp_path / "two", said=said).run() == card
-    assert said == ["unet-tiny is finished: the aim of 320 images is reached"]
+    logged.messages.clear()
+    assert training(tmp_path / "two").run() == card
+    assert logged.messages == ["unet-tiny is finished: the aim of 320 images is reached"]
     assert not (tmp_path / "two").exists()
 
 
