@@ -1,4 +1,7 @@
-"""The Python face: run, plan and load a suite. The command line is thin over these."""
+"""The Python interface: run, plan and load a suite, rebuild its report.
+
+The command line calls these.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _LOG = logging.getLogger("oneclock.api")
 
 
 def make_sampler(network: str, **parts: Any) -> Sampler:
-    """Return one sampler by hand; see `harness.planning.by_hand.assemble_sampler`."""
+    """Return one sampler; see `harness.planning.by_hand.assemble_sampler`."""
     from harness.planning.by_hand import assemble_sampler
 
     return assemble_sampler(network, **parts)
@@ -41,7 +44,7 @@ def make_sampler(network: str, **parts: Any) -> Sampler:
 
 @dataclass(frozen=True)
 class Tables:
-    """A results folder as pandas tables; `trials` holds the accepted row of every trial of the latest plan."""
+    """A results folder as pandas tables. `trials` holds the accepted rows of the latest plan."""
 
     folder: Path
     trials: pd.DataFrame
@@ -53,7 +56,7 @@ class Tables:
     virtual: pd.DataFrame
     refinements: pd.DataFrame
     others: pd.DataFrame
-    """Accepted rows of trials that are not of the latest plan: of other code, other settings, other seeds."""
+    """Accepted rows outside the latest plan: of other code, settings or seeds."""
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
@@ -68,7 +71,8 @@ class Tables:
 def load(folder: str | Path) -> Tables:
     """Return the tables of a results folder; damaged parts are left out and named in `damage`.
 
-    A folder that says nothing of a plan, as one written before plans were kept, shows every trial.
+    A folder without `planned.json`, as older ones are, shows every trial. UsageError if there is
+    no such folder.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -77,12 +81,12 @@ def load(folder: str | Path) -> Tables:
 
 
 def _tables(snapshot: Snapshot) -> Tables:
-    """Return the tables of a snapshot, those of its latest plan apart from the others."""
+    """Return the tables of a snapshot; rows of its latest plan apart from the others."""
     trials = snapshot.latest()
     tables: Mapping[str, Any] = {name: snapshot.read(name) for name in TABLES if name != "trials"}
     planned = read_planned(snapshot.folder)
-    asked = trials["trial_id"].isin(trials["trial_id"] if planned is None else planned)
-    shown, others = trials[asked].reset_index(drop=True), trials[~asked].reset_index(drop=True)
+    in_plan = trials["trial_id"].isin(trials["trial_id"] if planned is None else planned)
+    shown, others = trials[in_plan].reset_index(drop=True), trials[~in_plan].reset_index(drop=True)
     return Tables(snapshot.folder, shown, **tables, others=others, damage=tuple(map(str, snapshot.damage)))
 
 
@@ -94,7 +98,10 @@ def plan(
     seeds: int | None = None,
     address: str | None = None,
 ) -> Plan:
-    """Return the plan of a suite for this machine, or for the cluster at an address; nothing is run or written."""
+    """Return the plan of a suite for this machine, or for the cluster at an address.
+
+    Nothing is run or written.
+    """
     from harness.planning.plan import make_plan
 
     wanted = _suite(suite, settings, seeds)
@@ -122,70 +129,82 @@ def run(
 ) -> Tables:
     """Run what is missing of a suite, rebuild its report and return its tables.
 
-    `results` is the folder that holds one folder per suite; `address` names a Ray cluster (else RAY_ADDRESS, else Ray
-    starts here); `pool` makes other workers, as for tests; without `report` the tables are all that is written. Raises
-    UsageError before anything is written if the request makes no sense.
+    `results` holds one folder per suite. `address` names a Ray cluster; else RAY_ADDRESS does,
+    else Ray starts here. `pool` makes other workers, as for tests. Without `report` only the
+    tables are written. With `quiet` nothing is shown; messages reach the logger "oneclock" and
+    `log.txt` in any case. UsageError, before anything is written, for a suite that cannot run;
+    StoreDamagedError, at the end, if committed parts are damaged.
     """
     from harness.driver.progress import Screen
     from harness.planning.fit import drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
 
+    # plan here if this machine does the work; a cluster's devices are known only once it is joined
     wanted = _suite(suite, settings, seeds)
     root = Path(results)
     device_class, name = this_device()
     remote = pool is not None or bool(address or os.environ.get("RAY_ADDRESS"))
-    local = make_plan(wanted, device_class, name, only)  # refuses here, before a folder is made
+    local = make_plan(wanted, device_class, name, only)  # raises before a folder is made
     planned = None if remote else local
+
+    # hold the folder, and show and log what happens
     store = Store.create_or_open(root / wanted.name)
     page = LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS) if report else None
     with RunLock(store.folder) as lock, Screen(quiet, page) as screen, logging_to_file(store.folder):
         if lock.taken_over is not None:
             _LOG.debug(lock.taken_over)
+
+        # what is finished
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
-            finished = _pointing_at(planned, snapshot, finished)
+            finished = _with_current_references(planned, snapshot, finished)
             write_planned(store.folder, planned.listed_ids)
+
+        # run what is missing
         if planned is not None and all(p.id in finished for p in planned.trials):
-            screen.begin(len(planned.trials), len(planned.trials), 0)
+            screen.on_start(len(planned.trials), len(planned.trials), 0)
         else:
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
-                    finished = _pointing_at(planned, snapshot, finished)
+                    finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
                 _measure(planned, store, root, workers, screen, finished)
                 snapshot = store.snapshot(snapshot)
+
+        # tables and report
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
             _refresh_report(tables)
-    _refuse_damage(tables, root)
+    _raise_if_damaged(tables, root)
     return tables
 
 
-def _pointing_at(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> dict[str, str]:
-    """Return the finished trials whose rows name the baseline, the clock and the claims that the plan gives them.
+def _with_current_references(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> dict[str, str]:
+    """Return the finished trials whose rows name baseline, clock and control as the plan does.
 
-    A trial keeps its identity when one that its row points at has got another; then the row alone is written again.
+    If one of those has another identity now, the trial keeps its own, and only its row is written
+    again.
     """
     latest = snapshot.latest()
     names = ["baseline_trial_id", "clock_trial_id", "control_of_trial_id"]
-    told = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
-    rows = dict(zip(latest["trial_id"], told, strict=True))
+    references = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
+    rows = dict(zip(latest["trial_id"], references, strict=True))
     stale = {p.id for p in plan.trials if rows.get(p.id) != p.related_trial_ids}
     return {trial_id: verdict for trial_id, verdict in finished.items() if trial_id not in stale}
 
 
 def report(folder: str | Path) -> list[Path]:
-    """Rebuild leaderboard, plots and pages of a results folder from its tables alone; return what was written.
+    """Rebuild leaderboard, plots and pages from a folder's tables; return the written paths.
 
-    Raises StoreDamagedError, after the report was built without it, if a committed part is damaged.
+    StoreDamagedError if a committed part is damaged; the report is built without it before.
     """
     tables = load(folder)
     written = _build(tables)
-    _refuse_damage(tables, folder)
+    _raise_if_damaged(tables, folder)
     return written
 
 
@@ -196,7 +215,7 @@ def _build(tables: Tables) -> list[Path]:
     return build_report(tables.folder, named, tables.others)
 
 
-def _refuse_damage(tables: Tables, folder: str | Path) -> None:
+def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:
     if tables.damage:
         raise StoreDamagedError(f"{tables.damage[0]}; the report was built without it; see `oneclock doctor {folder}`")
 
@@ -217,7 +236,7 @@ def this_device() -> tuple[str, str]:
 
 
 def make_pool(address: str | None, workers: int | None) -> Pool:
-    """Return the devices of the cluster at an address, or of this machine, at most `workers` of them."""
+    """Return a pool of at most `workers` devices of a cluster or this machine. Blocks."""
     from harness.pools.ray import RayPool
 
     return RayPool(address, workers)
@@ -244,7 +263,7 @@ def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, f
 
 
 def _refresh_report(tables: Tables) -> None:
-    """Rebuild the report unless it already stands for exactly the committed entries."""
+    """Rebuild the report unless it was built from exactly these entries, by this code."""
     from harness.identity import content_hash
     from harness.report.live import MARK, PAGE
 

@@ -1,7 +1,7 @@
-"""Signal handling: a signal that ends the process also releases its locks; a run may shut down gracefully first.
+"""Signal handling: a signal that ends a process releases its locks; a run may finish first.
 
-Exit codes are 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Only the main thread can
-set handlers; in any other, such as a notebook's thread, nothing is changed.
+Exit codes are 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Only
+the main thread can set handlers; in any other, such as a notebook's thread, nothing is changed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ _LOG = logging.getLogger("oneclock.signals")
 
 @dataclass
 class StopRequest:
-    """Whether a signal requested a stop, and which. The handler sets it; the driver polls it between events."""
+    """Whether a signal requested a stop, and which.
+
+    The handler sets it; the driver polls it between events.
+    """
 
     signal: int | None = None
 
     def raise_if_set(self) -> None:
-        """Raise the exception that ends the process by the received signal; return if there was none."""
+        """Raise the exception that ends the process by the received signal.
+
+        Return if there was none.
+        """
         if self.signal is not None:
             raise signal_exception(self.signal)
 
@@ -42,7 +48,10 @@ def signal_exception(number: int) -> BaseException:
 
 @contextmanager
 def graceful_shutdown() -> Iterator[StopRequest]:
-    """Yield a StopRequest that the first signal sets, and log it; a second one ends the process at once."""
+    """Yield a StopRequest that the first signal sets, and log it.
+
+    A second one ends the process at once.
+    """
     stop = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -80,7 +89,10 @@ def restored_handlers() -> Iterator[None]:
 
 @contextmanager
 def signal_handler(handler: _Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Set a handler for these signals within the block; one that was replaced meanwhile is not restored."""
+    """Set a handler for these signals within the block.
+
+    One that was replaced meanwhile is not restored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

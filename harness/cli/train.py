@@ -47,7 +47,7 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
             plan = make_plan(suite, pool.device_class, pool.device_name)
             task = str(plan.trials[0].trial.weights_id)
             engine = Engine(plan, store, results, pool, screen)
-            engine.finish([task])
+            engine.finish_tasks([task])
         finally:
             pool.close()
     return results / "zoo" / f"{task}.safetensors"

@@ -1,1 +1,4 @@
-"""What runs a plan: starts tasks, keeps what they return, commits rows. It imports no task and asks no kind."""
+"""Runs a plan: starts tasks, keeps their results, commits rows.
+
+It imports no task and knows no kind of task.
+"""

@@ -1,6 +1,7 @@
-"""Which task waits for which, by counters: what ends touches its dependents alone, and what is ready lies in heaps.
+"""The graph of unfinished tasks. A node is a task; what starts and ends is a unit of it.
 
-A node of the graph is a task; what is started and ends is a unit of it.
+Each node counts the tasks it waits for. An end touches its dependents only; ready tasks lie in
+heaps.
 """
 
 from __future__ import annotations
@@ -13,40 +14,41 @@ from dataclasses import dataclass, field
 from harness.task import Failure, Task, Unit
 
 Order = tuple[int, ...]
-"""Place in the plan; less comes first."""
+"""Place in the plan; smaller comes first."""
 _FIRST = (-1,)
 
 
 @dataclass
 class _Node:
-    """A task with what is left of it."""
+    """A task and its units that are left."""
 
     task: Task
     order: Order
     queued: deque[int]
-    """Units that were not started."""
+    """Numbers of units not started yet."""
     open: set[int]
-    """Units that have not ended."""
+    """Numbers of units not ended yet."""
     unmet: int = 0
+    """Number of tasks it still waits for."""
     dependents: list[str] = field(default_factory=list)
 
 
 class Graph:
-    """The tasks that are still to be done. A task is ready when all that it waits for has ended well."""
+    """The unfinished tasks. A task is ready when all tasks that it waits for have succeeded."""
 
     def __init__(
-        self, ended: Callable[[str], None] = lambda task_id: None, failed: dict[str, Failure] | None = None
+        self, on_task_end: Callable[[str], None] = lambda task_id: None, failed: dict[str, Failure] | None = None
     ) -> None:
-        """`ended` hears of every task that ends, well or not; `failed` is filled with those that fail."""
+        """`on_task_end` is called for each ended task; `failed` receives the failures."""
         self.failed: dict[str, Failure] = {} if failed is None else failed
         self._nodes: dict[str, _Node] = {}
-        self._ended = ended
+        self._on_task_end = on_task_end
         self._ready: dict[tuple[bool, int], list[tuple[Order, str]]] = defaultdict(list)
         self._queued_units = {True: 0, False: 0}  # of ready tasks
         self._open_units = {True: 0, False: 0}
         self._unstarted = {True: 0, False: 0}
         self.dropped_units = 0
-        """Units that were never started since their task, or one that it waits for, has failed."""
+        """Units never started because their task, or one that it waits for, has failed."""
 
     def __len__(self) -> int:
         """Return how many units have not ended."""
@@ -61,16 +63,19 @@ class Graph:
 
     # building
 
-    def add(self, task: Task, order: Order, units: Iterable[int] = (0,)) -> None:
-        """Take in the units of a task that are to be done; needs that are not in the graph have ended well."""
+    def add_task(self, task: Task, order: Order, units: Iterable[int] = (0,)) -> None:
+        """Add a task with the units that are missing.
+
+        Needs that are not in the graph count as done.
+        """
         todo = sorted(units)
         node = self._nodes[task.id] = _Node(task, order, deque(todo), set(todo))
         self._open_units[task.exclusive] += len(todo)
         self._unstarted[task.exclusive] += len(todo)
         self._queue_unless_waiting(node, task.needs)
 
-    def wait_for(self, unit: Unit, needs: Iterable[str]) -> None:
-        """Put a unit that was taken back until these tasks have ended."""
+    def requeue_behind(self, unit: Unit, needs: Iterable[str]) -> None:
+        """Put back a unit that was taken, until these tasks have ended."""
         node = self._nodes.get(unit.task.id)
         if node is None:
             return
@@ -81,38 +86,44 @@ class Graph:
         self._queue_unless_waiting(node, needs)
 
     def order_before(self, task_id: str, number: int) -> Order:
-        """Return the place of one of several tasks that come right before a task."""
+        """Return the place of the `number`-th of several tasks right before a task."""
         first, *rest = self._nodes[task_id].order
         return (first - 1, 1, *rest, number)
 
     # starting
 
-    def take(self, exclusive: bool, devices: int) -> Unit | None:
-        """Return the first ready unit that so many devices can do, or None; it counts as started."""
+    def take_ready_unit(self, exclusive: bool, devices: int) -> Unit | None:
+        """Return the first ready unit that needs at most `devices`, or None.
+
+        It counts as started.
+        """
         heaps = [heap for (alone, ranks), heap in self._ready.items() if alone == exclusive and ranks <= devices]
         while heaps := [heap for heap in heaps if heap]:
             first = min(heaps)
             node = self._nodes.get(first[0][1])
             if node is None or not node.queued or node.unmet:
-                heapq.heappop(first)  # its task has ended, is all started, or waits again
+                heapq.heappop(first)  # its task has ended, has no unit left, or waits again
                 continue
             self._queued_units[exclusive] -= 1
             self._unstarted[exclusive] -= 1
             return node.task.unit(node.queued.popleft())
         return None
 
-    def larger_than(self, devices: int) -> list[Task]:
-        """Return the ready tasks that need more devices than there are in all."""
+    def tasks_larger_than(self, devices: int) -> list[Task]:
+        """Return the ready tasks that need more than `devices` at once."""
         heaps = [heap for (_, ranks), heap in self._ready.items() if ranks > devices]
         found = {task_id: self._nodes[task_id] for heap in heaps for _, task_id in heap if task_id in self._nodes}
         return [node.task for node in found.values() if node.queued and not node.unmet]
 
-    def largest(self, exclusive: bool) -> int:
-        """Return the most devices that one of the ready tasks of a kind needs at once, 1 if there is none."""
+    def most_ranks(self, exclusive: bool) -> int:
+        """Return the most devices that a ready task of a kind needs at once.
+
+        1 if there is none.
+        """
         return max((ranks for (alone, ranks), heap in self._ready.items() if alone == exclusive and heap), default=1)
 
-    def restart(self, unit: Unit) -> None:
-        """Make a started unit ready once more, before all others."""
+    def restart_unit(self, unit: Unit) -> None:
+        """Make a started unit ready again, before all others."""
         node = self._nodes.get(unit.task.id)
         if node is None:
             return
@@ -125,8 +136,8 @@ class Graph:
 
     # ending
 
-    def finish(self, unit: Unit) -> None:
-        """Note that a unit has ended well; a task ends with its last one."""
+    def finish_unit(self, unit: Unit) -> None:
+        """Note that a unit has succeeded. A task ends with its last unit."""
         node = self._nodes.get(unit.task.id)
         if node is None or unit.number not in node.open:
             return
@@ -134,8 +145,10 @@ class Graph:
         self._open_units[node.task.exclusive] -= 1
         if node.open:
             return
+
+        # its last unit: whatever waits for it may be ready now
         self._close(node)
-        self._ended(node.task.id)
+        self._on_task_end(node.task.id)
         for task_id in node.dependents:
             dependent = self._nodes.get(task_id)
             if dependent is None:
@@ -144,8 +157,8 @@ class Graph:
             if not dependent.unmet:
                 self._queue(dependent)
 
-    def fail(self, task_id: str, failure: Failure) -> None:
-        """Note that a task has failed, and with it all that wait for it."""
+    def fail_task(self, task_id: str, failure: Failure) -> None:
+        """Fail a task and all tasks that wait for it."""
         todo = [task_id]
         while todo:
             one = todo.pop()
@@ -157,7 +170,7 @@ class Graph:
                 self.dropped_units += len(node.queued)
                 self._close(node)
                 todo += node.dependents
-            self._ended(one)
+            self._on_task_end(one)
 
     def is_open(self, unit: Unit) -> bool:
         """Tell whether a unit has not ended."""
@@ -166,20 +179,23 @@ class Graph:
 
     # counting
 
-    def ready(self, exclusive: bool) -> int:
-        """Return how many units of a kind are ready and not started."""
+    def count_ready(self, exclusive: bool) -> int:
+        """Return the number of units of a kind that are ready and not started."""
         return self._queued_units[exclusive]
 
-    def unstarted(self, exclusive: bool) -> int:
-        """Return how many units of a kind have not been started, ready or not."""
+    def count_unstarted(self, exclusive: bool) -> int:
+        """Return the number of units of a kind that are not started, ready or not."""
         return self._unstarted[exclusive]
 
     def _queue_unless_waiting(self, node: _Node, needs: Iterable[str]) -> None:
-        """Count what a task waits for too; make it ready if that is nothing. Its units must not be counted as ready."""
+        """Count further tasks that a task waits for; make it ready if there are none.
+
+        It must not be queued.
+        """
         for need in needs:
             if need in self.failed:
                 node.unmet += 1
-                self.fail(node.task.id, self.failed[need])
+                self.fail_task(node.task.id, self.failed[need])
                 return
             if need in self._nodes:
                 self._nodes[need].dependents.append(node.task.id)

@@ -1,7 +1,8 @@
-"""When units that want a host for themselves run: on hosts that are kept free for them, so that rows come early.
+"""When exclusive units run, which need a host alone: early, on hosts kept free for them.
 
-On one host that is in short turns: nothing else is started, what runs is waited for, then every exclusive unit that is
-ready runs. On several hosts a few are kept free for as long as exclusive units are ready.
+With one host they run in short turns: nothing else starts, running units end, then all ready
+exclusive units run. With several hosts a few are kept free for as long as exclusive units are
+ready.
 """
 
 from __future__ import annotations
@@ -13,31 +14,34 @@ from dataclasses import dataclass
 from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS, MOST_LANE_GAP_SECONDS
 
 HOSTS_SHARE = 8
-"""Of several hosts one in so many is kept free, at least one, while other work is left."""
+"""One host in this many is kept free, at least one, while other work is left."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What could start or runs now, and where."""
+    """What is ready, what runs, and on how many devices."""
 
     exclusive_ready: int
     exclusive_running: int
     others_left: int
-    """Not started, ready or not."""
+    """Other units that are not started, ready or not."""
     others_running: int
     hosts: int = 1
     idle_devices: int = 0
     finds_devices: bool = False
-    """Whether a ready exclusive unit could start at once, on hosts that are kept and where nothing runs."""
+    """Whether a ready exclusive unit could start at once on reserved hosts where nothing runs."""
     devices_at_once: int = 1
     """The most devices that a ready exclusive unit needs."""
     devices_per_host: int = 1
     unit_seconds: float = 0.0
-    """How long the units that run take usually, the longest of them."""
+    """Usual seconds of the running units, the longest of them."""
 
 
 class Lane:
-    """How many hosts are kept for exclusive units. `idle_seconds` sums the device-seconds lost in waiting for them."""
+    """Decides how many hosts are kept for exclusive units.
+
+    `idle_seconds` sums the device-seconds lost by that.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_open = False
@@ -48,11 +52,15 @@ class Lane:
         self._looked = clock()
 
     def hosts_to_reserve(self, load: Load) -> int:
-        """Return how many hosts are to be kept for exclusive units from now on."""
+        """Return the number of hosts to keep for exclusive units from now on."""
         now = self._clock()
+
+        # devices that wait for the last other unit to end
         if self.is_open and not load.exclusive_running and load.others_running:
             self.idle_seconds += (now - self._looked) * load.idle_devices
         self._looked = now
+
+        # open or close the lane
         if self.is_open:
             self._close_if_over(load, now)
         elif load.exclusive_ready and (now - self._ended >= self._gap or not load.others_left + load.others_running):
@@ -69,7 +77,7 @@ class Lane:
             self.is_open, self._ended = False, now
             self._gap = LANE_GAP_SECONDS if over else min(2 * self._gap, MOST_LANE_GAP_SECONDS)
             if over and load.hosts > 1:
-                self._ended -= self._gap  # hosts that are kept free cost the others little: no gap
+                self._ended -= self._gap  # reserved hosts cost the others little: no gap
 
     def _hosts(self, load: Load) -> int:
         if load.hosts == 1 or not load.others_left:

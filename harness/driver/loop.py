@@ -1,7 +1,8 @@
-"""Runs what is missing of a plan: feeds a pool, keeps the result of every unit, commits every finished trial.
+"""The loop of a run: starts units on a pool, keeps their results, commits each finished trial.
 
-The driver alone writes. What a unit returned is durable a tenth of a second later, so a kill costs what was in flight
-and hardly more. Timing runs on hosts where nothing else does, in turns between the rest.
+Only the driver writes. A result is durable a tenth of a second after it arrived, so a kill costs
+hardly more than the units that were running. Timing runs on hosts where nothing else does, in
+turns between the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 
 from harness.driver.commit import Rows
 from harness.driver.graph import Graph
-from harness.driver.inputs import InputHandles
+from harness.driver.inputs import InputRefs
 from harness.driver.results import TaskResults
 from harness.driver.retries import Retries
 from harness.driver.running import Running, RunningUnits
@@ -31,29 +32,37 @@ from harness.task import Checkpoint, Failure, Progress, Result, TaskEvent, Unit
 _LOG = logging.getLogger("oneclock.driver.loop")
 
 
-class Watcher(Protocol):
-    """Who is told how the run goes."""
+class RunListener(Protocol):
+    """Receives the progress of a run. Messages for people go through `logging` instead.
 
-    def begin(self, total: int, cached: int, tasks: int) -> None:
-        """Told once: trials in all, trials that are already there, units to do."""
+    The driver calls it in its own thread, between events. A call that blocks delays the start of
+    units, but no timing: that runs in workers.
+    """
 
-    def more(self, tasks: int) -> None:
-        """Told that so many units have been added."""
+    def on_start(self, total: int, cached: int, units: int) -> None:
+        """Called once: number of trials, of trials that have rows already, and of units to run."""
 
-    def task(self, unit: Unit, progress: Progress | None) -> None:
-        """Told of a unit's progress; None when it ended."""
+    def on_units_added(self, units: int) -> None:
+        """Called when so many units were added; negative if they were dropped."""
 
-    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
-        """Told of every committed row."""
+    def on_progress(self, unit: Unit, progress: Progress) -> None:
+        """Called for each progress event of a unit."""
 
-    def tick(self) -> None:
-        """Called at every turn of the loop, twice a second or more often."""
+    def on_unit_end(self, unit: Unit) -> None:
+        """Called when a run of a unit has ended or failed."""
+
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        """Called for each committed row."""
+
+    def on_tick(self) -> None:
+        """Called in each turn of the loop, at least every `POOL_POLL_SECONDS`."""
 
 
 class Engine:
-    """One run of one plan into one results folder, on one pool. Hold the folder's lock while it lives.
+    """One run of one plan into one results folder, on one pool.
 
-    `finished` are the trials that have a row already, by default those that the store finds.
+    Hold the folder's lock while it exists. `finished` names the trials that have a row already, by
+    default those in the store.
     """
 
     def __init__(
@@ -62,131 +71,156 @@ class Engine:
         store: Store,
         root: Path,
         pool: Pool,
-        watcher: Watcher,
+        listener: RunListener,
         finished: Container[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
         self.store = store
         self.pool = pool
-        self.watcher = watcher
+        self.listener = listener
         self.finished = store.snapshot().finished() if finished is None else finished
+
+        # what is kept: results of tasks, inputs made of them, rows
         self.results = TaskResults(plan, store.folder, root)
-        self.inputs = InputHandles(self.results, pool, plan.datasets)
+        self.inputs = InputRefs(self.results, pool, plan.datasets)
         self.failed: dict[str, Failure] = {}
-        self.rows = Rows(self.results, store, self.failed, watcher.trial)
+        self.rows = Rows(self.results, store, self.failed, listener.on_row)
+
+        # what is to be done, and what runs
         self.graph = Graph(self._end_task, self.failed)
         self.retries = Retries(clock)
         self.running = RunningUnits(pool, clock)
-        self.starter = Starter(self.graph, pool, self.results, self.inputs, self.running, clock, watcher.more)
+        added = listener.on_units_added
+        self.starter = Starter(self.graph, pool, self.results, self.inputs, self.running, clock, added)
         self.stop = StopRequest()
 
     def run(self) -> list[Mapping[str, Any]]:
-        """Run and commit what is missing; return the rows committed now."""
+        """Run and commit what is missing; return the rows that were committed now."""
         todo = [planned for planned in self.plan.trials if planned.id not in self.finished]
         if todo:
             self.results.load_finished()
-        # Images are named too: a row needs their output even where the score is already there.
+        # images too: a row reads their output even where the score is done
         self._add_unfinished(task_id for planned in todo for task_id in planned.needs)
         for planned in todo:
-            self.rows.expect(planned)
-        self.watcher.begin(len(self.plan.trials), len(self.plan.trials) - len(todo), len(self.graph))
+            self.rows.expect_row(planned)
+        self.listener.on_start(len(self.plan.trials), len(self.plan.trials) - len(todo), len(self.graph))
         self._loop()
         return self.rows.committed
 
-    def finish(self, task_ids: list[str]) -> None:
-        """Run the given tasks and what they need, without any trial; raise HarnessError if one fails."""
+    def finish_tasks(self, task_ids: list[str]) -> None:
+        """Run the given tasks and what they need, without any trial.
+
+        Raises HarnessError if one fails.
+        """
         self.results.load_finished()
         self._add_unfinished(task_ids)
-        self.watcher.begin(0, 0, len(self.graph))
+        self.listener.on_start(0, 0, len(self.graph))
         self._loop()
         for task_id in task_ids:
             if task_id in self.failed:
                 raise HarnessError(self.failed[task_id].sentence)
 
     def _add_unfinished(self, task_ids: Iterable[str]) -> None:
-        """Put the unfinished among these tasks and all that they need into the graph, needs first."""
+        """Add the unfinished ones of these tasks, and all tasks they need, to the graph.
+
+        Needs come before the tasks that read them.
+        """
         for number, task in enumerate(self.results.unfinished(task_ids).values()):
-            self.graph.add(task, (number,), self.results.missing(task.id))
+            self.graph.add_task(task, (number,), self.results.missing_units(task.id))
 
     # the loop
 
     def _loop(self) -> None:
         try:
             while (self.rows.waiting or len(self.graph)) and self.stop.signal is None:
-                self.rows.commit_ready()
-                self.starter.start_ready()
-                self.watcher.tick()
-                if self.running or len(self.graph):  # workers may be coming too
-                    for told in self.pool.poll(self.results.due_seconds(POOL_POLL_SECONDS)):
-                        self._handle(told)
-                        self.results.tick()
+                self.rows.commit_ready_rows()
+                self.starter.start_ready_units()
+                self.listener.on_tick()
+
+                # wait for events, but not past the next write of results
+                if self.running or len(self.graph):  # workers may still start
+                    for happened in self.pool.poll(self.results.due_seconds(POOL_POLL_SECONDS)):
+                        self._handle_event(happened)
+                        self.results.sync_if_due()
                 elif not self.rows.any_ready and self.rows.waiting:
-                    raise HarnessError(f"{self.rows.waiting} trials wait for tasks that nobody runs; this is a bug")
-                self.results.tick()
-            self.rows.commit_ready()
+                    raise HarnessError(f"{self.rows.waiting} trials wait for tasks that do not run; this is a bug")
+                self.results.sync_if_due()
+            self.rows.commit_ready_rows()
         finally:
             self.results.sync()
 
     # events
 
-    def _handle(self, told: TaskEvent) -> None:
-        running, event = self.running.get(told.unit), told.event
+    def _handle_event(self, happened: TaskEvent) -> None:
+        running, event = self.running.get(happened.unit), happened.event
         if running is None:
             return  # the second run of a unit that has ended
+
+        # events of a unit that runs
         if isinstance(event, Progress):
-            self.watcher.task(running.unit, event)
+            self.listener.on_progress(running.unit, event)
         elif isinstance(event, Checkpoint):
             self.results.keep_checkpoint(running.unit.task, event)
         elif isinstance(event, Result):
-            self._finish(running, event, told)
+            self._finish_unit(running, event, happened)
+
+        # failures
         elif running.runs > 1 and event.lost:
             running.runs -= 1
             _LOG.warning("%s; its other run goes on", event.sentence)
         else:
-            self.running.end(running)
+            self.running.end_unit(running)
             if event.kind == "inputs-lost":
-                self.inputs.release_given(running.inputs)
-            self._fail(running.unit, event)
+                self.inputs.evict_lost(running.inputs)
+            self._fail_unit(running.unit, event)
 
-    def _finish(self, running: Running, result: Result, told: TaskEvent) -> None:
-        """Keep the result of a unit."""
-        unit, seconds = running.unit, self.running.end(running, well=True)
-        _LOG.debug("%s ended after %.2f s%s", unit.label, seconds, f" on node {told.node[:8]}" if told.node else "")
-        output = result.output.model_copy(update={"task_seconds": seconds, "node": told.node})
+    def _finish_unit(self, running: Running, result: Result, happened: TaskEvent) -> None:
+        """Keep the result of a unit, with its seconds and its node."""
+        unit, seconds = running.unit, self.running.end_unit(running, well=True)
+        node = f" on node {happened.node[:8]}" if happened.node else ""
+        _LOG.debug("%s ended after %.2f s%s", unit.label, seconds, node)
+        output = result.output.model_copy(update={"task_seconds": seconds, "node": happened.node})
         try:
-            self.results.keep(unit, Result(output, result.tensors))
+            self.results.keep_result(unit, Result(output, result.tensors))
         except UnstorableError as error:  # such as the loss of a training that diverged
-            self._fail(unit, Failure("bad-result", f"the result of {unit.label}: {error}"))
+            self._fail_unit(unit, Failure("bad-result", f"the result of {unit.label}: {error}"))
             return
         if self.graph.is_open(unit) and not self.results.is_spent(unit.task.id):
-            self.inputs.hold(unit, told.ref)
-        self.graph.finish(unit)
-        self.watcher.task(unit, None)
+            self.inputs.cache(unit, happened.ref)
+        self.graph.finish_unit(unit)
+        self.listener.on_unit_end(unit)
 
     def _end_task(self, task_id: str) -> None:
-        """Let go of what a task alone needed, and note for the rows that it has ended, well or not."""
+        """Evict what only this task needed, and note for the rows that it has ended or failed."""
         task = self.results.tasks[task_id]
-        self.inputs.release(task.spec.spends())
+        self.inputs.evict(task.spec.spends())
         if task_id not in self.failed:
             self.results.drop_spent(task)
-        self.rows.ended(task_id)
+        self.rows.note_task_end(task_id)
 
-    def _fail(self, unit: Unit, failure: Failure) -> None:
-        """Try a unit again whose worker was lost, a bounded number of times; any other failure is the task's own."""
+    def _fail_unit(self, unit: Unit, failure: Failure) -> None:
+        """Start a unit again whose worker was lost, within bounds; else fail its task.
+
+        Raises UsageError for a user's own file that cannot be used, before anything is sampled.
+        """
         task = unit.task
-        self.watcher.task(unit, None)
+        self.listener.on_unit_end(unit)
         if task.spec.policy.of_a_users_file and failure.kind == UsageError.__name__:
-            raise UsageError(failure.sentence)  # the user's own file: the sentence, before anything is sampled
+            raise UsageError(failure.sentence)
         if not self.graph.is_open(unit):
             return  # its task has failed already
-        again = self.retries.again(unit, failure)
+
+        # a failure that may not be the unit's own
+        again = self.retries.count_failure(unit, failure)
         if again is not None:
             _LOG.warning("%s; trying again %s", failure.sentence, again)
-            self.watcher.more(1)
-            self.graph.restart(unit)
+            self.listener.on_units_added(1)
+            self.graph.restart_unit(unit)
             return
+
+        # the unit's own failure
         if (attempts := self.retries.attempts(unit)) > 1:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {attempts})")
-        self.graph.fail(task.id, failure)
+        self.graph.fail_task(task.id, failure)
         _LOG.error(failure.sentence)

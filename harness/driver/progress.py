@@ -1,4 +1,4 @@
-"""What a person sees of a run, always on standard error: live bars on a terminal, lines and a heartbeat elsewhere."""
+"""The display of a run on standard error: bars on a terminal, lines and a heartbeat elsewhere."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from harness.storage.run_log import handler_attached
 from harness.task import Progress, Unit
 
 _ENOUGH_TASKS = 5
-"""So many tasks must have ended before what is left is estimated from them."""
+"""The time left is estimated once so many tasks have ended."""
 
 _LOG = logging.getLogger("oneclock.driver.progress")
 
 
 class Screen:
-    """A `Watcher` for people: a line per finished row; all trials and tasks with the time left, and what runs."""
+    """A `RunListener` for people: a line per row; trials, tasks, the time left and what runs.
+
+    Within its `with` block it also shows the messages that the driver logs at INFO and above.
+    """
 
     def __init__(
         self, quiet: bool = False, page: LiveReport | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        # on a terminal bars that are redrawn, elsewhere lines
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
         self.live = self.console.is_terminal and not quiet
         self.bars = Bars(
@@ -45,12 +49,14 @@ class Screen:
             disable=not self.live,
             transient=True,
         )
+
+        # what it counts, and the bars of the units that run
         self._page = page
         self._clock = clock
-        self._began = self._said = clock()
+        self._began = self._last_line = clock()
         self._trials = _Count("trials")
         self._tasks = _Count("tasks")
-        self._shown: dict[str, Any] = {}
+        self._unit_bars: dict[str, Any] = {}
         self._running: dict[str, str] = {}
         self._attached = ExitStack()
 
@@ -65,10 +71,10 @@ class Screen:
         self._attached.close()
         self.bars.stop()
 
-    def begin(self, total: int, cached: int, tasks: int) -> None:
-        _LOG.info("%d trials: %d already measured, %d to do in %d tasks", total, cached, total - cached, tasks)
+    def on_start(self, total: int, cached: int, units: int) -> None:
+        _LOG.info("%d trials: %d already measured, %d to do in %d tasks", total, cached, total - cached, units)
         self._began = self._clock()
-        self._trials.done, self._trials.total, self._tasks.total = cached, total, tasks
+        self._trials.done, self._trials.total, self._tasks.total = cached, total, units
         if self._page is not None:
             self._page.set_total(total)
         self._overall = {
@@ -76,38 +82,38 @@ class Screen:
             for count in (self._trials, self._tasks)
         }
 
-    def more(self, tasks: int) -> None:
-        self._tasks.total += tasks
+    def on_units_added(self, units: int) -> None:
+        self._tasks.total += units
         self.bars.update(self._overall[self._tasks], total=self._tasks.total)
 
-    def task(self, unit: Unit, progress: Progress | None) -> None:
-        if progress is None:
-            self._running.pop(unit.key, None)
-            bar = self._shown.pop(unit.key, None)
-            if bar is not None:
-                self.bars.remove_task(bar)
-            self._advance(self._tasks)
-            return
+    def on_progress(self, unit: Unit, progress: Progress) -> None:
         self._running[unit.key] = f"{unit.label} {100 * progress.done // max(progress.total, 1)} %"
-        if unit.key not in self._shown:
-            self._shown[unit.key] = self.bars.add_task(unit.label, total=progress.total, note="")
-        self.bars.update(self._shown[unit.key], completed=progress.done, total=progress.total, note=progress.note)
+        if unit.key not in self._unit_bars:
+            self._unit_bars[unit.key] = self.bars.add_task(unit.label, total=progress.total, note="")
+        self.bars.update(self._unit_bars[unit.key], completed=progress.done, total=progress.total, note=progress.note)
 
-    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+    def on_unit_end(self, unit: Unit) -> None:
+        self._running.pop(unit.key, None)
+        bar = self._unit_bars.pop(unit.key, None)
+        if bar is not None:
+            self.bars.remove_task(bar)
+        self._advance(self._tasks)
+
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._advance(self._trials)
-        _LOG.info("[%s] %s: %s", self._trials, planned.trial.short, _told(row))
+        _LOG.info("[%s] %s: %s", self._trials, planned.trial.short, _describe_row(row))
         if self._page is not None:
             self._page.add_row(row)
 
-    def tick(self) -> None:
-        """Say how the run goes, where there is no terminal and nothing was said for a while."""
-        if not self.live and self._clock() - self._said >= HEARTBEAT_SECONDS:
+    def on_tick(self) -> None:
+        """Print a heartbeat after `HEARTBEAT_SECONDS` without a line, unless there are bars."""
+        if not self.live and self._clock() - self._last_line >= HEARTBEAT_SECONDS:
             self._show(self.heartbeat())
         if self._page is not None:
             self._page.write_if_due()
 
     def heartbeat(self) -> str:
-        """Return clock, trials and tasks ended, the time left, and one of the tasks that run."""
+        """Return time of day, ended trials and tasks, the time left, one task that runs."""
         words = [f"{time.strftime('%H:%M')} trials {self._trials}", f"tasks {self._tasks}"]
         if self._tasks.done >= _ENOUGH_TASKS:
             each = (self._clock() - self._began) / self._tasks.done
@@ -116,8 +122,8 @@ class Screen:
         return " · ".join(words)
 
     def _show(self, line: str) -> None:
-        self._said = self._clock()
-        with suppress(OSError):  # a terminal that was closed ends no run
+        self._last_line = self._clock()
+        with suppress(OSError):  # a closed terminal does not end a run
             self.console.print(line, markup=False, soft_wrap=True)
 
     def _advance(self, count: _Count) -> None:
@@ -126,7 +132,7 @@ class Screen:
 
 
 class _ScreenHandler(logging.Handler):
-    """Shows what a person should know: the messages alone, from INFO on."""
+    """Shows messages at INFO and above, without date and level."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
@@ -137,7 +143,7 @@ class _ScreenHandler(logging.Handler):
 
 
 class _Count:
-    """How many of how many have ended."""
+    """Number ended of a total."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -147,8 +153,8 @@ class _Count:
         return f"{self.done}/{self.total}"
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """Return a row in a line: quality with its interval, time, and speed-up over the clock; or why it is not valid."""
+def _describe_row(row: Mapping[str, Any]) -> str:
+    """Return FID with half its interval, ms and speed-up; or why the row is invalid."""
     if row["verdict"] != "VALID":
         return f"{row['verdict']}: {row['reasons']}"
     half = (row["fid_high"] - row["fid_low"]) / 2 if row.get("fid_low") is not None else None
@@ -157,6 +163,6 @@ def _told(row: Mapping[str, Any]) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    """Return minutes and seconds, or hours too."""
+    """Return seconds as m:ss, or as h:mm:ss from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -1,4 +1,4 @@
-"""How often a unit is tried again, and whether it is a worker's death or its task's own fault."""
+"""How often a unit is tried again, and whether a worker's death counts against its unit."""
 
 from __future__ import annotations
 
@@ -17,29 +17,37 @@ class _Death:
 
     when: float
     is_alone: bool
-    """Whether no worker of another task has died about then."""
+    """Whether no worker of another task died at about the same time."""
 
 
 class Retries:
-    """The failures of every unit so far. A death counts against the worker first, then against the unit."""
+    """Counts the failures of units.
+
+    A death counts against the worker first, then against the unit.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: Counter[tuple[str, str]] = Counter()  # by unit and kind
         self._deaths: dict[str, list[_Death]] = defaultdict(list)  # by unit
-        self._last: dict[str, float] = {}  # by task, the last death of the last seconds
-        self._alone: dict[str, list[_Death]] = {}  # by task, those that may still turn out to be shared
+        self._last: dict[str, float] = {}  # by task: its last death within CLOSE_SECONDS
+        self._alone: dict[str, list[_Death]] = {}  # by task: deaths that may still turn out to be shared
 
     def attempts(self, unit: Unit) -> int:
         """Return how often a unit has failed."""
         return sum(count for (key, _), count in self._failures.items() if key == unit.key)
 
-    def again(self, unit: Unit, failure: Failure) -> str | None:
-        """Note a failure; return "(n of m)" if the unit is to be tried again, None if the failure is its own."""
+    def count_failure(self, unit: Unit, failure: Failure) -> str | None:
+        """Count a failure.
+
+        Return "(n of m)" if the unit is to be tried again, None if it has failed for good.
+        """
         self._failures[unit.key, failure.kind] += 1
         if failure.kind != "worker-died":
             tried, most = self._failures[unit.key, failure.kind], RETRIES.get(failure.kind, 0)
             return f"({tried} of {most})" if tried <= most else None
+
+        # a death alone counts against the unit, one among others only in the long run
         death = self._note_death(unit.task.id)
         deaths = self._deaths[unit.key]
         deaths.append(death)
@@ -49,10 +57,15 @@ class Retries:
         return f"({own} of {OWN_DEATHS - 1})" if death.is_alone else "(others died with it)"
 
     def _note_death(self, task_id: str) -> _Death:
-        """Return a death; those of other tasks close before it are shared with it, and it with them."""
+        """Record a death.
+
+        Deaths of other tasks shortly before are shared with it, and it with them.
+        """
         now = self._clock()
         self._last = {task: when for task, when in self._last.items() if now - when <= CLOSE_SECONDS}
         others = self._last.keys() - {task_id}
+
+        # earlier deaths that are not alone any more
         for task in list(self._alone):
             if task != task_id:
                 for death in self._alone.pop(task):

@@ -1,4 +1,4 @@
-"""What runs on the pool: since when, with which inputs, and as a straggler perhaps twice."""
+"""Units that run on the pool: since when, with which inputs; a straggler runs twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.task import Unit
 
 @dataclass
 class Running:
-    """A unit that runs, once or twice."""
+    """A unit that runs once or, as a straggler, twice."""
 
     unit: Unit
     began: float
@@ -22,13 +22,13 @@ class Running:
 
 
 class RunningUnits:
-    """The units that were started and have not ended. What is started on the pool is started here."""
+    """The units that were started and have not ended. Only this class starts units on the pool."""
 
     def __init__(self, pool: Pool, clock: Callable[[], float]) -> None:
         self.exclusive = 0
-        """How many of them are exclusive."""
+        """Number of exclusive ones among them."""
         self.devices = 0
-        """How many devices they hold, second runs left out."""
+        """Number of devices they hold, without second runs."""
         self._pool, self._clock = pool, clock
         self._units: dict[str, Running] = {}
         self._durations = Durations()
@@ -37,23 +37,29 @@ class RunningUnits:
         return len(self._units)
 
     def get(self, unit: Unit) -> Running | None:
-        """Return a unit with what is known of its run; None if it does not run."""
+        """Return the run of a unit; None if it does not run."""
         return self._units.get(unit.key)
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any], placed: Unit) -> None:
-        """Start a unit; `placed` is what the pool gets, which tells more than the unit where it concludes a search."""
+    def start_unit(self, unit: Unit, inputs: Mapping[str, Any], placed: Unit) -> None:
+        """Start a unit.
+
+        `placed` is what the pool gets: the unit, with all rounds where it concludes a search.
+        """
         self._units[unit.key] = Running(unit, self._clock(), inputs)
         self.exclusive += unit.task.exclusive
         self.devices += unit.task.ranks
-        self._pool.start(placed, inputs)
+        self._pool.submit(placed, inputs)
 
     def start_second_run(self, running: Running, inputs: Mapping[str, Any]) -> None:
-        """Start a unit once more beside its first run."""
+        """Start a unit a second time while its first run continues."""
         running.runs += 1
-        self._pool.start(running.unit, inputs)
+        self._pool.submit(running.unit, inputs)
 
-    def end(self, running: Running, well: bool = False) -> float:
-        """Take a unit out, its second run too, and return its seconds; they are remembered if it ended well."""
+    def end_unit(self, running: Running, well: bool = False) -> float:
+        """Remove a unit, stop its second run, and return its seconds.
+
+        They are recorded if `well`.
+        """
         del self._units[running.unit.key]
         self.exclusive -= running.unit.task.exclusive
         self.devices -= running.unit.task.ranks
@@ -61,16 +67,17 @@ class RunningUnits:
             self._pool.drop(running.unit)
         seconds = self._clock() - running.began
         if well:
-            self._durations.add(running.unit, seconds)
+            self._durations.add_duration(running.unit, seconds)
         return seconds
 
     def stragglers(self) -> Iterator[Running]:
         """Yield the units that run once and take far longer than others of their task."""
         now = self._clock()
         for one in list(self._units.values()):
-            if one.runs == 1 and not one.unit.task.exclusive and self._durations.straggles(one.unit, now - one.began):
+            may_repeat = one.runs == 1 and not one.unit.task.exclusive
+            if may_repeat and self._durations.is_straggler(one.unit, now - one.began):
                 yield one
 
     def usual_seconds(self) -> float:
-        """Return how long the units that run take usually, the longest of them; 0 where nothing is known."""
+        """Return the usual seconds of the running units, the longest of them; 0 if unknown."""
         return self._durations.longest(one.unit for one in self._units.values())

@@ -1,4 +1,4 @@
-"""Starts what is ready: in the plan's order, exclusive units on hosts of their own, searches round by round."""
+"""Starts ready units in the plan's order: exclusive ones on reserved hosts, searches in rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from harness.driver.graph import Graph
-from harness.driver.inputs import InputHandles, LostInputsError
+from harness.driver.inputs import InputRefs, LostInputsError
 from harness.driver.lane import Lane, Load
 from harness.driver.results import TaskResults
 from harness.driver.running import RunningUnits
@@ -21,95 +21,117 @@ _LOG = logging.getLogger("oneclock.driver.starting")
 
 
 class Starter:
-    """Takes ready units out of the graph and starts them. `add` hears how many units came or went."""
+    """Takes ready units out of the graph and starts them.
+
+    `on_units_added` is called with the number of units that came, negative for those that went.
+    """
 
     def __init__(
         self,
         graph: Graph,
         pool: Pool,
         results: TaskResults,
-        inputs: InputHandles,
+        inputs: InputRefs,
         running: RunningUnits,
         clock: Callable[[], float],
-        add: Callable[[int], None],
+        on_units_added: Callable[[int], None],
     ) -> None:
         self.lane = Lane(clock)
         self._graph, self._pool, self._results = graph, pool, results
         self._inputs, self._running = inputs, running
         self._searches = SearchJobs(results)
-        self._clock, self._add = clock, add
+        self._clock, self._on_units_added = clock, on_units_added
         self._dropped = self._most_devices = 0
         self._too_large: dict[str, float] = {}
 
-    def start_ready(self) -> None:
-        """Start every unit that may start now: exclusive ones on the hosts kept for them, the others elsewhere."""
+    def start_ready_units(self) -> None:
+        """Start all units that can start: exclusive ones on reserved hosts, others elsewhere."""
         self._fail_too_large()
         self._pool.reserve(self.lane.hosts_to_reserve(self._load()))
         for exclusive in (True, False):
-            while (unit := self._graph.take(exclusive, self._pool.idle(exclusive))) is not None:
-                if not self._waits_for_jobs(unit):
-                    self._start(unit)
-        if not self._graph.ready(exclusive=False) and self._pool.idle():
+            while (unit := self._graph.take_ready_unit(exclusive, self._pool.idle(exclusive))) is not None:
+                if not self._add_search_jobs(unit):
+                    self._start_unit(unit)
+
+        # devices that nothing else needs
+        if not self._graph.count_ready(exclusive=False) and self._pool.idle():
             self._start_stragglers_again()
+
+        # units that a failure has made needless
         if (dropped := self._graph.dropped_units) > self._dropped:
-            self._add(self._dropped - dropped)
+            self._on_units_added(self._dropped - dropped)
             self._dropped = dropped
 
-    def _start(self, unit: Unit) -> None:
-        """Start a unit; where results that it reads are lost, have them made again first."""
+    def _start_unit(self, unit: Unit) -> None:
+        """Start a unit; where results that it reads are lost, schedule those first."""
         placed = self._searches.with_finished_jobs(unit)
         try:
             inputs = self._inputs.for_unit(placed)
         except LostInputsError as lost:
             _LOG.warning(str(lost))
-            self._make_again(unit, lost.units)
+            self._schedule_again(unit, lost.units)
         else:
-            self._running.start(unit, inputs, placed)
+            self._running.start_unit(unit, inputs, placed)
 
-    def _make_again(self, reader: Unit, lost: list[Unit]) -> None:
-        """Put units whose results are lost before the unit that reads them; fail it if one of them had failed."""
+    def _schedule_again(self, reader: Unit, lost: list[Unit]) -> None:
+        """Schedule units whose results are lost before their reader.
+
+        Fail it if one of them has failed.
+        """
         by_task: dict[str, tuple[Task, list[int]]] = {}
         for one in lost:
             by_task.setdefault(one.task.id, (one.task, []))[1].append(one.number)
+
+        # a task that failed since cannot be repeated
         for task_id in by_task:
             if (failure := self._graph.failed.get(task_id)) is not None:
-                self._fail(reader, failure)
+                self._fail_unstarted(reader, failure)
                 return
+
+        # schedule them, and their reader behind them
         for one in lost:
-            self._results.forget(one)
-        self._add(len(lost))
+            self._results.forget_unit(one)
+        self._on_units_added(len(lost))
         for number, (task, units) in enumerate(by_task.values()):
             if task.id not in self._graph:
-                self._graph.add(task, self._graph.order_before(reader.task.id, number), units)
-        self._graph.wait_for(reader, by_task)
+                self._graph.add_task(task, self._graph.order_before(reader.task.id, number), units)
+        self._graph.requeue_behind(reader, by_task)
 
-    def _waits_for_jobs(self, unit: Unit) -> bool:
-        """Put the jobs that a search wants now before what concludes it, which waits for them; or fail it."""
+    def _add_search_jobs(self, unit: Unit) -> bool:
+        """Schedule the next jobs of a search before the unit that concludes it.
+
+        Returns whether the unit has to wait for them, or has failed. False for a unit that
+        concludes no search.
+        """
         task = unit.task
         if not self._searches.is_search(task):
             return False
+
+        # the method names the jobs of its next round
         try:
             jobs = self._searches.unfinished_jobs(task)
         except (StorageFullError, StoreDamagedError):
             raise
         except Exception as error:  # a method's own code, here in the driver
             failure = failure_of(error)
-            self._fail(unit, failure)
+            self._fail_unstarted(unit, failure)
             _LOG.error(failure.sentence)
             return True
+
+        # those that are not scheduled yet, before the unit
         fresh = [job for job in jobs if job.id not in self._graph and job.id not in self._graph.failed]
         for number, job in enumerate(fresh):
-            self._graph.add(job, self._graph.order_before(task.id, number))
+            self._graph.add_task(job, self._graph.order_before(task.id, number))
         if fresh:
-            self._add(len(fresh))
+            self._on_units_added(len(fresh))
         if jobs:
-            self._graph.wait_for(unit, [job.id for job in jobs])
+            self._graph.requeue_behind(unit, [job.id for job in jobs])
         return bool(jobs)
 
-    def _fail(self, unit: Unit, failure: Failure) -> None:
+    def _fail_unstarted(self, unit: Unit, failure: Failure) -> None:
         """Fail the task of a unit that was taken and not started."""
-        self._graph.fail(unit.task.id, failure)
-        self._add(-1)
+        self._graph.fail_task(unit.task.id, failure)
+        self._on_units_added(-1)
 
     def _start_stragglers_again(self) -> None:
         for one in self._running.stragglers():
@@ -123,26 +145,30 @@ class Starter:
             self._running.start_second_run(one, inputs)
 
     def _fail_too_large(self) -> None:
-        """Fail the tasks that need more devices than there are; if there once were enough, only after a while."""
+        """Fail tasks that need more devices than there are.
+
+        If there once were enough, only after a while.
+        """
         size, now = self._pool.size(), self._clock()
         self._most_devices = max(self._most_devices, size)
-        large = {task.id: task for task in self._graph.larger_than(size)}
+        large = {task.id: task for task in self._graph.tasks_larger_than(size)}
         self._too_large = {task_id: self._too_large.get(task_id, now) for task_id in large}
+
         for task_id, since in self._too_large.items():
             task = large[task_id]
             if task.ranks <= self._most_devices and now - since < COME_BACK_SECONDS:
                 continue
             sentence = f"{task.label} needs {task.ranks} devices at once; the cluster offers {size}"
-            self._graph.fail(task_id, Failure("too-few-devices", sentence))
+            self._graph.fail_task(task_id, Failure("too-few-devices", sentence))
             _LOG.error(sentence)
 
     def _load(self) -> Load:
         size, hosts = self._pool.size(), self._pool.hosts()
-        at_once = self._graph.largest(exclusive=True)
+        at_once = self._graph.most_ranks(exclusive=True)
         return Load(
-            exclusive_ready=self._graph.ready(exclusive=True),
+            exclusive_ready=self._graph.count_ready(exclusive=True),
             exclusive_running=self._running.exclusive,
-            others_left=self._graph.unstarted(exclusive=False),
+            others_left=self._graph.count_unstarted(exclusive=False),
             others_running=len(self._running) - self._running.exclusive,
             hosts=hosts,
             idle_devices=max(0, size - self._running.devices),

@@ -1,4 +1,4 @@
-"""A worker as an actor of Ray: what runs in its process, and what the pool knows of it."""
+"""A worker as an actor of Ray: the code in its process, and the pool's record of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.task import Inputs, Ranks, Span
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Where a worker is: its node and process, and its device."""
+    """Node, process and device of a worker."""
 
     node: str
     address: str
@@ -26,7 +26,7 @@ class WorkerInfo:
 
     @property
     def device_class(self) -> str:
-        """Return kind and name of the device: what decides how it rounds."""
+        """Return kind and name of the device, which decide how it rounds."""
         return f"{self.device_type}:{self.device_name}"
 
     @property
@@ -37,7 +37,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, eq=False)
 class WorkerSlot:
-    """A worker that has started, as the pool holds it."""
+    """A worker that has started: its actor, and where that is."""
 
     actor: Any
     info: WorkerInfo
@@ -45,7 +45,10 @@ class WorkerSlot:
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class WorkerActor:
-    """A `Worker` behind Ray; its device is the one Ray gave it."""
+    """A `Worker` in a process of Ray, on the device that Ray assigned.
+
+    The pool calls it remotely.
+    """
 
     def __init__(self, progress_seconds: float) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -55,7 +58,7 @@ class WorkerActor:
         self._progress_seconds = progress_seconds
 
     def info(self) -> WorkerInfo:
-        """Return where this worker is."""
+        """Return node, process and device."""
         from harness.measure.device import device_name
 
         return WorkerInfo(
@@ -73,12 +76,15 @@ class WorkerActor:
             return int(probe.getsockname()[1])
 
     def run(self, spec: Spec, inputs: Mapping[str, Any], span: Span | None, ranks: Ranks) -> Any:
-        """Yield the events of one unit; its spec comes out of Ray's store, its inputs do when they are read."""
+        """Yield the events of one unit.
+
+        Ray resolves its spec; inputs are fetched when they are read.
+        """
         from harness.pools.worker import thin_progress
 
-        yield from thin_progress(self._worker.run(spec, Inputs(inputs, _fetched), span, ranks), self._progress_seconds)
+        yield from thin_progress(self._worker.run(spec, Inputs(inputs, _fetch), span, ranks), self._progress_seconds)
 
 
-def _fetched(handle: Any) -> Any:
-    """Return the value behind a handle: an object of Ray's store is fetched, anything else is itself."""
-    return ray.get(handle) if isinstance(handle, ray.ObjectRef) else handle
+def _fetch(ref: Any) -> Any:
+    """Return the value of a reference; a value that is none is returned as it is. Blocks."""
+    return ray.get(ref) if isinstance(ref, ray.ObjectRef) else ref

@@ -1,4 +1,4 @@
-"""A few threads for what takes long, beside the one thread that drives a pool."""
+"""A few threads for calls that block, so that the driver's thread does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs jobs in daemon threads; what follows from each runs in the driver's thread, whenever that calls `finish`."""
+    """Runs jobs in daemon threads.
+
+    The callback of each runs in the driver's thread, within `finish`.
+    """
 
     def __init__(self, threads: int = 4) -> None:
         self._most = threads
@@ -23,11 +26,11 @@ class Background:
 
     @property
     def busy(self) -> bool:
-        """Tell whether something that was submitted is not finished."""
+        """Tell whether a submitted job has not finished."""
         return self._unfinished > 0
 
     def submit(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Run a job beside; give what it returns to `then`. What it raises is raised by `finish`."""
+        """Run a job in a thread and pass its result to `then`. `finish` raises its exception."""
         self._unfinished += 1
         if self._threads < min(self._most, self._unfinished):
             self._threads += 1
@@ -35,18 +38,18 @@ class Background:
         self._jobs.put((job, then))
 
     def finish(self, seconds: float = 0.0) -> None:
-        """Do what follows from the jobs that have ended; if there are none, wait so long for the first."""
+        """Run the callbacks of ended jobs; if there are none, wait at most `seconds` for one."""
         while self._unfinished:
             try:
-                follow = self._done.get(timeout=seconds) if seconds > 0 else self._done.get_nowait()
+                callback = self._done.get(timeout=seconds) if seconds > 0 else self._done.get_nowait()
             except queue.Empty:
                 return
             seconds = 0.0
             self._unfinished -= 1
-            follow()
+            callback()
 
     def close(self) -> None:
-        """Let the threads end after what was submitted."""
+        """Let the threads end after the submitted jobs."""
         for _ in range(self._threads):
             self._jobs.put(None)
 

@@ -1,4 +1,4 @@
-"""The Ray cluster under the pool: how it is joined or started here, and whether it is still there."""
+"""The Ray cluster under the pool: joins or starts it, and checks whether it is still reachable."""
 
 from __future__ import annotations
 
@@ -28,82 +28,107 @@ from harness.specs.limits import (
 )
 
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
-"""What of the source tree does not travel to a cluster."""
+"""Patterns of the source tree that are not sent to a cluster."""
+_RAY_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
 
 
 class Cluster:
-    """Whether the cluster that this process has joined is still there. Ray itself would end the process."""
+    """Probes, in a thread, the cluster that this process has joined.
+
+    Ray itself would end the process.
+    """
 
     def __init__(self) -> None:
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-        self.place = host.strip("[]"), int(port)
+        self.endpoint = host.strip("[]"), int(port)
         self.gone = False
         self._closed = threading.Event()
-        threading.Thread(target=self._watch, name="cluster-watch", daemon=True).start()
+        threading.Thread(target=self._poll, name="cluster-watch", daemon=True).start()
 
-    def check(self) -> None:
-        """Raise HarnessError if several looks in a row have found nothing."""
+    def raise_if_gone(self) -> None:
+        """Raise HarnessError after `MOST_FAILED_POLLS` failed probes in a row. Does not block."""
         if self.gone:
             raise HarnessError(
-                f"the Ray cluster at {self.place[0]}:{self.place[1]} is gone; what was finished is kept, "
+                f"the Ray cluster at {self.endpoint[0]}:{self.endpoint[1]} is gone; what was finished is kept, "
                 "run again to continue, on this cluster or another"
             )
 
-    def insist(self) -> None:
-        """Look until the cluster answers; raise HarnessError if it does not. This can take seconds."""
+    def check_alive(self) -> None:
+        """Probe the cluster until it is reachable; HarnessError if it stays lost.
+
+        Blocks for seconds.
+        """
         for _ in range(MOST_FAILED_POLLS):
-            if self._answers():
+            if self._is_reachable():
                 return
             time.sleep(CLUSTER_POLL_SECONDS)
         self.gone = True
-        self.check()
+        self.raise_if_gone()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop probing."""
         self._closed.set()
 
-    def _watch(self) -> None:
-        missed = 0
-        while not self._closed.wait(CLUSTER_POLL_AGAIN_SECONDS if missed else CLUSTER_POLL_SECONDS):
-            missed = 0 if self._answers() else missed + 1
-            if missed >= MOST_FAILED_POLLS:
+    def _poll(self) -> None:
+        failed = 0
+        while not self._closed.wait(CLUSTER_POLL_AGAIN_SECONDS if failed else CLUSTER_POLL_SECONDS):
+            failed = 0 if self._is_reachable() else failed + 1
+            if failed >= MOST_FAILED_POLLS:
                 self.gone = True
                 return
 
-    def _answers(self) -> bool:
+    def _is_reachable(self) -> bool:
         try:
-            socket.create_connection(self.place, timeout=CLUSTER_CONNECT_SECONDS).close()
+            socket.create_connection(self.endpoint, timeout=CLUSTER_CONNECT_SECONDS).close()
         except OSError:
             return False
         return True
 
 
 def connect(address: str | None) -> bool:
-    """Join the cluster at an address (or RAY_ADDRESS), or start one here; return whether it is ours to end.
+    """Join the cluster at an address (or RAY_ADDRESS), or start one here.
 
-    A Ray that this process has already joined is used as it is.
+    Return whether we have to stop it. A Ray that this process has already joined is used as it is.
+    Raises UsageError if no cluster can be joined.
     """
     if ray.is_initialized():
         return False
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # local clusters have a token by default
     address = address or os.environ.get("RAY_ADDRESS")
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address in (None, "", "local"):
-        cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-        _have_token()
-        with signals.restored_handlers():  # Ray takes SIGTERM for itself
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
-        return True
-    if str(address).startswith("ray://"):
+        _start_local()
+    else:
+        _join(str(address))
+    return True
+
+
+def _start_local() -> None:
+    """Start a cluster on the cores of this machine that this process may use."""
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
+    _ensure_token()
+    with signals.restored_handlers():  # Ray sets its own handler for SIGTERM
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, **_RAY_OPTIONS)
+
+
+def _join(address: str) -> None:
+    """Join the cluster at an address, with our source tree as its working folder.
+
+    UsageError if that fails.
+    """
+    if address.startswith("ray://"):
         raise UsageError(
-            f"address is {address}; Ray's client protocol cannot stream what workers tell: run on a machine of the "
+            f"address is {address}; Ray's client protocol cannot stream events of workers: run on a machine of the "
             "cluster with --address HOST:6379, or use `oneclock submit --address http://HOST:8265`"
         )
+
+    # a job of the cluster has its working folder already
     root = Path(__file__).resolve().parents[2]
     env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
     try:
         with signals.restored_handlers():
-            ray.init(address=address, runtime_env=env, **common)
+            ray.init(address=address, runtime_env=env, **_RAY_OPTIONS)
+
+    # what to do about it, in a sentence
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
@@ -112,11 +137,10 @@ def connect(address: str | None) -> bool:
                 f"the Ray cluster at {address} refuses us ({reason}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             ) from None
         raise UsageError(f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`") from None
-    return True
 
 
-def _have_token() -> None:
-    """Make a token for this process alone where Ray, which keeps a new one in ~/.ray, cannot write it."""
+def _ensure_token() -> None:
+    """Set a token for this process where Ray cannot write a new one to ~/.ray."""
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     folder = Path.home() / ".ray"
     if given or (folder / "auth_token").is_file():

@@ -1,4 +1,4 @@
-"""What is said of a worker that died or hangs."""
+"""Failures of units whose worker died or hangs, in a sentence."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def deadline_passed(unit: Unit, stack: str | None) -> Failure:
 
 
 def inputs_lost(unit: Unit) -> Failure:
-    """Return the failure of a unit whose inputs are not to be had."""
+    """Return the failure of a unit whose inputs are lost."""
     return Failure("inputs-lost", f"what {unit.label} needs was lost with the node that held it")
 
 
 def describe_end(error: BaseException) -> str:
-    """Return how a worker ended, as far as Ray tells: out of memory, an exit code, or the like of a signal."""
+    """Return how a worker ended, if Ray reports it: out of memory, exit code, or signal."""
     text = " ".join(str(error).split())
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
         return " (out of memory)"
@@ -46,7 +46,7 @@ def describe_end(error: BaseException) -> str:
 
 
 def read_stack(worker: WorkerInfo, this_node: str) -> str | None:
-    """Return the innermost frames of a worker on this machine, by py-spy, which Ray brings along; None elsewhere."""
+    """Return the innermost frames of a worker, read by py-spy. Blocks; None for other machines."""
     if worker.node != this_node:
         return None
     spy = shutil.which("py-spy") or str(Path(sys.executable).parent / "py-spy")

@@ -1,4 +1,4 @@
-"""Which workers are free, host by host, and which hosts are kept for exclusive units."""
+"""Which workers are free, host by host, and which hosts are reserved for exclusive units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ W = TypeVar("W", bound=Hashable)
 
 
 class Hosts(Generic[W]):
-    """Workers by host, each free or taken. To take one, to give it back and to count the free ones takes no scan."""
+    """Workers by host, each free or taken. Taking, releasing and counting workers need no scan."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host[W]] = {}
@@ -21,14 +21,14 @@ class Hosts(Generic[W]):
         self._shared: _Offer[W] = _Offer(self._last_task)
         self._exclusive: _Offer[W] = _Offer(self._last_task)
         self._wanted = self._reserved = 0
-        """Hosts that are to be reserved, and that are."""
+        """Number of hosts to reserve, and of reserved ones."""
 
     def __len__(self) -> int:
         """Return the number of workers."""
         return len(self._host_of)
 
     def __iter__(self) -> Iterator[W]:
-        """Yield all workers, those that came first before the others."""
+        """Yield all workers, in the order in which they were added."""
         return iter(self._host_of)
 
     def __contains__(self, worker: object) -> bool:
@@ -51,7 +51,7 @@ class Hosts(Generic[W]):
         return worker in self._host_of[worker].free
 
     def add(self, worker: W, host_name: str) -> None:
-        """Take in a free worker."""
+        """Add a free worker."""
         host = self._hosts.setdefault(host_name, _Host(host_name))
         with self._changing(host):
             host.workers[worker] = host.free[worker] = None
@@ -59,7 +59,7 @@ class Hosts(Generic[W]):
         self._keep_reservation()
 
     def remove(self, worker: W) -> None:
-        """Leave out a worker, free or not."""
+        """Remove a worker, free or not."""
         host = self._host_of.pop(worker)
         with self._changing(host):
             del host.workers[worker]
@@ -72,15 +72,18 @@ class Hosts(Generic[W]):
             self._reserved -= host.reserved
         self._keep_reservation()
 
-    def take(self, count: int, exclusive: bool, task: str) -> list[W]:
-        """Take free workers for a unit, on one host where one can hold it; return an empty list if they are too few.
+    def take_workers(self, count: int, exclusive: bool, task: str) -> list[W]:
+        """Take free workers for a unit, if possible on one host.
 
-        Among them are preferred those whose last unit was of the same task.
+        An empty list if there are too few. Workers whose last unit was of the same task are
+        preferred.
         """
         offer = self._exclusive if exclusive else self._shared
         if offer.total < count:
             return []
         chosen = offer.choose_one(task) if count == 1 and not exclusive else offer.choose(count, task)
+
+        # an exclusive unit changes what its host offers, any other only removes workers from the offer
         taken = [worker for _, workers in chosen for worker in workers]
         for host, workers in chosen:
             if exclusive:
@@ -93,11 +96,12 @@ class Hosts(Generic[W]):
                 for worker in workers:
                     offer.remove(host, worker)
                     del host.free[worker]
+
         self._last_task.update(dict.fromkeys(taken, task))
         return taken
 
-    def release(self, worker: W) -> None:
-        """Make a worker that was taken free again."""
+    def release_worker(self, worker: W) -> None:
+        """Free a worker that was taken."""
         host = self._host_of[worker]
         if host.reserved or host.exclusive:
             with self._changing(host):
@@ -110,10 +114,10 @@ class Hosts(Generic[W]):
         host.never_drained = host.never_drained and host.busy > 0
 
     def reserve(self, hosts: int) -> None:
-        """Keep so many hosts, or all if they are fewer, for exclusive units from now on.
+        """Reserve so many hosts, or all if there are fewer, for exclusive units from now on.
 
-        Hosts that are reserved stay so where they can; further ones are those with the fewest busy workers, hosts last
-        that were reserved before and did not become idle.
+        Reserved hosts stay reserved if possible. Further ones are those with the fewest busy
+        workers; hosts that were reserved before without becoming idle come last.
         """
         self._wanted = hosts
         self._keep_reservation()
@@ -132,7 +136,7 @@ class Hosts(Generic[W]):
 
     @contextmanager
     def _changing(self, host: _Host[W]) -> Iterator[None]:
-        """Offer a host's free workers anew after a change of it."""
+        """Update the offer of a host's free workers after a change within the block."""
         if (offer := self._offer_of(host)) is not None:
             offer.remove_host(host)
         yield
@@ -140,7 +144,10 @@ class Hosts(Generic[W]):
             offer.add_host(host)
 
     def _offer_of(self, host: _Host[W]) -> _Offer[W] | None:
-        """Return where its free workers are offered: nowhere beside an exclusive unit or if they wait for others."""
+        """Return the offer of a host's free workers.
+
+        None while it runs an exclusive unit or drains.
+        """
         if host.exclusive:
             return None
         if not host.reserved:
@@ -156,12 +163,12 @@ class _Host(Generic[W]):
         self.workers: dict[W, None] = {}
         self.free: dict[W, None] = {}
         self.offered = 0
-        """How many of its free workers are in an offer."""
+        """Number of its free workers in an offer."""
         self.reserved = False
         self.exclusive = 0
-        """How many of its workers run exclusive units."""
+        """Number of its workers that run exclusive units."""
         self.never_drained = False
-        """Whether it was reserved in vain, since something there went on, and has not been idle since."""
+        """Whether it was reserved without becoming idle, and has not been idle since."""
 
     @property
     def busy(self) -> int:
@@ -169,12 +176,12 @@ class _Host(Generic[W]):
 
 
 def _distance(host: _Host[W]) -> tuple[bool, bool, int]:
-    """Return how far a host is from taking exclusive units: it runs some, or so many workers must end first."""
+    """Return a sort key: how soon a host could take exclusive units."""
     return host.never_drained, not host.exclusive, host.busy
 
 
 class _Offer(Generic[W]):
-    """Free workers that units may take: hosts by how many they have, and workers by their last task."""
+    """Free workers that units may take: hosts by free workers, workers by last task."""
 
     def __init__(self, last_task: dict[W, str]) -> None:
         self.total = 0
@@ -203,7 +210,7 @@ class _Offer(Generic[W]):
             self.remove(host, worker)
 
     def choose_one(self, task: str) -> list[tuple[_Host[W], list[W]]]:
-        """Return a worker whose last task it was, else one of a host with the most free ones."""
+        """Return a worker whose last unit was of this task, else one of the freest host."""
         if near := self._by_task.get(task):
             worker, host = next(iter(near.items()))
         else:
@@ -212,12 +219,13 @@ class _Offer(Generic[W]):
         return [(host, [worker])]
 
     def choose(self, count: int, task: str) -> list[tuple[_Host[W], list[W]]]:
-        """Return so many workers: of the smallest host that can hold all, else of as few hosts as possible."""
+        """Return `count` workers of the smallest host that has enough, else of few hosts."""
         fitting = [number for number in self._hosts if number >= count]
         if fitting:
             hosts = [next(iter(self._hosts[min(fitting)]))]
         else:
             hosts = [host for number in sorted(self._hosts, reverse=True) for host in self._hosts[number]]
+
         chosen = []
         for host in hosts:
             near = sorted(host.free, key=lambda worker: self._last_task.get(worker) != task)
@@ -228,7 +236,7 @@ class _Offer(Generic[W]):
         return chosen
 
     def _count(self, host: _Host[W], change: int) -> None:
-        """Put a host among those that offer one worker more, or one less."""
+        """Move a host among those that offer one worker more, or one less."""
         self.total += change
         if host.offered:
             del self._hosts[host.offered][host]

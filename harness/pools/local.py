@@ -1,4 +1,4 @@
-"""The pool in this very process: one worker, for tests and for work too small for a cluster."""
+"""The pool within this process: one worker, for tests and for work too small for a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _LOG = logging.getLogger("oneclock.pools.local")
 
 
 class LocalPool:
-    """One worker on one host, run step by step by whoever polls."""
+    """One worker on one host.
+
+    `poll` runs one step of its unit, so it blocks as long as that takes.
+    """
 
     def __init__(self) -> None:
         kind = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,7 +45,7 @@ class LocalPool:
     def idle(self, exclusive: bool = False) -> int:
         return 1 if self._running is None and exclusive == self._reserved else 0
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         _LOG.debug("%s starts in this process", unit.label)
         ranks = Ranks(deadline_seconds=unit.task.deadline_seconds)
         self._running = unit, self._worker.run(unit.task.spec, Inputs(inputs), unit.span, ranks)
@@ -52,10 +55,12 @@ class LocalPool:
             self._running = None
 
     def poll(self, seconds: float) -> list[TaskEvent]:
-        """Do one step of the unit that runs; return what came of it, however long it took."""
+        """Run the unit up to its next event and return that."""
         if self._running is None:
             return []
         unit, events = self._running
+
+        # one step; whatever a plug-in raises ends its unit and not the run
         try:
             event = next(events)
         except StopIteration:
@@ -63,9 +68,10 @@ class LocalPool:
             return [TaskEvent(unit, Failure("no-result", f"{unit.label} ended without a result"))]
         except Terminated:
             raise
-        except (Exception, SystemExit) as error:  # a plug-in that calls exit() ends its unit, not the run
+        except (Exception, SystemExit) as error:
             self._running = None
             return [TaskEvent(unit, failure_of(error))]
+
         if isinstance(event, Result):
             self._running = None
         return [TaskEvent(unit, event, ref=event if isinstance(event, Result) else None)]

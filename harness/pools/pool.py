@@ -1,7 +1,8 @@
-"""Where tasks run: a pool of workers, each alone on its device. In this process, or on Ray.
+"""The interface of a pool: workers that run units, each alone on its device.
 
-The driver calls every method from one thread. None of them blocks, `poll` for at most the seconds it is given: what
-takes long (looking for a port, at a stuck process, for a lost node) a pool does beside, and reports when it is done.
+The driver calls all methods from one thread of its process. None of them blocks, `poll` excepted,
+for at most the seconds it is given. What takes long, such as looking for a port, a stack or a lost
+node, runs in the background. Nothing here is timed: timings are taken inside workers.
 """
 
 from __future__ import annotations
@@ -19,34 +20,39 @@ class Pool(Protocol):
     device_name: str
 
     def put(self, value: Any) -> Any:
-        """Return a handle that stands for a value in the inputs of units."""
+        """Return a reference that replaces a value in the inputs of units."""
 
     def size(self) -> int:
-        """Return the number of workers, those included that are starting."""
+        """Return the number of workers, including those that are starting."""
 
     def hosts(self) -> int:
         """Return the number of hosts that have workers, at least 1."""
 
     def reserve(self, hosts: int) -> None:
-        """Keep so many hosts for exclusive units from now on; what runs there already goes on.
+        """Reserve so many hosts for exclusive units from now on; units that run there continue.
 
-        Hosts that are reserved stay so where they can; further ones are those with the fewest busy workers.
+        Reserved hosts stay reserved if possible; further ones are those with the fewest busy
+        workers.
         """
 
     def idle(self, exclusive: bool = False) -> int:
         """Return how many workers could take a unit now.
 
-        For exclusive units those of reserved hosts where nothing runs, for others the free ones of all other hosts.
+        For exclusive units these are on reserved hosts where nothing runs, for others on all other
+        hosts.
         """
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
-        """Start a unit on as many idle workers as its task has ranks."""
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        """Start a unit on as many idle workers as its task has ranks.
+
+        `poll` returns its events.
+        """
 
     def drop(self, unit: Unit) -> None:
-        """End one run of a unit that is not wanted any more, the one that was started first; no event follows."""
+        """Stop one run of a unit, the one that started first; no event of it follows."""
 
     def poll(self, seconds: float) -> list[TaskEvent]:
-        """Return all events that are there, waiting at most so long for the first; empty if none came."""
+        """Return all events that have arrived; waits at most `seconds` for the first."""
 
     def close(self) -> None:
-        """End all workers."""
+        """Stop all workers."""

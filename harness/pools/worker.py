@@ -1,4 +1,4 @@
-"""What holds a device: runs one unit at a time on it, keeps models between units, and puts the process back."""
+"""A worker owns one device: it runs a unit at a time, caches models, restores its process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from harness.task import ALONE, Event, Progress, Ranks, Span
 
 
 class Worker:
-    """One device and the models on it. Threads are fixed at one per CPU worker; float32 means IEEE float32."""
+    """One device and the models on it. A CPU worker has one thread; float32 means IEEE float32.
+
+    It lives in the worker's process: an actor of Ray, or the driver's process for `LocalPool`.
+    """
 
     def __init__(self, device: str = "cpu", threads: int = 1) -> None:
         self.device = torch.device(device)
@@ -30,29 +33,29 @@ class Worker:
     def run(
         self, spec: Spec, inputs: Mapping[str, Any], span: Span | None = None, ranks: Ranks = ALONE
     ) -> Iterator[Event]:
-        """Yield the events of one unit; what it changes of the process is put back for the next one."""
+        """Yield the events of one unit; the state of the process is restored after it."""
         fix_numerics(self.device, self._threads)
         task = importlib.import_module(spec.entry)
-        with _process_put_back():
+        with _restore_process_state():
             yield from task.run(spec, inputs, Place(self.device, self._models, span, ranks))
 
 
 def thin_progress(
     events: Iterable[Event], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Event]:
-    """Yield the events without progress that comes sooner than so many seconds after the start or the last one."""
-    told = clock()
+    """Yield the events without progress that comes within `seconds` of the last one."""
+    last = clock()
     for event in events:
         if isinstance(event, Progress) and seconds > 0:
-            if (now := clock()) - told < seconds:
+            if (now := clock()) - last < seconds:
                 continue
-            told = now
+            last = now
         yield event
 
 
 @contextmanager
-def _process_put_back() -> Iterator[None]:
-    """Put back folder, variables and torch's global settings: methods are other people's code."""
+def _restore_process_state() -> Iterator[None]:
+    """Restore folder, variables and torch's global settings, which a plug-in may change."""
     folder, variables = Path.cwd(), dict(os.environ)
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     try:
@@ -65,5 +68,5 @@ def _process_put_back() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
-        if torch.are_deterministic_algorithms_enabled():  # to switch off what is off imports for seconds
+        if torch.are_deterministic_algorithms_enabled():  # even switching it off imports modules for seconds
             torch.use_deterministic_algorithms(False)

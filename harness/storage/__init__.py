@@ -1,1 +1,1 @@
-"""The store: immutable Parquet parts committed through a log, task results, and the lock on a folder."""
+"""The store: immutable Parquet parts under a commit log, results of tasks, and the lock."""

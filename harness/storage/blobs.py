@@ -1,4 +1,4 @@
-"""Task artifacts (checkpoints, prepared arrays, features): one safetensors file each, which carries its own hash."""
+"""Task artifacts, such as checkpoints and features: a safetensors file each, with its hash."""
 
 from __future__ import annotations
 
@@ -37,19 +37,25 @@ Blob = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 class Blobs:
-    """Named arrays with facts, in one folder; a damaged file counts as absent, is kept in quarantine/ and warned of."""
+    """Named arrays with metadata, in one folder.
+
+    A damaged file counts as absent, is moved to quarantine/ and named in `warnings`.
+    """
 
     def __init__(self, folder: Path, disk: Disk = DISK) -> None:
-        """Use a folder, making it if there is none."""
+        """Use a folder; it is created if missing."""
         self.folder = folder.resolve()
         self.warnings: list[str] = []  # one sentence per damaged file that was found and moved
         self._disk = disk
         with storage_errors(self.folder, None):
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def put(self, id: str, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Store arrays under an id that decides their content; an intact file of that id stays as it is."""
-        path, data = self._path(id), _encode(tensors, facts)
+    def put(self, id: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+        """Store arrays under an id that decides their content.
+
+        An intact file of that id is kept.
+        """
+        path, data = self._path(id), _encode(tensors, metadata)
         while True:
             try:
                 publish(path, data, self._disk)
@@ -58,12 +64,12 @@ class Blobs:
                 if self.has(id):
                     return
 
-    def put_latest(self, id: str, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Store arrays in place of what the id held (resumable checkpoints); a reader sees the old or the new."""
-        replace(self._path(id), _encode(tensors, facts), self._disk)
+    def put_latest(self, id: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+        """Replace the arrays of an id (for checkpoints); a reader sees the old or the new ones."""
+        replace(self._path(id), _encode(tensors, metadata), self._disk)
 
     def get(self, id: str) -> Blob | None:
-        """Return the arrays and facts of an id, or None if there is no intact file."""
+        """Return the arrays and metadata of an id, or None if there is no intact file."""
         path = self._path(id)
         try:
             return _decode(read_regular(path))
@@ -77,8 +83,11 @@ class Blobs:
         """Tell whether `get` would return something; reads and verifies the file."""
         return self.get(id) is not None
 
-    def facts(self, id: str) -> dict[str, Any] | None:
-        """Return the facts of an id, or None if there is no intact file."""
+    def metadata(self, id: str) -> dict[str, Any] | None:
+        """Return the metadata of an id, or None if there is no intact file.
+
+        Reads the whole file.
+        """
         blob = self.get(id)
         return blob[1] if blob else None
 
@@ -104,14 +113,17 @@ class Blobs:
         self.warnings.append(f"{path} is damaged ({reason}); moved to {target}, it will be made again")
 
 
-def _encode(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
+def _encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
     plain = {name: plain_array(name, tensor) for name, tensor in tensors.items()}
-    header = {"facts": dict(facts), "sha256": _content_sha256(plain, dict(facts))}
+    header = {"facts": dict(metadata), "sha256": _content_sha256(plain, dict(metadata))}
     return save(plain, metadata={_KEY: canonical_json(header)})
 
 
 def plain_array(name: str, tensor: np.ndarray) -> np.ndarray:
-    """Return the array in C order and native byte order; raise UnstorableError for a type that no file here holds."""
+    """Return the array in C order and native byte order.
+
+    UnstorableError for an unsupported type.
+    """
     if not isinstance(tensor, np.ndarray) or tensor.dtype.name not in _TYPES:
         kind = tensor.dtype.name if isinstance(tensor, np.ndarray) else type(tensor).__name__
         expected = f"expected a numpy array of {', '.join(sorted(_TYPES))}"
@@ -123,20 +135,20 @@ def _decode(data: bytes) -> Blob:
     try:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
-        facts, claimed = header["facts"], header["sha256"]
+        metadata, claimed = header["facts"], header["sha256"]
         tensors = load(data)
-        actual = _content_sha256(tensors, facts)
+        actual = _content_sha256(tensors, metadata)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise StoreDamagedError(f"not a readable artifact: {type(error).__name__}") from error
     if actual != claimed:
         raise StoreDamagedError("its SHA-256 does not match")
-    return {name: np.array(tensor) for name, tensor in tensors.items()}, facts
+    return {name: np.array(tensor) for name, tensor in tensors.items()}, metadata
 
 
-def _content_sha256(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
-    """Return the hash over facts and arrays: names, types, shapes and bytes; nothing in the file is unguarded."""
+def _content_sha256(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over metadata and arrays: names, types, shapes and bytes."""
     shapes = {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()}
-    digest = hashlib.sha256(canonical_json({"facts": facts, "shapes": shapes}).encode())
+    digest = hashlib.sha256(canonical_json({"facts": metadata, "shapes": shapes}).encode())
     for name in sorted(tensors):
         digest.update(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,7 @@
-"""The commit log: which parts an attempt left, with length and hash. What is not in the log does not exist."""
+"""The commit log: the parts of each attempt, with length and hash.
+
+Only what the log names counts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Key = tuple[str, int]  # trial_id, attempt
 
 
 class OtherVersionError(StoreDamagedError):
-    """The entry is whole but was written under another schema version."""
+    """The entry is intact but was written under another schema version."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,14 +51,17 @@ class Entry:
 
 
 def check_trial_id(trial_id: str) -> str:
-    """Return the trial id if it is a SHA-256 in hex; anything else could name a path and raises UsageError."""
+    """Return the trial id if it is a SHA-256 in hex.
+
+    Else UsageError, since it could name a path.
+    """
     if not isinstance(trial_id, str) or not _TRIAL_ID.fullmatch(trial_id):
         raise UsageError(f"trial_id is {str(trial_id)[:80]!r}; expected the 64 hex digits of a SHA-256")
     return trial_id
 
 
 def log_files(folder: Path) -> list[Path]:
-    """Return the files of a store's log that are named like entries, by name."""
+    """Return the files of a store's log that are named like entries, sorted."""
     log = folder / "log"
     return sorted(path for path in log.iterdir() if entry_key(path.name)) if log.is_dir() else []
 
@@ -66,30 +72,33 @@ def entry_name(trial_id: str, attempt: int) -> str:
 
 
 def part_name(trial_id: str, attempt: int, sha256: str) -> str:
-    """Return the file name of a part; the hash in it lets two writers of one attempt never meet."""
+    """Return the file name of a part; its hash keeps two writers of one attempt apart."""
     return f"{trial_id}-{attempt}-{sha256[:16]}.parquet"
 
 
 def entry_key(name: str) -> Key | None:
-    """Return which attempt an entry's file name stands for, or None for a foreign name."""
+    """Return the attempt of an entry's file name, or None for a foreign name."""
     match = _ENTRY.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 
-def part_key(name: str) -> Key | None:
-    """Return which attempt a part's file name stands for, or None for a foreign name."""
+def part_attempt(name: str) -> Key | None:
+    """Return the attempt of a part's file name, or None for a foreign name."""
     match = _PART.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return the entry as canonical JSON with its own hash in it."""
+    """Return the entry as canonical JSON that holds its own hash."""
     body = {**asdict(entry), "schema_version": SCHEMA_VERSION}
     return (canonical_json({**body, "sha256": content_hash(body)}) + "\n").encode()
 
 
 def decode_entry(name: str, data: bytes) -> Entry:
-    """Return the entry of a file; raises StoreDamagedError, with the reason, when it is torn, altered or foreign."""
+    """Return the entry of a file.
+
+    StoreDamagedError, with the reason, if it is torn, altered or foreign.
+    """
     try:
         body = json.loads(data)
         claimed = body.pop("sha256")
@@ -112,5 +121,5 @@ def _check(name: str, entry: Entry) -> None:
     if entry.status not in STATUSES or entry.verdict not in VERDICTS:
         raise ValueError("unknown status or verdict")
     for part in entry.parts:
-        if part.table not in TABLES or part_key(part.name) != key:
+        if part.table not in TABLES or part_attempt(part.name) != key:
             raise ValueError("it names a part that is not its own")

@@ -1,4 +1,4 @@
-"""Publish files so that a crash at any moment leaves the whole file or nothing under its final name."""
+"""Writes files so that a crash leaves the whole file or nothing under its final name."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 @dataclass(frozen=True)
 class Published:
-    """What now lies on the disk: its length and the SHA-256 of its bytes."""
+    """A written file: its length in bytes and its SHA-256."""
 
     bytes: int
     sha256: str
 
 
 class Disk:
-    """The write steps, one method each, so that a test can fail or kill a writer between any two."""
+    """The write steps, a method each, so that a test can fail or kill a writer between them."""
 
     def create(self, temp: Path) -> int:
-        """Create a new file and return its descriptor; never opens what is already there."""
+        """Create a new file and return its descriptor; FileExistsError if the name is taken."""
         return os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
     def append(self, path: Path) -> int:
-        """Open a file for writing at its end, making it if there is none, and return its descriptor."""
+        """Open a file for appending, or create it, and return its descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
 
     def cut(self, path: Path, size: int) -> None:
-        """Shorten a file to so many bytes."""
+        """Truncate a file to `size` bytes."""
         os.truncate(path, size)
 
     def sync_data(self, descriptor: int) -> None:
@@ -49,7 +49,7 @@ class Disk:
         os.fdatasync(descriptor)
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        """Write as many of the bytes as the system takes at once and return how many."""
+        """Write as many bytes as the system accepts at once and return their number."""
         return os.write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
@@ -57,16 +57,16 @@ class Disk:
         os.fsync(descriptor)
 
     def read_back(self, temp: Path) -> str:
-        """Return the SHA-256 of what the file now holds."""
+        """Return the SHA-256 of the file's content."""
         with temp.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def link(self, temp: Path, final: Path) -> None:
-        """Give the file its final name; fails if that name is taken."""
+        """Give the file its final name; FileExistsError if that is taken."""
         os.link(temp, final, follow_symlinks=False)
 
     def rename(self, temp: Path, final: Path) -> None:
-        """Give the file its final name in place of what had it before."""
+        """Give the file its final name, replacing a file of that name."""
         temp.rename(final)
 
     def sync_folder(self, folder: Path) -> None:
@@ -86,18 +86,21 @@ DISK = Disk()
 
 
 def publish(final: Path, data: bytes, disk: Disk = DISK) -> Published:
-    """Give new bytes a name that must still be free: the first writer wins, a later one gets FileExistsError."""
-    return _place(final, data, disk, lambda temp: _link(temp, final, disk))
+    """Write bytes under a free name; if another writer was first, FileExistsError."""
+    return _write_then_name(final, data, disk, lambda temp: _link(temp, final, disk))
 
 
 def replace(final: Path, data: bytes, disk: Disk = DISK) -> Published:
-    """Give new bytes a name, in place of what may have had it: readers see the old file or the new one, whole."""
-    return _place(final, data, disk, lambda temp: disk.rename(temp, final))
+    """Write bytes under a name, replacing a file: readers see the old or the new one, whole."""
+    return _write_then_name(final, data, disk, lambda temp: disk.rename(temp, final))
 
 
 @contextlib.contextmanager
 def swapped_folder(final: Path, disk: Disk = DISK) -> Iterator[Path]:
-    """Yield a new folder to fill; when the block ends well it takes the place of `final`, otherwise it vanishes."""
+    """Yield a new folder to fill.
+
+    It replaces `final` if the block succeeds; otherwise it is removed.
+    """
     fresh, old = temp_name(final), temp_name(final)
     try:
         with storage_errors(final.parent, None):
@@ -111,17 +114,17 @@ def swapped_folder(final: Path, disk: Disk = DISK) -> Iterator[Path]:
 
 
 def temp_name(final: Path) -> Path:
-    """Return an unused name beside the final one that any later look recognises as a left-over."""
+    """Return an unused name in the same folder, which `is_temp` recognises as a left-over."""
     return final.with_name(f"{TEMP_PREFIX}{final.name[:120]}-{secrets.token_hex(8)}")
 
 
 def is_temp(name: str) -> bool:
-    """Tell whether a file name is one of ours that never became final."""
+    """Tell whether a file name is one of `temp_name`."""
     return name.startswith(TEMP_PREFIX)
 
 
 class WrongSizeError(OSError):
-    """A file is not as long as it should be; `found` is its length in bytes."""
+    """A file has another length than expected; `found` is its length in bytes."""
 
     def __init__(self, path: Path, found: int) -> None:
         super().__init__(errno.EINVAL, "not as long as it should be", str(path))
@@ -129,9 +132,9 @@ class WrongSizeError(OSError):
 
 
 def read_regular(path: Path, size: int | None = None) -> bytes:
-    """Return a regular file's bytes; symbolic links, pipes and devices are refused with an OSError.
+    """Return a regular file's bytes; OSError for symbolic links, pipes and devices.
 
-    Where a size is given, a file of another one is refused with WrongSizeError before anything is read of it.
+    If a size in bytes is given, a file of another size raises WrongSizeError before it is read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     found = os.fstat(descriptor)
@@ -146,14 +149,14 @@ def read_regular(path: Path, size: int | None = None) -> bytes:
 
 @contextlib.contextmanager
 def storage_errors(folder: Path, needed: int | None) -> Iterator[None]:
-    """Turn a full, read-only or forbidden folder into one sentence that says what to do."""
+    """Raise StorageFullError or UsageError, with a remedy, for a full or read-only folder."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             wanted = "more space was" if needed is None else f"{needed} bytes were"
             raise StorageFullError(
-                f"the storage under {folder} is full: {wanted} needed and {_free(folder)} are free; "
+                f"the storage under {folder} is full: {wanted} needed and {_free_bytes(folder)} are free; "
                 "free some space and run again, nothing that was committed is lost"
             ) from error
         if error.errno in _REFUSED:
@@ -163,7 +166,7 @@ def storage_errors(folder: Path, needed: int | None) -> Iterator[None]:
         raise
 
 
-def _place(final: Path, data: bytes, disk: Disk, name_it: Callable[[Path], None]) -> Published:
+def _write_then_name(final: Path, data: bytes, disk: Disk, name_it: Callable[[Path], None]) -> Published:
     temp, expected = temp_name(final), hashlib.sha256(data).hexdigest()
     with storage_errors(final.parent, len(data)):
         try:
@@ -234,7 +237,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _free(folder: Path) -> str:
+def _free_bytes(folder: Path) -> str:
     try:
         return f"{shutil.disk_usage(folder).free} bytes"
     except OSError:

@@ -1,4 +1,7 @@
-"""One driver per results folder: a lock file with its holder's name and heartbeat, taken over only from the dead."""
+"""One driver per results folder: a lock file with its holder and heartbeat.
+
+Only a dead holder loses it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _LOG = logging.getLogger("oneclock.storage.lock")
 
 
 class Holder(BaseModel):
-    """What a lock file says of the process that holds it; what it does not say, or not rightly, is unknown."""
+    """The content of a lock file: the process that holds it. Missing fields are unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,16 +45,19 @@ class Holder(BaseModel):
 
     @property
     def is_here(self) -> bool:
-        """Tell whether it was written by a process that this one could see: same boot, host and numbering."""
+        """Tell whether its process is visible here: same boot, host and namespace."""
         return bool(self.boot_id) and (self.host, self.boot_id, self.pid_space) == _this_machine()
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether the very process that wrote it still runs; a later one with its number does not count."""
+        """Tell whether the process that wrote it still runs.
+
+        A later one with the same id does not count.
+        """
         if self.pid is None or self.pid < 1:
-            return True  # cannot be judged: leave it to the heartbeat
+            return True  # unknown: the heartbeat decides
         try:
-            os.kill(self.pid, 0)  # signal 0 only asks whether the process is there
+            os.kill(self.pid, 0)  # signal 0 only checks that the process exists
         except ProcessLookupError:
             return False
         except PermissionError:
@@ -59,7 +65,10 @@ class Holder(BaseModel):
         return _process_started(self.pid) in (None, self.process_started)
 
     def why_stale(self, age: float) -> str | None:
-        """Return why the holder is gone, or None while it may be alive; `age` is that of the last heartbeat."""
+        """Return why the holder is gone, or None while it may be alive.
+
+        `age` is seconds since its heartbeat.
+        """
         if self.is_here and not self.is_alive:
             return "that process is dead"
         return f"its last heartbeat is {age:.0f} seconds old" if age > MISSED_BEATS * self.interval_seconds else None
@@ -69,15 +78,18 @@ class Holder(BaseModel):
 
 
 class RunLock:
-    """Context manager that holds a folder for this process; raises LockedError, naming the holder, if it is taken."""
+    """Context manager that locks a folder for this process.
+
+    LockedError, naming the holder, if it is taken. A thread renews the heartbeat.
+    """
 
     def __init__(self, folder: Path, interval_seconds: float = LOCK_BEAT_SECONDS) -> None:
-        """Prepare a lock on the folder; `interval_seconds` is how often its heartbeat is renewed."""
+        """Prepare a lock on the folder; the heartbeat is renewed every `interval_seconds`."""
         self.folder = folder.resolve()
         self.path = self.folder / LOCK_NAME
-        self.taken_over: str | None = None  # who held the stale lock that this one replaced
+        self.taken_over: str | None = None  # message about the stale lock that this one replaced
         self._interval = interval_seconds
-        self._mine = Holder()
+        self._own = Holder()
         self._descriptor = -1
         self._stop = threading.Event()
         self._beat: threading.Thread | None = None
@@ -88,7 +100,7 @@ class RunLock:
             raise UsageError(f"this process already holds {self.folder}; a lock is entered once")
         with storage_errors(self.folder, None):
             self.folder.mkdir(parents=True, exist_ok=True)
-        self._mine = _this_process(self._interval)
+        self._own = _this_process(self._interval)
         self._acquire()
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
         self._stop.clear()
@@ -100,7 +112,7 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if os.getpid() != self._mine.pid:
+        if os.getpid() != self._own.pid:
             return  # a forked child leaves its parent's lock alone
         self._signals.close()
         self._stop.set()
@@ -114,13 +126,16 @@ class RunLock:
 
     @property
     def is_held(self) -> bool:
-        """Tell whether the lock file is still this one: false after a long suspend in which another run took over."""
-        return _holder_of(self.path).token == self._mine.token
+        """Tell whether this lock still holds.
+
+        False after a suspend in which another run took over.
+        """
+        return _holder_of(self.path).token == self._own.token
 
     def _acquire(self) -> None:
         for _ in range(3):
             try:
-                publish(self.path, canonical_json(self._mine.model_dump()).encode())
+                publish(self.path, canonical_json(self._own.model_dump()).encode())
                 return
             except FileExistsError:
                 self._clear_if_stale()
@@ -133,6 +148,8 @@ class RunLock:
                 beat = self.path.lstat().st_mtime
             except FileNotFoundError:
                 return  # released in the meantime
+
+            # a dead holder loses it
             reason = other.why_stale(_folder_now(self.folder) - beat)
             if reason is None:
                 raise LockedError(_refusal(self.folder, other))
@@ -166,7 +183,7 @@ def _this_process(interval: float) -> Holder:
 
 
 def _process_started(pid: int) -> str | None:
-    """Return when a process started, in ticks since boot ("dead" for a zombie), or None where that is hidden."""
+    """Return a process's start in ticks since boot ("dead" for a zombie); None if hidden."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -175,7 +192,7 @@ def _process_started(pid: int) -> str | None:
 
 
 def _this_machine() -> tuple[str, str, str]:
-    """Return host, boot and numbering of processes."""
+    """Return host name, boot id and process namespace."""
     return socket.gethostname(), _boot_id(), _pid_space()
 
 
@@ -186,14 +203,14 @@ def _boot_id() -> str:
 
 
 def _pid_space() -> str:
-    """Return which numbering of processes this one lives in: containers on one machine each have their own."""
+    """Return the process namespace; each container of a machine has another."""
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").readlink())
     return ""
 
 
 def _folder_now(folder: Path) -> float:
-    """Return the time by the clock that stamps the folder's files, which may be a file server's."""
+    """Return the time by the clock that stamps the folder's files, as of a file server."""
     probe = temp_name(folder / "clock")
     with storage_errors(folder, 0):
         probe.touch(exist_ok=False)
@@ -211,10 +228,13 @@ def _holder_of(path: Path) -> Holder:
 
 @contextlib.contextmanager
 def _takeover_turn(folder: Path) -> Iterator[None]:
-    """Let one process at a time judge and move a lock; the kernel ends the turn even of one that is killed."""
+    """Let one process at a time judge and move a lock.
+
+    The kernel releases it if the process is killed.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems know no such turn; the commit log is safe anyway
+        with contextlib.suppress(OSError):  # not on some network file systems; the commit log is safe anyway
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

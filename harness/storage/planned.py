@@ -1,4 +1,4 @@
-"""Which trials a results folder was last asked for: the report shows these, and names all others apart."""
+"""The trials of a folder's latest plan: the report shows these and lists all others apart."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _TRIAL_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def write_planned(folder: Path, trial_ids: Sequence[str], disk: Disk = DISK) -> None:
-    """Keep the trials of the latest plan, in its order, in place of those of the plan before."""
+    """Write the trial ids of the latest plan, in its order, replacing those of the plan before."""
     with storage_errors(folder, None):
         replace(folder / PLANNED, (canonical_json({"trials": list(trial_ids)}) + "\n").encode(), disk)
 
 
 def read_planned(folder: Path) -> tuple[str, ...] | None:
-    """Return the trials of the latest plan, or None for a folder that says nothing of it.
+    """Return the trial ids of the latest plan, or None for a folder without that file.
 
-    StoreDamagedError for a file that is not as `write_planned` leaves it.
+    StoreDamagedError for a file that `write_planned` did not write.
     """
     path = folder / PLANNED
     try:

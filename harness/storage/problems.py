@@ -1,4 +1,4 @@
-"""What is wrong in a results folder, said once per file, and how it is moved aside without deleting anything."""
+"""Finds damaged and foreign files of a results folder; moves them aside, deletes none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
-from harness.storage.commit_log import Key, decode_entry, entry_name, log_files, part_key
+from harness.storage.commit_log import Key, decode_entry, entry_name, log_files, part_attempt
 from harness.storage.disk import is_temp, read_regular
 
 _ATTEMPT = re.compile(r"([0-9a-f]{64})-([0-9]+)")
 
-DAMAGE = ("missing", "altered", "entry", "version")  # committed results that cannot be read
+DAMAGE = ("missing", "altered", "entry", "version")  # kinds: committed results that cannot be read
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing found: kind is orphan, missing, altered, entry, version, foreign or temp."""
+    """One problem: its kind is orphan, missing, altered, entry, version, foreign or temp."""
 
     kind: str
     path: str
@@ -27,7 +27,7 @@ class Problem:
 
     @property
     def is_damage(self) -> bool:
-        """Tell whether a committed result is lost to the reader; the other kinds are only litter."""
+        """Tell whether a committed result cannot be read; the other kinds are left-overs."""
         return self.kind in DAMAGE
 
     def __str__(self) -> str:
@@ -35,31 +35,34 @@ class Problem:
 
 
 def inspect(folder: Path, damage: Iterable[Problem]) -> list[Problem]:
-    """Return the given damage and every file that no readable log entry names, sorted by path."""
+    """Return the given damage and a problem for each file that no log entry names, by path."""
     found = list(damage)
-    told = {problem.path for problem in found}
+    known = {problem.path for problem in found}
     named, other_version = _named(folder), {_key(p.path) for p in found if p.kind == "version"}
+
+    # left-overs of writers, and foreign files
     for path in _files(folder):
         relative = str(path.relative_to(folder))
-        if relative in told or relative in named:
+        if relative in known or relative in named:
             continue
         if is_temp(path.name):
             found.append(Problem("temp", relative, "left by a writer that was killed"))
         elif path.parent == folder:
-            continue  # tables, plots and reports beside the store
-        elif path.is_symlink() or not path.is_file() or part_key(path.name) is None:
+            continue  # pages, plots and the log of runs
+        elif path.is_symlink() or not path.is_file() or part_attempt(path.name) is None:
             found.append(Problem("foreign", relative, "not written by this program; never opened"))
-        elif part_key(path.name) not in other_version:
+        elif part_attempt(path.name) not in other_version:
             found.append(Problem("orphan", relative, "no log entry names it; it does not count"))
+
     return sorted(set(found), key=lambda problem: (problem.path, problem.kind, problem.reason))
 
 
 def move_aside(folder: Path, target: Path, problems: Iterable[Problem]) -> None:
-    """Move the files of the problems, and whole attempts where a committed part is damaged, into a folder."""
+    """Move the files of problems, and whole attempts with a damaged part, to a folder."""
     problems = list(problems)
     attempts = {key for problem in problems if problem.is_damage and (key := _key(problem.path))}
     entries = [folder / "log" / entry_name(*key) for key in sorted(attempts)]
-    parts = [path for path in _files(folder) if part_key(path.name) in attempts]
+    parts = [path for path in _files(folder) if part_attempt(path.name) in attempts]
     for path in [*entries, *parts, *(folder / problem.path for problem in problems)]:
         if path.is_symlink() or path.exists():
             _move(path, target / path.relative_to(folder))

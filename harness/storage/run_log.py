@@ -1,7 +1,8 @@
 """The log of a run: what the loggers below `oneclock` record goes to the screen and to `log.txt`.
 
-Outside a run these loggers have no handlers and no level; they propagate. A run adds its handlers and
-removes them when it ends. Handlers that a user has set above receive what they would receive without a run.
+Outside a run these loggers have no handlers and no level; they propagate. A run adds its handlers
+and removes them when it ends. Handlers that a user has set above receive what they would receive
+without a run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _LOG = logging.getLogger("oneclock.storage.run_log")
 
 @contextmanager
 def logging_to_file(folder: Path) -> Iterator[None]:
-    """Append what this thread logs, at any level, to the log of a results folder. Hold its lock meanwhile."""
+    """Append what this thread logs, at any level, to the log of a results folder.
+
+    Hold its lock meanwhile.
+    """
     with handler_attached(LogFile(folder)):
         _LOG.debug("run begins: oneclock %s, Python %s", VERSION, platform.python_version())
         try:
@@ -59,7 +63,10 @@ def handler_attached(handler: logging.Handler) -> Iterator[None]:
 
 
 class LogFile(RotatingFileHandler):
-    """The log of one results folder. A full disk or a file that cannot be opened ends the log, never the run."""
+    """The log of one results folder.
+
+    A full disk or a file that cannot be opened ends the log, never the run.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / LOG_FILE, maxBytes=LOG_FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
@@ -83,7 +90,10 @@ class LogFile(RotatingFileHandler):
             super().close()
 
     def _open(self) -> TextIOWrapper:
-        """Open the file at its end. Like all of a store, it is never a link, a pipe or a device."""
+        """Open the file at its end.
+
+        Like all of a store, it is never a link, a pipe or a device.
+        """
         path = Path(self.baseFilename)
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "not a regular file")
@@ -98,10 +108,10 @@ class _LineFormatter(logging.Formatter):
 
 
 class _Gate:
-    """Opens `oneclock` to all levels while a run has handlers there, and restores it after the last one.
+    """Opens `oneclock` to all levels while a run has handlers there; restores it afterwards.
 
-    Level and propagation are those of the user. A level that lets DEBUG through would send it to the
-    user's handlers too, so they are served by `_Above` meanwhile.
+    Level and propagation are those of the user. A level that lets DEBUG through would send it to
+    the user's handlers too, so they are served by `_Above` meanwhile.
     """
 
     def __init__(self) -> None:
@@ -138,7 +148,7 @@ class _Gate:
 
 
 class _Above(logging.Handler):
-    """Stands for propagation during a run: passes records of the user's level on to the loggers above."""
+    """Replaces propagation during a run: passes records of the user's level to loggers above."""
 
     def emit(self, record: logging.LogRecord) -> None:
         parent = _LOGGER.parent

@@ -1,4 +1,4 @@
-"""What a results folder held at one moment: every file is read once, and only whole attempts count."""
+"""The content of a results folder at one moment. Only whole attempts count."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """The committed attempts of a results folder. An attempt with a damaged part is left out whole, and named."""
+    """The committed attempts of a results folder.
+
+    An attempt with a damaged part is left out; `damage` names it.
+    """
 
     def __init__(self, folder: Path, before: Snapshot | None = None) -> None:
-        """Read what the folder holds; of an earlier snapshot, whole attempts are taken over and not read again."""
+        """Read the folder; whole attempts of an earlier snapshot are not read again."""
         self.folder = folder.resolve()
         self._damage: list[Problem] = []
         self._known = {} if before is None else before._by_file()
@@ -41,12 +44,12 @@ class Snapshot:
 
     @property
     def damage(self) -> list[Problem]:
-        """Return what had to be left out: unreadable entries, parts that are missing or not as they were written."""
-        self._attempts  # noqa: B018  (rows are looked at too)
+        """Return what was left out: unreadable entries, and parts that are missing or altered."""
+        self._attempts  # noqa: B018  (decodes the rows too)
         return self._damage
 
     def finished(self) -> dict[str, str]:
-        """Return the verdict of every trial whose last intact attempt finished: what a resumed run need not repeat."""
+        """Return verdicts of the trials whose last intact attempt finished, by trial id."""
         last = {entry.trial_id: entry for entry, _ in self._contents}
         return {trial_id: entry.verdict for trial_id, entry in last.items() if entry.status == "finished"}
 
@@ -61,17 +64,17 @@ class Snapshot:
         return pa.concat_tables([arrow_schema(table).empty_table(), *parts]).to_pandas(types_mapper=types.get)
 
     def latest(self) -> pd.DataFrame:
-        """Return the row of the last intact attempt of every trial: the accepted rows, one per trial."""
+        """Return the accepted rows: for each trial that of its last intact attempt."""
         return self.read("trials").drop_duplicates("trial_id", keep="last", ignore_index=True)
 
     @cached_property
     def _attempts(self) -> list[tuple[Entry, list[tuple[str, pa.Table]]]]:
-        """Return the attempts whose parts hold, all of them, the rows that the log says."""
+        """Return the attempts all of whose parts hold the rows that the log names."""
         decoded = ((entry, self._decoded(entry, parts)) for entry, parts in self._contents)
         return [(entry, tables) for entry, tables in decoded if tables is not None]
 
     def _by_file(self) -> dict[str, _Attempt]:
-        """Return every whole attempt by the name of its log entry."""
+        """Return all whole attempts by the name of their log entry."""
         tables = dict(self._attempts)
         return {
             entry_name(entry.trial_id, entry.attempt): _Attempt(entry, parts, tables[entry])
@@ -79,7 +82,7 @@ class Snapshot:
             if entry in tables
         }
 
-    def _of_before(self, entry: Entry) -> _Attempt | None:
+    def _known_attempt(self, entry: Entry) -> _Attempt | None:
         known = self._known.get(entry_name(entry.trial_id, entry.attempt))
         return known if known is not None and known.entry == entry else None
 
@@ -91,13 +94,13 @@ class Snapshot:
             try:
                 yield decode_entry(path.name, read_regular(path))
             except OtherVersionError as error:
-                self._damaged("version", path, str(error))
+                self._add_damage("version", path, str(error))
             except (StoreDamagedError, OSError) as error:
-                self._damaged("entry", path, str(error))
+                self._add_damage("entry", path, str(error))
 
     def _verified(self, entry: Entry) -> list[tuple[Part, bytes]] | None:
-        """Return the bytes of an attempt's parts; None where one of them is not what the log says."""
-        if known := self._of_before(entry):
+        """Return the bytes of an attempt's parts; None if one differs from the log."""
+        if known := self._known_attempt(entry):
             return known.parts
         contents = [(part, self._bytes(part)) for part in entry.parts]
         found = [(part, data) for part, data in contents if data is not None]
@@ -108,19 +111,19 @@ class Snapshot:
         try:
             data = read_regular(path, part.bytes)
         except FileNotFoundError:
-            self._damaged("missing", path, "the log names it, it is not there")
+            self._add_damage("missing", path, "the log names it, it is not there")
         except WrongSizeError as error:
-            self._damaged("altered", path, f"{error.found} bytes long; the log says {part.bytes}")
+            self._add_damage("altered", path, f"{error.found} bytes long; the log says {part.bytes}")
         except OSError as error:
-            self._damaged("altered", path, f"cannot be read as a regular file ({error.strerror})")
+            self._add_damage("altered", path, f"cannot be read as a regular file ({error.strerror})")
         else:
             if hashlib.sha256(data).hexdigest() == part.sha256:
                 return data
-            self._damaged("altered", path, "its SHA-256 is not the one in the log")
+            self._add_damage("altered", path, "its SHA-256 is not the one in the log")
         return None
 
     def _decoded(self, entry: Entry, parts: list[tuple[Part, bytes]]) -> list[tuple[str, pa.Table]] | None:
-        if known := self._of_before(entry):
+        if known := self._known_attempt(entry):
             return known.tables
         found = []
         for part, data in parts:
@@ -128,12 +131,12 @@ class Snapshot:
                 content = decode(part.table, data)
                 _check_rows(content, entry, part)
             except StoreDamagedError as error:
-                self._damaged("altered", self.folder / part.table / part.name, str(error))
+                self._add_damage("altered", self.folder / part.table / part.name, str(error))
             else:
                 found.append((part.table, content))
         return found if len(found) == len(parts) else None
 
-    def _damaged(self, kind: str, path: Path, reason: str) -> None:
+    def _add_damage(self, kind: str, path: Path, reason: str) -> None:
         self._damage.append(Problem(kind, str(path.relative_to(self.folder)), reason))
 
 
@@ -147,7 +150,7 @@ class _Attempt:
 
 
 def _check_rows(content: pa.Table, entry: Entry, part: Part) -> None:
-    """Raise StoreDamagedError unless a part holds as many rows as the log says, all of the attempt that names it."""
+    """Raise StoreDamagedError unless a part holds the number of rows in the log, all its own."""
     if len(content) != part.rows:
         raise StoreDamagedError(f"{len(content)} rows; the log says {part.rows}")
     for column, own in (("trial_id", entry.trial_id), ("attempt", entry.attempt)):

@@ -1,4 +1,4 @@
-"""The results folder: immutable Parquet parts and a commit log. What is not in the log does not exist."""
+"""The results folder: immutable Parquet parts and a commit log. Only what the log names counts."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class Store:
     """Committed attempts of one results folder; open it with `create_or_open`."""
 
     def __init__(self, folder: Path, disk: Disk = DISK) -> None:
-        """Open a folder that is a store; raises UsageError for any other folder or schema version."""
+        """Open a store; UsageError for any other folder, or another schema version."""
         self.folder = folder.resolve()
         self._disk = disk
-        self._attempts: dict[str, int] | None = None  # the log's last attempts when this process first committed
+        self._attempts: dict[str, int] | None = (
+            None  # by trial: the log's last attempt when this process first committed
+        )
         _check_marker(self.folder)
         for name in (*TABLES, LOG, QUARANTINE):
             if (self.folder / name).is_symlink():
@@ -51,7 +53,7 @@ class Store:
 
     @classmethod
     def create_or_open(cls, folder: Path, disk: Disk = DISK) -> Store:
-        """Open the store in a folder, making it in a new or empty one."""
+        """Open the store in a folder; a new or empty folder becomes one."""
         folder = folder.resolve()
         with storage_errors(folder, None):
             _make_folder(folder)
@@ -64,15 +66,16 @@ class Store:
         return cls(folder, disk)
 
     def commit(self, trial_id: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
-        """Store one attempt's rows and return its number; after a crash at any moment either all of it counts or none.
+        """Store the rows of one attempt and return its number.
 
-        If another writer takes the same number first, its attempt stands and this one is numbered anew.
+        After a crash either all of it counts or none. If another writer took the same number
+        first, this attempt gets a later one.
         """
         check_trial_id(trial_id)
         status, verdict = _outcome(tables)
         while True:
             attempt = self._next_attempt(trial_id)
-            encoded = {name: encode(name, _own(trial_id, attempt, rows)) for name, rows in tables.items() if rows}
+            encoded = {name: encode(name, _add_keys(trial_id, attempt, rows)) for name, rows in tables.items() if rows}
             parts = tuple(
                 self._put_part(trial_id, attempt, name, data, len(tables[name]))
                 for name, data in sorted(encoded.items())
@@ -85,20 +88,21 @@ class Store:
             return attempt
 
     def snapshot(self, before: Snapshot | None = None) -> Snapshot:
-        """Return what the folder holds now; a command takes one and asks it as often as it likes.
+        """Return what the folder holds now.
 
-        Of a snapshot before, what it holds is not read again.
+        Attempts of the snapshot `before` are not read again.
         """
         return Snapshot(self.folder, before)
 
     def check(self, snapshot: Snapshot | None = None) -> list[Problem]:
-        """Return everything in the folder that is not an intact committed attempt, sorted by path."""
+        """Return a problem for each file that is not of an intact attempt, sorted by path."""
         return inspect(self.folder, (snapshot or self.snapshot()).damage)
 
     def quarantine(self) -> list[Problem]:
-        """Move what `check` finds to quarantine/, whole attempts with their log entry; delete nothing.
+        """Move what `check` finds to quarantine/, whole attempts with their log entry.
 
-        Entries of another schema version stay: another version of this program may read them. Hold the run lock.
+        Nothing is deleted. Entries of another schema version stay, since another version may read
+        them. Hold the run's lock.
         """
         problems = [problem for problem in self.check() if problem.kind != "version"]
         move_aside(self.folder, self.folder / QUARANTINE, problems)
@@ -108,7 +112,7 @@ class Store:
     def _next_attempt(self, trial_id: str) -> int:
         if self._attempts is None:
             keys = [key for path in log_files(self.folder) if (key := entry_key(path.name))]
-            self._attempts = dict(sorted(keys))  # of equal trials the last, highest attempt stays
+            self._attempts = dict(sorted(keys))  # the highest attempt of a trial comes last and stays
         attempt = self._attempts.get(trial_id, 0) + 1
         while os.path.lexists(self.folder / LOG / entry_name(trial_id, attempt)):
             attempt += 1
@@ -119,7 +123,7 @@ class Store:
         path = self.folder / table / part_name(trial_id, attempt, sha256)
         try:
             done = publish(path, data, self._disk)
-        except FileExistsError:  # left by a run that was killed before its log entry
+        except FileExistsError:  # of a run that was killed before its log entry
             if _bytes_or_none(path) != data:
                 raise StoreDamagedError(f"{path} was altered; move it away with `oneclock doctor --fix`") from None
             done = Published(len(data), sha256)
@@ -142,7 +146,7 @@ def _outcome(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, st
     return status, verdict
 
 
-def _own(trial_id: str, attempt: int, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _add_keys(trial_id: str, attempt: int, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         if row.get("trial_id", trial_id) != trial_id or "attempt" in row:
             raise UsageError("a row names another trial or an attempt; the store fills both columns itself")
@@ -152,7 +156,7 @@ def _own(trial_id: str, attempt: int, rows: Sequence[Mapping[str, Any]]) -> list
 def _claim(folder: Path, disk: Disk) -> None:
     names = {p.name for p in folder.iterdir() if not is_temp(p.name) and not p.name.startswith(LOCK_NAME)}
     if MARKER in names:
-        return  # another driver has made the store since we looked
+        return  # another driver was faster
     if strangers := sorted(names):
         raise UsageError(
             f"{folder} holds {strangers[0]!r} and is no results folder of this program; name a new or empty folder"
@@ -161,7 +165,7 @@ def _claim(folder: Path, disk: Disk) -> None:
     try:
         publish(folder / MARKER, text.encode(), disk)
     except FileExistsError:
-        return  # another driver made the same store at the same moment
+        return  # another driver was faster
 
 
 def _check_marker(folder: Path) -> None:

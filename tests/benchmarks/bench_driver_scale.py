@@ -33,7 +33,7 @@ from kit.stub_results import DIM, SECONDS, result_of, seconds_of
 from harness.driver.loop import Engine
 from harness.planning.plan import Plan, PlannedTrial
 from harness.storage.store import Store
-from harness.task import Progress, Unit
+from harness.task import Unit
 
 HOSTS, DEVICES_PER_HOST = 125, 8
 DEVICES = HOSTS * DEVICES_PER_HOST
@@ -94,10 +94,10 @@ class FirstRow(Ears):
         super().__init__()
         self.share, self._shards, self._ended = 1.0, shards, 0
 
-    def task(self, unit: Unit, progress: Progress | None) -> None:
+    def on_unit_end(self, unit: Unit) -> None:
         self._ended += unit.task.kind == "sample"
 
-    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
         self.share = min(self.share, self._ended / self._shards)
 
 

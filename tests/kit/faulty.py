@@ -144,30 +144,32 @@ def faulty(fault: str, steps: int = 2, **params: Any) -> dict[str, Any]:
 
 
 class Ears:
-    """A watcher that remembers progress, and a place to hook into it."""
+    """A listener that remembers progress, and a place to hook into it."""
 
     def __init__(self, on_progress: Any = None) -> None:
         self.progress: list[tuple[str, int]] = []
         self.added: list[int] = []  # for each addition of units, how often progress came before it
         self._on_progress = on_progress
 
-    def begin(self, total: int, cached: int, tasks: int) -> None:
-        self.tasks = tasks
+    def on_start(self, total: int, cached: int, units: int) -> None:
+        self.units = units
 
-    def more(self, tasks: int) -> None:
-        self.tasks += tasks
+    def on_units_added(self, units: int) -> None:
+        self.units += units
         self.added.append(len(self.progress))
 
-    def task(self, unit: Unit, progress: Progress | None) -> None:
-        if progress is not None:
-            self.progress.append((unit.task.kind, progress.done))
-            if self._on_progress is not None:
-                self._on_progress(unit, progress)
+    def on_progress(self, unit: Unit, progress: Progress) -> None:
+        self.progress.append((unit.task.kind, progress.done))
+        if self._on_progress is not None:
+            self._on_progress(unit, progress)
 
-    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+    def on_unit_end(self, unit: Unit) -> None:
         pass
 
-    def tick(self) -> None:
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        pass
+
+    def on_tick(self) -> None:
         pass
 
 
@@ -194,11 +196,11 @@ class Counting:
         self.put, self.idle, self.size = pool.put, pool.idle, pool.size
         self.hosts, self.reserve = pool.hosts, pool.reserve
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         if self.hosts() == 1:
             alone = [u.label for u in self.active.values() if u.task.exclusive or unit.task.exclusive]
             assert not alone, f"{unit.label} starts beside {alone}"
-        self._pool.start(unit, inputs)
+        self._pool.submit(unit, inputs)
         self.active[unit.key] = unit
         self.started.append(unit.label)
         self.most = max(self.most, len(self.active))

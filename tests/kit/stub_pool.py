@@ -59,8 +59,8 @@ class StubPool:
     def idle(self, exclusive: bool = False) -> int:
         return self.devices.idle(exclusive)
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
-        devices = self.devices.take(unit.task.ranks, unit.task.exclusive, unit.task.id)
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        devices = self.devices.take_workers(unit.task.ranks, unit.task.exclusive, unit.task.id)
         assert devices, "the driver started what it was told cannot start"
         run = _Run(unit, devices, next(self._numbers), dict(inputs))
         heapq.heappush(self._runs, (self.now + self._seconds(unit), run.number, run))
@@ -109,4 +109,4 @@ class StubPool:
 
     def _give_back(self, run: _Run) -> None:
         for device in run.devices:
-            self.devices.release(device)
+            self.devices.release_worker(device)

@@ -85,9 +85,9 @@ class CountingPool(LocalPool):
         kinds = [unit.task.kind for unit in self.started]
         return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
-    def start(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         self.started.append(unit)
-        super().start(unit, inputs)
+        super().submit(unit, inputs)
 
     def poll(self, seconds: float) -> list[TaskEvent]:
         if self.results == self._dies_after and self._dies_of is not None:

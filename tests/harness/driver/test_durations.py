@@ -16,21 +16,21 @@ def unit(task_id: str = "a", number: int = 0) -> Unit:
 def known(*seconds: float) -> Durations:
     made = Durations()
     for number, one in enumerate(seconds):
-        made.add(unit(number=number), one)
+        made.add_duration(unit(number=number), one)
     return made
 
 
 def test_nothing_straggles_before_its_task_has_a_median() -> None:
-    assert not known(1.0, 1.0).straggles(unit(), 1e9)
-    assert known(1.0, 1.0, 1.0).straggles(unit(), 1e9)
-    assert not known(1.0, 1.0, 1.0).straggles(unit("another"), 1e9)
+    assert not known(1.0, 1.0).is_straggler(unit(), 1e9)
+    assert known(1.0, 1.0, 1.0).is_straggler(unit(), 1e9)
+    assert not known(1.0, 1.0, 1.0).is_straggler(unit("another"), 1e9)
 
 
 def test_a_straggler_takes_twice_the_median_and_seconds_more() -> None:
-    assert not known(20.0, 40.0, 30.0).straggles(unit(), 60.0)
-    assert known(20.0, 40.0, 30.0).straggles(unit(), 60.1)
-    assert not known(1.0, 1.0, 1.0).straggles(unit(), 11.0)
-    assert known(1.0, 1.0, 1.0).straggles(unit(), 11.1)
+    assert not known(20.0, 40.0, 30.0).is_straggler(unit(), 60.0)
+    assert known(20.0, 40.0, 30.0).is_straggler(unit(), 60.1)
+    assert not known(1.0, 1.0, 1.0).is_straggler(unit(), 11.0)
+    assert known(1.0, 1.0, 1.0).is_straggler(unit(), 11.1)
 
 
 def test_the_longest_usual_time_is_that_of_what_runs() -> None:

@@ -33,7 +33,7 @@ class Toy:
 
 def add(made: Graph, task: Toy, order: tuple[int, ...]) -> None:
     one: Any = task
-    made.add(one, order, range(task.size))
+    made.add_task(one, order, range(task.size))
 
 
 def graph(*tasks: Toy) -> tuple[Graph, list[str]]:
@@ -50,7 +50,7 @@ def named(unit: Unit | None) -> str | None:
 
 
 def taken(made: Graph, devices: int = 1, exclusive: bool = False) -> str | None:
-    return named(made.take(exclusive, devices))
+    return named(made.take_ready_unit(exclusive, devices))
 
 
 def unit(name: str, **more: Any) -> Unit:
@@ -61,77 +61,77 @@ def unit(name: str, **more: Any) -> Unit:
 def test_a_task_is_taken_once_in_order_when_its_needs_have_ended() -> None:
     made, ended = graph(Toy("a"), Toy("b", ("a",)), Toy("c"))
     assert [taken(made), taken(made), taken(made)] == ["a", "c", None]
-    made.finish(unit("c"))
+    made.finish_unit(unit("c"))
     assert taken(made) is None
-    made.finish(unit("a"))
+    made.finish_unit(unit("a"))
     assert [taken(made), taken(made)] == ["b", None]
-    made.finish(unit("b"))
+    made.finish_unit(unit("b"))
     assert (len(made), ended) == (0, ["c", "a", "b"])
 
 
 def test_units_are_taken_one_by_one_and_their_task_ends_with_the_last_of_them() -> None:
     made, ended = graph(Toy("a", size=3), Toy("b", ("a",)))
-    assert (made.ready(False), made.unstarted(False), len(made)) == (3, 4, 4)
+    assert (made.count_ready(False), made.count_unstarted(False), len(made)) == (3, 4, 4)
     assert [taken(made) for _ in range(4)] == ["a", "a/1", "a/2", None]
     for name in ("a/2", "a"):
-        made.finish(unit(name))
-        made.finish(unit(name))  # a straggler's second result
+        made.finish_unit(unit(name))
+        made.finish_unit(unit(name))  # a straggler's second result
     assert (ended, made.is_open(unit("a")), made.is_open(unit("a/1"))) == ([], False, True)
-    made.finish(unit("a/1"))
+    made.finish_unit(unit("a/1"))
     assert (ended, taken(made)) == (["a"], "b")
 
 
 def test_of_a_task_only_the_units_that_are_missing_are_taken() -> None:
     made, ended = graph()
     one: Any = Toy("a", size=9)
-    made.add(one, (0,), [7, 4])
+    made.add_task(one, (0,), [7, 4])
     assert [taken(made), taken(made), taken(made)] == ["a/4", "a/7", None]
-    made.finish(unit("a/4"))
-    made.finish(unit("a/7"))
+    made.finish_unit(unit("a/4"))
+    made.finish_unit(unit("a/7"))
     assert (ended, len(made)) == (["a"], 0)
 
 
 def test_a_failure_fails_all_that_wait_for_it_and_nothing_else() -> None:
     made, ended = graph(Toy("a", size=2), Toy("b", ("a",)), Toy("c", ("b",)), Toy("d"))
     assert taken(made) == "a"
-    made.fail("a", BROKEN)
+    made.fail_task("a", BROKEN)
     assert made.failed == dict.fromkeys("abc", BROKEN)
     assert sorted(ended) == ["a", "b", "c"]
     add(made, Toy("e", ("c",)), (9,))
     assert "e" in made.failed
-    assert made.ready(False) == 1
+    assert made.count_ready(False) == 1
     assert taken(made) == "d"
-    assert (len(made), made.ready(False)) == (1, 0)
-    made.finish(unit("a"))
-    made.restart(unit("a"))  # what comes late of a task that has failed changes nothing
+    assert (len(made), made.count_ready(False)) == (1, 0)
+    made.finish_unit(unit("a"))
+    made.restart_unit(unit("a"))  # what comes late of a task that has failed changes nothing
     assert (taken(made), len(made)) == (None, 1)
 
 
 def test_exclusive_and_large_tasks_are_asked_for_apart() -> None:
     made, _ = graph(Toy("time", exclusive=True), Toy("pair", ranks=2), Toy("one"))
-    assert (made.ready(True), made.ready(False), made.unstarted(False)) == (1, 2, 2)
+    assert (made.count_ready(True), made.count_ready(False), made.count_unstarted(False)) == (1, 2, 2)
     assert taken(made, devices=0) is None
     assert taken(made, devices=1) == "one"
     assert taken(made, devices=1) is None
-    assert (made.largest(False), made.largest(True)) == (2, 1)
+    assert (made.most_ranks(False), made.most_ranks(True)) == (2, 1)
     assert taken(made, devices=2) == "pair"
     assert taken(made, exclusive=True) == "time"
-    assert (made.ready(True), made.ready(False), made.unstarted(False)) == (0, 0, 0)
+    assert (made.count_ready(True), made.count_ready(False), made.count_unstarted(False)) == (0, 0, 0)
 
 
 def test_a_task_that_no_pool_can_do_is_named_until_it_has_failed() -> None:
     made, _ = graph(Toy("five", ranks=5), Toy("one"))
-    assert [task.id for task in made.larger_than(2)] == ["five"]
-    made.fail("five", BROKEN)
-    assert made.larger_than(2) == []
-    assert made.ready(False) == 1
+    assert [task.id for task in made.tasks_larger_than(2)] == ["five"]
+    made.fail_task("five", BROKEN)
+    assert made.tasks_larger_than(2) == []
+    assert made.count_ready(False) == 1
 
 
 def test_a_unit_that_is_tried_again_comes_before_all_others() -> None:
     made, _ = graph(Toy("a"), Toy("b"), Toy("c"))
     assert [taken(made), taken(made)] == ["a", "b"]
-    made.restart(unit("b"))
-    assert made.ready(False) == 2
+    made.restart_unit(unit("b"))
+    assert made.count_ready(False) == 2
     assert [taken(made), taken(made)] == ["b", "c"]
 
 
@@ -140,30 +140,30 @@ def test_a_search_waits_for_its_jobs_which_come_right_before_it() -> None:
     assert [taken(made), taken(made)] == ["a", "search"]
     for number, name in enumerate(("job-2", "job-1")):
         add(made, Toy(name), made.order_before("search", number))
-    made.wait_for(unit("search"), ["job-2", "job-1"])
+    made.requeue_behind(unit("search"), ["job-2", "job-1"])
     assert [taken(made), taken(made), taken(made)] == ["job-2", "job-1", "z"]
-    made.finish(unit("job-1"))
+    made.finish_unit(unit("job-1"))
     assert taken(made) is None
-    made.finish(unit("job-2"))
+    made.finish_unit(unit("job-2"))
     assert taken(made) == "search"
-    made.wait_for(unit("search"), ["job-1"])  # it has ended: nothing to wait for
+    made.requeue_behind(unit("search"), ["job-1"])  # it has ended: nothing to wait for
     assert taken(made) == "search"
 
 
 def test_all_units_of_a_task_wait_when_one_finds_that_something_was_lost() -> None:
     made, _ = graph(Toy("a", size=3))
-    first = made.take(False, 1)
+    first = made.take_ready_unit(False, 1)
     assert first is not None
     add(made, Toy("lost"), made.order_before("a", 0))
-    made.wait_for(first, ["lost"])
-    assert made.ready(False) == 1
+    made.requeue_behind(first, ["lost"])
+    assert made.count_ready(False) == 1
     assert [taken(made), taken(made)] == ["lost", None]
-    made.finish(unit("lost"))
-    assert made.ready(False) == 3
+    made.finish_unit(unit("lost"))
+    assert made.count_ready(False) == 3
     assert [taken(made) for _ in range(4)] == ["a", "a/1", "a/2", None]
-    made.wait_for(first, ["lost"])
-    made.fail("a", BROKEN)
-    assert (made.ready(False), len(made)) == (0, 0)
+    made.requeue_behind(first, ["lost"])
+    made.fail_task("a", BROKEN)
+    assert (made.count_ready(False), len(made)) == (0, 0)
 
 
 @settings(max_examples=200, deadline=None)
@@ -210,7 +210,7 @@ def test_random_graphs_with_failures_and_kills_do_what_a_plain_scheduler_does(
     while len(made):
         assert len(made) == sum(len(left[name]) for name in names if name not in failed)
         exclusive, devices = rng.random() < 0.5, rng.choice((1, 2))
-        found = made.take(exclusive, devices)
+        found = made.take_ready_unit(exclusive, devices)
         assert named(found) == plain_choice(exclusive, devices)
         if found is not None:
             running.append(found)
@@ -218,34 +218,39 @@ def test_random_graphs_with_failures_and_kills_do_what_a_plain_scheduler_does(
             continue
         one = running.pop(rng.randrange(len(running)))
         if one.task.id in failed:
-            made.finish(one)  # it comes too late
+            made.finish_unit(one)  # it comes too late
         elif rng.random() < 0.2:  # its worker was killed
-            made.restart(one)
+            made.restart_unit(one)
             queued[one.task.id].insert(0, one.number)
             first.append(one.task.id)
         elif one.task.id in broken:
-            made.fail(one.task.id, BROKEN)
+            made.fail_task(one.task.id, BROKEN)
             failed.add(one.task.id)
             while more := {task.id for task in tasks if task.id not in failed and failed & set(task.needs)}:
                 failed |= more
         else:
-            made.finish(one)
+            made.finish_unit(one)
             left[one.task.id].discard(one.number)
 
     assert set(made.failed) == failed
     assert sorted(ended) == sorted(by_id)
     assert all(not left[name] for name in names if name not in failed)
-    assert (made.ready(True), made.ready(False), made.unstarted(True), made.unstarted(False)) == (0, 0, 0, 0)
+    assert (
+        made.count_ready(True),
+        made.count_ready(False),
+        made.count_unstarted(True),
+        made.count_unstarted(False),
+    ) == (0, 0, 0, 0)
 
 
 def test_a_task_that_failed_and_is_added_once_more_can_fail_once_more() -> None:
     made, ended = graph(Toy("a", size=3), Toy("b", ("a",)))
     assert taken(made) == "a"
-    made.fail("a", BROKEN)
+    made.fail_task("a", BROKEN)
     assert made.dropped_units == 3  # two of "a" and "b"
     add(made, Toy("a"), (5,))
     assert taken(made) == "a"
-    made.fail("a", BROKEN)
+    made.fail_task("a", BROKEN)
     assert (len(made), ended) == (0, ["a", "b", "a"])
 
 
@@ -253,10 +258,10 @@ def test_a_task_that_failed_and_is_added_once_more_can_fail_once_more() -> None:
 def test_what_ends_touches_its_dependents_alone(size: int) -> None:
     """By the number of heap entries looked at, which grows with the tasks and not with their square."""
     made, _ = graph(*(Toy(f"t{number}", ("t0",) if number else ()) for number in range(size)))
-    assert made.ready(False) == 1
+    assert made.count_ready(False) == 1
     count = 0
-    while (one := made.take(False, 1)) is not None:
-        made.finish(one)
+    while (one := made.take_ready_unit(False, 1)) is not None:
+        made.finish_unit(one)
         count += 1
     assert count == size
     assert sum(map(len, made._ready.values())) <= 1

@@ -41,9 +41,9 @@ def unit() -> Unit:
 def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     planned = plan_kit.last()
     with Screen() as screen:
-        screen.begin(9, 2, 40)
-        screen.trial(planned, ROW)
-        screen.trial(planned, {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
+        screen.on_start(9, 2, 40)
+        screen.on_row(planned, ROW)
+        screen.on_row(planned, {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
     assert lines(capsys)[1:] == [
         "[3/9] gaussian analytic ddim 3 steps: FID 20 ± 1.9, 12.3 ms an image, 1.00x",
         "[4/9] gaussian analytic ddim 3 steps: INVALID: no-fid: too few",
@@ -53,17 +53,17 @@ def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) ->
 def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     clock, one = Clock(), unit()
     with Screen(clock=clock) as screen:
-        screen.begin(9, 0, 40)
+        screen.on_start(9, 0, 40)
         for _ in range(10):
-            screen.task(one, Progress(1, 4, "images"))
-            screen.task(one, None)
-        screen.task(one, Progress(3, 4, "images"))
+            screen.on_progress(one, Progress(1, 4, "images"))
+            screen.on_unit_end(one)
+        screen.on_progress(one, Progress(3, 4, "images"))
         clock.now += HEARTBEAT_SECONDS - 1
-        screen.tick()
+        screen.on_tick()
         assert len(lines(capsys)) == 1
         clock.now += 1
-        screen.tick()
-        screen.tick()
+        screen.on_tick()
+        screen.on_tick()
         (beat,) = lines(capsys)
         assert re.fullmatch(
             r"\d\d:\d\d trials 0/9 · tasks 10/40 · left 1:30 · sample gaussian analytic ddim 2 steps \[0, 50\) 75 %",
@@ -105,10 +105,10 @@ class Watching(CountingPool):
     folder: Path
     before_first_row: int | None = None
 
-    def start(self, unit: Unit, inputs: Any) -> None:
+    def submit(self, unit: Unit, inputs: Any) -> None:
         if self.before_first_row is None and any((self.folder / "toy" / "log").glob("*.json")):
             self.before_first_row = len(self.started)
-        super().start(unit, inputs)
+        super().submit(unit, inputs)
 
 
 def test_the_first_row_is_committed_before_a_tenth_of_the_tasks_are_done(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_task_that_kills_three_fresh_workers_is_its_own_failure() -> None:
     told = []
     for _ in range(3):
         clock.now += 1
-        told.append(made.again(unit("a"), DEATH))
+        told.append(made.count_failure(unit("a"), DEATH))
     assert told == ["(1 of 2)", "(2 of 2)", None]
     assert made.attempts(unit("a")) == 3
 
@@ -41,20 +41,24 @@ def test_ten_workers_killed_close_together_fail_no_task() -> None:
     for _ in range(5):
         for task in ("a", "b"):
             clock.now += 0.5
-            told.append(made.again(unit(task), DEATH))
+            told.append(made.count_failure(unit(task), DEATH))
     assert told == ["(1 of 2)", *["(others died with it)"] * 9]
     clock.now += 10 * CLOSE_SECONDS
-    assert [made.again(unit("a"), DEATH) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]  # these are its own
+    assert [made.count_failure(unit("a"), DEATH) for _ in range(3)] == [
+        "(1 of 2)",
+        "(2 of 2)",
+        None,
+    ]  # these are its own
 
 
 def test_deaths_that_only_later_turn_out_to_be_shared_are_forgiven() -> None:
     clock = Clock()
     made = Retries(clock)
-    made.again(unit("a"), DEATH)
-    made.again(unit("a"), DEATH)
+    made.count_failure(unit("a"), DEATH)
+    made.count_failure(unit("a"), DEATH)
     clock.now = CLOSE_SECONDS
-    made.again(unit("b"), DEATH)
-    assert made.again(unit("a"), DEATH) is not None
+    made.count_failure(unit("b"), DEATH)
+    assert made.count_failure(unit("a"), DEATH) is not None
 
 
 def test_units_of_one_task_that_die_together_do_not_excuse_each_other() -> None:
@@ -66,7 +70,7 @@ def test_units_of_one_task_that_die_together_do_not_excuse_each_other() -> None:
         for number in range(200):
             clock.now += 0.001
             deaths += 1
-            if made.again(unit("crashes", number), DEATH) is None:
+            if made.count_failure(unit("crashes", number), DEATH) is None:
                 assert deaths == 401
                 return
 
@@ -77,7 +81,7 @@ def test_many_deaths_close_together_cost_no_more_each_than_a_few() -> None:
     made = Retries(clock)
     for number in range(2000):
         clock.now += 1e-4
-        made.again(unit(f"task-{number % 50}", number), DEATH)
+        made.count_failure(unit(f"task-{number % 50}", number), DEATH)
     assert sum(map(len, made._alone.values())) <= 1
 
 
@@ -85,17 +89,17 @@ def test_kinds_of_failure_are_counted_apart() -> None:
     made = Retries(Clock())
     lost = Failure("inputs-lost", "gone")
     for _ in range(2):
-        made.again(unit("other"), DEATH)
-        assert made.again(unit("a"), DEATH) is not None
-    assert [made.again(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
+        made.count_failure(unit("other"), DEATH)
+        assert made.count_failure(unit("a"), DEATH) is not None
+    assert [made.count_failure(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
 
 
 def test_even_shared_deaths_end() -> None:
     made = Retries(Clock())
     told = []
     for _ in range(MOST_DEATHS):
-        made.again(unit("other"), DEATH)
-        told.append(made.again(unit("a"), DEATH))
+        made.count_failure(unit("other"), DEATH)
+        told.append(made.count_failure(unit("a"), DEATH))
     assert None not in told[:-1]
     assert told[-1] is None
 
@@ -103,6 +107,6 @@ def test_even_shared_deaths_end() -> None:
 def test_other_failures_have_bounds_of_their_own() -> None:
     made = Retries(Clock())
     lost, memory, own = Failure("inputs-lost", "gone"), Failure("out-of-memory", "full"), Failure("ValueError", "no")
-    assert [made.again(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
-    assert [made.again(unit("b"), memory) for _ in range(2)] == ["(1 of 1)", None]
-    assert made.again(unit("c"), own) is None
+    assert [made.count_failure(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
+    assert [made.count_failure(unit("b"), memory) for _ in range(2)] == ["(1 of 1)", None]
+    assert made.count_failure(unit("c"), own) is None

@@ -19,7 +19,7 @@ from kit.stub_runs import STEPS, engine, plan, rows
 
 from harness.planning.plan import PlannedTrial
 from harness.specs.limits import OWN_DEATHS
-from harness.task import Failure, Progress, Result, Unit
+from harness.task import Failure, Result, Unit
 
 
 class Order(Ears):
@@ -29,11 +29,11 @@ class Order(Ears):
         super().__init__()
         self.ended, self.before_row = 0, []
 
-    def task(self, unit: Unit, progress: Progress | None) -> None:
-        self.ended += progress is None and unit.task.kind == "sample"
+    def on_unit_end(self, unit: Unit) -> None:
+        self.ended += unit.task.kind == "sample"
 
-    def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
-        super().trial(planned, row)
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        super().on_row(planned, row)
         self.before_row.append(self.ended)
 
 
@@ -59,7 +59,7 @@ def test_the_first_row_comes_before_a_tenth_of_the_work_is_done_on_one_host_and_
 def test_timing_runs_where_nothing_else_does(tmp_path: Path) -> None:
     made = plan(units=10)
     driver, pool = engine(made, tmp_path, hosts=3, devices=2)
-    start, timed = pool.start, []
+    start, timed = pool.submit, []
 
     def checked(unit: Unit, inputs: Mapping[str, Any]) -> None:
         start(unit, inputs)
@@ -69,7 +69,7 @@ def test_timing_runs_where_nothing_else_does(tmp_path: Path) -> None:
             assert not (run.unit.task.exclusive and beside)
         timed.extend([unit] if unit.task.exclusive else [])
 
-    pool.start = checked  # type: ignore[method-assign]
+    pool.submit = checked  # type: ignore[method-assign]
     driver.run()
     assert len(timed) == 4
 
@@ -202,7 +202,7 @@ def test_a_result_that_a_node_took_with_it_is_read_from_the_disk_or_made_again(t
 def test_a_larger_cluster_asks_for_no_more_handles_than_units(tmp_path: Path) -> None:
     driver, _ = engine(plan(units=40, trials=3), tmp_path, hosts=20, devices=8)
     driver.run()
-    assert len(driver.inputs._handles) < 20  # those of images went with their scores
+    assert len(driver.inputs._refs) < 20  # those of images went with their scores
     assert not driver.running
 
 
@@ -276,7 +276,7 @@ def test_more_images_or_truncation_asked_for_later_leave_no_features_behind(tmp_
         (row,) = driver.run()
         assert (row["verdict"], row["n_images"]) == ("VALID", changes["n_images"])
         assert not list((tmp_path / "mine" / "tasks").glob("*.transient"))
-        assert not driver.inputs._handles.keys() & {
+        assert not driver.inputs._refs.keys() & {
             unit.key for t in driver.plan.tasks.values() for unit in t.units() if t.cut
         }
 
@@ -285,7 +285,7 @@ def test_where_results_lie_is_let_go_of_when_the_last_row_that_reads_them_is_com
     held: list[int] = []
 
     class Held(Ears):
-        def trial(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
             held.append(sum(len(driver.results.journal.units(task_id)) for task_id in images))
 
     made = plan(units=10, trials=8)

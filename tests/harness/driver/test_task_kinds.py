@@ -35,13 +35,13 @@ def test_it_runs_reads_results_of_its_like_and_is_kept_where_its_policy_says(tmp
     first = task(1.0, 2.0)
     second = task(0.5, before=first)
     made = engine(tmp_path, CountingPool(), first, second)
-    made.finish([second.id])
+    made.finish_tasks([second.id])
     assert made.results.output(second.id) == SumOutput(
         total=3.5, task_seconds=made.results.output(second.id).task_seconds
     )
     assert {path.stem for path in (tmp_path / "zoo").glob("*.safetensors")} == {first.id, second.id}
     again = CountingPool()
-    engine(tmp_path, again, first, second).finish([second.id])
+    engine(tmp_path, again, first, second).finish_tasks([second.id])
     assert again.started == []
 
 
@@ -49,7 +49,7 @@ def test_it_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     wanted = task(*range(10))
     Blobs(tmp_path / "zoo").put_latest(f"{wanted.id[:48]}-partial", {"total": np.array([1000.0])}, {"step": 8})
     made = engine(tmp_path, CountingPool(), wanted)
-    made.finish([wanted.id])
+    made.finish_tasks([wanted.id])
     assert made.results.output(wanted.id).model_dump()["total"] == 1000 + 8 + 9
     assert [path.stem for path in (tmp_path / "zoo").glob("*.safetensors")] == [wanted.id]
 

@@ -36,32 +36,32 @@ def nodes_of(pool: RayPool, running: Unit) -> list[str]:
 def groups_share_a_host(pool: RayPool) -> None:
     """Two ranks run on one host though a single unit is on the other; three run on two."""
     single, pair = unit("single", seconds=1.0), unit("pair", size=2, seconds=1.0)
-    pool.start(single, {})
-    pool.start(pair, {})
+    pool.submit(single, {})
+    pool.submit(pair, {})
     assert len(set(nodes_of(pool, pair))) == 1
     assert not set(nodes_of(pool, pair)) & set(nodes_of(pool, single))
     assert len({pid(told) for told in ended(pool, 2, longest=PROMPT)}) == 2
     three = unit("three", size=3)
-    pool.start(three, {})
+    pool.submit(three, {})
     assert len(set(nodes_of(pool, three))) == 2
     pid(*ended(pool, 1, longest=PROMPT))
 
 
 def a_reserved_host_serves_exclusive_units(pool: RayPool) -> None:
     before = unit("before", seconds=1.0)
-    pool.start(before, {})
+    pool.submit(before, {})
     pool.reserve(1)
     assert (pool.idle(), pool.idle(True)) == (1, 2)
     alone, beside = unit("alone", exclusive=True, seconds=1.0), unit("beside", seconds=1.0)
-    pool.start(alone, {})
-    pool.start(beside, {})
+    pool.submit(alone, {})
+    pool.submit(beside, {})
     assert (pool.idle(), pool.idle(True)) == (0, 0)
     assert nodes_of(pool, before) == nodes_of(pool, beside) != nodes_of(pool, alone)
     ended(pool, 3, longest=PROMPT)
     pool.reserve(2)
     assert (pool.idle(), pool.idle(True)) == (0, 4)
     both = unit("both", exclusive=True, size=3)
-    pool.start(both, {})
+    pool.submit(both, {})
     ended(pool, 1, longest=PROMPT)
     pool.reserve(0)
     assert (pool.idle(), pool.idle(True)) == (4, 0)
@@ -70,7 +70,7 @@ def a_reserved_host_serves_exclusive_units(pool: RayPool) -> None:
 def large_results_come_from_another_host(pool: RayPool) -> None:
     """20 MB from every worker; no poll waits for one to travel."""
     for number in range(4):
-        pool.start(unit(f"large {number}", numbers=2_500_000), {})
+        pool.submit(unit(f"large {number}", numbers=2_500_000), {})
     found = ended(pool, 4, longest=PROMPT)
     assert len({told.node for told in found}) == 2
     assert all(told.event.tensors["numbers"].sum() == 2_500_000 for told in found)  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ def a_node_is_lost(pool: RayPool, cluster: Cluster, second: Any) -> None:
     kept = ray.remote(max_retries=0, num_cpus=0, scheduling_strategy=there)(lambda: bytes(2_000_000)).remote()
     ray.wait([kept], fetch_local=False)
     for number in range(3):
-        pool.start(unit(f"runs {number}", seconds=6.0), {})
+        pool.submit(unit(f"runs {number}", seconds=6.0), {})
     lost = {running.key for running in pool.running() if second.node_id in nodes_of(pool, running)}
     assert 1 <= len(lost) <= 2
     cluster.remove_node(second, allow_graceful=False)
@@ -96,14 +96,14 @@ def a_node_is_lost(pool: RayPool, cluster: Cluster, second: Any) -> None:
         pool.poll(0.2)
         time.sleep(0.05)
     assert (pool.idle(), pool.hosts()) == (2, 1)
-    pool.start(unit("reads"), {"kept": kept})
+    pool.submit(unit("reads"), {"kept": kept})
     (told,) = ended(pool, 1, longest=PROMPT)
     assert failure(told) == ("inputs-lost", False)
 
 
 def a_node_that_comes_is_used_when_a_worker_is_replaced(pool: RayPool, cluster: Cluster) -> None:
     cluster.add_node(num_cpus=2)
-    pool.start(unit("dies", act="kill"), {})
+    pool.submit(unit("dies", act="kill"), {})
     (told,) = ended(pool, 1, longest=PROMPT)
     assert failure(told) == ("worker-died", True), told
     assert len(complete(pool)) == 4
@@ -113,7 +113,7 @@ def a_node_that_comes_is_used_when_a_worker_is_replaced(pool: RayPool, cluster: 
 def all_is_lost(pool: RayPool, cluster: Cluster) -> float:
     """The end of the cluster is an error of the next polls, soon, whatever runs."""
     for number in range(3):
-        pool.start(unit(f"last {number}", seconds=60.0), {})
+        pool.submit(unit(f"last {number}", seconds=60.0), {})
     os.kill(pool.workers_of(pool.running()[0])[0].pid, signal.SIGKILL)
     end_processes(cluster)
     began = time.monotonic()
@@ -139,7 +139,7 @@ def main() -> None:
         complete(pool)
         assert (pool.size(), pool.hosts(), pool.idle()) == (4, 2, 4)
         for number in range(4):  # every worker imports what it needs
-            pool.start(unit(f"first {number}", seconds=1.0), {})
+            pool.submit(unit(f"first {number}", seconds=1.0), {})
         assert len({pid(told) for told in ended(pool, 4)}) == 4
         steps = (
             lambda: groups_share_a_host(pool),

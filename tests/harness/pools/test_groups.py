@@ -76,14 +76,14 @@ class Stopping(Counting):
     deadline = 16.0
     stopped = None
 
-    def start(self, unit, inputs):
+    def submit(self, unit, inputs):
         if unit.task.ranks == 2 and self.stopped is None:
             unit = replace(unit, task=replace(unit.task, deadline_seconds=self.deadline))
-            super().start(unit, inputs)
+            super().submit(unit, inputs)
             self.stopped, self.began = self._pool.workers_of(unit)[1].pid, time.monotonic()
             os.kill(self.stopped, signal.SIGSTOP)
         else:
-            super().start(unit, inputs)
+            super().submit(unit, inputs)
 
     def poll(self, seconds):
         events = super().poll(seconds)

@@ -82,7 +82,7 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4), exclusive=st.booleans(), task=st.sampled_from(TASKS))
     def take(self, count, exclusive, task):
         free = self.open(exclusive)
-        taken = self.hosts.take(count, exclusive, task)
+        taken = self.hosts.take_workers(count, exclusive, task)
         if len(free) < count:
             assert taken == []
             return
@@ -105,7 +105,7 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data):
         number = data.draw(st.sampled_from([n for n, w in self.workers.items() if w.busy]))
-        self.hosts.release(number)
+        self.hosts.release_worker(number)
         self.workers[number].busy = self.workers[number].alone = False
 
     @invariant()
@@ -132,33 +132,36 @@ def two_hosts(each=2):
 
 def test_units_of_a_task_return_to_its_worker():
     hosts = two_hosts()
-    first, other = hosts.take(1, False, "x"), hosts.take(1, False, "y")
+    first, other = hosts.take_workers(1, False, "x"), hosts.take_workers(1, False, "y")
     for worker in (*first, *other):
-        hosts.release(worker)
-    assert hosts.take(1, False, "y") == other
-    assert hosts.take(1, False, "x") == first
+        hosts.release_worker(worker)
+    assert hosts.take_workers(1, False, "y") == other
+    assert hosts.take_workers(1, False, "x") == first
 
 
 def test_single_units_spread_over_hosts_and_groups_stay_together():
     hosts = two_hosts()
-    assert {worker // 2 for worker in (*hosts.take(1, False, "x"), *hosts.take(1, False, "y"))} == {0, 1}
-    assert len(hosts.take(2, False, "z")) == 2  # over both hosts, where none can hold it
+    assert {worker // 2 for worker in (*hosts.take_workers(1, False, "x"), *hosts.take_workers(1, False, "y"))} == {
+        0,
+        1,
+    }
+    assert len(hosts.take_workers(2, False, "z")) == 2  # over both hosts, where none can hold it
     hosts = two_hosts()
-    (single,) = hosts.take(1, False, "x")
-    assert {worker // 2 for worker in hosts.take(2, False, "z")} == {1 - single // 2}
+    (single,) = hosts.take_workers(1, False, "x")
+    assert {worker // 2 for worker in hosts.take_workers(2, False, "z")} == {1 - single // 2}
 
 
 def test_a_reserved_host_drains_then_takes_exclusive_units_alone():
     hosts = two_hosts()
-    (busy,) = hosts.take(1, False, "x")
+    (busy,) = hosts.take_workers(1, False, "x")
     hosts.reserve(2)
     assert (hosts.idle(), hosts.idle(True)) == (0, 2)
-    hosts.release(busy)
+    hosts.release_worker(busy)
     assert hosts.idle(True) == 4
-    (alone,) = hosts.take(1, True, "t")
+    (alone,) = hosts.take_workers(1, True, "t")
     hosts.reserve(0)
     assert (hosts.idle(), hosts.idle(True)) == (2, 0)  # nothing else beside it, reserved or not
-    hosts.release(alone)
+    hosts.release_worker(alone)
     assert (hosts.idle(), hosts.idle(True)) == (4, 0)
 
 
@@ -187,6 +190,6 @@ def test_starting_and_ending_a_unit_does_not_look_at_every_worker(workers):
         hosts.add(Worker(), f"host {number // 8}")
     looked[0] = 0
     for number in range(100):
-        (taken,) = hosts.take(1, False, f"task {number % 7}")
-        hosts.release(taken)
+        (taken,) = hosts.take_workers(1, False, f"task {number % 7}")
+        hosts.release_worker(taken)
     assert looked[0] < 100 * 30

@@ -27,7 +27,7 @@ def finish(pool):
 def test_a_poll_is_one_step(pool):
     wanted = unit(1.0, 2.0)
     assert pool.poll(0) == []
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     assert pool.idle() == 0
     (first,) = pool.poll(0)
     assert (first.unit, first.event) == (wanted, Progress(1, 2, "numbers"))
@@ -42,7 +42,7 @@ def test_it_is_one_worker_on_one_host_for_exclusive_units_or_others(pool):
     assert (pool.size(), pool.hosts(), pool.idle(), pool.idle(True)) == (1, 1, 1, 0)
     pool.reserve(1)
     assert (pool.idle(), pool.idle(True)) == (0, 1)
-    pool.start(unit(1.0), {})
+    pool.submit(unit(1.0), {})
     assert (pool.idle(), pool.idle(True)) == (0, 0)
     pool.reserve(0)
     assert (pool.idle(), pool.idle(True)) == (0, 0)
@@ -50,7 +50,7 @@ def test_it_is_one_worker_on_one_host_for_exclusive_units_or_others(pool):
 
 def test_what_is_dropped_tells_nothing_more(pool):
     wanted = unit(1.0, 2.0)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     pool.poll(0)
     pool.drop(unit(1.0, 2.0, cut=Cut(0, 2, 2)))  # another one
     assert pool.idle() == 0
@@ -60,7 +60,7 @@ def test_what_is_dropped_tells_nothing_more(pool):
 
 
 def test_a_failure_ends_its_unit_alone(pool):
-    pool.start(Task("bad", SumSpec(numbers=(), before="missing"), "bad").unit(0), {})
+    pool.submit(Task("bad", SumSpec(numbers=(), before="missing"), "bad").unit(0), {})
     (told,) = pool.poll(0)
     assert isinstance(told.event, Failure)
     assert told.event.kind == "KeyError"

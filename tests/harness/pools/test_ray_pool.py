@@ -66,7 +66,7 @@ def train(pool, folder, workers, ears=None, **spec):
     plan = make_plan(wanted, pool.device_class, pool.device_name)
     store = Store.create_or_open(folder / "tiny")
     engine = Engine(plan, store, folder, pool, ears or Ears())
-    engine.finish([plan.trials[0].trial.weights_id])
+    engine.finish_tasks([plan.trials[0].trial.weights_id])
     return engine.results.zoo.get(plan.trials[0].trial.weights_id)[0]
 
 

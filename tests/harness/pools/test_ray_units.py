@@ -38,7 +38,7 @@ def pool(ray_pool):
 
 def test_a_unit_is_heard_from_its_progress_to_its_result(pool):
     wanted, events = unit(progress=3), []
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     until = time.monotonic() + 30
     while not (events and isinstance(events[-1].event, Result)) and time.monotonic() < until:
         events += pool.poll(1)
@@ -51,8 +51,8 @@ def test_a_unit_is_heard_from_its_progress_to_its_result(pool):
 def test_one_poll_returns_all_that_is_there(pool):
     first, second = unit("first"), unit("second")
     for _ in range(2):  # once for each worker to import what it needs
-        pool.start(first, {})
-        pool.start(second, {})
+        pool.submit(first, {})
+        pool.submit(second, {})
         time.sleep(1)
         last = pool.poll(0)
         ended(pool, 2 - len(last))
@@ -60,7 +60,7 @@ def test_one_poll_returns_all_that_is_there(pool):
 
 
 def test_a_poll_waits_for_the_first_event_and_not_longer(pool):
-    pool.start(unit(seconds=0.7), {})
+    pool.submit(unit(seconds=0.7), {})
     began = time.monotonic()
     assert pool.poll(0.2) == []
     assert 0.15 < time.monotonic() - began < 0.5
@@ -70,9 +70,9 @@ def test_a_poll_waits_for_the_first_event_and_not_longer(pool):
 
 
 def test_results_and_values_that_were_put_are_inputs(pool):
-    pool.start(unit("gives", numbers=50_000), {})
+    pool.submit(unit("gives", numbers=50_000), {})
     (given,) = ended(pool, 1)
-    pool.start(unit("takes"), {"given": given.ref, "put": pool.put(given.event)})
+    pool.submit(unit("takes"), {"given": given.ref, "put": pool.put(given.event)})
     (told,) = ended(pool, 1)
     assert told.event.tensors["total"] == 100_000
 
@@ -82,7 +82,7 @@ def test_a_spec_that_many_units_share_goes_into_the_store_once(pool, monkeypatch
     monkeypatch.setattr(ray, "put", lambda value: (put.append(value), real(value))[1])
     first = unit("cut", images=3)
     for other in first.task.units():
-        pool.start(other, {})
+        pool.submit(other, {})
         (told,) = ended(pool, 1)
         assert told.unit.key == other.key
     assert put == [first.task.spec]
@@ -91,12 +91,12 @@ def test_a_spec_that_many_units_share_goes_into_the_store_once(pool, monkeypatch
 def test_units_of_a_task_return_to_the_worker_that_knows_it(pool):
     workers = {}
     for name in ("x", "y"):
-        pool.start(unit(name, seconds=0.3), {})
+        pool.submit(unit(name, seconds=0.3), {})
     for told in ended(pool, 2):
         workers[told.unit.task.id] = pid(told)
     assert len(set(workers.values())) == 2
     for name in ("y", "x", "x", "y"):
-        pool.start(unit(name), {})
+        pool.submit(unit(name), {})
         (told,) = ended(pool, 1)
         assert pid(told) == workers[name]
 
@@ -107,7 +107,7 @@ def test_units_of_a_task_return_to_the_worker_that_knows_it(pool):
 )
 def test_a_failure_of_its_own_keeps_the_worker(pool, act, kind, sentence):
     before = pids(pool)
-    pool.start(unit(act=act), {})
+    pool.submit(unit(act=act), {})
     (told,) = ended(pool, 1)
     assert failure(told) == (kind, False)
     assert told.event.sentence == sentence
@@ -124,7 +124,7 @@ def test_a_failure_of_its_own_keeps_the_worker(pool, act, kind, sentence):
 )
 def test_a_worker_that_is_gone_is_replaced_and_counted_all_along(pool, act, kind, lost, sentence):
     before, size = set(pids(pool)), pool.size()
-    pool.start(unit(act=act), {})
+    pool.submit(unit(act=act), {})
     found, sizes = [], set()
     until = time.monotonic() + 60
     while not found and time.monotonic() < until:
@@ -137,8 +137,8 @@ def test_a_worker_that_is_gone_is_replaced_and_counted_all_along(pool, act, kind
 
 
 def test_a_unit_past_its_deadline_ends_with_the_place_where_it_was_and_blocks_nothing(pool):
-    pool.start(unit("stuck", act="hang", deadline=1.5), {})
-    pool.start(unit("beside", seconds=2.0), {})
+    pool.submit(unit("stuck", act="hang", deadline=1.5), {})
+    pool.submit(unit("beside", seconds=2.0), {})
     found = {told.unit.task.id: told for told in ended(pool, 2, longest=PROMPT)}
     assert isinstance(found["beside"].event, Result)
     assert failure(found["stuck"]) == ("timeout", True)
@@ -150,9 +150,9 @@ def test_a_unit_past_its_deadline_ends_with_the_place_where_it_was_and_blocks_no
 @pytest.mark.slow
 def test_a_run_that_is_dropped_tells_nothing_and_its_worker_is_replaced(pool):
     wanted, other = unit("dropped", act="hang"), unit("other", seconds=2.0)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     (killed,) = pids_of(pool, wanted)
-    pool.start(other, {})
+    pool.submit(other, {})
     assert pool.poll(1) == []
     pool.drop(wanted)
     (told,) = ended(pool, 1, longest=PROMPT)
@@ -164,9 +164,9 @@ def test_a_run_that_is_dropped_tells_nothing_and_its_worker_is_replaced(pool):
 
 def test_of_two_runs_of_a_unit_the_first_is_dropped(pool):
     wanted = unit("twice", seconds=1.5)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     (first,) = pids_of(pool, wanted)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     pool.drop(wanted)
     (second,) = pids_of(pool, wanted)
     assert second != first
@@ -179,7 +179,7 @@ def test_of_two_runs_of_a_unit_the_first_is_dropped(pool):
 @pytest.mark.slow
 def test_what_is_dropped_while_it_is_being_ended_tells_nothing(pool):
     wanted = unit("late", act="hang", deadline=0.5)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     until = time.monotonic() + 20
     while pool.running() and time.monotonic() < until:
         assert pool.poll(0) == []
@@ -192,7 +192,7 @@ def test_what_is_dropped_while_it_is_being_ended_tells_nothing(pool):
 def test_ranks_start_together_and_the_first_is_heard(pool):
     wanted = unit(size=2)
     began = time.monotonic()
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     assert time.monotonic() - began < 0.3
     assert len(set(pids_of(pool, wanted))) == 2
     leader = pids_of(pool, wanted)[0]
@@ -209,7 +209,7 @@ def test_a_group_whose_port_cannot_be_had_is_a_failure_of_its_unit(pool):
     wanted = unit(size=2)
     for process in pids(pool):
         os.kill(process, signal.SIGSTOP)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     assert pool.poll(0.3) == []
     for process in pids(pool):
         os.kill(process, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_a_group_whose_port_cannot_be_had_is_a_failure_of_its_unit(pool):
 def test_a_rank_that_complains_is_believed_if_no_other_has_died(pool):
     before = set(pids(pool))
     wanted = unit(size=2, act="raise", on_rank=1, seconds=1.0, after=20.0)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     (told,) = ended(pool, 1, longest=PROMPT)
     assert failure(told) == ("ValueError", False)
     assert not before & set(complete(pool)) or len(before) > 2  # ranks share fate
@@ -231,7 +231,7 @@ def test_a_rank_that_complains_is_believed_if_no_other_has_died(pool):
 @pytest.mark.slow
 def test_the_death_of_a_rank_explains_the_complaint_of_another(pool):
     wanted = unit(size=2, act="raise", on_rank=1, seconds=2.0, after=20.0)
-    pool.start(wanted, {})
+    pool.submit(wanted, {})
     leader = pids_of(pool, wanted)[0]
     until = time.monotonic() + 3.0
     while time.monotonic() < until:  # rank 1 has complained after 2 s
@@ -246,9 +246,9 @@ def test_only_so_many_workers_are_used_as_the_limit_says(pool):
     size = pool.size()
     pool.limit(1)
     assert (pool.size(), pool.idle(), len(pids(pool))) == (1, 1, 1)
-    pool.start(unit("first"), {})
+    pool.submit(unit("first"), {})
     with pytest.raises(UsageError, match="second needs 1 devices at once; the cluster offers 1"):
-        pool.start(unit("second"), {})
+        pool.submit(unit("second"), {})
     ended(pool, 1)
     pool.limit(None)
     assert (pool.size(), pool.idle()) == (size, size)
@@ -258,7 +258,7 @@ def test_only_so_many_workers_are_used_as_the_limit_says(pool):
 def test_a_worker_that_is_replaced_counts_against_the_limit(pool):
     size = pool.size()
     pool.limit(1)
-    pool.start(unit(act="kill"), {})
+    pool.submit(unit(act="kill"), {})
     ended(pool, 1)
     assert len(complete(pool)) == 1
     pool.limit(None)
@@ -267,7 +267,7 @@ def test_a_worker_that_is_replaced_counts_against_the_limit(pool):
 
 def test_a_limit_under_what_runs_holds_when_that_has_ended(pool):
     for name in ("first", "second"):
-        pool.start(unit(name, seconds=0.3), {})
+        pool.submit(unit(name, seconds=0.3), {})
     pool.limit(1)
     ended(pool, 2)
     assert (pool.size(), pool.idle()) == (1, 1)
@@ -276,12 +276,12 @@ def test_a_limit_under_what_runs_holds_when_that_has_ended(pool):
 def test_exclusive_units_have_the_host_when_it_is_reserved_and_drained(pool):
     size = pool.size()
     assert (pool.hosts(), pool.idle(), pool.idle(True)) == (1, size, 0)
-    pool.start(unit("before", seconds=0.5), {})
+    pool.submit(unit("before", seconds=0.5), {})
     pool.reserve(1)
     assert (pool.idle(), pool.idle(True)) == (0, 0)
     ended(pool, 1)
     assert (pool.idle(), pool.idle(True)) == (0, size)
-    pool.start(unit("alone", exclusive=True, seconds=0.5), {})
+    pool.submit(unit("alone", exclusive=True, seconds=0.5), {})
     assert (pool.idle(), pool.idle(True)) == (0, 0)
     ended(pool, 1)
     pool.reserve(0)
@@ -302,7 +302,7 @@ def test_what_a_unit_takes_of_the_driver(pool):
     times = []
     for _ in range(20):
         began = time.monotonic()
-        pool.start(unit(seconds=0.1), {})
+        pool.submit(unit(seconds=0.1), {})
         pool.poll(0)
         times.append(time.monotonic() - began)
         ended(pool, 1)

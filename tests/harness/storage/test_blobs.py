@@ -41,7 +41,7 @@ def test_arrays_and_facts_come_back(blobs):
     blobs.put(ID, tensors, facts)
     found, told = blobs.get(ID)
     assert same(found, tensors)
-    assert told == facts == blobs.facts(ID)
+    assert told == facts == blobs.metadata(ID)
     assert blobs.has(ID)
     assert blobs.warnings == []
     found["scalar"][...] = 4  # the arrays are the caller's own
@@ -70,7 +70,7 @@ def test_equal_content_gives_equal_bytes(tmp_path):
 
 def test_what_is_absent_is_none(blobs):
     assert blobs.get(ID) is None
-    assert blobs.facts(ID) is None
+    assert blobs.metadata(ID) is None
     assert not blobs.has(ID)
     blobs.drop(ID)
 
@@ -78,9 +78,9 @@ def test_what_is_absent_is_none(blobs):
 def test_the_first_put_stays_and_put_latest_replaces(blobs):
     blobs.put(ID, {"x": np.zeros(1)}, {"n": 1})
     blobs.put(ID, {"x": np.ones(1)}, {"n": 2})
-    assert blobs.facts(ID) == {"n": 1}
+    assert blobs.metadata(ID) == {"n": 1}
     blobs.put_latest(ID, {"x": np.ones(1)}, {"n": 3})
-    assert blobs.facts(ID) == {"n": 3}
+    assert blobs.metadata(ID) == {"n": 3}
     blobs.drop(ID)
     assert names(blobs.folder) == []
 

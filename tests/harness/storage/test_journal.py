@@ -58,11 +58,11 @@ def test_what_was_taken_in_can_be_read_at_once_and_by_the_next_process(tmp_path:
     again = Journal(tmp_path)
     assert held(again) == ALL
     assert set(again.units(TASK)) == {"0-2", "2-4", "4-5"}
-    assert again.facts(OTHER, "") == {"number": 2}
+    assert again.metadata(OTHER, "") == {"number": 2}
     assert again.arrays(TASK, "0-2") == {"features", "digests"}
     assert list(again.get(TASK, "0-2", {"digests"})[0]) == ["digests"]
     assert not again.warnings
-    assert (again.get(TASK, "9-10"), again.facts(TASK, "9-10")) == (None, None)
+    assert (again.get(TASK, "9-10"), again.metadata(TASK, "9-10")) == (None, None)
 
 
 def test_a_later_result_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_any_byte_altered_costs_the_result_that_it_belongs_to_and_no_other(tmp_p
 
 def test_dropped_arrays_are_gone_and_the_rest_stays_also_after_new_ones(tmp_path: Path) -> None:
     journal = filled(tmp_path)
-    journal.drop(TASK, {"features"})
+    journal.drop_arrays(TASK, {"features"})
     assert not (tmp_path / f"{TASK}.transient").exists()
     journal.append(TASK, "4-5", {"number": 3}, arrays(3), {"features"})
     journal.sync()
@@ -148,7 +148,7 @@ def test_arrays_that_were_dropped_just_before_a_kill_are_removed_by_the_next_pro
 
     journal = Journal(tmp_path, KeepsFiles())
     journal.append(TASK, "0-2", {"number": 0}, arrays(0), {"features"})
-    journal.drop(TASK, {"features"})
+    journal.drop_arrays(TASK, {"features"})
     assert (tmp_path / f"{TASK}.transient").exists()
     Journal(tmp_path)
     assert not (tmp_path / f"{TASK}.transient").exists()
@@ -210,10 +210,10 @@ def test_it_writes_in_groups_by_age_or_size_and_says_when_it_is_due(tmp_path: Pa
     clock.now += JOURNAL_GROUP_SECONDS / 2
     journal.append(TASK, "0-2", {"number": 0}, arrays(0))
     assert journal.due_seconds() == pytest.approx(JOURNAL_GROUP_SECONDS / 2)
-    journal.tick()
+    journal.sync_if_due()
     assert not (tmp_path / LINES).exists()
     clock.now += JOURNAL_GROUP_SECONDS / 2
-    journal.tick()
+    journal.sync_if_due()
     assert (tmp_path / LINES).read_bytes().count(b"\n") == 2
     assert journal.due_seconds() == float("inf")
 
@@ -223,7 +223,7 @@ def test_a_journal_of_mostly_dead_lines_is_written_anew_when_it_is_opened(
 ) -> None:
     monkeypatch.setattr("harness.storage.journal._COMPACT_BYTES", 0)
     journal = filled(tmp_path)
-    journal.drop(OTHER, {"features"})
+    journal.drop_arrays(OTHER, {"features"})
     for _ in range(20):
         journal.append(TASK, "0-2", {"number": 0}, arrays(0), {"features"})
     journal.sync()
