@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config.suite import Suite, load_suite
-from harness.errors import StoreDamagedError, UsageError
+from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.schema import TABLES
 from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
@@ -47,19 +47,19 @@ class Tables:
     """A results folder as pandas tables. `trials` holds the accepted rows of the latest plan."""
 
     folder: Path
-    trials: pd.DataFrame
-    steps: pd.DataFrame
-    timings: pd.DataFrame
-    quality: pd.DataFrame
-    searches: pd.DataFrame
-    calibration: pd.DataFrame
-    virtual: pd.DataFrame
-    refinements: pd.DataFrame
+    by_name: Mapping[str, pd.DataFrame]
+    """Every table of `harness.schema.TABLES`; each is an attribute too, as `trials` and `steps`."""
     others: pd.DataFrame
     """Accepted rows outside the latest plan: of other code, settings or seeds."""
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Return a table by its name."""
+        if name in TABLES:
+            return self.by_name[name]
+        raise AttributeError(f'there is no table "{name}"{did_you_mean(name, TABLES)}')
 
     @property
     def all_valid(self) -> bool:
@@ -87,7 +87,7 @@ def _tables(snapshot: Snapshot) -> Tables:
     planned = read_planned(snapshot.folder)
     in_plan = trials["trial_id"].isin(trials["trial_id"] if planned is None else planned)
     shown, others = trials[in_plan].reset_index(drop=True), trials[~in_plan].reset_index(drop=True)
-    return Tables(snapshot.folder, shown, **tables, others=others, damage=tuple(map(str, snapshot.damage)))
+    return Tables(snapshot.folder, {"trials": shown, **tables}, others, damage=tuple(map(str, snapshot.damage)))
 
 
 def plan(
@@ -211,7 +211,7 @@ def report(folder: str | Path) -> list[Path]:
 def _build(tables: Tables) -> list[Path]:
     from harness.report.build import build_report
 
-    named = {name: getattr(tables, name) for name in TABLES}
+    named = tables.by_name
     return build_report(tables.folder, named, tables.others)
 
 

@@ -120,7 +120,7 @@ def _commit_missing(tables: api.Tables, store: Store) -> None:
 
     present = store.snapshot().finished()
     accepted = pd.concat([tables.trials, tables.others], ignore_index=True)
-    frames = {**{name: getattr(tables, name) for name in TABLES}, "trials": accepted}
+    frames = {**tables.by_name, "trials": accepted}
 
     for trial_id, attempt in zip(accepted["trial_id"], accepted["attempt"], strict=True):
         if trial_id in present:

@@ -45,6 +45,7 @@ def finished_tables(
     # columns
     by_step = work_by_step(shards, cost)
     errors = _state_errors(shards)
+
     row: Row = {
         **name_columns(spec),
         **provenance,
@@ -77,11 +78,9 @@ def finished_tables(
         "steps": step_rows(cost, by_step, spec.n_images),
         "timings": [repetition.model_dump() for repetition in timing.repetitions],
         "quality": _replicates(score, errors),
-        # what preparing left
-        "searches": _searches(found),
-        "calibration": _calibration(found),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
         "virtual": [replayed.model_dump() for replayed in timing.virtual],
+        **_preparation_tables(found),
     }
 
 
@@ -205,6 +204,10 @@ def _price(found: _TrialOutputs) -> Row:
         "prepare_flops": None if None in flops else float(sum(one for one in flops if one is not None)),
         "weights_sha256": found.weights.sha256 if found.weights else None,
     }
+
+
+def _preparation_tables(found: _TrialOutputs) -> dict[str, list[Row]]:
+    return {"searches": _searches(found), "calibration": _calibration(found)}
 
 
 def _searches(found: _TrialOutputs) -> list[Row]:

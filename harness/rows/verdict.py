@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known besides a row: why it has no FID, whether two counters agree, the clock's FID, known answers."""
+    """What is known besides a row: why it has no FID, whether two counters agree, the clock's FID, what is expected."""
 
     quality_reasons: Sequence[str] = ()
     counters_agree: bool | None = None

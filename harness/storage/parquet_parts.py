@@ -47,6 +47,8 @@ def decode(table: str, data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreDamagedError(f"not a readable Parquet file ({reason})") from error
+
+    # its version, and columns that it may lack
     metadata = content.schema.metadata or {}
     version = metadata.get(b"schema_version", b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
@@ -56,6 +58,7 @@ def decode(table: str, data: bytes) -> pa.Table:
     added = [name for name in known if name not in content.column_names]
     if "trial_id" in added or any(known.get(field.name) != field.type for field in content.schema):
         raise StoreDamagedError(f'columns differ from those of table "{table}", schema version {SCHEMA_VERSION}')
+
     for name in added:
         content = content.append_column(name, pa.nulls(len(content), known[name]))
     return content.select(expected.names).cast(expected)

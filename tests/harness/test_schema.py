@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import harness
 from harness.metrics import quality
 from harness.metrics.reference import reference_of
 from harness.metrics.scored_features import Figures, ScoredFeatures
@@ -91,3 +92,15 @@ def test_a_new_metric_is_measured_by_its_declaration_and_its_function() -> None:
     features = np.full((60, 2), 3.0, np.float32) + np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     found = quality.measure_quality([(0, features)], reference_of(features), 60)
     assert found.figures["feature_mean"] == pytest.approx(features.mean(), rel=1e-6)
+
+
+@pytest.mark.usefixtures("extra")
+def test_loaded_tables_have_every_declared_table_as_an_attribute(tmp_path: Path) -> None:
+    store = Store.create_or_open(tmp_path / "mine")
+    row = {"status": "finished", "verdict": "VALID", "reasons": ""}
+    store.commit("a" * 64, {"trials": [row], "extra": [{"rank": 3}]})
+    found = harness.load(store.folder)
+    assert found.extra["rank"].tolist() == [3]
+    assert len(found.trials) == 1
+    with pytest.raises(AttributeError, match='no table "trails"; did you mean "trials"'):
+        _ = found.trails
