@@ -15,7 +15,7 @@ IMAGES = 4
 SECONDS = {  # by role: a call of one image, a call of the batch
     "trial": ([0.3, 0.1, 0.2, 0.2, 0.2, 0.2, 0.2], [1.6] * 7),
     "baseline": ([0.4] * 7, [2.4] * 7),
-    "serial": ([0.8] * 7, []),
+    "serial": ([0.9] * 7, []),
 }
 
 
