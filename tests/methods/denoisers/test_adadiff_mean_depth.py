@@ -40,8 +40,8 @@ def with_depths(network: BlockNetwork, *steps: int) -> Artifact:
 
 def control(network: BlockNetwork, **params: Any) -> tuple[Artifact, ToyContext]:
     """Return what the control's preparation leaves, and its context; parameters of the context go by their names."""
-    asked = {name: params.pop(name) for name in ("solver", "steps", "start", "clean") if name in params}
-    context = ToyContext(network, **{"start": tuned(network), **asked})
+    given = {name: params.pop(name) for name in ("solver", "steps", "base_artifact", "clean") if name in params}
+    context = ToyContext(network, **{"base_artifact": tuned(network), **given})
     return AdaDiff(rule="mean-depth", **params).prepare(context), context
 
 
@@ -189,7 +189,7 @@ def test_mean_depth_keeps_the_weights_that_it_starts_from(family: str) -> None:
     start = AdaDiff(**FEW).prepare(ToyContext(network))
     own = {name: value.clone() for name, value in network.state_dict().items()}
     before = {name: value.clone() for name, value in start.tensors.items()}
-    artifact, context = control(network, start=start, theta=0.45, **FEW)
+    artifact, context = control(network, base_artifact=start, theta=0.45, **FEW)
     assert set(artifact.tensors) == set(before)
     assert all(torch.equal(artifact.tensors[name], value) for name, value in before.items())
     assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
@@ -261,7 +261,7 @@ def test_mean_depth_begins_with_the_gate_of_its_parameters() -> None:
 def test_mean_depth_is_of_heads_that_see_the_noise_label_where_they_do() -> None:
     network = lively("uvit").double()
     start = tuned(network, concat=True)
-    artifact, context = control(network, start=start, theta=0.45, uncertainty_time="concat")
+    artifact, context = control(network, base_artifact=start, theta=0.45, uncertainty_time="concat")
     gated = context.sample(gate(network, start, theta=0.45, uncertainty_time="concat"), range(256), 64)
     means = [sum(int(name[5:]) * n for name, n in gated.units[step].items()) / 256 for step in range(4)]
     assert artifact.facts["means"] == means
