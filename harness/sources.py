@@ -51,7 +51,7 @@ def code_sha256(*entries: str) -> str:
 
 @cache
 def library_versions(*entries: str) -> dict[str, str]:
-    """Return the versions of the installed distributions that the modules of a import_closure import, by name."""
+    """Return the versions of the installed distributions that the modules of a closure import, by name."""
     found: dict[str, str] = {}
     for path in import_closure(*entries).values():
         for name in _imported(path, None):

@@ -26,7 +26,7 @@ class Artifact:
     Stored as safetensors, never pickled.
 
     Two facts become tables: `history`, the candidates of a search, and `calibration`, a method's
-    predicted and true errors (harness/schema.py has their columns).
+    predicted and true errors (harness/schema/details.py has their columns).
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)

@@ -28,7 +28,7 @@ LOOP, BOUNCE = 1, 2
 
 
 class _Kind(NamedTuple):
-    """CallTimer that take the same time but for noise."""
+    """Calls that take the same time but for noise."""
 
     step: int | None
     """The step of all rows, where it decides what runs; None: any steps."""
