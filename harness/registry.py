@@ -6,9 +6,11 @@ when it is used, so that one bad package does not stop a run without it.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import textwrap
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -148,7 +150,25 @@ def _outdated_name(found: type[Method]) -> str:
         for old, new in names.items() if issubclass(found, part) else ():
             if hasattr(found, old):
                 return f"{found.__module__}.{found.__qualname__} defines {old}(), which is now {new}; rename it"
+    if _reads_context(found, "start"):
+        owner = f"{found.__module__}.{found.__qualname__}"
+        return f"{owner}.prepare() reads start of its context, which is now base_artifact; rename it"
     return ""
+
+
+def _reads_context(found: type[Method], name: str) -> bool:
+    """Tell whether the class's own `prepare` reads an attribute of its context; False where there is no source."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(vars(found)["prepare"])))
+    except (KeyError, OSError, SyntaxError, TypeError):
+        return False
+    (function,) = tree.body
+    if not isinstance(function, ast.FunctionDef) or len(function.args.args) < 2:
+        return False
+
+    context = function.args.args[1].arg
+    reads = (node for node in ast.walk(function) if isinstance(node, ast.Attribute) and node.attr == name)
+    return any(isinstance(node.value, ast.Name) and node.value.id == context for node in reads)
 
 
 def _modules(package: ModuleType) -> list[ModuleType]:

@@ -161,3 +161,26 @@ def test_a_plug_in_of_before_is_told_what_to_rename() -> None:
     assert book.make("solver", "ddim", {}).name == "ddim"
     with pytest.raises(UsageError, match=r"Old defines start\(\), which is now init_memory\(artifact\); rename it"):
         book.make("solver", "toy-old", {})
+
+
+def test_a_plug_in_that_reads_an_outdated_name_of_its_context_gets_the_new_one() -> None:
+    class Old(DDIM):
+        name = "toy-old"
+
+        def prepare(self, context: PrepareContext) -> Artifact:
+            thread: Any = None
+            return context.start or thread.start()  # type: ignore[attr-defined]
+
+    class New(DDIM):
+        name = "toy-new"
+
+        def prepare(self, context: PrepareContext) -> Artifact:
+            thread: Any = None
+            return context.base_artifact or thread.start()
+
+    book = Registry()
+    book.add(Old)
+    book.add(New)
+    assert book.make("solver", "toy-new", {}).name == "toy-new"
+    with pytest.raises(UsageError, match=r"Old\.prepare\(\) reads start of its context, which is now base_artifact"):
+        book.make("solver", "toy-old", {})
