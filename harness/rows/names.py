@@ -23,6 +23,8 @@ def name_columns(spec: RowSpec) -> Row:
         "network_like": spec.network_like,
         "method": spec.method,
         **{name: part.name for name, part in sampler.parts().items()},
+        "prepared": " ".join(name for name, part in sampler.parts().items() if part.artifact_id is not None),
+        "training": spec.training,
         "params_json": canonical_json({name: part.params for name, part in sampler.parts().items()}),
         "steps": sampler.steps,
         "seed_set": sampler.seed_set,
@@ -39,5 +41,18 @@ def name_columns(spec: RowSpec) -> Row:
         "devices": sampler.devices,
         "reference": f"{data.name} {data.reference} {data.pixels}",
         "weights": spec.weights,
+        **_goal_columns(spec),
         **spec.relations.model_dump(),
+    }
+
+
+def _goal_columns(spec: RowSpec) -> Row:
+    """Return what a FID is compared with: the network's limit, the suite's targets and its margin."""
+    limit = spec.network_limit
+    return {
+        "network_limit_fid": limit.fid if limit else None,
+        "network_limit_fid_low": limit.low if limit else None,
+        "network_limit_fid_high": limit.high if limit else None,
+        "fid_targets": canonical_json(list(spec.fid_targets)) if spec.fid_targets else None,
+        "equivalence_margin": spec.equivalence_margin,
     }

@@ -24,6 +24,13 @@ TRIALS = StoredTable(
         Column("solver", TEXT, "Which part takes a step."),
         Column("executor", TEXT, "Which part orders the steps and places them on devices."),
         Column("params_json", TEXT, "Resolved parameters of the four parts, canonical JSON."),
+        Column(
+            "prepared",
+            TEXT,
+            "Which of the four parts were tuned or searched, with spaces between; a schedule that is not among "
+            "them costs nothing.",
+        ),
+        Column("training", WHOLE, "Which training of the network, with its searches and tunings, from 0."),
         Column("steps", WHOLE, "Steps of the solver."),
         Column("nfe", REAL, "Network evaluations per image, counted at the network's boundary."),
         Column("nfe_critical_path", REAL, "Evaluations per image along the longest chain of dependent ones."),
@@ -50,6 +57,16 @@ TRIALS = StoredTable(
         *metrics.TRUNCATION_ERROR.columns,
         Column("truncation_images", WHOLE, "Images, the first ones, over which truncation_error was taken."),
         *metrics.OWN_TRUNCATION_ERROR.columns,
+        Column(
+            "network_limit_fid",
+            REAL,
+            "FID of the network solved out, from its zoo card, where that was taken with the same feature network and "
+            "as many images; else empty.",
+        ),
+        Column("network_limit_fid_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("network_limit_fid_high", REAL, "Upper end of its 95 % interval."),
+        Column("fid_targets", TEXT, "FID targets of the suite for the data set, JSON list, loosest first."),
+        Column("equivalence_margin", REAL, "Difference of FID within which the suite counts two rows as equal."),
         Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
         Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
         Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),

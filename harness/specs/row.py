@@ -30,6 +30,14 @@ class Expectation(Closed):
     source: str
 
 
+class NetworkLimit(Closed):
+    """FID of a network solved out, with its 95 % interval, taken as the suite takes FID."""
+
+    fid: float
+    low: float
+    high: float
+
+
 class Relations(Closed):
     """The trials that a row names, by id."""
 
@@ -58,6 +66,14 @@ class RowSpec(Spec):
     extractor: ExtractorSpec
     n_images: int
     tier: Tier
+    training: int = 0
+    """Which training of the network, with its searches and tunings."""
+    network_limit: NetworkLimit | None = None
+    """None where the network's card has none for this feature network and number of images."""
+    fid_targets: tuple[float, ...] = ()
+    """Of the data set, loosest first."""
+    equivalence_margin: float | None = None
+    """Of FID."""
     sample_ids: tuple[str, ...]
     score_id: str
     time_id: str
