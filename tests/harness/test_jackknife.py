@@ -84,3 +84,8 @@ def test_pairing_by_noise_narrows_the_difference(reference: ReferenceMoments) ->
 
 def test_two_replicates_are_enough() -> None:
     assert standard_error([1.0, 4.0]) == pytest.approx(1.5)  # sqrt(1/2 * 2 * 1.5^2)
+
+
+def test_a_paired_difference_takes_the_replicates_of_both_sides_apart() -> None:
+    found = paired_difference(3.0, [2.0, 5.0], 1.0, [1.0, 2.0])  # differences 1 and 3
+    assert (found.value, found.standard_error) == (2.0, pytest.approx(1.0))
