@@ -98,7 +98,8 @@ def _gain_text(gain: Gain) -> str:
     """Return the two figures of a link, or the row that is missing; and the parts, where it holds several."""
     if gain.missing:
         return gain.missing
-    text = f"FID {_signed(gain.difference)}, {gain.measure} ×{_ranged(gain.time)}"
+    times = "" if math.isnan(gain.time.value) else "×"
+    text = f"FID {_signed(gain.difference)}, {gain.measure} {times}{_ranged(gain.time)}"
     if gain.kind == CHAIN and len(gain.parts) > 1:
         return f"{text}: {', '.join(gain.parts[:-1])} and {gain.parts[-1]} together"
     return text
