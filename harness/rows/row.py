@@ -76,7 +76,7 @@ def finished_tables(
     return {
         "trials": [row],
         "steps": step_rows(cost, by_step, spec.n_images),
-        "timings": [repetition.model_dump() for repetition in timing.repetitions],
+        "timings": [{**one.model_dump(), "is_counted": one.block == timing.counted} for one in timing.repetitions],
         "quality": _replicates(score, errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
         "virtual": [replayed.model_dump() for replayed in timing.virtual],
