@@ -20,6 +20,7 @@ from harness.report.analysis.pareto import pareto_front
 from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
 from harness.report.analysis.rows import average_rows, is_valid, last_attempts, rows_of_attempts, typed_table
+from harness.report.analysis.times import add_pooled_times
 from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
@@ -80,7 +81,9 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     # seed sets and trainings averaged
     names = [metric.name for metric in METRICS.values() if metric.replicate is not None]
     averaged = average_rows(trials[valid], {name: replicate_table(others["quality"], name) for name in names})
-    rows, replicates = averaged.rows, averaged.replicates["fid"]
+    by_clock = [add_pooled_times(found) for _, found in averaged.rows.groupby(list(COMPARABLE), dropna=False)]
+    rows = pd.concat(by_clock) if by_clock else add_pooled_times(averaged.rows)
+    replicates = averaged.replicates["fid"]
 
     # ranked classes, the largest on one device first
     classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
@@ -114,9 +117,6 @@ def _derive_class(members: DataFrame, rows: DataFrame, replicates: DataFrame) ->
 
     # columns of one row each
     table = members.reset_index(drop=True)
-    table["relative_time"] = 1.0 / table["speedup"]
-    table["relative_time_low"] = 1.0 / table["speedup_high"]
-    table["relative_time_high"] = 1.0 / table["speedup_low"]
     derived = DataFrame([_derive_row(row, baseline, clock, replicates) for _, row in table.iterrows()])
     table = pd.concat([table, derived], axis=1)
 
