@@ -119,9 +119,11 @@ class _TrialOutputs:
         self._spec, self._results = spec, results
         self.shards = [self._known(task_id, SampleOutput) for task_id in spec.sample_ids]
         self.timing = self._known(spec.time_id, TimeOutput)
+        # repetitions and digests are those of the trial that was timed
         self.timed_shards = [self._known(task_id, SampleOutput) for task_id in spec.timed_sample_ids]
         self.own_timing = None if self.timed_shards else self.timing
         self.own_digests = {} if self.own_timing is None else self.own_timing.digests
+
         self.score = self._maybe(spec.score_id)
         self.clock_score = self._maybe(spec.clock_score_id)
         self.baseline_score = self._maybe(spec.baseline_score_id)
