@@ -97,7 +97,7 @@ class Comparison:
         """Return what the sentences are made from."""
         margin = float(self.row["equivalence_margin"])
         return Evidence(
-            self.difference, self.difference_half, self.p_holm, self.time_high, margin, self.trainings,
+            self.difference, self.difference_half, self.p_holm, self.family, self.time_high, margin, self.trainings,
             self.row["returned"],
         )  # fmt: skip
 

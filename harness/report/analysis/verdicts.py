@@ -3,7 +3,7 @@
 Rules, as a reviewer would have them:
 
 - A difference of FID is shown where its 95 % interval leaves out 0; among the control verdicts of a suite, where
-  Holm's adjusted p-value is at most 0.05.
+  Holm's adjusted p-value is at most 0.05. One that is shown by itself alone is called so, and nothing is claimed.
 - "Beats" is said of two trainings or more. Every sentence from one training ends "in one training".
 - That no difference is shown says nothing of equality. Equal within M: the suite states the margin M before it is
   run, and the whole 95 % interval of the difference lies inside -M .. M (stricter than two one-sided tests at 5 %).
@@ -39,6 +39,8 @@ class Evidence:
     half: float
     """Half its 95 % interval."""
     p_holm: float
+    """The p-value of the difference, adjusted in a family of `family` verdicts."""
+    family: int
     time_high: float
     """Upper end of the 95 % interval of the ratio of times."""
     margin: float
@@ -46,6 +48,16 @@ class Evidence:
     trainings: int
     returned: str
     """What preparing returned where it was to make something else, or empty."""
+
+    @property
+    def by_itself(self) -> bool:
+        """Return whether the interval leaves out 0."""
+        return abs(self.difference) > self.half
+
+    @property
+    def side(self) -> str:
+        """Return which FID the row has, compared with the other."""
+        return "lower FID" if self.difference < 0 else "higher FID"
 
     @property
     def equal(self) -> bool:
@@ -62,15 +74,19 @@ class Evidence:
         """Return the margin as it is printed."""
         return format_number(self.margin)
 
+    @property
+    def less_than_margin(self) -> str:
+        """Return what follows a difference that is shown and lies inside the margin."""
+        return f", by less than {self.margin_text}" if self.equal else ""
+
 
 def finding_sentence(one: Evidence) -> str:
     """Return what the difference of FID shows by itself, at 95 % and uncorrected."""
     if math.isnan(one.half):
         return NO_INTERVAL if one.trainings else NO_COMMON_TRAINING
 
-    side = "lower FID" if one.difference < 0 else "higher FID"
-    if abs(one.difference) > one.half:
-        text = f"{side}, by less than {one.margin_text}" if one.equal else side
+    if one.by_itself:
+        text = f"{one.side}{one.less_than_margin}"
     elif one.equal:
         text = f"FID equal within {one.margin_text}"
     else:
@@ -88,11 +104,10 @@ def control_sentence(one: Evidence) -> str:
 
     # FID, by Holm
     shown = one.p_holm <= ERROR_RATE
-    less = f", by less than {one.margin_text}" if one.equal else ""
     if shown and one.difference < 0:
         faster = " and is faster" if one.time_high < 1 else ""
         claim = "beats its control in FID" if one.trainings > 1 else "lower FID than its control"
-        return _ended(f"{claim}{less}{faster}", one)
+        return _ended(f"{claim}{one.less_than_margin}{faster}", one)
 
     # time
     if one.time_high < 1 and one.equal:
@@ -102,11 +117,21 @@ def control_sentence(one: Evidence) -> str:
 
     # neither
     if shown:
-        return _ended(f"does not beat its control: higher FID{less}", one)
-    if one.equal:
-        return _ended(f"does not beat its control: FID equal within {one.margin_text}", one)
-    faster = "; faster, but equal FID is not shown" if one.time_high < 1 else ""
-    return _ended(f"does not beat its control: no difference in FID shown{faster}", one)
+        text = f"{one.side}{one.less_than_margin}"
+    elif one.equal:
+        text = f"FID equal within {one.margin_text}"
+    elif one.by_itself:
+        text = f"{one.side} by itself, not among the {one.family} verdicts"
+    else:
+        text = "no difference in FID shown"
+    return _ended(f"does not beat its control: {text}{_time_text(one, shown)}", one)
+
+
+def _time_text(one: Evidence, shown: bool) -> str:
+    """Return what follows where the row is faster and no claim is made of it; nothing where its FID is higher."""
+    if one.time_high >= 1 or math.isnan(one.time_high) or shown:
+        return ""
+    return "; faster" if one.by_itself and one.difference < 0 else "; faster, but equal FID is not shown"
 
 
 def _ended(text: str, one: Evidence) -> str:
