@@ -194,8 +194,10 @@ def _with_current_references(plan: Plan, snapshot: Snapshot, finished: dict[str,
     If one of those has another identity now, the trial keeps its own, and only its row is written
     again.
     """
+    from harness.specs.row import Relations
+
     latest = snapshot.latest()
-    names = ["baseline_trial_id", "clock_trial_id", "control_of_trial_id"]
+    names = [name for name in Relations.model_fields if name.endswith("_trial_id")]
     references = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
     rows = dict(zip(latest["trial_id"], references, strict=True))
     stale = {p.id for p in plan.trials if rows.get(p.id) != p.related_trial_ids}
