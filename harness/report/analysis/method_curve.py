@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from pandas import DataFrame, Series
-
-from harness.report.analysis.replicates import common_replicates
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,8 @@ class MethodCurve:
     sides: np.ndarray
     """How far the log of the printed time may lie below and above [points, 2]; NaN where it has no interval."""
     relative_sides: np.ndarray
+    log_replicates: np.ndarray
+    """Log of the FID without each jackknife group [points, groups]; NaN where not known."""
     disturbed: tuple[bool, ...]
     trainings: tuple[int, ...]
     """The trainings that were measured, where there are two or more; else empty."""
@@ -83,9 +82,12 @@ def _three(rows: DataFrame, value: str, ends: list[str]) -> list[Series]:
     return [rows[name].astype(np.float64) if name in rows else empty for name in (value, *ends)]
 
 
-def build_curve(rows: DataFrame, measure: TimeMeasure, members: DataFrame | None = None) -> MethodCurve:
+def build_curve(
+    rows: DataFrame, measure: TimeMeasure, replicates: DataFrame, members: DataFrame | None = None
+) -> MethodCurve:
     """Return the curve of a line's rows; those without FID or time are left out.
 
+    `replicates` hold FIDs without each group of images, a row per trial_id.
     `members` are rows per training with `row_id`, the trial_id of the row that they are averaged into.
     """
     times = seconds_columns(rows, measure)
@@ -101,6 +103,7 @@ def build_curve(rows: DataFrame, measure: TimeMeasure, members: DataFrame | None
         log_relative=np.log(times["relative"].to_numpy()),
         sides=_log_sides(times[["seconds", "low", "high"]].to_numpy()),
         relative_sides=_log_sides(times[["relative", "relative_low", "relative_high"]].to_numpy()),
+        log_replicates=_logs(replicates.reindex(rows["trial_id"]).to_numpy(np.float64)),
         disturbed=tuple(bool(one) for one in rows["disturbed"]) if "disturbed" in rows else (False,) * len(rows),
         # per training
         trainings=trainings,
@@ -133,18 +136,19 @@ def _split_by_training(
     return trainings, fid, shift
 
 
+def _logs(values: np.ndarray) -> np.ndarray:
+    """Return natural logs, NaN of what is not positive."""
+    return np.log(np.where(values > 0, values, np.nan))
+
+
 def _log_sides(times: np.ndarray) -> np.ndarray:
     """Return how far the log may lie below and above [rows, 2] for value, low and high [rows, 3]."""
-    with np.errstate(all="ignore"):
-        logs = np.log(np.where(times > 0, times, np.nan))
+    logs = _logs(times)
     return np.clip(np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 0]], axis=1), 0.0, None)
 
 
-def log_replicates(curves: list[MethodCurve], replicates: DataFrame) -> list[np.ndarray] | None:
+def common_log_replicates(curves: list[MethodCurve]) -> list[np.ndarray] | None:
     """Return the log FID replicates of each curve [points, groups], over the groups that all have; None below two."""
-    ids = [trial_id for curve in curves for trial_id in curve.trial_ids]
-    values = common_replicates(replicates, list(pd.unique(Series(ids, dtype=object))))
-    if values is None or not np.all(values > 0):
-        return None
-    found = dict(zip(pd.unique(Series(ids, dtype=object)), np.log(values), strict=True))
-    return [np.array([found[trial_id] for trial_id in curve.trial_ids]) for curve in curves]
+    every = np.concatenate([curve.log_replicates for curve in curves])
+    known = np.isfinite(every).all(axis=0)
+    return [curve.log_replicates[:, known] for curve in curves] if known.sum() > 1 else None

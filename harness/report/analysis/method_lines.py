@@ -52,10 +52,13 @@ def distinct_names(rows: DataFrame) -> Series:
     Where several rows share one, that in which they differ follows: data set, suite, seed set, training, or id.
     """
     names = Series(
-        [trial_name(row["network"], row["method"], row["steps"]) for _, row in rows.iterrows()], rows.index, dtype=object
+        [trial_name(row["network"], row["method"], row["steps"]) for _, row in rows.iterrows()],
+        rows.index,
+        dtype=object,
     )
     for column, text in _ADDITIONS:
-        for _, shared in names.groupby(names):
+        repeated = names[names.duplicated(keep=False)]
+        for _, shared in repeated.groupby(repeated):
             values = rows.loc[shared.index, column]
             if values.nunique(dropna=False) > 1:
                 names[shared.index] = [f"{name}, {text.format(v)}" for name, v in zip(shared, values, strict=True)]

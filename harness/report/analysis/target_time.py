@@ -14,10 +14,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from pandas import DataFrame
 
 from harness.report.analysis.equal_quality import CurveReading, read_log_time, running_best
-from harness.report.analysis.method_curve import MethodCurve, log_replicates
+from harness.report.analysis.method_curve import MethodCurve, common_log_replicates
 from harness.report.analysis.replicates import half_width
 from harness.stats import LEVEL
 
@@ -67,11 +66,11 @@ class TimeRatio:
     note: str = ""
 
 
-def read_target(curve: MethodCurve, target: float, replicates: DataFrame) -> TargetTime:
+def read_target(curve: MethodCurve, target: float) -> TargetTime:
     """Return the time at which the curve reaches the target."""
     if not len(curve.fid):
         return TargetTime(NOT_MEASURED, notes=("no row with both a FID and a time",))
-    found = _read_trainings(curve, target) if curve.trainings else _read_one(curve, target, replicates)
+    found = _read_trainings(curve, target) if curve.trainings else _read_one(curve, target)
     if found.state == REACHED and math.isnan(found.low) and math.isnan(found.high) and not found.notes:
         return _with_note(found, NO_INTERVAL)
     return _with_note(found, ONE_STEP_COUNT) if len(set(curve.steps)) == 1 else found
@@ -99,9 +98,9 @@ def _read(curve: MethodCurve, fid: np.ndarray, target: float, shift: np.ndarray 
     return CurveReading(found.log_time, "<=" if alone else found.side, weights)
 
 
-def _read_one(curve: MethodCurve, target: float, replicates: DataFrame) -> TargetTime:
+def _read_one(curve: MethodCurve, target: float) -> TargetTime:
     """Return the reading of one training, with the interval between the curves of lower and of upper ends."""
-    logs = log_replicates([curve], replicates)
+    logs = common_log_replicates([curve])
     half = np.array([half_width(row) for row in logs[0]]) if logs else np.full(len(curve.fid), math.nan)
 
     # not reached
@@ -188,7 +187,7 @@ def _reached(
     )
 
 
-def read_ratio(method: MethodCurve, reference: MethodCurve, target: float, replicates: DataFrame) -> TimeRatio:
+def read_ratio(method: MethodCurve, reference: MethodCurve, target: float) -> TimeRatio:
     """Return the reference's time over the method's at the target; a value below 1 means that the method is slower."""
     if method.trial_ids == reference.trial_ids:
         return TimeRatio(note=THE_SAME)
@@ -214,7 +213,7 @@ def read_ratio(method: MethodCurve, reference: MethodCurve, target: float, repli
         for (own, other), shift in zip(both, shifts, strict=True)
     ])  # fmt: skip
     value = float(logs.mean())
-    half = student_half_width(logs) if len(logs) > 1 else _jackknife_of_ratio(method, reference, target, replicates)
+    half = student_half_width(logs) if len(logs) > 1 else _jackknife_of_ratio(method, reference, target)
     mine = _timing_sides(np.mean([own.weights for own, _ in both], axis=0), method.relative_sides)
     others = _timing_sides(np.mean([other.weights for _, other in both], axis=0), reference.relative_sides)
 
@@ -246,9 +245,9 @@ def _relative_shifts(method: MethodCurve, reference: MethodCurve, shared: list[i
     ]
 
 
-def _jackknife_of_ratio(method: MethodCurve, reference: MethodCurve, target: float, replicates: DataFrame) -> float:
+def _jackknife_of_ratio(method: MethodCurve, reference: MethodCurve, target: float) -> float:
     """Return half the 95 % interval of the log ratio from the FIDs: replicate k leaves out group k on both sides."""
-    found = log_replicates([method, reference], replicates)
+    found = common_log_replicates([method, reference])
     if found is None:
         return math.nan
 

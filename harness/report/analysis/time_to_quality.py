@@ -1,7 +1,7 @@
 """Time to quality: for every method on a network and every FID target, the time on the method's own curve.
 
 Targets are absolute and the same for all rows. Serial executors rank by throughput, parallel ones by latency.
-Only values have a rank. A method that is reached at its smallest step count stands among them by its measured time.
+Only values have a rank. A method that reaches a target at its smallest step count stands among them by that time.
 One that reaches a target in some trainings only comes after these, one that does not reach it comes last.
 A value that was read from a disturbed row has a rank only where its interval overlaps no other.
 """
@@ -88,19 +88,14 @@ class ClassQuality:
     """The name of the plain baseline's line; empty where there is none."""
 
 
-@dataclass(frozen=True)
-class _References:
-    """The curves that ratios are taken to, by measure name."""
-
-    baseline: dict[str, MethodCurve]
-    costless: dict[str, tuple[MethodCurve, str]]
+Curves = dict[str, MethodCurve]
+"""A line's curves by the name of the measure."""
 
 
 def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
     """Return the lines of a class, in the order of the main table, with limits and times to quality."""
     comparable = comparable_rows(one, analysis)
     members = getattr(analysis, "members", None)
-    replicates = analysis.replicates["fid"]
 
     # lines, limits, targets
     lines = split_into_lines(one.rows)
@@ -109,17 +104,22 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
     targets = read_targets(one.rows)
     baseline, costless = reference_lines(comparable)
 
+    # curves
+    def build(line: MethodLine) -> Curves:
+        return {m.name: build_curve(line.rows, m, analysis.replicates["fid"], members) for m in MEASURES}
+
+    curves = {line.name: build(line) for line in lines} if targets else {}
+    plain = build(baseline) if baseline and targets else {}
+    free = {line.name: build(line) for line in costless} if targets else {}
+
     # times, ranked among serial and among parallel lines
     times: dict[tuple[str, float], QualityTime] = {}
     for target in targets:
-        references = _references(baseline, costless, target, replicates, members)
+        best = {measure.name: _best_costless(free, measure, target) for measure in MEASURES}
+        found = [_read_line(line, curves[line.name], target, plain, best, below) for line in lines]
         for group in (False, True):
-            found = [
-                _read_line(line, target, references, replicates, members, below)
-                for line in lines
-                if line.parallel is group
-            ]
-            times |= {(time.line.name, target): time for time in rank_times(found)}
+            ranked = rank_times([time for time in found if time.line.parallel is group])
+            times |= {(time.line.name, target): time for time in ranked}
 
     ordered = sorted(lines, key=lambda line: _order_of_line(line, targets, times))
     return ClassQuality(
@@ -165,45 +165,34 @@ def reference_lines(comparable: DataFrame) -> tuple[MethodLine | None, list[Meth
     return baseline, costless
 
 
-def _references(
-    baseline: MethodLine | None,
-    costless: list[MethodLine],
-    target: float,
-    replicates: DataFrame,
-    members: DataFrame | None,
-) -> _References:
-    """Return the curves of the baseline and, by each measure, of the costless schedule that is fastest."""
-    best = {}
-    for measure in MEASURES:
-        curves = [(build_curve(line.rows, measure, members), line.name) for line in costless]
-        found = [(read_target(curve, target, replicates), curve, name) for curve, name in curves]
-        reached = [(time.seconds, name, curve) for time, curve, name in found if time.state in (REACHED, AT_SMALLEST)]
-        if reached:
-            _, name, curve = min(reached, key=lambda one: one[:2])
-            best[measure.name] = (curve, name)
-    plain = {m.name: build_curve(baseline.rows, m, members) for m in MEASURES} if baseline else {}
-    return _References(plain, best)
+def _best_costless(free: dict[str, Curves], measure: TimeMeasure, target: float) -> tuple[MethodCurve | None, str]:
+    """Return the curve and the name of the line that reaches the target first; None where none does."""
+    found = [(read_target(curves[measure.name], target), name) for name, curves in free.items()]
+    reached = [(time.seconds, name) for time, name in found if time.state in (REACHED, AT_SMALLEST)]
+    if not reached:
+        return None, ""
+    _, name = min(reached)
+    return free[name][measure.name], name
 
 
 def _read_line(
     line: MethodLine,
+    curves: Curves,
     target: float,
-    references: _References,
-    replicates: DataFrame,
-    members: DataFrame | None,
+    plain: Curves,
+    best: dict[str, tuple[MethodCurve | None, str]],
     below: frozenset[str],
 ) -> QualityTime:
     measured = {}
     for measure in MEASURES:
-        curve = build_curve(line.rows, measure, members)
-        costless, name = references.costless.get(measure.name, (None, ""))
-        baseline = references.baseline.get(measure.name)
+        curve, baseline = curves[measure.name], plain.get(measure.name)
+        costless, name = best[measure.name]
         measured[measure.name] = MeasuredTime(
             measure=measure,
-            time=read_target(curve, target, replicates),
-            over_costless=read_ratio(curve, costless, target, replicates) if costless else TimeRatio(note=NO_COSTLESS),
+            time=read_target(curve, target),
+            over_costless=read_ratio(curve, costless, target) if costless else TimeRatio(note=NO_COSTLESS),
             costless=name,
-            over_baseline=read_ratio(curve, baseline, target, replicates) if baseline else TimeRatio(note=NO_BASELINE),
+            over_baseline=read_ratio(curve, baseline, target) if baseline else TimeRatio(note=NO_BASELINE),
         )
 
     used = {trial_id for one in measured.values() for trial_id in one.time.trial_ids}
@@ -211,17 +200,17 @@ def _read_line(
 
 
 def rank_times(times: list[QualityTime]) -> list[QualityTime]:
-    """Return the times of one target in order, numbered where they are values that may have a rank."""
-    ordered = sorted(times, key=_order_of_time)
+    """Return the times of one target in order, with the place of those that are values and may have a rank.
+
+    A place counts what stands above: a bound there is faster still.
+    """
+    ordered = sorted(times, key=rank_order)
     values = [one for one in ordered if one.ranked.time.state == REACHED]
-    numbered, number = [], 0
-    for one in ordered:
-        others = [other for other in values if other is not one]
-        if one in values and not (one.ranked.time.disturbed and any(_overlap(one, other) for other in others)):
-            number += 1
-            numbered.append(replace(one, rank=number))
-        else:
-            numbered.append(one)
+    numbered = []
+    for place, one in enumerate(ordered, start=1):
+        undecided = one.ranked.time.disturbed and any(_overlap(one, other) for other in values if other is not one)
+        is_value = one.ranked.time.state == REACHED
+        numbered.append(replace(one, rank=place if is_value and not undecided else None))
     return numbered
 
 
@@ -232,7 +221,7 @@ def _overlap(one: QualityTime, other: QualityTime) -> bool:
     return max(lows) <= min(highs)
 
 
-def _order_of_time(one: QualityTime) -> tuple[int, float, float, str]:
+def rank_order(one: QualityTime) -> tuple[int, float, float, str]:
     """Return what sorts the times of one target: kind of result, time, best FID."""
     time = one.ranked.time
     best = math.inf if math.isnan(one.best_fid) else one.best_fid
@@ -244,7 +233,7 @@ def _order_of_line(
 ) -> tuple[int, float, float, str]:
     """Return what sorts the main table: the tightest target that is reached, the time to it, the best FID."""
     for place, target in enumerate(reversed(targets)):
-        kind, seconds, best, name = _order_of_time(times[line.name, target])
+        kind, seconds, best, name = rank_order(times[line.name, target])
         if kind == 0:
             return place, seconds, best, name
     best = float(np.fmin.reduce(line.rows["fid"]))
