@@ -73,9 +73,9 @@ def build_leaderboard(analysis: Analysis) -> Leaderboard:
     invalid = analysis.invalid
     names = distinct_names(invalid)
     listed = tuple(
-        (names[place], "failed" if row["status"] == "failed" else row["verdict"] or "no verdict",
+        (name, "failed" if row["status"] == "failed" else row["verdict"] or "no verdict",
          row["reasons"] or "no reason was recorded")
-        for place, row in invalid.iterrows()
+        for name, (_, row) in zip(names, invalid.iterrows(), strict=True)
     )  # fmt: skip
 
     valid, failed = len(analysis.trials) - len(invalid), int((invalid["status"] == "failed").sum())
@@ -148,5 +148,5 @@ def _clock_condition(one: ResourceClass) -> str:
     if one.clock is None:
         return "Clock: no VALID clock trial, so there is no A/A floor."
     floor = format_interval(*one.floor) or NO_FIGURE
-    name = distinct_names(DataFrame([one.clock])).iloc[0]
+    name = distinct_names(DataFrame([one.clock]))[0]
     return f"Clock: {name}, trial {one.clock['trial_id'][:16]}. A/A floor: {floor}; a speed-up inside it is a tie."

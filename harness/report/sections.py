@@ -83,12 +83,11 @@ def price_table(analysis: Analysis) -> Section:
     rows = []
     for name, row in zip(names, ranked, strict=True):
         rows.append((
-                name,
-                *(_metric_text(row, metric) for metric in others),
-                _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
-                _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
-                _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
-            ))  # fmt: skip
+            name, *(_metric_text(row, metric) for metric in others),
+            _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
+            _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
+            _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
+        ))  # fmt: skip
     headings = ("Trial", *map(_metric_heading, others), "Peak memory (MiB)", "Energy (J/image)",
                 "Network time share", "Critical path (GFLOPs/image)", "Preparation (device-s)",
                 "Preparation (GFLOPs)", "Weights")  # fmt: skip
@@ -127,8 +126,8 @@ def other_rows_table(trials: DataFrame) -> Section:
     listed = last_attempts(trials).sort_values(["dataset", "network", "method", "steps", "trial_id"])
     names = distinct_names(listed)
     rows = [
-        (names[place], row["dataset"], row["git_sha"][:12] or DASH, row["started_at"] or DASH, row["verdict"] or DASH)
-        for place, row in listed.iterrows()
+        (name, row["dataset"], row["git_sha"][:12] or DASH, row["started_at"] or DASH, row["verdict"] or DASH)
+        for name, (_, row) in zip(names, listed.iterrows(), strict=True)
     ]
     return Section(("Trial", "Data set", "Commit", "Started (UTC)", "Verdict"), rows)
 
@@ -147,9 +146,9 @@ def sample_grids(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str,
 def _per_trial(analysis: Analysis, table: DataFrame) -> list[tuple[str, DataFrame]]:
     """Return (name, rows) per trial that has rows, by name."""
     trials = analysis.trials.sort_values(["dataset", "network", "method", "steps", "seed_set", "trial_id"])
-    names = distinct_names(trials)
     groups = dict(list(table.groupby("trial_id")))
-    return [(names[place], groups[row["trial_id"]]) for place, row in trials.iterrows() if row["trial_id"] in groups]
+    named = zip(distinct_names(trials), trials["trial_id"], strict=True)
+    return [(name, groups[trial_id]) for name, trial_id in named if trial_id in groups]
 
 
 def _plain(value: object) -> str:

@@ -33,9 +33,8 @@ class NetworkLimit:
 
 def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
     """Return the limit of each network of comparable rows; none where neither card nor whole-network row has one."""
-    names = distinct_names(rows)
     limits = {}
-    for network, members in rows.groupby("network", sort=True):
+    for network, members in rows.assign(_name=distinct_names(rows)).groupby("network", sort=True):
         # the card of the zoo
         known = members[members["network_limit_fid"].notna()]
         if len(known):
@@ -49,7 +48,7 @@ def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
         whole = whole.dropna(subset=["fid", "nfe"]).sort_values(["nfe", "trial_id"])
         if len(whole):
             last = whole.iloc[-1]
-            limits[str(network)] = NetworkLimit(last["fid"], last["fid_low"], last["fid_high"], names[last.name])
+            limits[str(network)] = NetworkLimit(last["fid"], last["fid_low"], last["fid_high"], last["_name"])
     return limits
 
 

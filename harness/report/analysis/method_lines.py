@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from harness.report.analysis.derive import COMPARABLE, Analysis, ResourceClass
 from harness.schema.trial_name import trial_name
@@ -38,7 +38,8 @@ def split_into_lines(rows: DataFrame) -> list[MethodLine]:
     """
     several = rows["suite"].nunique() > 1
     lines = []
-    for (suite, network, method), members in rows.groupby(list(_LINE), sort=True, dropna=False):
+    for _, members in rows.groupby(list(_LINE), sort=True, dropna=False):
+        suite, network, method = (str(members.iloc[0][column]) for column in _LINE)
         name = method_line_name(network, method) + (f", suite {suite}" if several else "")
         parallel = bool((members["executor"] != "serial").any())
         by_steps = members.sort_values(["steps", "nfe", "trial_id"], ignore_index=True)
@@ -46,22 +47,25 @@ def split_into_lines(rows: DataFrame) -> list[MethodLine]:
     return sorted(lines, key=lambda line: (line.network, line.method, line.name))
 
 
-def distinct_names(rows: DataFrame) -> Series:
+def distinct_names(rows: DataFrame) -> list[str]:
     """Return the printed name of each row [rows]: its trial name.
 
     Where several rows share one, that in which they differ follows: data set, suite, seed set, training, or id.
     """
-    names = Series(
-        [trial_name(row["network"], row["method"], row["steps"]) for _, row in rows.iterrows()],
-        rows.index,
-        dtype=object,
-    )
+    parts = zip(rows["network"], rows["method"], rows["steps"], strict=True)
+    names = [trial_name(*one) for one in parts]
     for column, text in _ADDITIONS:
-        repeated = names[names.duplicated(keep=False)]
-        for _, shared in repeated.groupby(repeated):
-            values = rows.loc[shared.index, column]
-            if values.nunique(dropna=False) > 1:
-                names[shared.index] = [f"{name}, {text.format(v)}" for name, v in zip(shared, values, strict=True)]
+        # values of the column by name
+        values = rows[column].tolist()
+        found: dict[str, set[str]] = {}
+        for name, value in zip(names, values, strict=True):
+            found.setdefault(name, set()).add(str(value))
+
+        # added where rows of one name differ in it
+        names = [
+            f"{name}, {text.format(value)}" if len(found[name]) > 1 else name
+            for name, value in zip(names, values, strict=True)
+        ]
     return names
 
 

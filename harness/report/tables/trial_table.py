@@ -37,19 +37,20 @@ HEADINGS = (
 
 def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -> Table:
     """Return the table of a class's trials; `timings` are the calls, for rows that do not store their batch."""
-    names = distinct_names(one.rows)
     rows = by_network_method_steps(one.rows)
-    times = {measure.name: seconds_columns(rows, measure) for measure in (THROUGHPUT, LATENCY)}
-    batches = measured_batches(rows, timings)
+    throughputs, latencies = (
+        [times for _, times in seconds_columns(rows, m).iterrows()] for m in (THROUGHPUT, LATENCY)
+    )
+    columns = (distinct_names(rows), throughputs, latencies, measured_batches(rows, timings))
 
     cells = []
-    for place, row in rows.iterrows():
+    for (_, row), name, throughput, latency, batch in zip(rows.iterrows(), *columns, strict=True):
         known = {
-            "trial": _name_cell(names[place], row, one),
+            "trial": _name_cell(name, row, one),
             "fid": _fid_cell(row, quality),
-            "latency_seconds": _latency_cell(times[LATENCY.name].loc[place]),
-            "throughput_images_per_second": _throughput_cell(times[THROUGHPUT.name].loc[place]),
-            "throughput_batch": _count_cell(batches[place]),
+            "latency_seconds": _latency_cell(latency),
+            "throughput_images_per_second": _throughput_cell(throughput),
+            "throughput_batch": _count_cell(batch),
         }
         cells.append(tuple(known.get(heading.key) or _cell(heading.key, row) for heading in HEADINGS))
     return Table("Trials, by network, method and steps", _conditions(), HEADINGS, tuple(cells))
