@@ -34,6 +34,7 @@ from harness.report.analysis.time_to_quality import ClassQuality, read_class
 
 GROUPS = 20
 STEPS = (5, 10, 20, 40)
+LATENCIES = ("latency_seconds", "latency_low_seconds", "latency_high_seconds")
 
 
 def power_law(steps: tuple[int, ...] = STEPS, at_one: float = 100.0, pace: float = 1.0) -> MethodCurve:
@@ -253,13 +254,13 @@ def test_the_best_free_schedule_costs_nothing_and_keeps_the_baselines_solver() -
 
 
 def test_parallel_executors_rank_by_latency_and_apart() -> None:
-    quick = {"latency_seconds": 0.001, "latency_low_seconds": 0.0009, "latency_high_seconds": 0.0011}
-    rows = solver("ddim/srds", 200.0, 5.0, executor="srds", **quick)
-    quality = quality_of(*baseline(), *rows)
+    rows = solver("ddim/srds", 200.0, 5.0, executor="srds")
+    quick = [{**row, **{name: 0.01 * row[name] for name in LATENCIES}} for row in rows]
+    quality = quality_of(*baseline(), *quick)
     one = quality.times["unet-small:ddim/srds", 10.0]
     assert [line.method for line in quality.parallel] == ["ddim/srds"]
     assert one.ranked.measure is LATENCY
-    assert one.ranked.time.seconds == pytest.approx(0.001)
+    assert one.ranked.time.seconds == pytest.approx(0.01 * 2.1 * tables.SECONDS * 20 * 5)  # at 20 steps
     assert one.rank == 1
     assert one.by_measure[THROUGHPUT.name].over_baseline.value == pytest.approx(0.2)
 
