@@ -52,7 +52,7 @@ NEVER = "no time saved against the baseline at equal quality: never pays for its
 class ResourceClass:
     """Rows that may be ranked together, and what they share.
 
-    The best speed-up at equal quality comes first.
+    They stand by network, method and steps.
     """
 
     key: dict[str, str | float]
@@ -143,7 +143,7 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
         table[f"pareto_{name}_probability"] = share
     table["clock_tie"] = table["speedup"].between(*floor)
 
-    return ResourceClass(key, _ranked(table), floor, clock, baseline)
+    return ResourceClass(key, _ordered(table), floor, clock, baseline)
 
 
 def _same(values: Series, wanted: str | float) -> Series:
@@ -192,12 +192,11 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
 
 
 def ranking_speedup(rows: DataFrame) -> Series:
-    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound."""
+    """Return what orders rows by gain [rows]: speed-up at equal quality, or its bound."""
     name = "equal_quality_speedup"
     return rows[name].fillna(rows[f"{name}_at_least"]).fillna(rows[f"{name}_at_most"])
 
 
-def _ranked(table: DataFrame) -> DataFrame:
-    ordered = table.assign(_lead=-ranking_speedup(table))
-    by = ["_lead", "fid", "method", "network", "nfe", "trial_id"]
-    return ordered.sort_values(by, na_position="last", ignore_index=True).drop(columns="_lead")
+def _ordered(table: DataFrame) -> DataFrame:
+    by = ["network", "method", "steps", "nfe", "trial_id"]
+    return table.sort_values(by, na_position="last", ignore_index=True)
