@@ -17,7 +17,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis, ResourceClass
-from harness.report.analysis.limits import NetworkLimit, network_limits, rows_below_limit
+from harness.report.analysis.limits import QualityLimit, network_limits, rows_below_limit
 from harness.report.analysis.method_curve import LATENCY, MEASURES, THROUGHPUT, MethodCurve, TimeMeasure, build_curve
 from harness.report.analysis.method_lines import MethodLine, comparable_rows, split_into_lines
 from harness.report.analysis.target_time import (
@@ -77,7 +77,7 @@ class ClassQuality:
     serial: tuple[MethodLine, ...]
     parallel: tuple[MethodLine, ...]
     """Lines in the order of the main table."""
-    limits: dict[str, NetworkLimit]
+    limits: dict[str, QualityLimit]
     below_limit: frozenset[str]
     """Ids of the trials that are significantly below their network's limit."""
     targets: tuple[float, ...]
