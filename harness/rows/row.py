@@ -77,7 +77,9 @@ def finished_tables(
     return {
         "trials": [row],
         "steps": step_rows(cost, by_step, spec.n_images),
-        "timings": [] if own is None else [repetition.model_dump() for repetition in own.repetitions],
+        "timings": []
+        if own is None
+        else [{**one.model_dump(), "is_counted": one.block == own.counted} for one in own.repetitions],
         "quality": _replicates(score, errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
         "virtual": [] if own is None else [replayed.model_dump() for replayed in own.virtual],
