@@ -1,4 +1,4 @@
-"""Simulated figures with known truths: noise of images in groups, partly common to trainings, and trainings that differ."""
+"""Figures of several trainings with known truths, and their replicates."""
 
 from __future__ import annotations
 
