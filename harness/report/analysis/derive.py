@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from harness.report.analysis.rows import (
     typed_table,
 )
 from harness.report.analysis.saved_work import time_yield
+from harness.report.analysis.times import add_pooled_times
 from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
@@ -51,7 +52,7 @@ NEVER = "no time saved against the baseline at equal quality: never pays for its
 class ResourceClass:
     """Rows that may be ranked together, and what they share.
 
-    The best speed-up at equal quality comes first.
+    They stand by network, method and steps.
     """
 
     key: dict[str, str | float]
@@ -89,7 +90,9 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     # seed sets and trainings averaged
     names = [metric.name for metric in METRICS.values() if metric.replicate is not None]
     averaged = average_rows(trials[valid], {name: replicate_table(others["quality"], name) for name in names})
-    rows = averaged.rows
+    by_clock = [add_pooled_times(found) for _, found in averaged.rows.groupby(list(COMPARABLE), dropna=False)]
+    rows = pd.concat(by_clock) if by_clock else add_pooled_times(averaged.rows)
+    averaged = replace(averaged, rows=rows)
 
     # ranked classes, the largest on one device first
     classes = [_derive_class(found, averaged) for _, found in rows.groupby(list(CLASS), dropna=False)]
@@ -129,9 +132,6 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
 
     # columns of one row each
     table = members.reset_index(drop=True)
-    table["relative_time"] = 1.0 / table["speedup"]
-    table["relative_time_low"] = 1.0 / table["speedup_high"]
-    table["relative_time_high"] = 1.0 / table["speedup_low"]
     derived = DataFrame([_derive_row(row, baseline, clock, draws) for _, row in table.iterrows()])
     table = pd.concat([table, derived], axis=1)
 
@@ -143,7 +143,7 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
         table[f"pareto_{name}_probability"] = share
     table["clock_tie"] = table["speedup"].between(*floor)
 
-    return ResourceClass(key, _ranked(table), floor, clock, baseline)
+    return ResourceClass(key, _ordered(table), floor, clock, baseline)
 
 
 def _same(values: Series, wanted: str | float) -> Series:
@@ -192,12 +192,11 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
 
 
 def ranking_speedup(rows: DataFrame) -> Series:
-    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound."""
+    """Return what orders rows by gain [rows]: speed-up at equal quality, or its bound."""
     name = "equal_quality_speedup"
     return rows[name].fillna(rows[f"{name}_at_least"]).fillna(rows[f"{name}_at_most"])
 
 
-def _ranked(table: DataFrame) -> DataFrame:
-    ordered = table.assign(_lead=-ranking_speedup(table))
-    by = ["_lead", "fid", "method", "network", "nfe", "trial_id"]
-    return ordered.sort_values(by, na_position="last", ignore_index=True).drop(columns="_lead")
+def _ordered(table: DataFrame) -> DataFrame:
+    by = ["network", "method", "steps", "nfe", "trial_id"]
+    return table.sort_values(by, na_position="last", ignore_index=True)

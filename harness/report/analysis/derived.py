@@ -12,8 +12,19 @@ DERIVED = {
     "(they start from the same noise); so are those of network_limit_fid, and kid_se is the error over trainings.",
     "fid_by_training": "FID of each of these trainings.",
     "relative_time": "Time of the trial over that of the clock trial: 1 / speedup.",
-    "relative_time_low": "Lower end of its 95 % interval.",
-    "relative_time_high": "Upper end of its 95 % interval.",
+    "relative_time_low": "Lower end of its 95 % interval, drift between timing blocks included.",
+    "relative_time_high": "Upper end of its 95 % interval, drift included.",
+    "relative_latency": "Latency of the trial over that of the clock trial: latency_ratio.",
+    "relative_latency_low": "Lower end of its 95 % interval, drift included.",
+    "relative_latency_high": "Upper end of its 95 % interval, drift included.",
+    "pooled_latency_seconds": "Latency that compares across timing blocks: latency_ratio times the clock's latency, "
+    "its median over all blocks. Where no ratio is stored, latency_seconds.",
+    "pooled_latency_seconds_low": "Lower end of its 95 % interval: of the ratio, of drift and of the clock's median.",
+    "pooled_latency_seconds_high": "Upper end of its 95 % interval.",
+    "pooled_seconds_per_image": "Seconds per image at throughput_batch that compare across timing blocks: "
+    "relative_time times the clock's seconds per image, their median over all blocks.",
+    "pooled_seconds_per_image_low": "Lower end of its 95 % interval: of the ratio, of drift and of the clock's median.",
+    "pooled_seconds_per_image_high": "Upper end of its 95 % interval.",
     "equal_quality_speedup": "Time in which the baseline reaches the row's FID, over the row's time. The baseline's "
     "curve is its running best, log time linear in log FID, never extrapolated.",
     "equal_quality_speedup_low": "Lower end of its 95 % interval, or of the bound's: read in draws of all FIDs "
