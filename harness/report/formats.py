@@ -32,6 +32,8 @@ class Section:
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+    """Sentences above the table: what its figures mean and how they were found."""
 
 
 def axis_label(metric: str, what: str = "") -> str:

@@ -54,9 +54,11 @@ def timing_table(analysis: Analysis) -> Section:
     The 90th percentile is empty below `CALLS_FOR_P90` calls.
     """
     rows = []
-    own = analysis.tables["timings"][analysis.tables["timings"]["role"] == "trial"]
-    for name, timings in _per_trial(analysis, own):
-        for kind, calls in timings.groupby("kind", sort=True):
+    timings = analysis.tables["timings"]
+    counted = timings["is_counted"] | timings["block"].isna()  # older tables have one block
+    own = timings[(timings["role"] == "trial") & counted]
+    for name, repetitions in _per_trial(analysis, own):
+        for kind, calls in repetitions.groupby("kind", sort=True):
             # times of a call
             ms = calls["seconds"].dropna() * 1e3
             p90 = format_number(float(ms.quantile(0.9))) if len(ms) >= CALLS_FOR_P90 else DASH
