@@ -48,7 +48,7 @@ CAPTIONS = {
     "devices": "Speed-up over the serial run against devices: measured on real ones, and replayed on virtual ones.",
 }
 DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
-    "headline": lambda one, _: draw_headline(one),
+    "headline": lambda one, _: draw_headline(one, {}),
     "fid-time": lambda one, _: draw_fid_time(one),
     "fid-flops": lambda one, _: draw_fid_flops(one),
     "fid-nfe": lambda one, _: draw_fid_nfe(one),

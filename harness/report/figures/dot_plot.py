@@ -1,0 +1,85 @@
+"""A plot with a line per row: a dot with its interval, a bound as an open mark, a row without a value in grey."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from harness.report.figures.plot_style import FAINT, GREY, INK, MUTED, Look, set_log_axis
+from harness.report.figures.quality_marks import FAINT_SHARE, marker_style
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One row of the plot; without a value (NaN) its `remark` stands in the plot instead."""
+
+    name: str
+    look: Look
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    bound: str = ""
+    """Empty for a value, else its mark: "o" for a measured point, ">" or "<" for the side that is open."""
+    remark: str = ""
+    faint: bool = False
+
+
+def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Sequence[float] = ()) -> None:
+    """Plot the rows from top to bottom; rows that are no values follow below a line with a heading.
+
+    The x axis holds the values and those in `include`.
+    """
+    # places: a heading takes one
+    lower = [dot for dot in dots if dot.bound in ("<", ">") or math.isnan(dot.value)]
+    upper = [dot for dot in dots if dot not in lower]
+    gap = 1 if lower and upper else 0
+    count = len(dots) + gap
+    places = [*range(count - 1, count - 1 - len(upper), -1), *range(len(lower) - 1, -1, -1)]
+
+    # marks
+    for place, dot in zip(places, [*upper, *lower], strict=True):
+        _plot_dot(axes, place, dot)
+    if gap:
+        axes.axhline(len(lower) + 0.35, color=MUTED, linewidth=0.8)
+        axes.annotate(heading, (1.0, len(lower)), (-2, -1), xycoords=("axes fraction", "data"), fontsize=7.5,
+                      textcoords="offset points", ha="right", va="center", color=MUTED)  # fmt: skip
+
+    # axes
+    axes.set_yticks(places, [dot.name for dot in (*upper, *lower)], fontsize=8)
+    for label, dot in zip(axes.get_yticklabels(), (*upper, *lower), strict=True):
+        label.set_color(MUTED if math.isnan(dot.value) else INK)
+    axes.set_ylim(-0.8, count - 0.2)
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    set_log_axis(axes, "x", np.array([*(dot.value for dot in dots), *include]))
+
+
+def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
+    # a row without a value
+    if math.isnan(dot.value):
+        axes.annotate(dot.remark, (0.0, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
+                      textcoords="offset points", fontsize=7.5, color=MUTED)  # fmt: skip
+        return
+
+    # the value, open for a bound
+    opacity = FAINT_SHARE if dot.faint else 1.0
+    color = MUTED if dot.look == GREY else dot.look.color
+    if dot.bound:
+        axes.plot([dot.value], [place], marker=dot.bound, markersize=7, markerfacecolor="white", color="white",
+                  markeredgecolor=color, markeredgewidth=1.6, alpha=opacity, zorder=4)  # fmt: skip
+    else:
+        style = {**marker_style(dot.look), "color": color, "markersize": 6.8}
+        axes.plot([dot.value], [place], linestyle="", alpha=opacity, zorder=4, **style)
+
+    # its interval
+    ends = [dot.value if math.isnan(end) else end for end in (dot.low, dot.high)]
+    axes.plot(ends, [place, place], color=color, linewidth=2.0, alpha=0.6 * opacity, solid_capstyle="round", zorder=3)
+
+    # its remark at the right
+    axes.annotate(
+        dot.remark, (1.0, place), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+        va="center", fontsize=7.5, color=MUTED, annotation_clip=False,
+    )  # fmt: skip
