@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness.report.figures.limit_marks import DOTS
 from harness.report.figures.plot_style import FAINT, GREY, INK, MUTED, Look, set_log_axis
 from harness.report.figures.quality_marks import FAINT_SHARE, marker_style
 
@@ -26,6 +27,8 @@ class Dot:
     """Empty for a value, else its mark: "o" for a measured point, ">" or "<" for the side that is open."""
     remark: str = ""
     faint: bool = False
+    limit: float = math.nan
+    """The limit of its network on the same axis: a dotted tick."""
 
 
 def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Sequence[float] = ()) -> None:
@@ -54,7 +57,7 @@ def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Seque
         label.set_color(MUTED if math.isnan(dot.value) else INK)
     axes.set_ylim(-0.8, count - 0.2)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
-    set_log_axis(axes, "x", np.array([*(dot.value for dot in dots), *include]))
+    set_log_axis(axes, "x", np.array([*(end for dot in dots for end in (dot.value, dot.limit)), *include]))
 
 
 def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
@@ -77,6 +80,11 @@ def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
     # its interval
     ends = [dot.value if math.isnan(end) else end for end in (dot.low, dot.high)]
     axes.plot(ends, [place, place], color=color, linewidth=2.0, alpha=0.6 * opacity, solid_capstyle="round", zorder=3)
+
+    # its network's limit
+    if not math.isnan(dot.limit):
+        ends = [place - 0.38, place + 0.38]
+        axes.plot([dot.limit] * 2, ends, color=MUTED, linewidth=1.2, linestyle=DOTS, zorder=2)
 
     # its remark at the right
     axes.annotate(

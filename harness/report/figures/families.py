@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pandas import DataFrame, Series
 
-from harness.report.figures.plot_style import COLORS, GREY, INK, MARKERS, MOST_SERIES, Look
+from harness.report.figures.plot_style import GREY, INK, MARKERS, MOST_SERIES, Look
 
+_COLORS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#882255", "#332288", "#d55e00", "#999933")
+"""The colors of plot_style.COLORS; families that often lie close together differ most."""
 SOLVER, SCHEDULE, PARALLEL = "solver", "schedule", "parallel executor"
 
 
@@ -24,7 +26,7 @@ def find_families(rows: DataFrame) -> Series:
 def assign_family_looks(rows: DataFrame) -> dict[str, Look]:
     """Return a look per series of the rows of a class: a color per family, a marker per variant.
 
-    The baseline is black, and one series of each family comes first, by `rate_series`.
+    The baseline is black, and one series of each family comes first, by `rate_series`: not a control.
     Then the best of the others follow; beyond eight they are grey.
     """
     if rows.empty:
@@ -34,8 +36,10 @@ def assign_family_looks(rows: DataFrame) -> dict[str, Look]:
 
     # the eight: first of their family, then the others
     rated = [name for name in rate_series(rows) if name not in bold]
-    leaders = list({families[name]: name for name in reversed(rated)}.values())
-    chosen = list(dict.fromkeys([*bold, *(n for n in rated if n in leaders), *rated]))[:MOST_SERIES]
+    controls = _only_controls(rows)
+    eligible = [*(name for name in rated if name not in controls), *(name for name in rated if name in controls)]
+    leaders = set({families[name]: name for name in reversed(eligible)}.values())
+    chosen = list(dict.fromkeys([*bold, *(name for name in rated if name in leaders), *rated]))[:MOST_SERIES]
 
     # looks
     colors = family_colors(families)
@@ -54,7 +58,7 @@ def family_colors(families: Series) -> dict[str, str]:
     """Return the color of each family, the same in every figure of a class."""
     fixed = (SOLVER, SCHEDULE, PARALLEL)
     names = [*fixed, *sorted(set(families) - set(fixed))]
-    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(names)}
+    return {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
 
 
 def rate_series(rows: DataFrame) -> list[str]:
@@ -66,6 +70,12 @@ def rate_series(rows: DataFrame) -> list[str]:
     product = (rows["fid"] * cost).where(lambda value: value > 0).fillna(np.inf)
     best = product.groupby(rows["series"]).min()
     return sorted(best.index, key=lambda name: (best[name], name))
+
+
+def _only_controls(rows: DataFrame) -> set[str]:
+    """Return the series in which every row is a control of another trial."""
+    is_control = rows["control_of_trial_id"].fillna("") != ""
+    return set(rows["series"]) - set(rows.loc[~is_control, "series"])
 
 
 def _usual_schedule(rows: DataFrame) -> str:

@@ -9,7 +9,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
 from harness.report.figures.limit_marks import network_limits
-from harness.report.figures.plot_style import add_note, new_figure
+from harness.report.figures.plot_style import MUTED, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_scatter
 from harness.report.figures.shared_steps_plot import plot_fid_at_steps
@@ -46,6 +46,6 @@ def draw_headline(one: ResourceClass, times: Mapping[float, DataFrame]) -> Figur
     key = one.key
     apart = "" if len(serial) == len(rows) else "; parallel executors stand at the left alone: they save latency"
     subtitle = f"{key['dataset']}, N = {key['n_images']:.0f}; FID on {key['extractor']}; {key['device_name']}{apart}"
-    add_note(figure, one_line(subtitle))
+    figure.suptitle(one_line(subtitle), x=0.012, ha="left", fontsize=9, color=MUTED)
     finish_labels(figure, (marks,))
     return figure

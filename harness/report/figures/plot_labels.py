@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -83,17 +83,15 @@ def label_series(axes: Axes, rows: DataFrame, x: str, looks: dict[str, Look], ta
 
 
 def wrap_name(name: str, width: int = _LINE) -> str:
-    """Return the name of a series in lines: its network on a line of its own where it is long."""
+    """Return a name in lines of about `width` characters, broken after a slash or comma and before a network."""
     if len(name) <= width:
         return name
-    method, at, network = name.partition(" @ ")
-    spaced = method.replace("/", "/\N{ZERO WIDTH SPACE} ").replace(",", ",\N{ZERO WIDTH SPACE} ")
-    lines = [line.replace("\N{ZERO WIDTH SPACE} ", "") for line in textwrap.wrap(spaced, width)]
-    lines = [line.rstrip("\N{ZERO WIDTH SPACE}") for line in lines]
-    if at and len(lines[-1]) + len(network) + 3 <= width:
-        lines[-1] += f" @ {network}"
-    elif at:
-        lines.append(f"@ {network}")
+    lines = [""]
+    for part in re.split(r"(?<=[/,])|(?= @ )", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append(part.strip())
+        else:
+            lines[-1] += part
     return "\n".join(lines)
 
 

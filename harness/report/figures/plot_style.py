@@ -28,8 +28,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 MOST_SERIES = 8
 """Series with a color of their own in one figure, the baseline's black line among them; the others are grey."""
 OTHERS = "others, in the tables"
-NOTE_CHARACTERS = 13.5
-"""Characters of a note in an inch."""
+NOTE_CHARACTERS, TITLE_CHARACTERS = 14.0, 10.5
+"""Characters of a note and of a title in an inch."""
 _SETTINGS = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#9aa1ad", "axes.labelcolor": INK,
@@ -155,10 +155,16 @@ def add_panel_legend(figure: Figure, panels: list[Axes]) -> None:
     figure.legend([handles[name] for name in names], names, loc="outside right center")
 
 
+def add_question(figure: Figure, text: str) -> None:
+    """Write what a figure of several panels answers above them, in lines that fit the figure."""
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * TITLE_CHARACTERS))
+    figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=10.5, fontweight="bold")
+
+
 def add_note(figure: Figure, text: str) -> None:
-    """Write small type above all panels, at the left, in lines that fit the figure."""
+    """Write small type below all panels, at the left, in lines that fit the figure."""
     lines = textwrap.wrap(text, int(figure.get_figwidth() * NOTE_CHARACTERS))
-    figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=9, color=MUTED)
+    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8, color=MUTED)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -16,8 +16,10 @@ from harness.report.analysis.derive import ResourceClass
 from harness.report.analysis.pareto import pareto_front
 from harness.report.figures.families import assign_family_looks
 from harness.report.figures.limit_marks import (
-    BELOW,
-    Limit,
+    BELOW_LIMIT,
+    LIMIT_LABEL,
+    NetworkLimit,
+    limit_handle,
     mark_below_limit,
     plot_limits,
     spread_labels,
@@ -27,7 +29,6 @@ from harness.report.figures.plot_style import (
     DASHES,
     GREY,
     INK,
-    MUTED,
     OTHERS,
     Look,
     fix_layout,
@@ -79,7 +80,7 @@ def class_looks(one: ResourceClass) -> dict[str, Look]:
 
 def plot_scatter(
     axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, looks: dict[str, Look],
-    limits: dict[str, Limit], timed: bool = True,
+    limits: dict[str, NetworkLimit], timed: bool = True,
 ) -> Marks:  # fmt: skip
     """Plot every row with its intervals, a thin line through each series, the front and the limits.
 
@@ -106,7 +107,9 @@ def plot_scatter(
     return marks
 
 
-def plot_lines(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, Limit], x: str = "nfe") -> Marks:
+def plot_lines(
+    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit], x: str = "nfe"
+) -> Marks:
     """Plot FID against a count of evaluations or steps, a line per series with its intervals, and the limits."""
     marks = Marks(axes, rows, x, looks)
     for series, look in _grey_first(looks):
@@ -163,10 +166,10 @@ def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
         if marks.front:
             entries[_front_label(marks)] = front_handle()
         if marks.limits:
-            entries["FID of a network solved out"] = Line2D([], [], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
+            entries[LIMIT_LABEL] = limit_handle()
         if marks.has_below:
             ring = Line2D([], [], linestyle="", marker="o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
-            entries[BELOW] = ring
+            entries[BELOW_LIMIT] = ring
         if marks.has_disturbed:
             entries[DISTURBED] = Line2D([], [], linestyle="", alpha=FAINT_SHARE, **marker_style(Look(INK, "o", 1.0)))
     return entries
@@ -221,17 +224,18 @@ def _plot_series(
             )
 
 
-def _finish_quality_axis(marks: Marks, limits: dict[str, Limit]) -> None:
+def _finish_quality_axis(marks: Marks, limits: dict[str, NetworkLimit]) -> None:
     """Scale the axis of FID, draw the limits, and mark the rows below them.
 
     On a logarithmic axis intervals are cut at half of the lowest value: else they take most of it.
     """
     axes, rows = marks.axes, marks.rows
-    limits = {name: limit for name, limit in limits.items() if limit[0] > 0 and name in set(rows["network"])}
-    values = np.array([*rows["fid"], *(limit[0] for limit in limits.values())])
+    limits = {name: limit for name, limit in limits.items() if limit.fid > 0 and name in set(rows["network"])}
+    values = np.array([*rows["fid"], *(limit.fid for limit in limits.values())])
     set_log_axis(axes, "y", values)
     if axes.get_yscale() == "log":
         axes.set_ylim(0.55 * np.nanmin(values), 1.5 * np.nanmax(values))
     axes.set_ylabel(axis_label("fid"))
-    marks.limits = plot_limits(axes, limits)
+    named = rows.loc[[marks.looks[series] != GREY for series in rows["series"]], "network"]
+    marks.limits = plot_limits(axes, limits, set(named))
     marks.has_below = mark_below_limit(axes, rows, marks.x, limits)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import Limit, is_below_limit
+from harness.report.figures.limit_marks import BELOW_LIMIT, NetworkLimit, is_below_limit
 from harness.report.figures.plot_labels import wrap_name
-from harness.report.figures.plot_style import MUTED, Look
+from harness.report.figures.plot_style import Look
 from harness.report.formats import axis_label, format_number
 
 MOST_DOTS = 16
@@ -23,10 +25,10 @@ def choose_steps(rows: DataFrame) -> int:
     return int(shared.idxmax())
 
 
-def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, Limit]) -> int:
+def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit]) -> int:
     """Plot the FID of each series at the step count that most share, the best on top; return that count.
 
-    The limit of each network is a dotted line; rows significantly below theirs carry a mark.
+    The limit of each row's network is a dotted tick; rows significantly below theirs carry a mark.
     """
     # data: the baseline stays among those that are shown
     steps = choose_steps(rows)
@@ -37,17 +39,19 @@ def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limit
     # marks
     dots = [
         Dot(wrap_name(row["series"], _NAME), looks[row["series"]], row["fid"], row["fid_low"], row["fid_high"],
-            remark=f"{format_number(row['fid'])}{BELOW_MARK if under else ''}")
+            remark=f"{format_number(row['fid'])}{BELOW_MARK if under else ''}",
+            limit=limits[row["network"]].fid if row["network"] in limits else math.nan)
         for (_, row), under in zip(here.iterrows(), below, strict=True)
     ]  # fmt: skip
-    plot_dots(axes, dots, include=[limits[network][0] for network in set(here["network"]) & set(limits)])
-    for network in sorted(set(here["network"]) & set(limits)):
-        axes.axvline(limits[network][0], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1.5)
+    plot_dots(axes, dots)
 
     # labels, intervals cut where the axis is logarithmic
     if axes.get_xscale() == "log":
-        axes.set_xlim(0.55 * here["fid"].min(), 1.3 * here["fid_high"].fillna(here["fid"]).max())
+        axes.set_xlim(
+            0.55 * min(here["fid"].min(), *(dot.limit for dot in dots if dot.limit > 0), math.inf),
+            1.3 * here["fid_high"].fillna(here["fid"]).max(),
+        )
     more = f"\n{len(every) - len(here)} more in the tables" if len(every) > len(here) else ""
-    footnote = f"\n{BELOW_MARK} below the network's limit: errors cancel" if below.any() else ""
+    footnote = f"\n{BELOW_MARK} {BELOW_LIMIT}" if below.any() else ""
     axes.set_xlabel(axis_label("fid") + footnote + more, loc="right")
     return steps

@@ -7,7 +7,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass, ranking_speedup
 from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import BELOW, is_below_limit, network_limits
+from harness.report.figures.limit_marks import BELOW_LIMIT, is_below_limit, network_limits
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import MUTED, Look, add_note, new_figure, unique_names
 from harness.report.figures.plotted_times import is_disturbed
@@ -42,7 +42,7 @@ def draw_equal_quality(one: ResourceClass) -> Figure | None:
         loc="right",
     )
     notes = [f"{len(rows) - len(shown)} more rows in the tables"] if len(rows) > len(shown) else []
-    notes += [f"† {BELOW}"] if rows["is_below"].any() else []
+    notes += [f"† {BELOW_LIMIT}"] if rows["is_below"].any() else []
     notes += [DISTURBED] if is_disturbed(rows).any() else []
     if notes:
         add_note(figure, "; ".join(notes))
