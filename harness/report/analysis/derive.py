@@ -19,7 +19,7 @@ from harness.report.analysis.equal_quality import equal_quality_columns
 from harness.report.analysis.pareto import pareto_front
 from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
-from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, rows_of_attempts, typed_table
+from harness.report.analysis.rows import average_rows, is_valid, last_attempts, rows_of_attempts, typed_table
 from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
@@ -63,7 +63,11 @@ class Analysis:
     tables: Mapping[str, DataFrame]
     """Every other stored table by name, the rows of an attempt in the table's order."""
     replicates: Mapping[str, DataFrame]
-    """By metric: the figure without each jackknife group."""
+    """By metric: the figure of each ranked row without each jackknife group; over trainings their mean."""
+    members: DataFrame
+    """The ranked rows per training; `row_id` is the trial_id of the ranked row."""
+    member_replicates: Mapping[str, DataFrame]
+    """By metric: the figure of each member without each jackknife group."""
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
@@ -73,11 +77,10 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
 
-    # seed sets averaged
+    # seed sets and trainings averaged
     names = [metric.name for metric in METRICS.values() if metric.replicate is not None]
-    by_metric = {name: replicate_table(others["quality"], name) for name in names}
-    averaged = {name: average_seed_sets(trials[valid], found) for name, found in by_metric.items()}
-    rows, replicates = averaged["fid"]
+    averaged = average_rows(trials[valid], {name: replicate_table(others["quality"], name) for name in names})
+    rows, replicates = averaged.rows, averaged.replicates["fid"]
 
     # ranked classes, the largest on one device first
     classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
@@ -88,7 +91,9 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         invalid=trials[~valid].sort_values(["status", "method", "steps", "trial_id"], ignore_index=True),
         trials=trials,
         tables=others,
-        replicates={name: found for name, (_, found) in averaged.items()},
+        replicates=averaged.replicates,
+        members=averaged.members,
+        member_replicates=averaged.member_replicates,
     )
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 DERIVED = {
     "seed_sets": "Seed sets averaged into the row.",
-    "fid_by_seed_set": "FID of each of these seed sets.",
+    "fid_by_seed_set": "FID of each of these seed sets; a bar stands between trainings.",
+    "trainings": "Trainings of the network averaged into the row, with their searches and tunings. Of two or more, "
+    "figures are means and intervals Student's t over trainings, widened by the noise of images that they share "
+    "(they start from the same noise); so are those of network_limit_fid, and kid_se is the error over trainings.",
+    "fid_by_training": "FID of each of these trainings.",
     "relative_time": "Time of the trial over that of the clock trial: 1 / speedup.",
     "relative_time_low": "Lower end of its 95 % interval.",
     "relative_time_high": "Upper end of its 95 % interval.",

@@ -96,7 +96,7 @@ def test_a_shipped_suite_is_read_and_called_like_its_file(name: str) -> None:
         ('dataset = "gaussian"', 'dataset = "gausian"', ["gausian", 'did you mean "gaussian"']),
         ('network = "analytic"', 'network = "analytik"', ["analytik", 'did you mean "analytic"']),
         ('extractor = "pixels"', 'extractor = "pixel"', ['"pixel"', 'did you mean "pixels"']),
-        ("steps = [2, 3]", "steps = [2, 3, 2]", ["lists a trial twice: gaussian analytic ddim 2 steps"]),
+        ("steps = [2, 3]", "steps = [2, 3, 2]", ["lists a trial twice: analytic:ddim-2"]),
         ("clock_steps = 2", "clock_steps = 4", ["clock_steps = 4", "not among its trials"]),
         ("clock_steps = 2", "clock_steps = 2\nsolver = 'huen'", ['solver "huen" is unknown']),
         ("[baseline]", "[networks.analitic]\ntitle = 'x'\n[baseline]", ["analitic", 'did you mean "analytic"']),
