@@ -29,6 +29,13 @@ class Dot:
     faint: bool = False
     limit: float = math.nan
     """The limit of its network on the same axis: a dotted tick."""
+    open_ends: tuple[bool, bool] = (False, False)
+    """Whether the lower and the upper end of the interval are beyond what was measured: an arrow."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Return whether the row is no value of its own: a one-sided bound, or none at all."""
+        return math.isnan(self.value) or self.bound in ("<", ">")
 
 
 def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Sequence[float] = ()) -> None:
@@ -36,28 +43,43 @@ def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Seque
 
     The x axis holds the values and those in `include`.
     """
-    # places: a heading takes one
-    lower = [dot for dot in dots if dot.bound in ("<", ">") or math.isnan(dot.value)]
-    upper = [dot for dot in dots if dot not in lower]
-    gap = 1 if lower and upper else 0
-    count = len(dots) + gap
-    places = [*range(count - 1, count - 1 - len(upper), -1), *range(len(lower) - 1, -1, -1)]
+    # places, from 0 at the bottom
+    lower = [dot for dot in dots if dot.is_apart]
+    upper = [dot for dot in dots if not dot.is_apart]
+    below = _stack(lower)
+    border = count_lines(lower)
+    above = [border + (1.0 if lower else 0.0) + place for place in _stack(upper)]
 
     # marks
-    for place, dot in zip(places, [*upper, *lower], strict=True):
+    for place, dot in zip([*above, *below], [*upper, *lower], strict=True):
         _plot_dot(axes, place, dot)
-    if gap:
-        axes.axhline(len(lower) + 0.35, color=MUTED, linewidth=0.8)
-        axes.annotate(heading, (1.0, len(lower)), (-2, -1), xycoords=("axes fraction", "data"), fontsize=7.5,
+    if lower:
+        axes.axhline(border + 0.6, color=MUTED, linewidth=0.8)
+        axes.annotate(heading, (1.0, border + 0.1), (-2, 0), xycoords=("axes fraction", "data"), fontsize=7.5,
                       textcoords="offset points", ha="right", va="center", color=MUTED)  # fmt: skip
 
     # axes
-    axes.set_yticks(places, [dot.name for dot in (*upper, *lower)], fontsize=8)
+    axes.set_yticks([*above, *below], [dot.name for dot in (*upper, *lower)], fontsize=8)
     for label, dot in zip(axes.get_yticklabels(), (*upper, *lower), strict=True):
         label.set_color(MUTED if math.isnan(dot.value) else INK)
-    axes.set_ylim(-0.8, count - 0.2)
+    axes.set_ylim(-0.8, border + (1.0 if lower else 0.0) + count_lines(upper) - 0.2)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     set_log_axis(axes, "x", np.array([*(end for dot in dots for end in (dot.value, dot.limit)), *include]))
+
+
+def count_lines(dots: Sequence[Dot]) -> float:
+    """Return the height of the rows in lines; a name of several lines takes more than one."""
+    return sum(map(_height, dots))
+
+
+def _height(dot: Dot) -> float:
+    return 1.0 + 0.6 * dot.name.count("\n")
+
+
+def _stack(dots: Sequence[Dot]) -> list[float]:
+    """Return the places of rows that lie on one another, the last at the bottom."""
+    heights = np.array([_height(dot) for dot in dots])
+    return [float(place) for place in heights[::-1].cumsum()[::-1] - heights / 2 - 0.5]
 
 
 def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
@@ -80,6 +102,11 @@ def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
     # its interval
     ends = [dot.value if math.isnan(end) else end for end in (dot.low, dot.high)]
     axes.plot(ends, [place, place], color=color, linewidth=2.0, alpha=0.6 * opacity, solid_capstyle="round", zorder=3)
+
+    for is_open, side in zip(dot.open_ends, (-1, 1), strict=True):
+        if is_open:
+            arrow = {"arrowstyle": "<-", "color": color, "linewidth": 1.2, "alpha": 0.7 * opacity, "shrinkB": 4}
+            axes.annotate("", (dot.value, place), (side * 26, 0), textcoords="offset points", arrowprops=arrow)
 
     # its network's limit
     if not math.isnan(dot.limit):

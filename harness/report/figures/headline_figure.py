@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.figures.dot_plot import count_lines
 from harness.report.figures.limit_marks import network_limits
 from harness.report.figures.plot_style import MUTED, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_scatter
 from harness.report.figures.shared_steps_plot import plot_fid_at_steps
-from harness.report.figures.time_to_quality_figure import plot_time_to_target
+from harness.report.figures.time_to_quality_figure import plot_time_to_target, time_dots, time_notes
 from harness.report.formats import one_line
 
 
@@ -37,10 +38,12 @@ def draw_headline(one: ResourceClass, times: Mapping[float, DataFrame]) -> Figur
     targets = [target for target, table in times.items() if len(table)]
     if targets:
         middle = targets[len(targets) // 2]
-        plot_time_to_target(right, times[middle], looks, middle)
+        dots = time_dots(times[middle], looks)
+        plot_time_to_target(right, dots, middle)
+        right.set_xlabel("\n".join([right.get_xlabel(), *time_notes(times[middle], dots)]), loc="right")
     else:
-        steps = plot_fid_at_steps(right, serial, looks, limits)
-        right.set_title(f"Which FID with {steps} steps?")
+        dots = plot_fid_at_steps(right, serial, looks, limits)
+    figure.set_figheight(max(6.6, 2.6 + 0.2 * count_lines(dots)))
 
     # labels and legend
     key = one.key

@@ -18,6 +18,8 @@ from harness.schema.trial_name import trial_name
 
 FROM_CARD = "zoo card"
 BELOW_LIMIT = "below the network's own limit: errors cancel"
+BELOW_MARK = "†"
+"""Where names stand without marks: the footnote's sign."""
 LIMIT_LABEL = "limit of a network: its FID solved out"
 MOST_LABELS = 6
 DOTS = (0, (1, 2))

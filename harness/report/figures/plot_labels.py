@@ -15,7 +15,7 @@ from pandas import DataFrame
 
 from harness.report.figures.plot_style import GREY, Look
 
-_LINE = 26
+_LINE = 34
 """Characters of a series' name in a line."""
 _DIRECTIONS = np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)
 _RADII = (9.0, 16.0, 26.0, 38.0, 54.0, 74.0, 100.0, 130.0)
@@ -83,13 +83,13 @@ def label_series(axes: Axes, rows: DataFrame, x: str, looks: dict[str, Look], ta
 
 
 def wrap_name(name: str, width: int = _LINE) -> str:
-    """Return a name in lines of about `width` characters, broken after a slash or comma and before a network."""
+    """Return a name in lines of about `width` characters, broken after a colon, a slash or a comma."""
     if len(name) <= width:
         return name
     lines = [""]
-    for part in re.split(r"(?<=[/,])|(?= @ )", name):
+    for part in re.split(r"(?<=[:/,])", name):
         if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append(part.strip())
+            lines.append(part)
         else:
             lines[-1] += part
     return "\n".join(lines)

@@ -67,9 +67,9 @@ def drawable_rows(one: ResourceClass, column: str) -> DataFrame:
 
 
 def name_series(rows: DataFrame) -> DataFrame:
-    """Return the rows with `series`: the method, with its network where there are several."""
+    """Return the rows with `series`: the method, after its network where there are several, as in tables."""
     several = rows["network"].nunique() > 1
-    names = rows["method"] + " @ " + rows["network"] if several else rows["method"]
+    names = rows["network"] + ":" + rows["method"] if several else rows["method"]
     return rows.assign(series=[one_line(name) or "unnamed" for name in names])
 
 

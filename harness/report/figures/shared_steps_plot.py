@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, NetworkLimit, is_below_limit
+from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK, NetworkLimit, is_below_limit
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import Look
 from harness.report.formats import axis_label, format_number
 
 MOST_DOTS = 16
-BELOW_MARK = "†"
-_NAME = 36
+_NAME = 40
 
 
 def choose_steps(rows: DataFrame) -> int:
@@ -25,8 +24,10 @@ def choose_steps(rows: DataFrame) -> int:
     return int(shared.idxmax())
 
 
-def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit]) -> int:
-    """Plot the FID of each series at the step count that most share, the best on top; return that count.
+def plot_fid_at_steps(
+    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit]
+) -> list[Dot]:
+    """Plot the FID of each series at the step count that most share, the best on top; return what is drawn.
 
     The limit of each row's network is a dotted tick; rows significantly below theirs carry a mark.
     """
@@ -54,4 +55,5 @@ def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limit
     more = f"\n{len(every) - len(here)} more in the tables" if len(every) > len(here) else ""
     footnote = f"\n{BELOW_MARK} {BELOW_LIMIT}" if below.any() else ""
     axes.set_xlabel(axis_label("fid") + footnote + more, loc="right")
-    return steps
+    axes.set_title(f"Which FID with {steps} steps?")
+    return dots

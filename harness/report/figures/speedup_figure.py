@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass, ranking_speedup
-from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, is_below_limit, network_limits
+from harness.report.figures.dot_plot import Dot, count_lines, plot_dots
+from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK, is_below_limit, network_limits
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import MUTED, Look, add_note, new_figure, unique_names
 from harness.report.figures.plotted_times import is_disturbed
@@ -31,8 +31,9 @@ def draw_equal_quality(one: ResourceClass) -> Figure | None:
     looks = class_looks(one)
 
     # axes and marks
-    figure, (axes,) = new_figure(9.6, 1.9 + 0.23 * len(shown))
-    plot_dots(axes, [_to_dot(row, looks) for _, row in rows.loc[shown].iterrows()], "bounds alone", include=[1.0])
+    dots = [_to_dot(row, looks) for _, row in rows.loc[shown].iterrows()]
+    figure, (axes,) = new_figure(9.6, 2.1 + 0.21 * count_lines(dots))
+    plot_dots(axes, dots, "bounds alone", include=[1.0])
     axes.axvline(1.0, color=MUTED, linewidth=1.0, zorder=1)
 
     # labels
@@ -42,7 +43,7 @@ def draw_equal_quality(one: ResourceClass) -> Figure | None:
         loc="right",
     )
     notes = [f"{len(rows) - len(shown)} more rows in the tables"] if len(rows) > len(shown) else []
-    notes += [f"† {BELOW_LIMIT}"] if rows["is_below"].any() else []
+    notes += [f"{BELOW_MARK} {BELOW_LIMIT}"] if rows["is_below"].any() else []
     notes += [DISTURBED] if is_disturbed(rows).any() else []
     if notes:
         add_note(figure, "; ".join(notes))
@@ -72,7 +73,7 @@ def rows_with_speedup(one: ResourceClass) -> DataFrame:
 def _to_dot(row: Series, looks: dict[str, Look]) -> Dot:
     """Return the row's dot: its value, or a triangle towards where its bound is open."""
     bound = (">" if row["lead"] == row[f"{_NAME}_at_least"] else "<") if row["is_bound"] else ""
-    mark = "†" if row["is_below"] else ""
+    mark = BELOW_MARK if row["is_below"] else ""
     faint = bool(is_disturbed(row.to_frame().T)[0])
     return Dot(
         wrap_name(row["name"], _LINE) + mark, looks[row["series"]], row["lead"], row[f"{_NAME}_low"],
