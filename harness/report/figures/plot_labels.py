@@ -164,7 +164,7 @@ def _write_name(axes: Axes, text: str, look: Look, mark: np.ndarray, box: Bbox, 
         axes.plot([x0, x1], [y0, y1], color=look.color, linewidth=0.6, alpha=0.8, zorder=2.5, scalex=False,
                   scaley=False)  # fmt: skip
     axes.annotate(
-        text, axes.transAxes.inverted().transform(middle), xycoords="axes fraction", ha="center", va="center",
+        text, tuple(axes.transAxes.inverted().transform(middle)), xycoords="axes fraction", ha="center", va="center",
         fontsize=7.5, color=look.color, annotation_clip=False, zorder=6,
         bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
     )  # fmt: skip

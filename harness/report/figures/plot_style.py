@@ -156,7 +156,7 @@ def add_panel_legend(figure: Figure, panels: list[Axes]) -> None:
 
 
 def add_question(figure: Figure, text: str) -> None:
-    """Write what a figure of several panels answers above them, in lines that fit the figure."""
+    """Write the question of a figure of several panels above them, in lines that fit the figure."""
     lines = textwrap.wrap(text, int(figure.get_figwidth() * TITLE_CHARACTERS))
     figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=10.5, fontweight="bold")
 

@@ -80,7 +80,7 @@ def draw_schedules(one: ResourceClass) -> Figure | None:
         return None
 
     # axes and marks
-    best = rows.sort_values(["fid", "trial_id"])["series"].unique()
+    best = list(rows.sort_values(["fid", "trial_id"])["series"].unique())
     figure, (axes,) = new_figure(8.0, 5.2)
     marks = plot_lines(axes, rows, assign_looks(rows, best), network_limits(one.rows))
 

@@ -156,6 +156,7 @@ def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
     """Return the legend of what labels in the plots do not say: baseline, others, front, limits, marks."""
     entries: dict[str, Line2D] = {}
     for marks in every:
+        # series
         shown = marks.rows["series"].unique()
         for series, look in marks.looks.items():
             if series in shown and look.color == INK:
@@ -163,6 +164,8 @@ def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
         grey = sum(marks.looks[series] == GREY for series in shown)
         if grey:
             entries[f"{grey} {OTHERS}"] = Line2D([], [], linewidth=GREY.width, **marker_style(GREY))
+
+        # front, limits and marks of single rows
         if marks.front:
             entries[_front_label(marks)] = front_handle()
         if marks.limits:

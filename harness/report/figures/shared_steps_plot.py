@@ -21,7 +21,7 @@ _NAME = 40
 def choose_steps(rows: DataFrame) -> int:
     """Return the step count that most series share, the smallest of several."""
     shared = rows.groupby("steps")["series"].nunique().sort_index()
-    return int(shared.idxmax())
+    return round(float(shared.index[int(shared.argmax())]))
 
 
 def plot_fid_at_steps(
@@ -29,7 +29,7 @@ def plot_fid_at_steps(
 ) -> list[Dot]:
     """Plot the FID of each series at the step count that most share, the best on top; return what is drawn.
 
-    The limit of each row's network is a dotted tick; rows significantly below theirs carry a mark.
+    The limit of each row's network is a dotted tick; rows significantly below it carry a mark.
     """
     # data: the baseline stays among those that are shown
     steps = choose_steps(rows)

@@ -75,7 +75,7 @@ def _rows_of_most_networks(rows: DataFrame) -> DataFrame:
 
 
 def _plot_own_limits(axes: Axes, rows: DataFrame, whole: DataFrame) -> bool:
-    """Draw a dash at each network's limit, and rings around rows below theirs; return whether any is."""
+    """Draw a dash at each network's limit, and rings around rows below it; return whether any is."""
     limits = network_limits(rows)
     stated = whole[[name in limits for name in whole["network"]]]
     heights = [limits[name].fid for name in stated["network"]]
