@@ -70,6 +70,10 @@ class CallTimer:
         (kind,) = self._kinds([next(self._turns) % self._steps], contended)
         self._measure(kind)
 
+    def drop_loops(self) -> None:
+        """Forget the loops so far, those of a block that does not count; of each kind the next one is warm-up."""
+        self._loops.clear()
+
     def hop_seconds(self) -> float:
         """Return the median seconds of one image's state from a rank to another, from round trips.
 

@@ -103,14 +103,19 @@ class EnergyMeter:
 
 def _nvml_energy(device: torch.device) -> Callable[[], float] | None:
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        pynvml, handle = open_nvml(device)
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except Exception:  # the library is optional, and old cards or containers refuse the counter
         return None
     return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+
+
+def open_nvml(device: torch.device) -> tuple[Any, Any]:
+    """Return NVML's module, initialised, and its handle of a GPU; any error means that there is none."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
 
 
 def _rapl_energy(folder: Path) -> Callable[[], float] | None:

@@ -12,7 +12,7 @@ from methods.parts import PARTS, Method
 
 
 class BaselineTrials:
-    """Tells which trials are of the suite's baseline."""
+    """Finds the trials of the suite's baseline."""
 
     def __init__(self, suite: Suite) -> None:
         base = suite.baseline

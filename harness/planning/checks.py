@@ -58,9 +58,8 @@ def choose_trials(trials: list[Trial], only: str) -> list[Trial]:
     chosen = [t for t in trials if only in _names(t)]
     chosen = chosen or [t for t in trials if any(fnmatch.fnmatchcase(name, only) for name in _names(t))]
     if not chosen:
-        near = did_you_mean(only, {name for t in trials for name in _names(t)})
-        methods = ", ".join(sorted({t.method for t in trials}))
-        raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials{near}; methods here: {methods}')
+        known = {name for t in trials for name in (t.printed_name, t.method)}
+        raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials{did_you_mean(only, known)}')
     return chosen
 
 

@@ -69,7 +69,7 @@ class Trial:
 
     @property
     def short(self) -> str:
-        """Return the name in messages: the printed one, and what else tells the suite's trials apart."""
+        """Return the name in messages: the printed one, and whatever else the suite has several of."""
         dataset = f"{self.dataset.name} " if self.shows_dataset else ""
         training = f" training {self.training}" if self.shows_training else ""
         seeds = f" seeds {self.seed_set}" if self.seed_set else ""

@@ -29,6 +29,7 @@ from harness.report.formats import Section
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
+from harness.report.quality_csv import pivot_csv, time_to_quality_csv
 from harness.report.sections import (
     other_rows_table,
     price_table,
@@ -55,7 +56,7 @@ _LARGEST_SAMPLE = 8 << 20  # bytes
 
 
 def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
-    """Write plots, comparisons.csv, leaderboard.* and report.html; return their paths.
+    """Write plots, leaderboard.*, report.html and the CSV of pivot, times and comparisons; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
@@ -85,6 +86,8 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
         "comparisons.csv": comparisons_csv(pairs),
         "leaderboard.md": to_markdown(board, {**compared, OTHERS: apart}),
         "leaderboard.csv": to_csv(board),
+        "pivot.csv": pivot_csv(board),
+        "time_to_quality.csv": time_to_quality_csv(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
         "report.html": _report(analysis, board, plots, samples, compared, apart),

@@ -77,7 +77,9 @@ def finished_tables(
     return {
         "trials": [row],
         "steps": step_rows(cost, by_step, spec.n_images),
-        "timings": [] if own is None else [repetition.model_dump() for repetition in own.repetitions],
+        "timings": []
+        if own is None
+        else [{**one.model_dump(), "is_counted": one.block == own.counted} for one in own.repetitions],
         "quality": _replicates(score, errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
         "virtual": [] if own is None else [replayed.model_dump() for replayed in own.virtual],
@@ -117,9 +119,11 @@ class _TrialOutputs:
         self._spec, self._results = spec, results
         self.shards = [self._known(task_id, SampleOutput) for task_id in spec.sample_ids]
         self.timing = self._known(spec.time_id, TimeOutput)
+        # repetitions and digests are those of the trial that was timed
         self.timed_shards = [self._known(task_id, SampleOutput) for task_id in spec.timed_sample_ids]
         self.own_timing = None if self.timed_shards else self.timing
         self.own_digests = {} if self.own_timing is None else self.own_timing.digests
+
         self.score = self._maybe(spec.score_id)
         self.clock_score = self._maybe(spec.clock_score_id)
         self.baseline_score = self._maybe(spec.baseline_score_id)

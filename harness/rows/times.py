@@ -1,12 +1,19 @@
-"""Columns of time, from the repetitions of one timing block."""
+"""Columns of time, from the repetitions of the timing block that counts.
+
+Where that block is disturbed, intervals are wider. Their bootstrap over rounds does not show that a long call is
+preempted more often than a short one: the median of wall ratios itself is biased. Preemption does not enter own CPU
+seconds. So each interval is then the hull of that of wall seconds and that of own CPU seconds. CPU seconds can stand
+for wall seconds only in one thread of one process on a CPU; elsewhere the interval is that of wall seconds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.specs.time import TimeOutput
+from harness.specs.time import Repetition, TimeOutput
 from harness.stats import median_interval, ratio_interval
 
 if TYPE_CHECKING:
@@ -14,50 +21,101 @@ if TYPE_CHECKING:
 
 
 def time_columns(timing: TimeOutput) -> Row:
-    """Return medians, their intervals and the paired speed-up over the clock."""
-    alone, full = _seconds(timing, "latency", "trial"), _seconds(timing, "throughput", "trial")
-    interval = median_interval(alone)
-    speedup, low, high = ratio_interval(_seconds(timing, "throughput", "baseline") / full)
+    """Return medians with their intervals, the paired ratios to the clock, and how the block was disturbed."""
+    calls, block = _CountedCalls(timing), timing.blocks[timing.counted]
     batch = next(one.batch for one in timing.repetitions if one.kind == "throughput")
 
-    # times
+    # times of the trial and of the clock
     row: Row = {
-        "latency_seconds": float(np.median(alone)),
-        "latency_low_seconds": interval[0] if interval else None,
-        "latency_high_seconds": interval[1] if interval else None,
-        "throughput_images_per_second": batch / float(np.median(full)),
-        "speedup": speedup,
-        "speedup_low": low,
-        "speedup_high": high,
+        **calls.median_columns("latency{}_seconds", "latency", "trial"),
+        "throughput_images_per_second": batch / calls.median("throughput", "trial"),
+        "throughput_batch": batch,
+        "clock_latency_seconds": calls.median("latency", "baseline"),
+        "clock_seconds_per_image": calls.median("throughput", "baseline") / batch,
     }
+
+    # ratios of pairs
+    for name, over, under in (
+        ("speedup", ("throughput", "baseline"), ("throughput", "trial")),
+        ("latency_ratio", ("latency", "trial"), ("latency", "baseline")),
+        ("clock_batch_ratio", ("throughput", "baseline"), ("latency", "baseline")),
+    ):
+        row |= calls.ratio_columns(name, over, under)
 
     # device, and how the tier's rules were met
     return row | {
         "peak_memory_bytes": timing.peak_memory_bytes,
         "energy_joules_per_image": timing.energy_joules_per_image,
         "device_name": timing.device_name,
-        "timing_rounds": timing.rounds,
-        "timing_block_seconds": timing.block_seconds,
+        "timing_rounds": block.rounds,
+        "timing_block_seconds": block.seconds,
+        "timing_blocks": len(timing.blocks),
+        "cpu_share": block.cpu_share,
+        "disturbed": block.disturbed,
         "warm_up_calls": timing.warm_up_calls,
     }
 
 
 def speedup_over_serial(timing: TimeOutput) -> Row:
     """Return the paired speed-up over the serial executor and the virtual latency; nothing for a serial trial."""
-    serial = _seconds(timing, "latency", "serial")
-    if not len(serial):
+    calls = _CountedCalls(timing)
+    if not calls.has("latency", "serial"):
         return {}
-    speedup, low, high = ratio_interval(serial / _seconds(timing, "latency", "trial"))
     replayed = [one.virtual_latency_seconds for one in timing.virtual if one.is_real]
     return {
-        "serial_latency_seconds": float(np.median(serial)),
-        "speedup_over_serial": speedup,
-        "speedup_over_serial_low": low,
-        "speedup_over_serial_high": high,
+        "serial_latency_seconds": calls.median("latency", "serial"),
+        **calls.ratio_columns("speedup_over_serial", ("latency", "serial"), ("latency", "trial")),
         "virtual_latency_seconds": replayed[0] if replayed else None,
     }
 
 
-def _seconds(timing: TimeOutput, kind: str, role: str) -> np.ndarray:
-    """Return the seconds of the calls of a kind and role, float64 [rounds]."""
-    return np.array([one.seconds for one in timing.repetitions if (one.kind, one.role) == (kind, role)], np.float64)
+class _CountedCalls:
+    """The calls of the block that counts, by kind and role."""
+
+    def __init__(self, timing: TimeOutput) -> None:
+        self._calls = [one for one in timing.repetitions if one.block == timing.counted]
+        self._by_cpu = bool(timing.blocks[timing.counted].disturbed) and timing.own_cpu
+
+    def has(self, kind: str, role: str) -> bool:
+        """Return whether there are such calls."""
+        return any((one.kind, one.role) == (kind, role) for one in self._calls)
+
+    def median(self, kind: str, role: str) -> float:
+        """Return their median wall seconds."""
+        return float(np.median(self._seconds(kind, role, _wall_seconds)))
+
+    def median_columns(self, name: str, kind: str, role: str) -> Row:
+        """Return the median and its interval; `name` has a place for the ends."""
+        intervals = [median_interval(self._seconds(kind, role, clock)) for clock in self._clocks()]
+        known = [found for found in intervals if found is not None]
+        return {
+            name.format(""): self.median(kind, role),
+            name.format("_low"): min((low for low, _ in known), default=None),
+            name.format("_high"): max((high for _, high in known), default=None),
+        }
+
+    def ratio_columns(self, name: str, over: tuple[str, str], under: tuple[str, str]) -> Row:
+        """Return the median ratio over rounds of calls of one kind and role to those of another, with its interval."""
+        found = [ratio_interval(self._seconds(*over, clock) / self._seconds(*under, clock)) for clock in self._clocks()]
+        return {
+            name: found[0][0],
+            f"{name}_low": min(low for _, low, _ in found),
+            f"{name}_high": max(high for _, _, high in found),
+        }
+
+    def _clocks(self) -> list[Callable[[Repetition], float]]:
+        """Return what counts as seconds; wall seconds come first."""
+        return [_wall_seconds, _cpu_seconds] if self._by_cpu else [_wall_seconds]
+
+    def _seconds(self, kind: str, role: str, clock: Callable[[Repetition], float]) -> np.ndarray:
+        """Return the seconds of the calls of a kind and role, float64 [rounds]."""
+        return np.array([clock(one) for one in self._calls if (one.kind, one.role) == (kind, role)], np.float64)
+
+
+def _wall_seconds(call: Repetition) -> float:
+    return call.seconds
+
+
+def _cpu_seconds(call: Repetition) -> float:
+    """Return own CPU seconds; wall seconds where they are not known, or too few for their counter."""
+    return call.process_seconds or call.seconds

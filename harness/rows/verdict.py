@@ -84,8 +84,8 @@ def _timed_in_place(row: Row, timed_flops: float | None) -> Iterator[str]:
     found = row.get("flops_per_image")
     if timed_flops is not None and found != timed_flops:
         yield (
-            f"timed-work-differs: an image takes {found:.4g} FLOPs, in the training that was timed {timed_flops:.4g}; "
-            "expected the same, so one of the parts has no fixed_work"
+            f"timed-work-differs: an image takes {found:.4g} FLOPs, in the training that was timed {timed_flops:.4g}, "
+            "expected as many since all parts have fixed_work"
         )
 
 

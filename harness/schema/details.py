@@ -32,10 +32,12 @@ STEPS = StoredTable(
 
 TIMINGS = StoredTable(
     name="timings",
-    order=("kind", "round", "order", "role"),
+    order=("block", "kind", "round", "order", "role"),
     columns=(
         Column("trial_id", TEXT, "The trial whose timing block this repetition belongs to."),
         Column("attempt", WHOLE, "Its attempt."),
+        Column("block", WHOLE, "Timing block, from 0; a disturbed one is followed by another, at most twice."),
+        Column("is_counted", FLAG, "Whether the row's figures are those of this block."),
         Column("kind", TEXT, "latency (batch 1) or throughput (the sampling batch)."),
         Column(
             "role",
@@ -51,6 +53,8 @@ TIMINGS = StoredTable(
         Column("device_seconds", REAL, "Seconds by the device's own events, where it has them."),
         Column("sm_clock_mhz", REAL, "Clock of the device after the call, where it tells."),
         Column("temperature_celsius", REAL, "Temperature of the device after the call, where it tells."),
+        Column("foreign_processes", WHOLE, "Other processes that computed on the GPU after the call, where it tells."),
+        Column("throttle", TEXT, "Why the GPU was throttled after the call, where it tells; else empty."),
     ),
 )
 

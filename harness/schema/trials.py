@@ -77,7 +77,8 @@ TRIALS = StoredTable(
         Column(
             "throughput_images_per_second", REAL, "Images a second at the stated batch, from the median repetition."
         ),
-        Column("batch", WHOLE, "Sampling batch; also the batch of the throughput figure."),
+        Column("batch", WHOLE, "Sampling batch, of the scored images."),
+        Column("throughput_batch", WHOLE, "Images in a call of the throughput that was measured."),
         Column(
             "serial_latency_seconds", REAL, "The same of the same parts under the serial executor, timed in one block."
         ),
@@ -92,6 +93,19 @@ TRIALS = StoredTable(
         Column("speedup", REAL, "Time of clock_trial_id's trial over this one's, median over interleaved pairs."),
         Column("speedup_low", REAL, "Lower end of the 95 % bootstrap interval of speedup."),
         Column("speedup_high", REAL, "Upper end of the 95 % bootstrap interval of speedup."),
+        Column("latency_ratio", REAL, "Latency over that of clock_trial_id's trial, median over interleaved pairs."),
+        Column("latency_ratio_low", REAL, "Lower end of the 95 % bootstrap interval of latency_ratio."),
+        Column("latency_ratio_high", REAL, "Upper end of the 95 % bootstrap interval of latency_ratio."),
+        Column("clock_latency_seconds", REAL, "Median seconds of the clock for one image alone, in the same block."),
+        Column("clock_seconds_per_image", REAL, "Median seconds per image of the clock at throughput_batch, there."),
+        Column(
+            "clock_batch_ratio",
+            REAL,
+            "Seconds of the clock's call at throughput_batch over its latency, median over rounds: equal work in "
+            "every block, so its spread over blocks shows their drift.",
+        ),
+        Column("clock_batch_ratio_low", REAL, "Lower end of the 95 % bootstrap interval of clock_batch_ratio."),
+        Column("clock_batch_ratio_high", REAL, "Upper end of the 95 % bootstrap interval of clock_batch_ratio."),
         Column(
             "flops_per_image", REAL, "Floating-point operations (2 per multiply-add) per image, for what really ran."
         ),
@@ -124,6 +138,23 @@ TRIALS = StoredTable(
         Column("timing_tier", TEXT, "Under which rule of repetitions the times were taken."),
         Column("timing_rounds", WHOLE, "Rounds of the timing block that really ran."),
         Column("timing_block_seconds", REAL, "Seconds from the start of the first round to the end of the last."),
+        Column(
+            "timing_blocks",
+            WHOLE,
+            "Timing blocks that ran: a disturbed one is repeated. The first undisturbed one counts, else the least "
+            "disturbed; all figures are those of the one that counts.",
+        ),
+        Column(
+            "cpu_share",
+            REAL,
+            "Own CPU seconds over wall seconds in the timed calls, median: its share of a core; 1 at most.",
+        ),
+        Column(
+            "disturbed",
+            TEXT,
+            "How other work disturbed the timing block; empty where it did not. On a CPU the interval of every time "
+            "and ratio is then the hull of that of wall seconds and that of own CPU seconds.",
+        ),
         Column("warm_up_calls", WHOLE, "Untimed calls before the rounds, of the kind of call that had fewest."),
         Column("precision_dtype", TEXT, "Number format of the network."),
         Column("images_sha256", TEXT, "SHA-256 over the generated uint8 images in index order."),

@@ -18,6 +18,8 @@ class Repetition(Closed):
     """"latency" or "throughput"."""
     role: str
     """"trial", "baseline" or "serial"."""
+    block: int
+    """Blocks, their rounds and the order in a block count from 0."""
     round: int
     order: int
     batch: int
@@ -26,6 +28,24 @@ class Repetition(Closed):
     device_seconds: float | None
     sm_clock_mhz: float | None
     temperature_celsius: float | None
+    foreign_processes: int | None
+    """Other processes that computed on the GPU; None where that is not known."""
+    throttle: str | None
+    """Why the GPU was throttled; empty where it was not, None where that is not known."""
+
+
+class TimedBlock(Closed):
+    """What one block did, and whether other work disturbed it."""
+
+    rounds: int
+    seconds: float
+    """From the start of the first round to the end of the last."""
+    cpu_share: float
+    """Own CPU seconds over wall seconds of the judged calls, median."""
+    disturbed_share: float
+    """Of the judged calls."""
+    disturbed: str
+    """How it was disturbed, or empty."""
 
 
 class VirtualTime(Closed):
@@ -50,10 +70,12 @@ class TimeOutput(Output):
     peak_memory_bytes: int | None
     energy_joules_per_image: float | None
     device_name: str
-    rounds: int
-    """That really ran."""
-    block_seconds: float
-    """From the start of the first round to the end of the last."""
+    blocks: list[TimedBlock]
+    """All that ran, in order."""
+    counted: int
+    """Index of the block that counts: the first undisturbed one, else the least disturbed."""
+    own_cpu: bool
+    """Whether CPU seconds of the process are all of the trial's work: on a CPU, one rank, one thread."""
     warm_up_calls: int
     """Of the kind and role that had fewest."""
     digests: dict[int, str]

@@ -1,8 +1,11 @@
 """Time: latency and throughput of a trial, interleaved with the suite's clock trial on an otherwise idle device.
 
-A block is a warm-up, then rounds. A round calls trial and clock once per kind, in random order, and so gives one paired
-ratio per kind. The clock trial timed against itself is the A/A row, the noise floor of all others. For a parallel
-executor a round also calls the same sampler under the serial executor, for one image; virtual times follow.
+After a warm-up come blocks of rounds. A round calls trial and clock once per kind, in random order, and so gives one
+paired ratio per kind. The clock trial timed against itself is the A/A row, the noise floor of all others. For a
+parallel executor a round also calls the same sampler under the serial executor, for one image; virtual times follow.
+
+A block that other work disturbed is repeated, at most twice. The first undisturbed one counts, else the least
+disturbed.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from harness.identity import content_hash
 from harness.measure.call_times import CallTimer, replay_virtual_times
 from harness.measure.device import EnergyMeter, clock_and_temperature, device_name, measure_peak_memory, timed_call
+from harness.measure.disturbance import counted_block, judge_block, read_gpu_load
 from harness.measure.warm_up import is_steady
 from harness.sampling.build import build_sampler
 from harness.sampling.pixels import image_digests, to_uint8
@@ -27,9 +32,9 @@ from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.base import deciding_fields
-from harness.specs.rules.timing import ENERGY_SECONDS, TIERS, TierRules
+from harness.specs.rules.timing import ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
-from harness.specs.time import Repetition, TimeOutput, TimeSpec, VirtualTime
+from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 
 _IMAGES = 0
@@ -61,8 +66,8 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         group.close()
         return
 
-    # rank zero: timed rounds
-    block = _TimingBlock(
+    # rank zero: timed blocks
+    timed = _TimedCalls(
         tier=TIERS[spec.tier],
         samplers={"trial": trial, "baseline": build_sampler(spec.clock, inputs, place), **serial},
         group=group,
@@ -71,27 +76,28 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         comparable=spec.batch == min(spec.sampler.batch, spec.n_images),
         rng=random.Random(content_hash(deciding_fields(spec))),
     )
-    warm_up_calls = block.warm_up()
+    warm_up_calls = timed.warm_up()
     modelled = bool(trial.executor.device_counts(trial.sigmas))
-    yield from block.run_rounds(call_timer if modelled else None)
+    yield from timed.run_blocks(call_timer if modelled else None)
 
     # untimed: memory, energy, virtual times
-    memory = measure_peak_memory(block.prepare_call("trial", "throughput", 0), place.device)
-    energy = block.measure_energy() if group.size == 1 else None  # the meter knows this device only
-    virtual = [] if call_timer is None else block.virtual_times(call_timer)
+    memory = measure_peak_memory(timed.prepare_call("trial", "throughput", 0), place.device)
+    energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
+    virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     group.broadcast_stop()
     group.close()
 
     output = TimeOutput(
-        repetitions=block.repetitions,
+        repetitions=timed.repetitions,
         virtual=virtual,
         peak_memory_bytes=memory,
         energy_joules_per_image=energy,
         device_name=device_name(place.device),
-        rounds=block.done,
-        block_seconds=block.seconds,
+        blocks=timed.blocks,
+        counted=counted_block(timed.blocks),
+        own_cpu=place.device.type == "cpu" and group.size == 1 and torch.get_num_threads() == 1,
         warm_up_calls=warm_up_calls,
-        digests=block.digests,
+        digests=timed.digests,
     )
     yield Result(output)
 
@@ -102,8 +108,8 @@ def with_serial_executor(sampler: SamplerSpec) -> SamplerSpec:
 
 
 @dataclass
-class _TimingBlock:
-    """Rank zero's timed calls of one task: warm-up, rounds, and what ran in them."""
+class _TimedCalls:
+    """Rank zero's timed calls of one task: warm-up, blocks of rounds, and what ran in them."""
 
     tier: TierRules
     samplers: dict[str, Sampler]
@@ -117,10 +123,8 @@ class _TimingBlock:
     call_counts: dict[tuple[str, str], list[CallCounts]] = field(default_factory=lambda: defaultdict(list))
     """What ran in the timed calls, by role and kind."""
     digests: dict[int, str] = field(default_factory=dict)
-    done: int = 0
-    """Rounds."""
-    seconds: float = 0.0
-    """Of all rounds so far."""
+    blocks: list[TimedBlock] = field(default_factory=list)
+    """Those that are done, judged."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -157,23 +161,36 @@ class _TimingBlock:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
         return enough and (is_steady(seconds) or len(seconds) >= self.tier.warm_up_most)
 
-    def run_rounds(self, call_timer: CallTimer | None) -> Iterator[Event]:
-        """Run rounds until the tier's count and seconds are reached.
+    def run_blocks(self, call_timer: CallTimer | None) -> Iterator[Event]:
+        """Run a block, and again while the last one was disturbed, as often as the rules allow.
 
-        Those of an executor with a model also time a loop of calls.
+        Those of an executor with a model also time a loop of calls per round; loops of a disturbed block are dropped.
         """
+        while not self.blocks or (self.blocks[-1].disturbed and len(self.blocks) <= MOST_REPEATS):
+            if call_timer is not None:
+                call_timer.drop_loops()
+            yield from self._run_rounds(call_timer)
+
+    def _run_rounds(self, call_timer: CallTimer | None) -> Iterator[Event]:
+        """Run rounds until the tier's count and seconds are reached, then judge the block."""
+        before, first, done, seconds = sum(one.rounds for one in self.blocks), len(self.repetitions), 0, 0.0
+        note = f"rounds; again, since it {self.blocks[-1].disturbed}" if self.blocks else "rounds"
         began = time.perf_counter()
-        while self.done < self.tier.rounds or self.seconds < self.tier.seconds:
+
+        while done < self.tier.rounds or seconds < self.tier.seconds:
             for role, kind in self.rng.sample(self.calls, len(self.calls)):
-                self._repeat(role, kind, self.done)
+                self._repeat(role, kind, done, len(self.repetitions) - first)
             if call_timer is not None:
                 call_timer.loop(contended=self.group.size > 1)
 
-            self.done += 1
-            self.seconds = time.perf_counter() - began
-            yield Progress(self.done, max(self.tier.rounds, self.done), "rounds")
+            done += 1
+            seconds = time.perf_counter() - began
+            yield Progress(before + done, before + max(self.tier.rounds, done), note)
 
-    def _repeat(self, role: str, kind: str, number: int) -> None:
+        device = self.samplers["trial"].device
+        self.blocks.append(judge_block(self.repetitions[first:], seconds, device, self.group.size))
+
+    def _repeat(self, role: str, kind: str, number: int, order: int) -> None:
         """Time one call of round `number` and record it."""
         device = self.samplers[role].device
         size, call_counts = self.sizes[kind], CallCounts()
@@ -186,17 +203,19 @@ class _TimingBlock:
             self.digests.update({first + row: digests[row].tobytes().hex() for row in (0, size - 1)})
         self.call_counts[role, kind].append(call_counts)
 
+        state: dict[str, Any] = {**clock_and_temperature(device), **read_gpu_load(device)}
         self.repetitions.append(
             Repetition(
                 kind=kind,
                 role=role,
+                block=len(self.blocks),
                 round=number,
-                order=len(self.repetitions),
+                order=order,
                 batch=size,
                 seconds=timing.seconds,
                 process_seconds=timing.process_seconds,
                 device_seconds=timing.device_seconds,
-                **clock_and_temperature(device),
+                **state,
             )
         )
 
@@ -208,8 +227,9 @@ class _TimingBlock:
         )
 
     def _median(self, role: str) -> float:
-        """Return the median latency of a role, in seconds."""
-        timed = [r.seconds for r in self.repetitions if (r.role, r.kind) == (role, "latency")]
+        """Return the median latency of a role in the block that counts, in seconds."""
+        wanted = counted_block(self.blocks), role, "latency"
+        timed = [r.seconds for r in self.repetitions if (r.block, r.role, r.kind) == wanted]
         return float(np.median(timed))
 
     def measure_energy(self) -> float | None:

@@ -8,7 +8,7 @@ from harness.specs.base import Output
 from harness.specs.row import RowSpec
 from harness.specs.sample import Cost, Counts, SampleOutput
 from harness.specs.score import Replicate, ScoreOutput
-from harness.specs.time import Repetition, TimeOutput
+from harness.specs.time import Repetition, TimedBlock, TimeOutput
 from kit import plan_kit
 
 IMAGES = 4
@@ -17,6 +17,9 @@ SECONDS = {  # by role: a call of one image, a call of the batch
     "baseline": ([0.4] * 7, [2.4] * 7),
     "serial": ([0.9] * 7, []),
 }
+
+
+QUIET = TimedBlock(rounds=7, seconds=3.5, cpu_share=1.0, disturbed_share=0.0, disturbed="")
 
 
 def spec(**changes: Any) -> RowSpec:
@@ -69,8 +72,9 @@ def score(fid: float, step: float = 0.25) -> ScoreOutput:
 def timing(roles: tuple[str, ...] = ("trial", "baseline"), **changes: Any) -> TimeOutput:
     calls = [
         Repetition(
-            kind=kind, role=role, round=n, order=n, batch=1 if kind == "latency" else 50, seconds=seconds,
+            kind=kind, role=role, block=0, round=n, order=n, batch=1 if kind == "latency" else 50, seconds=seconds,
             process_seconds=seconds, device_seconds=None, sm_clock_mhz=None, temperature_celsius=None,
+            foreign_processes=None, throttle=None,
         )
         for role in roles
         for kind, all_seconds in zip(("latency", "throughput"), SECONDS[role], strict=True)
@@ -78,8 +82,8 @@ def timing(roles: tuple[str, ...] = ("trial", "baseline"), **changes: Any) -> Ti
     ]  # fmt: skip
     known: dict[str, Any] = {
         "task_seconds": 4.0, "repetitions": calls, "virtual": [], "peak_memory_bytes": 11,
-        "energy_joules_per_image": 0.5, "device_name": "a chip", "rounds": 7, "block_seconds": 3.5, "warm_up_calls": 2,
-        "digests": {},
+        "energy_joules_per_image": 0.5, "device_name": "a chip", "blocks": [QUIET], "counted": 0,
+        "own_cpu": True, "warm_up_calls": 2, "digests": {},
     }  # fmt: skip
     return TimeOutput(**{**known, **changes})
 

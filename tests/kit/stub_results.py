@@ -17,7 +17,7 @@ from harness.specs.base import Output
 from harness.specs.reference import ReferenceOutput
 from harness.specs.sample import Cost, Counts, SampleOutput, SampleSpec
 from harness.specs.score import Replicate, ScoreOutput, ScoreSpec
-from harness.specs.time import Repetition, TimeOutput
+from harness.specs.time import Repetition, TimedBlock, TimeOutput
 from harness.task import Result, Span, Unit
 
 SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
@@ -102,14 +102,15 @@ def _times() -> Output:
     calls = ((k, r, n) for k in ("latency", "throughput") for r in ("trial", "baseline") for n in range(11))
     repetitions = [
         Repetition(
-            kind=kind, role=role, round=n, order=n, batch=1, seconds=0.1, process_seconds=0.1, device_seconds=None,
-            sm_clock_mhz=None, temperature_celsius=None,
+            kind=kind, role=role, block=0, round=n, order=n, batch=1, seconds=0.1, process_seconds=0.1,
+            device_seconds=None, sm_clock_mhz=None, temperature_celsius=None, foreign_processes=None, throttle=None,
         )
         for kind, role, n in calls
     ]  # fmt: skip
     return TimeOutput(
         repetitions=repetitions, virtual=[], peak_memory_bytes=1, energy_joules_per_image=None, device_name="a chip",
-        rounds=11, block_seconds=2.0, warm_up_calls=3, digests={},
+        blocks=[TimedBlock(rounds=11, seconds=2.0, cpu_share=1.0, disturbed_share=0.0, disturbed="")], counted=0,
+        own_cpu=True, warm_up_calls=3, digests={},
     )  # fmt: skip
 
 

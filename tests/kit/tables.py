@@ -137,8 +137,8 @@ def timings(table: DataFrame) -> DataFrame:
                 role, scale = ("trial", 1.0) if order % 2 else ("baseline", 1.5)
                 wall = seconds * scale * (1 + 0.01 * math.sin(order))
                 rows.append({
-                    "trial_id": one["trial_id"], "attempt": one["attempt"], "kind": kind, "role": role,
-                    "round": order // 2, "order": order, "batch": batch, "seconds": wall, "process_seconds": wall,
+                    "trial_id": one["trial_id"], "attempt": one["attempt"], "block": 0, "is_counted": True,
+                    "kind": kind, "role": role, "round": order // 2, "order": order, "batch": batch, "seconds": wall, "process_seconds": wall,
                     "device_seconds": None, "sm_clock_mhz": None, "temperature_celsius": None,
                 })  # fmt: skip
     return DataFrame(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 import pandas as pd
 from pandas import DataFrame, Series
@@ -20,7 +20,8 @@ from harness.report.analysis.derive import COMPARABLE, Analysis
 from harness.schema.gain_links import LINKED_PARTS
 from harness.schema.trial_name import trial_name
 
-_NETWORK = ("network", "network_like", "weights", "weights_sha256")
+_NETWORK = ("network", "network_like")
+_WEIGHTS = ("weights", "weights_sha256")
 _EQUAL = ("suite", "dataset", "batch", "precision_dtype", "seed_sets")
 """Columns in which two rows of a link are equal, and those of `COMPARABLE`."""
 _GROUP = tuple(dict.fromkeys((*COMPARABLE, *_EQUAL)))
@@ -31,24 +32,18 @@ INVALID = "is INVALID"
 APART = "was measured under other conditions"
 
 
-def part_keys(row: Series) -> dict[str, str]:
-    """Return a key per part of the chain; keys are equal exactly where the parts and their parameters are."""
-    keys = {part: method_part_key(row, part) for part in PARTS}
-    keys["network"] = canonical_json([row[column] for column in _NETWORK])
-    return {part: keys[part] for part in LINKED_PARTS}
-
-
 class RowLookup:
     """The ranked rows of one group: their quality and their times mean the same, on any number of devices."""
 
-    def __init__(self, rows: DataFrame, trials: DataFrame) -> None:
-        """Take the group's rows in their order, and all trials of the group's data set."""
+    def __init__(self, rows: DataFrame, trials: DataFrame, members: DataFrame) -> None:
+        """Take the group's rows in their order, all trials of its data set, and the ranked ones per training."""
         self.rows = rows
+        self._retrained = _retrained_networks(members)
         self._names = _PartNames(trials)
         self._evaluations = _evaluations_per_step(trials)
 
         # the first of equal parts and steps
-        self._keys = {row["trial_id"]: part_keys(row) for _, row in rows.iterrows()}
+        self._keys = {row["trial_id"]: self._part_keys(row) for _, row in rows.iterrows()}
         self._found: dict[str, Series] = {}
         for _, row in rows.iterrows():
             self._found.setdefault(_place(self.keys_of(row), row["steps"]), row)
@@ -59,7 +54,7 @@ class RowLookup:
         # all trials, also those that do not rank
         self._trials: dict[str, Series] = {}
         for _, trial in trials.iterrows():
-            self._trials.setdefault(_place(part_keys(trial), trial["steps"]), trial)
+            self._trials.setdefault(_place(self._part_keys(trial), trial["steps"]), trial)
 
     def keys_of(self, row: Series) -> dict[str, str]:
         """Return the part keys of one of the rows."""
@@ -83,6 +78,13 @@ class RowLookup:
         state = FAILED if trial["status"] == "failed" else APART if trial["verdict"] == "VALID" else INVALID
         return f"{trial_name(trial['network'], trial['method'], steps)} {state}"
 
+    def _part_keys(self, row: Series) -> dict[str, str]:
+        """Return a key per part of the chain; keys are equal exactly where the parts and their parameters are."""
+        keys = {part: method_part_key(row, part) for part in PARTS}
+        network = tuple(row[column] for column in _NETWORK)
+        weights = tuple(row[column] for column in _WEIGHTS) if network in self._retrained else ()
+        return {part: keys.get(part, canonical_json([*network, *weights])) for part in LINKED_PARTS}
+
 
 def lookup_groups(analysis: Analysis) -> Iterator[RowLookup]:
     """Yield the groups of ranked rows that chains are made of, in order of the classes.
@@ -93,8 +95,11 @@ def lookup_groups(analysis: Analysis) -> Iterator[RowLookup]:
         return
     everyone = pd.concat([one.rows for one in analysis.classes], ignore_index=True)
     for _, rows in everyone.groupby(list(_GROUP), sort=False, dropna=False):
-        trials = analysis.trials[analysis.trials["dataset"] == rows["dataset"].iloc[0]]
-        yield RowLookup(rows, trials)
+        trials, members = (
+            table[(table["suite"] == rows["suite"].iloc[0]) & (table["dataset"] == rows["dataset"].iloc[0])]
+            for table in (analysis.trials, analysis.members)
+        )
+        yield RowLookup(rows, trials, members)
 
 
 class _PartNames:
@@ -142,3 +147,12 @@ def _evaluations_per_step(trials: DataFrame) -> dict[str, int]:
         key = method_part_key(trial, "solver")
         found[key] = max(found.get(key, 1), math.ceil(trial["nfe"] / trial["steps"] - 1e-9))
     return found
+
+
+def _retrained_networks(members: DataFrame) -> set[tuple[Hashable, ...]]:
+    """Return the networks that have several weights in one training, as in folders that were merged.
+
+    Else a network's name says which weights it has: a row may lack some training, and keep another's.
+    """
+    known = members[[*_NETWORK, "training", *_WEIGHTS]].drop_duplicates()
+    return {network for network, several in known.groupby([*_NETWORK]) if several["training"].duplicated().any()}

@@ -29,6 +29,34 @@ TIERS = {
 """By name of the tier. Rows of different tiers never share a ranking."""
 STEADY_WINDOW, STEADY_SHARE = 3, 0.02
 """A warm-up is over when the medians of the last two windows of so many calls differ by less than this share."""
+# Disturbed blocks
+
+OWN_CPU_SHARE = 0.9
+"""A repetition in which own CPU seconds are a smaller share of wall seconds was disturbed: other work had the core.
+
+On an idle machine the share is 0.98 or more in nine calls of ten; two processes on one core leave 0.5.
+"""
+MOST_DISTURBED = 0.2
+"""A block with a larger share of disturbed repetitions is disturbed.
+
+A median of the others still holds where fewer are: it moves by no more than their rank. Scheduled jobs of the system
+alone disturb a twentieth.
+"""
+MOST_REPEATS = 2
+"""A disturbed block is repeated at most so often: a short load is then over, a long one would be there for hours."""
+THROTTLE_REASONS = {
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+"""Clocks event reasons of NVML, by bit, that disturb a repetition: heat, or a fault of the power supply.
+
+Those that follow from the work itself or from settings do not: idle, power cap, application clocks, synchronous boost.
+"""
+
+# Energy
+
 ENERGY_SECONDS = 5.0
 """The least window over which energy is read, since counters tick some ten times a second."""
 
