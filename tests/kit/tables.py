@@ -139,7 +139,8 @@ def timings(table: DataFrame) -> DataFrame:
                 rows.append({
                     "trial_id": one["trial_id"], "attempt": one["attempt"], "block": 0, "is_counted": True,
                     "kind": kind, "role": role, "round": order // 2, "order": order, "batch": batch,
-                    "seconds": wall, "process_seconds": wall, "device_seconds": None, "sm_clock_mhz": None, "temperature_celsius": None,
+                    "seconds": wall, "process_seconds": wall, "device_seconds": None, "sm_clock_mhz": None,
+                    "temperature_celsius": None,
                 })  # fmt: skip
     return DataFrame(rows)
 
