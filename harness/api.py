@@ -136,9 +136,12 @@ def run(
     StoreDamagedError, at the end, if committed parts are damaged.
     """
     from harness.driver.progress import Screen
+    from harness.measure.machine_use import MachineUse
     from harness.planning.fit import drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
+
+    use = MachineUse()
 
     # plan here if this machine does the work; a cluster's devices are known only once it is joined
     wanted = _suite(suite, settings, seeds)
@@ -173,12 +176,14 @@ def run(
                     write_planned(store.folder, planned.listed_ids)
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
                 _measure(planned, store, root, workers, screen, finished)
+                use.read_workers()
                 snapshot = store.snapshot(snapshot)
 
         # tables and report
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
             _refresh_report(tables)
+        _LOG.info("took %s", use.sentence())
     _raise_if_damaged(tables, root)
     return tables
 
@@ -189,8 +194,10 @@ def _with_current_references(plan: Plan, snapshot: Snapshot, finished: dict[str,
     If one of those has another identity now, the trial keeps its own, and only its row is written
     again.
     """
+    from harness.specs.row import Relations
+
     latest = snapshot.latest()
-    names = ["baseline_trial_id", "clock_trial_id", "control_of_trial_id"]
+    names = [name for name in Relations.model_fields if name.endswith("_trial_id")]
     references = latest[names].astype(object).where(latest[names].notna(), None).to_dict("records")
     rows = dict(zip(latest["trial_id"], references, strict=True))
     stale = {p.id for p in plan.trials if rows.get(p.id) != p.related_trial_ids}

@@ -23,8 +23,8 @@ class Method(ABC):
 
     The registry finds it in its module; it is built wherever it is needed, in driver and workers.
 
-    Class attributes are read while a suite is planned. `device_group`, `refusal`, `begins_with`
-    and `next_jobs` run in the driver and must be fast. `do` and `prepare` run on workers, in no
+    Class attributes are read while a suite is planned. `device_group`, `refusal`, `fixed_work`,
+    `begins_with` and `next_jobs` run in the driver and must be fast. `do` and `prepare` run on workers, in no
     timing, and may take minutes.
     """
 
@@ -56,6 +56,10 @@ class Method(ABC):
     Searches share equal jobs.
     """
     Params: ClassVar[type[Params]] = Params
+    """Its parameters.
+
+    One called `seed` seeds the preparation: training k of a suite prepares with `seed` + k.
+    """
     artifact: Artifact | None = None
     """Result of `prepare`.
 
@@ -77,6 +81,14 @@ class Method(ABC):
         Called while a suite is planned, before anything runs.
         """
         return None
+
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        """Return whether an image takes the same work whatever the weights are and whatever preparing finds.
+
+        Where all parts of a trial do, a suite of several trainings times one of them. Called while
+        a suite is planned. A row of other FLOPs than the timed one is INVALID.
+        """
+        return not self.prepares
 
     def begins_with(self) -> Method | None:
         """Return the method of the same part whose artifact this preparation starts from, or None.

@@ -7,13 +7,13 @@ arXiv:2206.00364): a state x at noise level sigma is clean data plus sigma times
 noise. Grids are explicit, float64, strictly decreasing. The network returns D(x; sigma), an
 estimate of the clean data. Methods have no access to files, timing, seeds or Ray.
 
-| part     | must                         | may                                                                       |
-|----------|------------------------------|---------------------------------------------------------------------------|
-| every    | name, summary, part's calls  | Params, families, refusal, prepare (see `methods.preparing`), search      |
-| Schedule | levels                       |                                                                           |
-| Solver   | order, step                  | init_memory, multistep, stochastic, evaluations_per_step                  |
-| Denoiser | build (a BuiltDenoiser)      | has_memory, own_flow                                                      |
-| Executor | run                          | parallel, device_group, a model of its time (see `methods.replay`)        |
+| part     | must                         | may                                                                        |
+|----------|------------------------------|----------------------------------------------------------------------------|
+| every    | name, summary, part's calls  | Params, families, refusal, fixed_work, search, prepare (methods.preparing) |
+| Schedule | levels                       |                                                                            |
+| Solver   | order, step                  | init_memory, multistep, stochastic, evaluations_per_step                   |
+| Denoiser | build (a BuiltDenoiser)      | has_memory, own_flow                                                       |
+| Executor | run                          | parallel, device_group, a model of its time (see `methods.replay`)         |
 
 A prepared artifact is `self.artifact` on every worker; schedules and denoisers get it as an
 argument too.
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from methods.method import Method, Params
-from methods.networks.base import Network
+from methods.networks.base import Network, NetworkParams
 from methods.peers import Peers
 from methods.preparing import Artifact, Done, Job, PrepareContext, Sampled
 from methods.replay import ReplayedTime
@@ -58,6 +58,10 @@ class Schedule(Method):
     """Which noise levels are visited."""
 
     part = "schedule"
+
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        """Return True: there are as many levels as steps. Denoisers that go by the level look at `parts`."""
+        return True
 
     @abstractmethod
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
@@ -170,6 +174,10 @@ class Denoiser(Method):
     own_flow: ClassVar[bool] = False
     """Whether preparing makes another network, whose output depends on state and level alone: it has its own flow."""
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        """Return whether neither it nor the schedule is prepared, and the network does equal work for all inputs."""
+        return not self.prepares and not parts["schedule"].prepares and network.fixed_cost
+
     @abstractmethod
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         """Return the denoiser of a trained network (in eval mode) and the artifact of `prepare`.
@@ -208,6 +216,10 @@ class Executor(Method, ReplayedTime):
     part = "executor"
     parallel: ClassVar[bool] = False
     """Whether evaluations of one sample overlap, so that its critical path is shorter than its total work."""
+
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        """Return whether it is not parallel: refinements until a tolerance depend on the weights."""
+        return not self.parallel and not self.prepares
 
     @abstractmethod
     def run(

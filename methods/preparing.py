@@ -64,6 +64,7 @@ class PrepareContext(Protocol):
 
     network: Network
     seed: int
+    """The number of the training, from 0; all draws and `noise` go by it."""
     sigma_min: float
     sigma_max: float
     base_artifact: Artifact | None

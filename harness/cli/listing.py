@@ -12,6 +12,7 @@ from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import list_extractors
 from harness.planning.estimate import Estimator
+from harness.planning.links import find_missing_links
 from harness.planning.plan import Plan
 from harness.registry import registry
 from harness.storage.store import Store
@@ -89,6 +90,7 @@ def plan_lines(
     plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
     verdicts = _read_verdicts(results / plan.suite.name)
     estimator = Estimator(plan)
+    width = max(len(planned.trial.short) for planned in plan.trials)
     total = 0.0
 
     # a line per trial
@@ -99,7 +101,7 @@ def plan_lines(
             seconds = estimator.estimate_seconds(planned)
             total += seconds
             state = f"to do   about {seconds:,.0f} device-seconds"
-        yield f"{planned.id[:12]}  {planned.trial.short:56} {state}"
+        yield f"{planned.id[:12]}  {planned.trial.short:{width}} {state}"
 
     # sums, and data that the run will lack
     todo = sum(p.id not in verdicts for p in plan.trials)
@@ -107,6 +109,8 @@ def plan_lines(
     yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training_text(training)}"
     yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
     yield from _list_absent_data(plan)
+    if only is None:
+        yield from _list_missing_links(plan)
 
 
 def _training_text(seconds: float) -> str:
@@ -120,3 +124,11 @@ def _read_verdicts(folder: Path) -> dict[str, str]:
 def _list_absent_data(plan: Plan) -> Iterator[str]:
     for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data.pixels == "absent"}):
         yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'
+
+
+def _list_missing_links(plan: Plan) -> Iterator[str]:
+    """Yield one sentence on the links of gains that the suite lacks, if it lacks any."""
+    baselines = {p.trial.dataset.name: p.trial for p in plan.trials if p.row.relations.is_baseline}
+    sentence = find_missing_links([p.trial for p in plan.trials], baselines).sentence
+    if sentence:
+        yield sentence

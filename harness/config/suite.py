@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
@@ -80,6 +80,25 @@ class Timing(Closed):
     batch: PositiveInt | None = None
 
 
+class QualitySettings(Closed):
+    """What FIDs are compared with: absolute targets of each data set, and what counts as equal."""
+
+    targets: dict[str, Annotated[tuple[PositiveFloat, ...], Field(min_length=2, max_length=3)]] = Field(
+        default_factory=dict
+    )
+    """FIDs by data set, loosest first: the time to each is read on every method's own curve."""
+    equivalence_margin: PositiveFloat | None = None
+    """Difference of FID within which two trials count as equal; without it none do."""
+
+    @field_validator("targets")
+    @classmethod
+    def _fall(cls, targets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for dataset, fids in targets.items():
+            if list(fids) != sorted(set(fids), reverse=True):
+                raise ValueError(f"the targets of {dataset} are {list(fids)}; expected falling numbers, loosest first")
+        return targets
+
+
 class TruncationSettings(Closed):
     """The reference solution for truncation errors where no closed form is known: a fine solution of each network."""
 
@@ -104,12 +123,20 @@ class Suite(Closed):
     extractor_weights: str | None = None
     n_images: PositiveInt
     batch: PositiveInt = 50
+    trainings: PositiveInt = 1
+    """How often every trial is trained, prepared, sampled and scored, each time from other seeds.
+
+    Training k of a network with weights "zoo:NAME" takes the entry NAME-seedk, training 0 NAME itself. One that is
+    trained here takes `train.seed` + k. Searches and tunings get other seeds too. An exact network, and weights from
+    a file, have one training: their trials run once.
+    """
     seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     workers: PositiveInt | None = None
     deadline_seconds: PositiveFloat = DEADLINE_SECONDS
     baseline: Baseline
     timing: Timing = Timing()
+    quality: QualitySettings = QualitySettings()
     truncation: TruncationSettings | None = None
     networks: dict[str, Json] = Field(default_factory=dict)
     trials: list[TrialEntry] = Field(min_length=1)

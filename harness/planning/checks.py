@@ -1,43 +1,47 @@
-"""Checks of a plan: parts that do not fit, repeated trials, ambiguous names, missing controls."""
+"""Checks of a plan: parts that do not fit, repeated trials, ambiguous names, missing controls; and `--only`."""
 
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 
 from harness.config.network_card import NetworkCard
-from harness.config.suite import Expectation
+from harness.config.suite import Expectation, Suite
 from harness.errors import UsageError, did_you_mean
 from harness.identity import canonical_json, content_hash
 from harness.planning.trial import Trial
 from harness.sampling.network import network_params
+from harness.schema import REAL, TRIALS, WHOLE
 from harness.specs.base import deciding_fields
 from methods.parts import Denoiser, Executor, Method
 
 
 def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
-    """Return the trials that a control belongs to, in its order.
+    """Return the trials of the same training that a control belongs to, in its order.
 
-    Raise UsageError if one is missing or named twice.
+    Raise UsageError if one is missing or named twice. One whose network has a single training is
+    missing in the others, where it is left out.
     """
     found = [_controlled(control, name, trials) for name in control.control_of]
-    twice = next((name for k, name in enumerate(control.control_of) if found[k] in found[:k]), None)
+    twice = next((name for k, name in enumerate(control.control_of) if found[k] and found[k] in found[:k]), None)
     if twice is not None:
         raise UsageError(f'{control.short} is a control of "{twice}" twice; remove one of them')
-    return found
+    return [trial for trial in found if trial is not None]
 
 
-def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial:
-    """Return the trial of "METHOD[ @ NETWORK]" on a control's data, steps and seed set."""
+def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial | None:
+    """Return the trial of "METHOD[ @ NETWORK]" on a control's data, training, steps and seed set."""
     method, at, network = name.partition(" @ ")
     place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
     others = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
-    for trial in others:
-        if trial.method == method:
-            return trial
-    raise UsageError(
-        f'{control.short} is a control of "{name}", which is no other trial on the same data, '
-        f"{'that' if at else 'the same'} network and the same steps{did_you_mean(method, {t.method for t in others})}"
-    )
+    found = [trial for trial in others if trial.method == method]
+    if not found:
+        raise UsageError(
+            f'{control.short} is a control of "{name}", which is no other trial on the same data, '
+            f"{'that' if at else 'the same'} network and the same steps"
+            f"{did_you_mean(method, {t.method for t in others})}"
+        )
+    return next((trial for trial in found if trial.training == control.training), None)
 
 
 def is_expected_of(expected: Expectation, trial: Trial) -> bool:
@@ -45,10 +49,25 @@ def is_expected_of(expected: Expectation, trial: Trial) -> bool:
     return (expected.dataset, expected.method, expected.steps) == (trial.dataset.name, trial.method, trial.steps)
 
 
-def matches_pattern(trial: Trial, pattern: str) -> bool:
-    """Tell whether a shell pattern matches a trial's METHOD, METHOD-STEPS, a part or its network."""
-    names = (trial.method, f"{trial.method}-{trial.steps}", *(m.name for m in trial.parts.values()), trial.network.name)
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+def choose_trials(trials: list[Trial], only: str) -> list[Trial]:
+    """Return the trials that `--only` names.
+
+    Literally by a name that is printed, since names hold brackets and stars; if there is none, by
+    a shell pattern that matches one. Raises UsageError if none matches.
+    """
+    chosen = [t for t in trials if only in _names(t)]
+    chosen = chosen or [t for t in trials if any(fnmatch.fnmatchcase(name, only) for name in _names(t))]
+    if not chosen:
+        known = {name for t in trials for name in (t.printed_name, t.method)}
+        raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials{did_you_mean(only, known)}')
+    return chosen
+
+
+def _names(trial: Trial) -> tuple[str, ...]:
+    """Return the names of a trial: as printed, without the network, its method, its parts and its network."""
+    short = f"{trial.method}-{trial.steps}"
+    parts = (method.name for method in trial.parts.values())
+    return (trial.printed_name, trial.short, short, trial.method, *parts, trial.network.name)
 
 
 def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
@@ -74,7 +93,47 @@ def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:
     return None
 
 
-def find_ambiguous_name(trials: list[Trial]) -> str:
+def check_unique(suite: Suite, trials: list[Trial]) -> None:
+    """Raise UsageError for a trial that is listed twice, and for a printed name of several trials."""
+    if name := _find_repeated_trial(trials):
+        raise UsageError(f'suite "{suite.name}" lists a trial twice: {name}; remove one of them')
+    if name := _find_ambiguous_name(trials):
+        raise UsageError(
+            f'suite "{suite.name}" calls several combinations of parts "{name}"; give each a label of its own, or none'
+        )
+    if name := _find_ambiguous_network(trials):
+        raise UsageError(f'suite "{suite.name}" uses several networks called "{name}"; expected a name for each')
+
+
+def check_names(suite: Suite, trials: list[Trial], networks: Iterable[str]) -> None:
+    """Raise UsageError for settings of networks and data sets that no trial uses, and known values of no trial."""
+    for name in suite.networks:
+        if name not in networks:
+            raise UsageError(
+                f'suite "{suite.name}" changes the network "{name}", which none of its trials uses'
+                f"{did_you_mean(name, networks)}"
+            )
+
+    datasets = {trial.dataset.name for trial in trials}
+    for name in suite.quality.targets:
+        if name not in datasets:
+            raise UsageError(
+                f'suite "{suite.name}" has targets for the data set "{name}", which none of its trials uses'
+                f"{did_you_mean(name, datasets)}"
+            )
+
+    known = {column.name for column in TRIALS.columns if column.type in (REAL, WHOLE)}
+    for number, expected in enumerate(suite.expect):
+        if expected.column not in known:
+            hint = did_you_mean(expected.column, known)
+            raise UsageError(f'expect.{number}: "{expected.column}" is no column of numbers{hint}')
+        if not any(is_expected_of(expected, trial) for trial in trials):
+            names = {f"{t.dataset.name} {t.method} {t.steps}" for t in trials}
+            wanted = f"{expected.dataset} {expected.method} {expected.steps}"
+            raise UsageError(f'expect.{number}: "{wanted}" is none of the trials{did_you_mean(wanted, names)}')
+
+
+def _find_ambiguous_name(trials: list[Trial]) -> str:
     """Return a display name that several combinations of parts share on one network, or ""."""
     meanings: dict[tuple[str, str, str], str] = {}
     for trial in trials:
@@ -84,8 +143,17 @@ def find_ambiguous_name(trials: list[Trial]) -> str:
     return ""
 
 
-def find_repeated_trial(trials: list[Trial]) -> str:
-    """Return the short name of a trial that is listed twice, or ""."""
+def _find_ambiguous_network(trials: list[Trial]) -> str:
+    """Return a name that several networks share, such as a shipped card and a file, or ""."""
+    meanings: dict[tuple[str, int], NetworkCard] = {}
+    for trial in trials:
+        if meanings.setdefault((trial.network.name, trial.training), trial.network) != trial.network:
+            return trial.network.name
+    return ""
+
+
+def _find_repeated_trial(trials: list[Trial]) -> str:
+    """Return the name of a trial that is listed twice, or ""."""
     seen: set[str] = set()
     for trial in trials:
         key = f"{content_hash(deciding_fields(trial.sampler))} {trial.method}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from harness.measure.device import device_name
-from harness.planning.plan import Plan, PlannedTrial, declared_evaluations_per_step
+from harness.planning.baseline import declared_evaluations_per_step
+from harness.planning.plan import Plan, PlannedTrial
 from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 from harness.specs.rules.timing import TIERS
@@ -36,8 +37,11 @@ class Estimator:
         """Return the device-seconds of sampling and timing one trial; training is not included."""
         trial = planned.trial
         one = self._seconds_per_evaluation(planned) * trial.steps * declared_evaluations_per_step(trial)
+        sampling = trial.n_images * one
+        if planned.row.timed_sample_ids:
+            return sampling  # another training is timed
         rounds = 2 * self._tier.rounds * (self._timing_batch + 1) * one
-        return trial.n_images * one + max(rounds, self._tier.seconds)
+        return sampling + max(rounds, self._tier.seconds)
 
     def estimate_training_seconds(self, todo: list[PlannedTrial], results: Path) -> float:
         """Return the device-seconds of trainings that the trials need.

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from harness.config.network_card import NetworkCard
 from harness.config.suite import Suite
-from harness.config.zoo_card import PREFIX, weights_path
+from harness.config.zoo_card import PREFIX, ZooCard, weights_path
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, spec_id
 from harness.planning.trial import Trial, part_spec, serial_spec
-from harness.planning.zoo_networks import zoo_entry
+from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
 from harness.specs.reference import ReferenceSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
+from harness.specs.row import NetworkLimit
 from harness.specs.sample import SampleSpec
 from harness.specs.sampler import DataSpec, ExtractorSpec
 from harness.specs.score import CutImages, ScoreSpec
@@ -50,6 +51,7 @@ class TaskGraph:
         """The specs of the suite's data sets, by name, with the pixels that were found."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
+        self._zoo_cards: dict[str, ZooCard] = {}
         self._samples: dict[int, tuple[Trial, list[Task]]] = {}
 
     @property
@@ -68,13 +70,14 @@ class TaskGraph:
         if not family.trainable:
             return None
         if net.weights is not None:
-            return self._add_task(self._given_weights_spec(card, net, net.weights), f"check the weights of {net.name}")
+            given = self._given_weights_spec(card, net, net.weights)
+            return self._add_task(given, f"check the weights {net.weights} of {net.name}")
         if net.train is None:
             raise UsageError(f'network "{net.name}" has neither [train] nor weights; give it one of them')
         if net.train.zero_stage == 3 and not family.scatters:
             raise UsageError(f'network "{net.name}" slices its weights, which stage 3 scatters; set zero_stage below 3')
         spec = TrainSpec(data=self.data[card.name], network=net.spec(), train=net.train, device=self.device_kind)
-        return self._add_task(spec, f"train {net.name} on {card.name}")
+        return self._add_task(spec, f"train {net.name} on {card.name} (seed {net.train.seed})")
 
     def _given_weights_spec(self, card: DatasetCard, net: NetworkCard, weights: str) -> WeightsSpec:
         """Return the spec of given weights, with their SHA-256.
@@ -85,7 +88,7 @@ class TaskGraph:
 
         if key not in self._given:
             if weights.startswith(PREFIX):
-                found = zoo_entry(weights, card, net)
+                found = self._zoo_cards[weights] = zoo_entry(weights, card, net)
                 path, sha256, price = weights_path(found.name), found.sha256, found.price()
             else:
                 path, price = Path(weights), Price()  # their price is not known here
@@ -96,6 +99,11 @@ class TaskGraph:
                 path=str(path), sha256=sha256, price=price, data=self.data[card.name], network=net.spec()
             )
         return self._given[key]
+
+    def network_limit(self, trial: Trial) -> NetworkLimit | None:
+        """Return the FID of a trial's network solved out, None where the zoo has none that compares."""
+        found = self._zoo_cards.get(trial.network.weights or "")
+        return None if found is None else network_limit(found, self.extractor, trial.n_images)
 
     def prepare_task(self, trial: Trial, part: str) -> Task:
         """Return the task that prepares the method of one part.
@@ -137,17 +145,22 @@ class TaskGraph:
     ) -> PrepareSpec:
         """Return a preparation's spec: declared parts of the trial, the method's parameters.
 
-        `other_params` do not decide it and are kept apart.
+        `other_params` do not decide it and are kept apart. Each training prepares from seeds of its
+        own; the sampler's parameters, and so its name, stay those of the suite.
         """
         made = part_spec(trial.parts[part])
+        params, seed = dict(made.params), made.params.get("seed")
+        if isinstance(seed, int):
+            params["seed"] = seed + trial.training
 
         spec = PrepareSpec(
             model=trial.model,
             part=part,
             method=made.model_copy(
-                update={"params": {name: value for name, value in made.params.items() if name not in other_params}}
+                update={"params": {name: value for name, value in params.items() if name not in other_params}}
             ),
-            other_params={name: value for name, value in made.params.items() if name in other_params},
+            other_params={name: value for name, value in params.items() if name in other_params},
+            seed=trial.training,
             # of the trial, only what the method declares
             steps=trial.steps if "steps" in declared else None,
             schedule=trial.part("schedule") if "schedule" in declared else None,

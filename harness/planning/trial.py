@@ -11,6 +11,7 @@ from harness.config.network_card import NetworkCard
 from harness.data.cards import DatasetCard
 from harness.identity import canonical_json
 from harness.registry import registry
+from harness.schema.trial_name import trial_name
 from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Method
 
@@ -36,11 +37,17 @@ class Trial:
     seed_set: int
     n_images: int
     device_class: str
+    training: int = 0
+    """Which training of the network, with its searches and tunings."""
     label: str | None = None
     control_of: tuple[str, ...] = ()
     optional: bool = False
     artifact_ids: dict[str, str] = field(default_factory=dict)
     """Ids of the tasks that prepare its parts, by part."""
+    shows_dataset: bool = False
+    """Whether its suite has several data sets, so that messages say which."""
+    shows_training: bool = False
+    """Whether its suite has several trainings."""
 
     @property
     def method(self) -> str:
@@ -56,10 +63,17 @@ class Trial:
         return f"{name}/{part['executor']}" if part["executor"] else name
 
     @property
+    def printed_name(self) -> str:
+        """Return the name in tables and figures, unique within a suite and a data set."""
+        return trial_name(self.network.name, self.method, self.steps)
+
+    @property
     def short(self) -> str:
-        """Return the name in messages: data set, network, method, steps, a further seed set."""
+        """Return the name in messages: the printed one, and whatever else the suite has several of."""
+        dataset = f"{self.dataset.name} " if self.shows_dataset else ""
+        training = f" training {self.training}" if self.shows_training else ""
         seeds = f" seeds {self.seed_set}" if self.seed_set else ""
-        return f"{self.dataset.name} {self.network.name} {self.method} {self.steps} steps{seeds}"
+        return f"{dataset}{self.printed_name}{training}{seeds}"
 
     @property
     def devices(self) -> int:

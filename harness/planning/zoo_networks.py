@@ -11,6 +11,8 @@ from harness.data.splits import load_split
 from harness.errors import UsageError
 from harness.sampling.network import network_params
 from harness.sampling.weights_file import read_state_dict
+from harness.specs.row import NetworkLimit
+from harness.specs.sampler import ExtractorSpec
 
 
 def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
@@ -31,6 +33,18 @@ def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
             "so leave [networks] as the zoo has it or train it on the spot"
         )
     return found
+
+
+def network_limit(card: ZooCard, extractor: ExtractorSpec, n_images: int) -> NetworkLimit | None:
+    """Return the network's FID solved out, None unless it was taken by this feature network of as many images.
+
+    FID depends on both, so another limit does not compare.
+    """
+    judged = card.judged
+    same = (judged.extractor, judged.extractor_sha256, judged.limit_images)
+    if same != (f"{extractor.name}:{extractor.layer}", extractor.sha256, n_images):
+        return None
+    return NetworkLimit(fid=judged.limit_fid, low=judged.limit_fid_low, high=judged.limit_fid_high)
 
 
 def read_weights(name: str) -> dict[str, Tensor]:

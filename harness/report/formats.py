@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.schema import METRICS
 
 DASH = "–"
@@ -30,6 +32,8 @@ class Section:
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+    """Sentences above the table: what its figures mean and how they were found."""
 
 
 def axis_label(metric: str, what: str = "") -> str:
@@ -63,6 +67,19 @@ def escape_csv(text: str) -> str:
     """
     line = one_line(text)
     return f"'{line}" if line[:1] in _FORMULA and line else line
+
+
+def format_csv_value(value: object) -> str:
+    """Return a value in full: the shortest text that reads back as the same float64, empty for NaN and None."""
+    if isinstance(value, str):
+        return escape_csv(value)
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if not isinstance(value, float) or value != value:
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def format_number(value: float, digits: int = 3) -> str:

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-import numpy as np
 from pandas import DataFrame
 
 from harness.report.analysis.derive import CLASS
 from harness.report.analysis.derived import DERIVED
-from harness.report.formats import Section, escape_csv
-from harness.report.leaderboard import Leaderboard, Table
+from harness.report.formats import Section, format_csv_value
+from harness.report.leaderboard import Leaderboard
 from harness.report.page import render_latex, render_markdown
+from harness.report.tables.cells import Table
 from harness.schema import TRIALS
 
 # A CSV file has the leaderboard's columns first; all others of the schema and the analysis follow.
-_FIRST = ("method", "network", "steps", "nfe", *(name for name in DERIVED if name.startswith("equal_quality")), "fid",
-          "fid_low", "fid_high", "fid_floor", "tie_group", "speedup", "speedup_low", "speedup_high")  # fmt: skip
+_FIRST = ("network", "method", "steps", "nfe", "fid", "fid_low", "fid_high", "fid_floor", "tie_group", "speedup",
+          "speedup_low", "speedup_high")  # fmt: skip
 _ALL = (*CLASS, *(column.name for column in TRIALS.columns), *DERIVED)
 CSV_COLUMNS = (
     "verdict",
@@ -28,6 +28,8 @@ CSV_COLUMNS = (
     *_FIRST,
     *dict.fromkeys(c for c in _ALL if c not in {*_FIRST, "verdict", "reasons"}),
 )
+_LINES_PER_PAGE = 36
+"""Lines of a LaTeX table that fit a page with its footnotes."""
 
 
 def to_markdown(board: Leaderboard, sections: Mapping[str, Section] = MappingProxyType({})) -> str:
@@ -46,44 +48,37 @@ def to_csv(board: Leaderboard) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for source in (*(table.source for table in board.tables), board.invalid_source):
+    for source in (*(one.source for one in board.classes), board.invalid_source):
         writer.writerows(_csv_rows(source))
     return stream.getvalue()
 
 
 def _csv_rows(source: DataFrame) -> list[list[str]]:
     complete = source.reindex(columns=list(CSV_COLUMNS))
-    return [[_csv_value(value) for value in row] for row in complete.astype(object).to_numpy()]
-
-
-def _csv_value(value: object) -> str:
-    if isinstance(value, str):
-        return escape_csv(value)
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if not isinstance(value, float) or value != value:
-        return ""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
-
-
-# Columns that fit the width of a page; the others are in the Markdown, the HTML and the CSV.
-_PAGE = (
-    "method", "equal_quality_speedup", "fid", "fid_floor", "tie_group", "nfe", "latency_seconds",
-    "throughput_images_per_second", "speedup", "flops_per_image",
-)  # fmt: skip
+    return [[format_csv_value(value) for value in row] for row in complete.astype(object).to_numpy()]
 
 
 def to_latex(board: Leaderboard) -> str:
-    r"""Return tables for \input; no package is needed.
+    r"""Return the main tables for \input; no package is needed.
 
     With booktabs the rules look nicer, with graphicx a table fits the width.
+    A table that is longer than a page goes on in further ones.
     """
-    tables = [_narrowed(table) for table in board.tables]
+    tables = [
+        (one.title, part, one.conditions if first and table is one.main[0] else ())
+        for one in board.classes
+        for table in one.main
+        for first, part in _split_pages(table)
+    ]
     return render_latex("leaderboard.tex.j2", tables=tables, invalid=board.invalid)
 
 
-def _narrowed(table: Table) -> Table:
-    """Return the table with the columns of `_PAGE`, and so with their notes alone."""
-    places = [place for place, heading in enumerate(table.headings) if heading.key in _PAGE]
-    rows = tuple(tuple(row[place] for place in places) for row in table.rows)
-    return replace(table, headings=tuple(table.headings[place] for place in places), rows=rows)
+def _split_pages(table: Table) -> list[tuple[bool, Table]]:
+    """Return the parts of a table that fit a page each, and whether a part is the first."""
+    starts = range(0, max(len(table.rows), 1), _LINES_PER_PAGE)
+    parts = []
+    for start in starts:
+        title = table.title if len(starts) == 1 else f"{table.title}, part {start // _LINES_PER_PAGE + 1}"
+        rows = table.rows[start : start + _LINES_PER_PAGE]
+        parts.append((start == 0, replace(table, title=title, rows=rows)))
+    return parts

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
 from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import Analysis
+from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.rows import is_valid, last_attempts
-from harness.report.formats import DASH, Section, format_count, format_number, format_work
+from harness.report.formats import DASH, Section, format_count, format_number
 from harness.schema import METRICS, Metric
 
 CALLS_FOR_P90 = 64
@@ -80,16 +80,16 @@ def timing_table(analysis: Analysis) -> Section:
 def price_table(analysis: Analysis) -> Section:
     """Return per ranked row the cost of preparing, and figures that the leaderboard leaves out."""
     others = [metric for metric in METRICS.values() if metric.source == "features" and metric.name != "fid"]
+    ranked = [row for one in analysis.classes for _, row in one.rows.iterrows()]
+    names = distinct_names(DataFrame(ranked, columns=analysis.trials.columns).reset_index(drop=True))
     rows = []
-    for one in analysis.classes:
-        for _, row in one.rows.iterrows():
-            rows.append((
-                f"{row['method']}, {format_work(row['nfe'], row['steps'])}",
-                *(_metric_text(row, metric) for metric in others),
-                _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
-                _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
-                _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
-            ))  # fmt: skip
+    for name, row in zip(names, ranked, strict=True):
+        rows.append((
+            name, *(_metric_text(row, metric) for metric in others),
+            _text(row["peak_memory_bytes"] / 2**20), _text(row["energy_joules_per_image"]),
+            _text(row["network_time_share"]), _text(row["flops_critical_path_per_image"] / 1e9),
+            _text(row["prepare_seconds"]), _text(row["prepare_flops"] / 1e9), row["weights"] or DASH,
+        ))  # fmt: skip
     headings = ("Trial", *map(_metric_heading, others), "Peak memory (MiB)", "Energy (J/image)",
                 "Network time share", "Critical path (GFLOPs/image)", "Preparation (device-s)",
                 "Preparation (GFLOPs)", "Weights")  # fmt: skip
@@ -125,32 +125,32 @@ def provenance_table(analysis: Analysis) -> Section:
 
 def other_rows_table(trials: DataFrame) -> Section:
     """Return the trials of other plans with commit, time and verdict."""
+    listed = last_attempts(trials).sort_values(["dataset", "network", "method", "steps", "trial_id"])
+    names = distinct_names(listed)
     rows = [
-        (f"{row['dataset']} {row['network']} {_name(row)}", row["git_sha"][:12] or DASH, row["started_at"] or DASH,
-         row["verdict"] or DASH)
-        for _, row in last_attempts(trials).sort_values(["method", "steps", "trial_id"]).iterrows()
-    ]  # fmt: skip
-    return Section(("Trial", "Commit", "Started (UTC)", "Verdict"), rows)
+        (name, row["dataset"], row["git_sha"][:12] or DASH, row["started_at"] or DASH, row["verdict"] or DASH)
+        for name, (_, row) in zip(names, listed.iterrows(), strict=True)
+    ]
+    return Section(("Trial", "Data set", "Commit", "Started (UTC)", "Verdict"), rows)
 
 
 def sample_grids(analysis: Analysis, samples: dict[str, str]) -> list[tuple[str, str]]:
     """Return (name, data URL) of the sample grids: ranked rows in their order, then others."""
-    ranked = [row for one in analysis.classes for _, row in one.rows.iterrows()]
-    shown = [(_name(row), samples[row["trial_id"]]) for row in ranked if row["trial_id"] in samples]
+    names = dict(zip(analysis.trials["trial_id"], distinct_names(analysis.trials), strict=True))
+    ranked = [row["trial_id"] for one in analysis.classes for _, row in one.rows.iterrows()]
+    shown = [(names[trial_id], samples[trial_id]) for trial_id in ranked if trial_id in samples]
     others = [row for _, row in analysis.invalid.iterrows() if row["trial_id"] in samples]
-    return shown + [(f"{_name(row)}: {row['verdict'] or 'no verdict'}", samples[row["trial_id"]]) for row in others]
+    return shown + [
+        (f"{names[row['trial_id']]}: {row['verdict'] or 'no verdict'}", samples[row["trial_id"]]) for row in others
+    ]
 
 
 def _per_trial(analysis: Analysis, table: DataFrame) -> list[tuple[str, DataFrame]]:
     """Return (name, rows) per trial that has rows, by name."""
-    trials = analysis.trials.sort_values(["dataset", "method", "nfe", "seed_set", "trial_id"])
+    trials = analysis.trials.sort_values(["dataset", "network", "method", "steps", "seed_set", "trial_id"])
     groups = dict(list(table.groupby("trial_id")))
-    return [(_name(row), groups[row["trial_id"]]) for _, row in trials.iterrows() if row["trial_id"] in groups]
-
-
-def _name(row: pd.Series) -> str:
-    seed = f", seed set {row['seed_set']:.0f}" if row["seed_set"] > 0 else ""
-    return f"{row['method']}, {format_work(row['nfe'], row['steps'])}{seed}"
+    named = zip(distinct_names(trials), trials["trial_id"], strict=True)
+    return [(name, groups[trial_id]) for name, trial_id in named if trial_id in groups]
 
 
 def _plain(value: object) -> str:
@@ -163,6 +163,6 @@ def _text(value: float) -> str:
     return DASH if math.isnan(value) else format_count(value) if abs(value) < 1e7 else format_number(value)
 
 
-def _range(values: pd.Series) -> str:
+def _range(values: Series) -> str:
     low, high = values.min(), values.max()
     return _text(low) if low == high or math.isnan(low) else f"{_text(low)} to {_text(high)}"

@@ -57,7 +57,7 @@ def finished_tables(
         **speedup_over_serial(timing),
         **_price(found),
         "returned": found.returned(),
-        "duration_seconds": sum(one.task_seconds for one in (*shards, score, timing) if one is not None),
+        "duration_seconds": sum(one.task_seconds for one in (*shards, score, found.own_timing) if one is not None),
         "status": "finished",
     }
 
@@ -67,19 +67,22 @@ def finished_tables(
         counters_agree=found.weights.counters_agree if found.weights else None,
         band=spec.fid_band,
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
+        timed_flops=found.timed_flops(),
         expectations=spec.expect,
     )
-    row["verdict"], row["reasons"] = verdict(row, shards, _audit(timing.digests, digests), findings)
+    row["verdict"], row["reasons"] = verdict(row, shards, _audit(found.own_digests, digests), findings)
 
-    # details
-    serial = shards[0].serial_distance
+    # details; repetitions belong to the trial that was timed
+    own, serial = found.own_timing, shards[0].serial_distance
     return {
         "trials": [row],
         "steps": step_rows(cost, by_step, spec.n_images),
-        "timings": [{**one.model_dump(), "is_counted": one.block == timing.counted} for one in timing.repetitions],
+        "timings": []
+        if own is None
+        else [{**one.model_dump(), "is_counted": one.block == own.counted} for one in own.repetitions],
         "quality": _replicates(score, errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
-        "virtual": [replayed.model_dump() for replayed in timing.virtual],
+        "virtual": [] if own is None else [replayed.model_dump() for replayed in own.virtual],
         **_preparation_tables(found),
     }
 
@@ -105,10 +108,8 @@ def failed_tables(
 
 
 def timed_images(spec: RowSpec, results: Mapping[str, Output]) -> frozenset[int]:
-    """Return the indices of the images whose digests the timing has noted."""
-    timing = results[spec.time_id]
-    assert isinstance(timing, TimeOutput)
-    return frozenset(timing.digests)
+    """Return the indices of the trial's own images whose digests the timing has noted."""
+    return frozenset(_TrialOutputs(spec, results).own_digests)
 
 
 class _TrialOutputs:
@@ -118,6 +119,11 @@ class _TrialOutputs:
         self._spec, self._results = spec, results
         self.shards = [self._known(task_id, SampleOutput) for task_id in spec.sample_ids]
         self.timing = self._known(spec.time_id, TimeOutput)
+        # repetitions and digests are those of the trial that was timed
+        self.timed_shards = [self._known(task_id, SampleOutput) for task_id in spec.timed_sample_ids]
+        self.own_timing = None if self.timed_shards else self.timing
+        self.own_digests = {} if self.own_timing is None else self.own_timing.digests
+
         self.score = self._maybe(spec.score_id)
         self.clock_score = self._maybe(spec.clock_score_id)
         self.baseline_score = self._maybe(spec.baseline_score_id)
@@ -128,6 +134,15 @@ class _TrialOutputs:
             for name, part in spec.sampler.parts().items()
             if part.artifact_id is not None
         }
+
+    def timed_flops(self) -> float | None:
+        """Return the FLOPs per image of the trial that was timed in this one's place; None if none was."""
+        if not self.timed_shards:
+            return None
+        cost = self.timed_shards[0].cost
+        assert cost is not None
+        work = work_by_step(self.timed_shards, cost)
+        return sum(step.flops for step in work.values()) / self._spec.n_images
 
     def returned(self) -> str | None:
         """Return what a preparation says that it returned in place of what it was to make; None if it made that."""

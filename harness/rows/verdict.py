@@ -16,12 +16,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known besides a row: why it has no FID, whether two counters agree, the clock's FID, what is expected."""
+    """What is known besides a row: why it has no FID, whether two counters agree, the clock's FID, what is expected.
+
+    `timed_flops` are those per image of the trial that was timed in its place.
+    """
 
     quality_reasons: Sequence[str] = ()
     counters_agree: bool | None = None
     band: tuple[float, float] | None = None
     clock_fid: float | None = None
+    timed_flops: float | None = None
     expectations: Sequence[Expectation] = ()
 
 
@@ -31,6 +35,7 @@ def verdict(row: Row, shards: Sequence[SampleOutput], audit: Mapping[int, bool],
         *_images(row, shards),
         *_quality(row, findings.quality_reasons),
         *_timed_images(audit),
+        *_timed_in_place(row, findings.timed_flops),
         *_timing_rules(row),
         *_counters(row, findings.counters_agree),
         *_baseline_band(findings.band, findings.clock_fid),
@@ -73,6 +78,15 @@ def _timed_images(audit: Mapping[int, bool]) -> Iterator[str]:
     wrong = sorted(index for index, same in audit.items() if not same)
     if wrong:
         yield f"timed-images-differ: {len(wrong)} of {len(audit)} timed images are not the scored ones: {wrong[0]}"
+
+
+def _timed_in_place(row: Row, timed_flops: float | None) -> Iterator[str]:
+    found = row.get("flops_per_image")
+    if timed_flops is not None and found != timed_flops:
+        yield (
+            f"timed-work-differs: an image takes {found:.4g} FLOPs, in the training that was timed {timed_flops:.4g}, "
+            "expected as many since all parts have fixed_work"
+        )
 
 
 def _timing_rules(row: Row) -> Iterator[str]:

@@ -163,13 +163,19 @@ TRIALS = StoredTable(
         Column("git_sha", TEXT, "Commit of the source tree, where it is one."),
         Column("git_dirty", FLAG, "Whether the source tree differed from that commit."),
         Column("started_at", TEXT, "UTC time stamp, informative only."),
-        Column("duration_seconds", REAL, "Device-seconds of sampling, scoring and timing this trial."),
+        Column("duration_seconds", REAL, "Device-seconds of sampling, scoring and timing this trial itself."),
         Column("is_baseline", FLAG, "Whether the row is a point of the suite baseline's quality-time curve."),
         Column("baseline_trial_id", TEXT, "The suite baseline's trial at the same NFE, where there is one."),
         Column(
             "clock_trial_id",
             TEXT,
             "The trial whose time every speedup is relative to; its own row is the A/A row.",
+        ),
+        Column(
+            "timed_trial_id",
+            TEXT,
+            "The trial whose timing block gave the times: this one, or the same of training 0 where the work does not "
+            "depend on the weights.",
         ),
         Column(
             "control_of_trial_id",

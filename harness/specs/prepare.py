@@ -50,6 +50,7 @@ class PrepareSpec(Spec):
     start_id: str | None = None
     """Id of the preparation that this one starts from."""
     seed: int = 0
+    """The number of the training; noises and draws go by it."""
     device: str
     """Kind of the device, "cpu" or "cuda"."""
     job: Json | None = None

@@ -45,6 +45,8 @@ class Relations(Closed):
     baseline_trial_id: str | None = None
     """The baseline at the same number of evaluations."""
     clock_trial_id: str = ""
+    timed_trial_id: str = ""
+    """The trial whose timing gives the times: itself, or the same of training 0."""
     control_of_trial_id: str | None = None
     """The trials whose control this is, separated by blanks."""
 
@@ -77,6 +79,8 @@ class RowSpec(Spec):
     sample_ids: tuple[str, ...]
     score_id: str
     time_id: str
+    timed_sample_ids: tuple[str, ...] = ()
+    """The images of the trial that was timed in its place; empty where its own time is taken."""
     fid_band: tuple[float, float] | None
     """Where the clock's FID must lie."""
     expect: tuple[Expectation, ...]
@@ -86,4 +90,4 @@ class RowSpec(Spec):
 
     def needs(self) -> tuple[str, ...]:
         compared = (self.clock_score_id, *((self.baseline_score_id,) if self.baseline_score_id else ()))
-        return (*self.sampler.needs(), self.score_id, *self.sample_ids, *compared, self.time_id)
+        return (*self.sampler.needs(), self.score_id, *self.sample_ids, *compared, self.time_id, *self.timed_sample_ids)

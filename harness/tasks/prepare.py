@@ -63,7 +63,7 @@ class Context:
 
         self.events: queue.Queue[Event | None] = queue.Queue()
         self._method, self._spec, self._inputs, self._place = method, spec, inputs, place
-        self._noise = ImageNoise(data.name, 0, image_shape(data), preparation=True)
+        self._noise = ImageNoise(data.name, spec.seed, image_shape(data), preparation=True)
         self._counter: FlopCounterMode | None = None
 
     @property

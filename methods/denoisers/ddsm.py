@@ -89,6 +89,9 @@ class DDSM(Denoiser):
             )
         return None
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        return network.fixed_cost and not self.prepares  # widths go by the step
+
     def next_jobs(self, steps: int, network: NetworkParams, done: Sequence[Done]) -> Sequence[Job]:
         """Return the candidates of the next generation, then the finalists."""
         return _Search(self.params, steps, _widths(network), done).missing_jobs

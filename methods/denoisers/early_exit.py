@@ -95,6 +95,9 @@ class EarlyExit(Denoiser):
             return f"schedule {list(table)} holds {wrong or 'no depth'}; the network can run {exits[0]} to {exits[-1]}"
         return untunable(network) if self.params.tune_steps > 0 else None
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        return network.fixed_cost and not parts["schedule"].prepares  # depths go by the level
+
     def table(self, exits: range) -> tuple[int, ...]:
         """Return the depth of each interval of time, data first, for a network with these exits."""
         schedule = self.params.schedule

@@ -44,6 +44,9 @@ class FewStepDenoiser(Full):
             )
         return why
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        return network.fixed_cost
+
     def prepare(self, context: PrepareContext) -> Artifact:
         """Return the weights, under their names in the network."""
         left = context.prepared("schedule")

@@ -29,6 +29,9 @@ class Full(Denoiser):
             return "the network's work depends on its input and would be counted wrong; take a denoiser that counts it"
         return None
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        return network.fixed_cost and not self.prepares
+
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return _WholeNetwork(network, self.params.compiled)
 

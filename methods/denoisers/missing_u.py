@@ -47,6 +47,10 @@ class MissingU(Denoiser):
             return str(error)
         return None
 
+    def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
+        assert isinstance(network, ContinuousUNetParams)
+        return self.integration(network).fixed_cost
+
     def integration(self, network: ContinuousUNetParams) -> Integration:
         """Return how the blocks are solved.
 

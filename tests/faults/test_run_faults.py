@@ -67,7 +67,7 @@ def test_a_worker_that_always_dies_costs_its_own_trial_alone(tmp_path, ray_pool,
     assert row["reasons"].startswith("failed(worker-died): the worker died during sample")
     assert "(attempt 3)" in row["reasons"]
     assert unharmed(found, baseline)
-    assert sum(label.startswith("sample gaussian analytic faulty") for label in pool.started) == 3
+    assert sum(label.startswith("sample analytic:faulty") for label in pool.started) == 3
     assert no_children()
     again = measure(suite([faulty("kill", batch=1)]), tmp_path, Counting(ray_pool))
     assert only(again, "kill")["attempt"] == 2  # a failure is never cached as done
@@ -78,7 +78,7 @@ def test_a_hang_ends_at_its_deadline_and_the_device_serves_on(tmp_path, ray_pool
     began, before = time.monotonic(), ray_pool.size()
     found = measure(suite([faulty("hang")]), tmp_path, Counting(ray_pool), patience=3.0)
     reasons = only(found, "hang")["reasons"]
-    assert reasons.startswith("failed(timeout): sample gaussian analytic faulty")
+    assert reasons.startswith("failed(timeout): sample analytic:faulty")
     assert "deadline of 3 s" in reasons
     assert unharmed(found, baseline)
     assert time.monotonic() - began < 60

@@ -231,7 +231,7 @@ def measure(
     pool = pool if pool is not None else LocalPool()
     plan: Plan = make_plan(wanted, pool.device_class, pool.device_name)
     for task in plan.tasks.values():
-        if patience is not None and task.label.startswith("sample gaussian analytic faulty"):
+        if patience is not None and task.label.startswith("sample analytic:faulty"):
             object.__setattr__(task, "deadline_seconds", patience)
     store = Store.create_or_open(results / wanted.name)
     Engine(plan, store, results, pool, ears or Ears()).run()

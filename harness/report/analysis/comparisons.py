@@ -1,29 +1,32 @@
 """Pairs of rows: a method and the whole network at equal steps, a method and its controls.
 
 A tuned method is also compared with the whole network that was tuned for as long.
-Differences of FID and of truncation error are paired by image through the jackknife replicates.
-Times are ratios of two speed-ups over one clock; their intervals are combined in log space.
+Differences of FID and of truncation error are taken within each training, paired by image, then over trainings.
+Times are ratios of two times over one clock; their intervals are combined in log space.
+Control verdicts of a suite are one family: Holm's step-down decides which differences of FID are shown.
+The sentences are made in harness.report.analysis.verdicts.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import find_alike, part_parameters
 from harness.report.analysis.derive import Analysis, ResourceClass
-from harness.report.analysis.replicates import common_replicates, half_width
+from harness.report.analysis.inference import holm
+from harness.report.analysis.paired import PairedDifference, TrainingFigures, training_figures
+from harness.report.analysis.saved_work import time_yield
+from harness.report.analysis.verdicts import Evidence, control_sentence, finding_sentence
 
 WHOLE = "the whole network"
 WHOLE_TUNED = "the whole network, tuned as long"
 CONTROL = "control"
 _TUNED_AS_LONG = ("tune_steps", "tune_batch", "tune_lr")
 """Parameters of a denoiser: equal where it was tuned on as many images at the same rate."""
-_NO_SAVING = 0.999
-"""Share of the other's FLOPs above which a yield is timing noise."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,55 @@ class Comparison:
     other: Series
     kind: str
     """WHOLE, WHOLE_TUNED or CONTROL; a control that is also WHOLE_TUNED makes two pairs."""
-    difference: float
+    fid: PairedDifference
     """FID minus the other's."""
-    difference_half: float
-    """Half the 95 % interval of the difference."""
-    truncation: float
+    errors: PairedDifference
     """Truncation error minus the other's, each to its own network; both measured at the same images."""
-    truncation_half: float
     time: float
     """Time over the other's, with its 95 % interval."""
     time_low: float
     time_high: float
     flops: float
     """FLOPs per image over the other's."""
+    p_holm: float = math.nan
+    """The p-value of the difference of FID, adjusted in the suite's family of control verdicts; NaN outside it."""
+    family: int = 0
+    """Size of that family."""
+
+    @property
+    def difference(self) -> float:
+        """Return FID minus the other's."""
+        return self.fid.value
+
+    @property
+    def difference_half(self) -> float:
+        """Return half the 95 % interval of the difference."""
+        return self.fid.half
+
+    @property
+    def truncation(self) -> float:
+        """Return truncation error minus the other's."""
+        return self.errors.value
+
+    @property
+    def truncation_half(self) -> float:
+        """Return half the 95 % interval of that."""
+        return self.errors.half
+
+    @property
+    def trainings(self) -> int:
+        """Return over how many trainings the difference of FID was taken."""
+        return len(self.fid.by_training)
 
     @property
     def flops_yield(self) -> float:
-        """Return the share of the saved arithmetic that became saved time; NaN where none was saved."""
-        return (1 - self.time) / (1 - self.flops) if self.flops < _NO_SAVING else math.nan
+        """Return the share of the saved arithmetic that became saved time; NaN where too little was saved."""
+        return time_yield(self.time, self.flops)[0]
+
+    @property
+    def flops_yield_note(self) -> str:
+        """Return why the yield is empty."""
+        return time_yield(self.time, self.flops)[1]
 
     @property
     def parameters(self) -> float:
@@ -59,65 +93,89 @@ class Comparison:
         return self.row["parameters"] / self.other["parameters"] if self.other["parameters"] > 0 else math.nan
 
     @property
+    def evidence(self) -> Evidence:
+        """Return what the sentences are made from."""
+        margin = float(self.row["equivalence_margin"])
+        return Evidence(
+            self.difference, self.difference_half, self.p_holm, self.family, self.time_high, margin, self.trainings,
+            self.row["returned"],
+        )  # fmt: skip
+
+    @property
     def finding(self) -> str:
-        """Return in words what the paired difference of FID shows."""
-        if math.isnan(self.difference_half):
-            return "no interval, no finding"
-        if abs(self.difference) <= self.difference_half:
-            return "no difference in FID shown"
-        return "lower FID" if self.difference < 0 else "higher FID"
+        """Return in words what the paired difference of FID shows by itself, at 95 %."""
+        return finding_sentence(self.evidence)
 
     @property
     def verdict(self) -> str:
-        """Return whether the method beats its control in FID, or in time at equal FID.
-
-        Where preparing returned something else than it should have made, nothing is claimed.
-        """
-        if self.row["returned"]:
-            return f"returned {self.row['returned']}; no claim"
-        if self.finding == "lower FID":
-            return "beats its control in FID"
-        if self.finding == "higher FID":
-            return "does not beat its control: higher FID"
-        if self.finding == "no difference in FID shown" and self.time_high < 1:
-            return "no difference in FID; faster than its control"
-        return "does not beat its control: no difference shown" if "shown" in self.finding else self.finding
+        """Return whether the method beats its control in FID, or in time at equal FID."""
+        return control_sentence(self.evidence)
 
 
 def find_comparisons(analysis: Analysis) -> list[Comparison]:
     """Return all pairs, in order of the leaderboard."""
+    figures = {
+        name: training_figures(analysis.members, analysis.member_replicates[name], name)
+        for name in ("fid", "truncation_error")
+    }
+
     found = []
     for one in analysis.classes:
         for _, row in one.rows.iterrows():
             # the whole network, as it was trained
-            whole = _find_whole_network(row, one)
+            whole = _find_whole_network(row, one, analysis.members)
             if whole is not None:
-                found.append(_compare_rows(row, whole, WHOLE, analysis))
+                found.append(_compare_rows(row, whole, WHOLE, figures))
 
             # the controls, of which some are the whole network tuned as long
             controls = one.rows.loc[[row["trial_id"] in ids.split() for ids in one.rows["control_of_trial_id"]]]
             tuned = controls.loc[_are_whole_and_tuned_as_long(row, controls, analysis.tables["steps"])]
-            found += [_compare_rows(row, other, WHOLE_TUNED, analysis) for _, other in tuned.iterrows()]
-            found += [_compare_rows(row, control, CONTROL, analysis) for _, control in controls.iterrows()]
-    return found
+            found += [_compare_rows(row, other, WHOLE_TUNED, figures) for _, other in tuned.iterrows()]
+            found += [_compare_rows(row, control, CONTROL, figures) for _, control in controls.iterrows()]
+    return _correct_families(found)
 
 
-def _find_whole_network(row: Series, one: ResourceClass) -> Series | None:
+def control_families(pairs: list[Comparison]) -> dict[str, list[Comparison]]:
+    """Return each suite's family of control verdicts: the pairs that have a p-value and make a claim."""
+    families: dict[str, list[Comparison]] = {}
+    for pair in pairs:
+        if pair.kind == CONTROL and not math.isnan(pair.fid.p) and not pair.row["returned"]:
+            families.setdefault(pair.row["suite"], []).append(pair)
+    return families
+
+
+def _correct_families(pairs: list[Comparison]) -> list[Comparison]:
+    """Return the pairs with the p-values of each suite's family adjusted by Holm's step-down."""
+    adjusted = {}
+    for family in control_families(pairs).values():
+        for pair, p in zip(family, holm([one.fid.p for one in family]), strict=True):
+            adjusted[id(pair)] = replace(pair, p_holm=p, family=len(family))
+    return [adjusted.get(id(pair), pair) for pair in pairs]
+
+
+def _find_whole_network(row: Series, one: ResourceClass, members: DataFrame) -> Series | None:
     """Return the row that differs in its denoiser alone, which is the whole network.
 
     A parameter that both denoisers have, such as compilation, must be equal too.
-    None unless there is exactly one.
+    It is looked for among the members of each training, whose weights must be equal.
+    None unless there is exactly one in the first training that has any.
     """
     if row["denoiser"] == "full":
         return None
 
-    found = one.rows[(one.rows["denoiser"] == "full") & _differ_in_denoiser_alone(one.rows, row)]
-    own = part_parameters(row, "denoiser")
-    agree = [
-        all(own.get(k, v) == v for k, v in part_parameters(other, "denoiser").items()) for _, other in found.iterrows()
-    ]
-    found = found[agree]
-    return found.iloc[0] if len(found) == 1 else None
+    whole = members[members["row_id"].isin(one.rows["trial_id"]) & (members["denoiser"] == "full")]
+    for _, member in members[members["row_id"] == row["trial_id"]].iterrows():
+        found = whole[_differ_in_denoiser_alone(whole, member)]
+        own = part_parameters(member, "denoiser")
+        agree = [
+            all(own.get(k, v) == v for k, v in part_parameters(other, "denoiser").items())
+            for _, other in found.iterrows()
+        ]
+        found = found[agree]
+        if len(found):
+            rows = one.rows[one.rows["trial_id"].isin(found["row_id"])]
+            return rows.iloc[0] if len(rows) == 1 else None
+    return None
 
 
 def _are_whole_and_tuned_as_long(row: Series, controls: DataFrame, steps: DataFrame) -> list[bool]:
@@ -140,23 +198,22 @@ def _are_whole_and_tuned_as_long(row: Series, controls: DataFrame, steps: DataFr
 
 
 def _differ_in_denoiser_alone(rows: DataFrame, row: Series) -> Series:
-    return find_alike(rows, row, ("schedule", "solver", "executor"), ("steps", "batch", "precision_dtype", "seed_sets"))
+    columns = ("steps", "batch", "precision_dtype", "seed_sets")
+    return find_alike(rows, row, ("schedule", "solver", "executor"), columns)
 
 
-def _compare_rows(row: Series, other: Series, kind: str, analysis: Analysis) -> Comparison:
+def _compare_rows(row: Series, other: Series, kind: str, figures: dict[str, TrainingFigures]) -> Comparison:
     time, low, high = _time_ratio(row, other)
     # truncation errors compare at equal images only
     same_images = row["truncation_images"] == other["truncation_images"]
-    errors = analysis.replicates["truncation_error"] if same_images else DataFrame()
+    ids = row["trial_id"], other["trial_id"]
 
     return Comparison(
         row=row,
         other=other,
         kind=kind,
-        difference=row["fid"] - other["fid"],
-        difference_half=_paired_half_width(row, other, analysis.replicates["fid"]),
-        truncation=row["truncation_error"] - other["truncation_error"] if same_images else math.nan,
-        truncation_half=_paired_half_width(row, other, errors),
+        fid=figures["fid"].subtract(*ids),
+        errors=figures["truncation_error"].subtract(*ids) if same_images else PairedDifference(),
         time=time,
         time_low=low,
         time_high=high,
@@ -164,21 +221,21 @@ def _compare_rows(row: Series, other: Series, kind: str, analysis: Analysis) -> 
     )
 
 
-def _paired_half_width(row: Series, other: Series, replicates: DataFrame) -> float:
-    """Return half the interval of the paired difference; NaN below two common replicates."""
-    values = common_replicates(replicates, [row["trial_id"], other["trial_id"]])
-    return math.nan if values is None else half_width(values[0] - values[1])
-
-
 def _time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
-    """Return the row's time over the other's with its interval."""
-    columns = ("speedup", "speedup_low", "speedup_high")
-    own, others = (np.array([one[c] for c in columns], dtype=np.float64) for one in (row, other))
+    """Return the row's time over the other's with its interval.
+
+    By throughput; by latency where one of the executors is a parallel one.
+    """
+    serial = row["executor"] == other["executor"] == "serial"
+    name = "relative_time" if serial else "relative_latency"
+    columns = (name, f"{name}_low", f"{name}_high")
+    own, others = (np.array([one.get(c, math.nan) for c in columns], dtype=np.float64) for one in (row, other))
     if not ((own > 0).all() and (others > 0).all()):
         return math.nan, math.nan, math.nan
 
+    # ends in log space, each row's own
     own, others = np.log(own), np.log(others)
-    value = others[0] - own[0]
-    down = math.hypot(others[0] - others[1], own[2] - own[0])
-    up = math.hypot(others[2] - others[0], own[0] - own[1])
+    value = own[0] - others[0]
+    down = math.hypot(own[0] - own[1], others[2] - others[0])
+    up = math.hypot(own[2] - own[0], others[0] - others[1])
     return math.exp(value), math.exp(value - down), math.exp(value + up)

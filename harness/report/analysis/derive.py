@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from harness.report.analysis.draws import FidDraws, draw_log_fids
 from harness.report.analysis.equal_quality import equal_quality_columns
-from harness.report.analysis.pareto import pareto_front
+from harness.report.analysis.paired import training_figures
+from harness.report.analysis.pareto import front_probabilities, pareto_front
 from harness.report.analysis.ranking import tie_groups
 from harness.report.analysis.replicates import replicate_table
-from harness.report.analysis.rows import average_seed_sets, is_valid, last_attempts, rows_of_attempts, typed_table
+from harness.report.analysis.rows import (
+    AveragedRows,
+    average_rows,
+    is_valid,
+    last_attempts,
+    rows_of_attempts,
+    typed_table,
+)
+from harness.report.analysis.saved_work import time_yield
 from harness.report.analysis.times import add_pooled_times
 from harness.schema import METRICS, TABLES
 
@@ -32,7 +42,6 @@ CLASS = (*COMPARABLE, "devices")
 
 NOT_TIMED = "speed-up over the clock was not measured"
 NO_FLOPS = "FLOPs were not counted, here or for the clock trial"
-NO_SAVING = "no arithmetic saved against the clock trial"
 THE_CLOCK = "the clock trial itself"
 NO_PREPARE = "the price of preparation was not measured"
 NO_RATIO = "speed-up at equal quality is empty or only bounded, or throughput was not measured"
@@ -43,7 +52,7 @@ NEVER = "no time saved against the baseline at equal quality: never pays for its
 class ResourceClass:
     """Rows that may be ranked together, and what they share.
 
-    The best speed-up at equal quality comes first.
+    They stand by network, method and steps.
     """
 
     key: dict[str, str | float]
@@ -64,7 +73,11 @@ class Analysis:
     tables: Mapping[str, DataFrame]
     """Every other stored table by name, the rows of an attempt in the table's order."""
     replicates: Mapping[str, DataFrame]
-    """By metric: the figure without each jackknife group."""
+    """By metric: the figure of each ranked row without each jackknife group; over trainings their mean."""
+    members: DataFrame
+    """The ranked rows per training; `row_id` is the trial_id of the ranked row."""
+    member_replicates: Mapping[str, DataFrame]
+    """By metric: the figure of each member without each jackknife group."""
 
 
 def derive(tables: Mapping[str, DataFrame]) -> Analysis:
@@ -74,16 +87,15 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
 
-    # seed sets averaged
+    # seed sets and trainings averaged
     names = [metric.name for metric in METRICS.values() if metric.replicate is not None]
-    by_metric = {name: replicate_table(others["quality"], name) for name in names}
-    averaged = {name: average_seed_sets(trials[valid], found) for name, found in by_metric.items()}
-    rows, replicates = averaged["fid"]
-    by_clock = [add_pooled_times(found) for _, found in rows.groupby(list(COMPARABLE), dropna=False)]
-    rows = pd.concat(by_clock) if by_clock else add_pooled_times(rows)
+    averaged = average_rows(trials[valid], {name: replicate_table(others["quality"], name) for name in names})
+    by_clock = [add_pooled_times(found) for _, found in averaged.rows.groupby(list(COMPARABLE), dropna=False)]
+    rows = pd.concat(by_clock) if by_clock else add_pooled_times(averaged.rows)
+    averaged = replace(averaged, rows=rows)
 
     # ranked classes, the largest on one device first
-    classes = [_derive_class(members, rows, replicates) for _, members in rows.groupby(list(CLASS), dropna=False)]
+    classes = [_derive_class(found, averaged) for _, found in rows.groupby(list(CLASS), dropna=False)]
     classes.sort(key=lambda one: (one.baseline.empty, one.key["devices"], -len(one.rows), str(list(one.key.values()))))
 
     return Analysis(
@@ -91,7 +103,9 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         invalid=trials[~valid].sort_values(["status", "method", "steps", "trial_id"], ignore_index=True),
         trials=trials,
         tables=others,
-        replicates={name: found for name, (_, found) in averaged.items()},
+        replicates=averaged.replicates,
+        members=averaged.members,
+        member_replicates=averaged.member_replicates,
     )
 
 
@@ -101,8 +115,9 @@ def _last_rows(name: str, table: DataFrame | None, trials: DataFrame) -> DataFra
     return rows.sort_values(["trial_id", *TABLES[name].order], kind="stable", ignore_index=True)
 
 
-def _derive_class(members: DataFrame, rows: DataFrame, replicates: DataFrame) -> ResourceClass:
+def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
     # baseline's curve and clock
+    rows = averaged.rows
     key = {str(name): value for name, value in members.iloc[:1][list(CLASS)].to_dict("records")[0].items()}
     comparable = rows[np.logical_and.reduce([_same(rows[name], key[name]) for name in COMPARABLE])]
     baseline = comparable[comparable["is_baseline"]].sort_values(["nfe", "trial_id"])
@@ -110,26 +125,33 @@ def _derive_class(members: DataFrame, rows: DataFrame, replicates: DataFrame) ->
     clock = clocks.iloc[0] if len(clocks) else None
     floor = (math.nan, math.nan) if clock is None else (clock["speedup_low"], clock["speedup_high"])
 
+    # what FIDs may truly be
+    replicates = averaged.member_replicates["fid"]
+    draws = draw_log_fids(comparable, averaged.members, replicates)
+    figures = training_figures(averaged.members, replicates, "fid")
+
     # columns of one row each
     table = members.reset_index(drop=True)
-    derived = DataFrame([_derive_row(row, baseline, clock, replicates) for _, row in table.iterrows()])
+    derived = DataFrame([_derive_row(row, baseline, clock, draws) for _, row in table.iterrows()])
     table = pd.concat([table, derived], axis=1)
 
     # columns that compare rows
-    table["tie_group"] = tie_groups(table, replicates)
+    table["tie_group"] = tie_groups(table, figures)
     table["pareto_time"] = pareto_front(table["relative_time"].to_numpy(), table["fid"].to_numpy())
     table["pareto_flops"] = pareto_front(table["flops_per_image"].to_numpy(), table["fid"].to_numpy())
+    for name, share in zip(("time", "flops"), front_probabilities(table, draws), strict=True):
+        table[f"pareto_{name}_probability"] = share
     table["clock_tie"] = table["speedup"].between(*floor)
 
-    return ResourceClass(key, _ranked(table), floor, clock, baseline)
+    return ResourceClass(key, _ordered(table), floor, clock, baseline)
 
 
 def _same(values: Series, wanted: str | float) -> Series:
     return values.isna() if wanted != wanted else values == wanted
 
 
-def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, replicates: DataFrame) -> dict:
-    columns: dict = equal_quality_columns(row, baseline, replicates)
+def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, draws: FidDraws) -> dict:
+    columns: dict = equal_quality_columns(row, baseline, draws)
     share, columns["flops_to_time_yield_note"] = flops_to_time_yield(row, clock)
     columns["flops_to_time_yield"] = share
     images, columns["break_even_images_note"] = break_even_images(row, columns["equal_quality_speedup"], baseline)
@@ -138,10 +160,7 @@ def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, replicat
 
 
 def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
-    """Return (1 - time ratio) / (1 - FLOPs ratio), or NaN and the reason.
-
-    Both ratios are relative to the clock trial.
-    """
+    """Return the yield of a row against the clock trial, or NaN and the reason (harness.report.analysis.saved_work)."""
     if clock is None or not row["speedup"] > 0:
         return math.nan, NOT_TIMED
     if row["trial_id"] == clock["trial_id"]:
@@ -149,10 +168,7 @@ def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
     if not (row["flops_per_image"] > 0 and clock["flops_per_image"] > 0):
         return math.nan, NO_FLOPS
 
-    flops_ratio = row["flops_per_image"] / clock["flops_per_image"]
-    if flops_ratio > 0.999:  # below a thousandth the quotient is timing noise
-        return math.nan, NO_SAVING
-    return (1.0 - 1.0 / row["speedup"]) / (1.0 - flops_ratio), ""
+    return time_yield(1.0 / row["speedup"], row["flops_per_image"] / clock["flops_per_image"])
 
 
 def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataFrame) -> tuple[float, str]:
@@ -176,12 +192,11 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
 
 
 def ranking_speedup(rows: DataFrame) -> Series:
-    """Return what orders the leaderboard [rows]: speed-up at equal quality, or its bound."""
+    """Return what orders rows by gain [rows]: speed-up at equal quality, or its bound."""
     name = "equal_quality_speedup"
     return rows[name].fillna(rows[f"{name}_at_least"]).fillna(rows[f"{name}_at_most"])
 
 
-def _ranked(table: DataFrame) -> DataFrame:
-    ordered = table.assign(_lead=-ranking_speedup(table))
-    by = ["_lead", "fid", "method", "network", "nfe", "trial_id"]
-    return ordered.sort_values(by, na_position="last", ignore_index=True).drop(columns="_lead")
+def _ordered(table: DataFrame) -> DataFrame:
+    by = ["network", "method", "steps", "nfe", "trial_id"]
+    return table.sort_values(by, na_position="last", ignore_index=True)

@@ -6,6 +6,12 @@ For a user of the baseline never pays more time for a worse FID.
 Between points, log time is linear in log FID, which is exact where FID falls as a power of time.
 Beyond its ends the curve is not extrapolated.
 A FID better than its best point gives "at least", one worse than its worst point gives "at most".
+A bound comes with the end of its interval that it stands for: "at least" with the lower, "at most" with the upper.
+
+Intervals hold the errors of all FIDs, the row's and the curve's: the ratio is read in every draw of them
+(harness.report.analysis.draws: paired noise of images, trainings). For a bound the draws that fall inside the curve
+count, so one whose FID may be no better than the curve's end comes with a lower end below it.
+Errors of times are added in squares, in log space.
 """
 
 from __future__ import annotations
@@ -16,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame, Series
 
-from harness.report.analysis.replicates import common_replicates, half_width
+from harness.report.analysis.draws import FidDraws
+from harness.stats import LEVEL
 
 NO_FID = "FID was not measured"
 NO_TIME = "speed-up over the clock was not measured"
@@ -25,6 +32,7 @@ ITSELF = "a point of the baseline's own curve: 1 by definition"
 ABOVE = "better than the best FID of the baseline's curve: a lower bound, not extrapolated"
 BELOW = "worse than the worst FID of the baseline's curve: an upper bound, not extrapolated"
 NO_INTERVAL = "no interval: jackknife replicates or timing intervals are missing"
+NO_BOUND = "and no bound without its interval"
 OPEN_HIGH = "the interval's upper end lies beyond the baseline's slowest point"
 OPEN_LOW = "the interval's lower end lies beyond the baseline's fastest point"
 
@@ -70,11 +78,37 @@ def read_log_time(time: np.ndarray, fid: np.ndarray, at: float) -> CurveReading:
     return CurveReading(float((1.0 - share) * log_time[left] + share * log_time[right]), "", weights)
 
 
-def equal_quality_columns(row: Series, baseline: DataFrame, replicates: DataFrame) -> dict[str, float | str]:
+def read_log_times(time: np.ndarray, log_fids: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `read_log_time` of many curves with the same times, and on which side of the curve each reading lies.
+
+    `time` [points]; `log_fids` [draws, points]; `at` [draws] holds log FIDs.
+    The side is 1 where the FID is better than the curve's best, -1 where it is worse than its worst, else 0.
+    """
+    # the running best of each draw
+    order = np.argsort(time, kind="stable")
+    log_time, best = np.log(time[order]), np.minimum.accumulate(log_fids[:, order], axis=1)
+    draws = np.arange(len(at))
+    reached = best <= at[:, None]
+
+    # the point that reaches the FID, and the last improvement before it
+    right = np.where(reached.any(axis=1), np.argmax(reached, axis=1), len(time) - 1)
+    before = best[draws, np.maximum(right - 1, 0)]
+    left = np.argmax(best == before[:, None], axis=1)
+    fall = before - best[draws, right]
+    share = np.where(fall > 0, (at - best[draws, right]) / np.where(fall > 0, fall, 1.0), 0.0)
+    found = (1 - share) * log_time[right] + share * log_time[left]
+
+    # beyond an end
+    side = np.where(at < best[:, -1], 1, np.where(at > best[:, 0], -1, 0))
+    end = np.argmax(best == best[:, -1:], axis=1)
+    return np.where(side > 0, log_time[end], np.where(side < 0, log_time[0], found)), side
+
+
+def equal_quality_columns(row: Series, baseline: DataFrame, draws: FidDraws) -> dict[str, float | str]:
     """Return the columns of one trial: equal_quality_speedup and those that belong to it.
 
     They end in _low, _high, _at_least, _at_most and _note.
-    `baseline` holds the VALID rows of the baseline's curve.
+    `baseline` holds the VALID rows of the baseline's curve; `draws` those of the row and of it.
     All speed-ups are relative to the same clock trial.
     """
     # what cannot be read
@@ -94,21 +128,33 @@ def equal_quality_columns(row: Series, baseline: DataFrame, replicates: DataFram
 
     # ratio and interval
     log_ratio = reading.log_time + math.log(row["speedup"])
-    quality = _quality_half_width(row, curve, time, replicates)
+    quality = _read_errors(row, curve, time, draws, reading.log_time)
     down, up = _timing_widths(row, curve, reading.weights)
-    low = math.exp(log_ratio - math.hypot(quality, down))
-    high = math.exp(log_ratio + math.hypot(quality, up))
+    low = math.exp(log_ratio - math.hypot(quality.below, down))
+    high = math.exp(log_ratio + math.hypot(quality.above, up))
 
+    # a bound, or a value
+    note = {">=": ABOVE, "<=": BELOW}.get(reading.side, "")
+    if note and math.isnan(low):
+        return _columns(note=f"{note}; {NO_INTERVAL}, {NO_BOUND}")
     if reading.side == ">=":
-        return _columns(low=low, at_least=math.exp(log_ratio), note=ABOVE)
+        return _columns(low=low, at_least=math.exp(log_ratio), note=note)
     if reading.side == "<=":
-        return _columns(high=high, at_most=math.exp(log_ratio), note=BELOW)
-    return _columns_inside_curve(log_ratio, low, high, quality, reading, time[running_best(time, fid)])
+        return _columns(high=high, at_most=math.exp(log_ratio), note=note)
+    return _columns_inside_curve(log_ratio, low, high, quality)
 
 
-def _columns_inside_curve(
-    log_ratio: float, low: float, high: float, quality: float, reading: CurveReading, times: np.ndarray
-) -> dict:
+@dataclass(frozen=True)
+class _ReadingErrors:
+    """How far the errors of FIDs let a log time lie below and above; which ends lie beyond the curve."""
+
+    below: float = math.nan
+    above: float = math.nan
+    is_open_below: bool = False
+    is_open_above: bool = False
+
+
+def _columns_inside_curve(log_ratio: float, low: float, high: float, quality: _ReadingErrors) -> dict:
     """Return the columns of a reading inside the curve.
 
     An end of the interval that lies beyond the curve stays empty.
@@ -118,23 +164,27 @@ def _columns_inside_curve(
         return _columns(value=value, note=NO_INTERVAL)
 
     notes: list[str] = []
-    if reading.log_time + quality > math.log(times.max()):
+    if quality.is_open_above:
         high, notes = math.nan, [*notes, OPEN_HIGH]
-    if reading.log_time - quality < math.log(times.min()):
+    if quality.is_open_below:
         low, notes = math.nan, [*notes, OPEN_LOW]
     return _columns(value=value, low=low, high=high, note="; ".join(notes))
 
 
-def _quality_half_width(row: Series, curve: DataFrame, time: np.ndarray, replicates: DataFrame) -> float:
-    """Return half the 95 % interval of the log ratio from the FIDs alone.
+def _read_errors(row: Series, curve: DataFrame, time: np.ndarray, draws: FidDraws, log_time: float) -> _ReadingErrors:
+    """Return the errors of the log time read at the row's FID; NaN where a FID has no error.
 
-    Replicate k leaves out group k on both sides.
+    An end is open where more draws than the interval leaves out lie beyond the curve there.
     """
-    values = common_replicates(replicates, [row["trial_id"], *curve["trial_id"]])
-    if values is None or not np.all(values > 0):
-        return math.nan
-    logs = [read_log_time(time, values[1:, k], values[0, k]).log_time for k in range(values.shape[1])]
-    return half_width(np.array(logs))
+    drawn = draws.of([row["trial_id"], *curve["trial_id"]])
+    if drawn is None:
+        return _ReadingErrors()
+    found, side = read_log_times(time, drawn[:, 1:], drawn[:, 0])
+
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(found, [tail, 1 - tail])
+    below, above = max(log_time - float(low), 0.0), max(float(high) - log_time, 0.0)
+    return _ReadingErrors(below, above, bool((side < 0).mean() > tail), bool((side > 0).mean() > tail))
 
 
 def _timing_widths(row: Series, curve: DataFrame, weights: np.ndarray) -> tuple[float, float]:

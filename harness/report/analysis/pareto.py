@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from harness.report.analysis.draws import DRAWS, FidDraws, draw_log_times
+
+LIKELY = 0.5
+"""Membership probability from which a row counts as one of the front."""
 
 
 def pareto_front(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
     """Return a flag [rows]: on the front where both costs are to be small; rows with a NaN never are.
 
     Two rows with the same pair of values are both on the front.
-    Point estimates alone decide: intervals are drawn, not used.
+    Point estimates alone decide; `front_probabilities` gives how sure that is.
     """
+    return _fronts(cost[None, :], fid[None, :])[0]
+
+
+def front_probabilities(rows: DataFrame, fids: FidDraws, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of draws in which each row is on the front [rows], of time and of FLOPs.
+
+    FIDs and times are drawn from their errors, FLOPs are exact. NaN where a row has no FID or no cost.
+    """
+    ordered = rows.sort_values("trial_id")
+    places = [fids.trial_ids.index(one) for one in ordered["trial_id"]]
+    log_fids = fids.log_fids[:, places]
+    flops = np.broadcast_to(ordered["flops_per_image"].to_numpy(dtype=np.float64), log_fids.shape)
+
+    found = []
+    for cost in (draw_log_times(ordered, draws), flops):
+        known = np.isfinite(cost[0]) & np.isfinite(log_fids[0])
+        shares = np.where(known, _fronts(cost, log_fids).mean(axis=0), np.nan)
+        found.append(pd.Series(shares, ordered.index).reindex(rows.index).to_numpy())
+    return found[0], found[1]
+
+
+def _fronts(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
+    """Return flags [draws, rows]: on the front of its draw."""
     known = np.isfinite(cost) & np.isfinite(fid)
-    no_worse = (cost[:, None] <= cost[None, :]) & (fid[:, None] <= fid[None, :])
-    better = (cost[:, None] < cost[None, :]) | (fid[:, None] < fid[None, :])
-    dominated = np.any(no_worse & better & known[:, None], axis=0)
+    dominated = np.zeros(cost.shape, dtype=bool)
+    for row in np.flatnonzero(known.any(axis=0)):
+        own_cost, own_fid = cost[:, row, None], fid[:, row, None]
+        no_worse = (own_cost <= cost) & (own_fid <= fid)
+        dominated |= no_worse & ((own_cost < cost) | (own_fid < fid)) & known[:, row, None]
     return known & ~dominated

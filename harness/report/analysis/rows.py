@@ -1,20 +1,26 @@
-"""The stored tables as the analysis reads them: typed, last attempts alone, seed sets averaged."""
+"""The stored tables as the analysis reads them: typed, last attempts alone, seed sets and trainings averaged."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
+from harness.report.analysis.inference import parts_half_width, training_parts
 from harness.report.analysis.replicates import half_width
 from harness.schema import FLAG, REAL, TABLES, TEXT, TRIALS
 
-# All that distinguishes two configurations but the seed set; rows equal in these are averaged.
+# All that distinguishes two configurations but the seed set and the training; rows equal in these are averaged.
 CONFIGURATION = (
     "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
     "batch", "precision_dtype", "n_images", "extractor", "extractor_sha256", "reference", "reference_n", "devices",
     "device_name", "timing_tier", "clock_trial_id", "is_baseline",
 )  # fmt: skip
+_RATIOS = ("speedup", "latency_ratio")
+"""Ratios of times whose intervals hold the differences between trainings that were timed apart."""
 
 
 def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
@@ -55,35 +61,133 @@ def is_valid(trials: DataFrame) -> pd.Series:
     return (trials["status"] == "finished") & (trials["verdict"] == "VALID")
 
 
-def average_seed_sets(rows: DataFrame, replicates: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Return rows and replicates with the seed sets of each configuration averaged into one row.
+@dataclass(frozen=True)
+class AveragedRows:
+    """Rows with their seed sets and trainings averaged, and what they were averaged from."""
 
-    FID is the mean over seed sets; its interval comes from the averaged replicates.
+    rows: DataFrame
+    """One row per configuration."""
+    members: DataFrame
+    """One row per configuration and training, seed sets averaged; `row_id` names the row that it is averaged into."""
+    replicates: Mapping[str, DataFrame]
+    """By metric: replicates of `rows`, the mean of their members': the noise of images alone."""
+    member_replicates: Mapping[str, DataFrame]
+    """By metric: replicates of `members`."""
+
+
+def average_rows(trials: DataFrame, replicates: Mapping[str, DataFrame]) -> AveragedRows:
+    """Return one row per configuration: seed sets are averaged within a training, then trainings.
+
+    `replicates` holds those of each metric by trial.
+    An empty training counts as training 0.
+    """
+    trials = trials.assign(training=trials["training"].fillna(0.0))
+    members, member_replicates = average_seed_sets(trials, replicates)
+    return _average_trainings(members, member_replicates)
+
+
+def average_seed_sets(
+    rows: DataFrame, replicates: Mapping[str, DataFrame]
+) -> tuple[DataFrame, Mapping[str, DataFrame]]:
+    """Return rows and replicates with the seed sets of each configuration and training averaged into one row.
+
+    A figure is the mean over seed sets; its interval comes from the averaged replicates.
     Seed sets are independent, so a mean of replicates is a replicate of the mean.
     Ends of other intervals are averaged, never narrowed.
     The row keeps the trial_id of the clock if it is among them, else of the lowest seed set.
     `seed_sets` and `fid_by_seed_set` list what was averaged.
     """
-    # the clock first, then by seed set
-    rows = rows.assign(_clock=rows["trial_id"] != rows["clock_trial_id"])
-    ordered = rows.sort_values(["_clock", "seed_set", "trial_id"], kind="stable").drop(columns="_clock")
+    averaged, merged = [], _Merged(replicates)
+    for group in _groups(rows, [*CONFIGURATION, "training"], "seed_set"):
+        row = _average_row(group)
+        seeds = group.sort_values("seed_set")
+        row["seed_sets"] = ", ".join(f"{seed:.0f}" for seed in seeds["seed_set"] if seed == seed)
+        row["fid_by_seed_set"] = _list_numbers(seeds["fid"])
 
-    averaged, merged = [], {}
-    for _, members in ordered.groupby(list(CONFIGURATION), sort=True, dropna=False):
-        row = _average_row(members)
-
-        # interval from the averaged replicates
-        known = replicates.reindex(members["trial_id"]).dropna(axis=1)
-        if known.shape[1] > 1:
-            merged[row["trial_id"]] = known.mean(axis=0)
-            if len(members) > 1:
-                width = half_width(known.mean(axis=0).to_numpy())
-                row["fid_low"], row["fid_high"] = row["fid"] - width, row["fid"] + width
+        # intervals from the averaged replicates
+        for name, known in merged.add(row["trial_id"], list(group["trial_id"])).items():
+            if len(group) > 1 and known is not None and f"{name}_low" in row:
+                width = half_width(known.mean(axis=0))
+                row[f"{name}_low"], row[f"{name}_high"] = row[name] - width, row[name] + width
         averaged.append(row)
 
-    columns = [*rows.columns.drop("_clock"), "seed_sets", "fid_by_seed_set"]
-    table = DataFrame(averaged, columns=columns)
-    return table, DataFrame.from_dict(merged, orient="index", dtype="float64")
+    table = DataFrame(averaged, columns=[*rows.columns, "seed_sets", "fid_by_seed_set"])
+    return table, merged.tables()
+
+
+def _average_trainings(members: DataFrame, replicates: Mapping[str, DataFrame]) -> AveragedRows:
+    """Return rows with the trainings of each configuration averaged, under the trial_id of the first.
+
+    Of two trainings or more, intervals of figures and of the network's limit are Student's t over trainings.
+    Noise of images that the trainings share is added (harness.report.analysis.inference).
+    """
+    averaged, merged = [], _Merged(replicates)
+    row_ids: dict[str, str] = {}
+    for group in _groups(members, list(CONFIGURATION), "training"):
+        row = _average_row(group)
+        row["trainings"] = float(len(group))
+        row["fid_by_training"] = _list_numbers(group.sort_values("training")["fid"])
+        row["fid_by_seed_set"] = " | ".join(group.sort_values("training")["fid_by_seed_set"])
+        row_ids |= dict.fromkeys(group["trial_id"], row["trial_id"])
+
+        known = merged.add(row["trial_id"], list(group["trial_id"]))
+        if len(group) > 1:
+            row |= _intervals_over_trainings(row, group, known)
+        averaged.append(row)
+
+    table = DataFrame(averaged, columns=[*members.columns, "trainings", "fid_by_training"])
+    members = members.assign(row_id=members["trial_id"].map(row_ids).astype(object))
+    return AveragedRows(table, members, merged.tables(), replicates)
+
+
+def _intervals_over_trainings(row: dict, group: DataFrame, known: Mapping[str, np.ndarray | None]) -> dict:
+    """Return the ends of the row's intervals over its trainings (`group`), by column."""
+    # figures
+    changed: dict[str, float] = {}
+    for name in (*known, "network_limit_fid"):
+        if f"{name}_low" in row and not np.isnan(row[name]):
+            width = parts_half_width(training_parts(group[name].to_numpy(), known.get(name)))
+            changed |= {f"{name}_low": row[name] - width, f"{name}_high": row[name] + width}
+    if "kid_se" in row and not np.isnan(row["kid"]):
+        changed["kid_se"] = float(group["kid"].std(ddof=1) / np.sqrt(len(group)))
+
+    # times that were taken per training, as where the work depends on the weights
+    for name in _RATIOS:
+        if name in group and group[name].nunique() > 1 and (group[[name, f"{name}_low"]] > 0).all(axis=None):
+            width = parts_half_width(training_parts(np.log(group[name].to_numpy()), None))
+            value, low, high = (np.log(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+            changed[f"{name}_low"] = float(np.exp(value - np.hypot(value - low, width)))
+            changed[f"{name}_high"] = float(np.exp(value + np.hypot(high - value, width)))
+    return changed
+
+
+class _Merged:
+    """Collects means of replicates [trials, groups] of every metric under the trial_id of their row."""
+
+    def __init__(self, replicates: Mapping[str, DataFrame]) -> None:
+        self._source = replicates
+        self._means: dict[str, dict[str, Series]] = {name: {} for name in replicates}
+
+    def add(self, row_id: str, trial_ids: list[str]) -> dict[str, np.ndarray | None]:
+        """Keep the mean under `row_id`; return by metric what was averaged, None below two common groups."""
+        found: dict[str, np.ndarray | None] = {}
+        for name, replicates in self._source.items():
+            known = replicates.reindex(trial_ids).dropna(axis=1)
+            found[name] = known.to_numpy() if known.shape[1] > 1 else None
+            if known.shape[1] > 1:
+                self._means[name][row_id] = known.mean(axis=0)
+        return found
+
+    def tables(self) -> dict[str, DataFrame]:
+        """Return the means by metric: a row per trial_id, a column per left-out group."""
+        return {name: DataFrame.from_dict(one, orient="index", dtype="float64") for name, one in self._means.items()}
+
+
+def _groups(rows: DataFrame, columns: list[str], order: str) -> list[DataFrame]:
+    """Return the rows that are equal in the columns; in each group the clock first, then by `order`."""
+    ordered = rows.assign(_clock=rows["trial_id"] != rows["clock_trial_id"])
+    ordered = ordered.sort_values(["_clock", order, "trial_id"], kind="stable").drop(columns="_clock")
+    return [group for _, group in ordered.groupby(columns, sort=True, dropna=False)]
 
 
 def _average_row(members: DataFrame) -> dict:
@@ -93,8 +197,8 @@ def _average_row(members: DataFrame) -> dict:
         for column in TRIALS.columns:
             if column.type == REAL:
                 row[column.name] = members[column.name].mean(skipna=False)
-
-    seeds = members.sort_values("seed_set")
-    row["seed_sets"] = ", ".join(f"{seed:.0f}" for seed in seeds["seed_set"] if seed == seed)
-    row["fid_by_seed_set"] = ", ".join(f"{value:.6g}" for value in seeds["fid"] if value == value)
     return row
+
+
+def _list_numbers(values: Series) -> str:
+    return ", ".join(f"{value:.6g}" for value in values if value == value)

@@ -45,8 +45,8 @@ def test_a_row_is_a_line_with_its_figures(capsys: pytest.CaptureFixture[str]) ->
         screen.on_row(planned, ROW)
         screen.on_row(planned, {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
     assert lines(capsys)[1:] == [
-        "[3/9] gaussian analytic ddim 3 steps: FID 20 ± 1.9, 12.3 ms an image, 1.00x",
-        "[4/9] gaussian analytic ddim 3 steps: INVALID: no-fid: too few",
+        "[3/9] analytic:ddim-3: FID 20 ± 1.9, 12.3 ms an image, 1.00x",
+        "[4/9] analytic:ddim-3: INVALID: no-fid: too few",
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_heartbeat_comes_when_nothing_was_said_for_half_a_minute(capsys: pytes
         screen.on_tick()
         (beat,) = lines(capsys)
         assert re.fullmatch(
-            r"\d\d:\d\d trials 0/9 · tasks 10/40 · left 1:30 · sample gaussian analytic ddim 2 steps \[0, 50\) 75 %",
+            r"\d\d:\d\d trials 0/9 · tasks 10/40 · left 1:30 · sample analytic:ddim-2 \[0, 50\) 75 %",
             beat,
         )
 

@@ -34,9 +34,7 @@ def test_a_changed_suite_computes_only_what_is_new(tmp_path: Path) -> None:
     Run(suite_file(tmp_path), tmp_path)
     more = Run(suite_file(tmp_path, trial(steps=3)), tmp_path)
     assert more.kinds == {"sample": 1, "score": 1, "time": 1}
-    assert {u.label for u in more.pool.started if u.task.kind == "sample"} == {
-        "sample gaussian analytic ddim 3 steps [0, 40)"
-    }
+    assert {u.label for u in more.pool.started if u.task.kind == "sample"} == {"sample analytic:ddim-3 [0, 40)"}
 
 
 def test_more_images_are_scored_though_the_features_of_the_first_were_let_go(tmp_path: Path) -> None:

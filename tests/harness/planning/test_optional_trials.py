@@ -61,15 +61,15 @@ def test_one_device_leaves_out_what_needs_two_and_the_run_is_valid(
     assert tables.all_valid
     said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert said == [
-        "left out, as they need more devices than the 1 that the cluster has: gaussian analytic pair 4 steps "
+        "left out, as they need more devices than the 1 that the cluster has: analytic:pair-4 "
         "(needs 2), "
-        "gaussian analytic twin 4 steps (needs 2)"
+        "analytic:twin-4 (needs 2)"
     ]
     assert len(tables.steps) == 2
 
 
 def test_what_is_not_optional_is_refused_as_before(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="pair 4 steps needs 2 devices at once; the cluster offers 1; choose fewer"):
+    with pytest.raises(UsageError, match="pair-4 needs 2 devices at once; the cluster offers 1; choose fewer"):
         api.run(wanted(tmp_path, "pair", optional="false"), results=tmp_path / "results", pool=CountingPool)
 
 
@@ -108,5 +108,5 @@ def test_whether_a_trial_is_optional_is_no_part_of_its_identity() -> None:
 
 
 def test_the_clock_cannot_be_left_out() -> None:
-    with pytest.raises(UsageError, match="ddim 2 steps is the clock of every speed-up; remove its optional = true"):
+    with pytest.raises(UsageError, match="ddim-2 is the clock of every speed-up; remove its optional = true"):
         plan(trials=[{"steps": 2, "optional": True}, {"steps": 3}])

@@ -233,6 +233,8 @@ def test_every_need_of_a_task_is_a_task() -> None:
         ("*@logsnr", ["ddim@logsnr 2"]),
         ("logsnr", ["ddim@logsnr 2"]),
         ("analytic", ["ddim 2", "ddim 3", "heun 2", "ddim@logsnr 2"]),
+        ("analytic:ddim-2", ["ddim 2"]),
+        ("analytic:ddim@*", ["ddim@logsnr 2"]),
     ],
 )
 def test_only_chooses_by_method_part_or_network_and_changes_no_id(pattern: str, expected: list[str]) -> None:
@@ -242,8 +244,44 @@ def test_only_chooses_by_method_part_or_network_and_changes_no_id(pattern: str, 
     assert {p.id for p in chosen.trials} <= {p.id for p in plan(trials=trials).trials}
 
 
+def test_only_takes_a_printed_name_literally_before_it_is_a_pattern() -> None:
+    shapes = [{"name": "early-exit", "schedule": depths, "tune_steps": 0} for depths in ([1, 3], [3, 1], [3])]
+    trials = [{"steps": 2}, {"steps": 2, "denoiser": shapes}, {"steps": 2, "label": "1-heun", "solver": "heun"}]
+    made = plan(dataset="digits", network="uvit-8", trials=trials)
+    for planned in made.trials:
+        name = planned.trial.printed_name
+        for only in (name, name.removeprefix("uvit-8:")):
+            (found,) = plan(dataset="digits", network="uvit-8", trials=trials, only=only).trials
+            assert found.id == planned.id, only
+    assert sum("[" in p.trial.printed_name for p in made.trials) == 3
+
+
+def test_messages_say_what_tells_the_trials_of_a_suite_apart() -> None:
+    def shorts(**changes: Any) -> list[str]:
+        return [p.trial.short for p in plan(trials=[{"steps": 2}], **changes).trials]
+
+    zoo = {"dataset": "digits", "network": "unet-8", "networks": {"unet-8": {"weights": "zoo:unet-8"}}}
+    assert shorts() == ["analytic:ddim-2"]
+    assert shorts(dataset=["gaussian", "gaussian-mixture"], seed_sets=[0, 3]) == [
+        "gaussian analytic:ddim-2", "gaussian analytic:ddim-2 seeds 3",
+        "gaussian-mixture analytic:ddim-2", "gaussian-mixture analytic:ddim-2 seeds 3",
+    ]  # fmt: skip
+    assert shorts(**zoo, trainings=2) == ["unet-8:ddim-2 training 0", "unet-8:ddim-2 training 1"]
+
+
+def test_printed_names_of_a_data_set_are_unique(tmp_path: Path) -> None:
+    twin = {"label": "ddim", "solver": "heun", "steps": 3}
+    with pytest.raises(UsageError, match='calls several combinations of parts "ddim"; give each a label'):
+        plan(trials=[{"steps": 2}, twin])
+    card = tmp_path / "unet-tiny.toml"
+    shipped = Path(__file__).parents[3] / "methods" / "networks" / "cards" / "unet-tiny.toml"
+    card.write_text(shipped.read_text().replace("lr = ", "lr = 1"))
+    with pytest.raises(UsageError, match='uses several networks called "unet-tiny"; expected a name for each'):
+        plan(dataset="digits", network="unet-tiny", trials=[{"steps": 2}, {"steps": 2, "network": str(card)}])
+
+
 def test_only_that_matches_nothing_is_refused_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match="matches none of the 2 trials; methods here: ddim"):
+    with pytest.raises(UsageError, match="matches none of the 2 trials; known: analytic:ddim-2, analytic:ddim-3, ddim"):
         plan(only="nothing")
 
 

@@ -102,7 +102,7 @@ def test_a_rank_that_never_joins_ends_its_trial_within_the_deadline_and_the_devi
     assert lonely["reasons"].startswith("failed(HarnessError): rank 0 of 2 did not meet the others within 4 s")
     assert pool.seconds < pool.deadline
     assert {name: rows[name]["reasons"] for name in ("ddim", "vanilla-2")} == {"ddim": "", "vanilla-2": ""}
-    assert sum(label.startswith("sample gaussian analytic pipelined-2") for label in pool.started) == 1
+    assert sum(label.startswith("sample analytic:pipelined-2") for label in pool.started) == 1
     assert pool.stopped not in complete(ray_pool)
     assert gone(pool.stopped)
 

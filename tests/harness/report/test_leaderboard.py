@@ -64,14 +64,14 @@ def hostile_board() -> Leaderboard:
 
 
 def test_the_heading_names_everything_that_a_fid_needs(board: Leaderboard) -> None:
-    conditions = " ".join(board.tables[0].conditions)
+    conditions = " ".join(board.classes[0].conditions)
     row = tables.row("ddim", 20, 1.0, 1.0)
     for wanted in (row["extractor"], row["extractor_sha256"], "N = 1797", row["reference"], "N = 1437", "seed sets 0"):
         assert wanted in conditions
     for wanted in (
         row["device_name"],
-        "Baseline: ddim",
-        "Clock: ddim",
+        "Baseline: unet-small:ddim",
+        "Clock: unet-small:ddim-20",
         "[0.990, 1.01]",
         "2 floating-point",
         "not comparable",
@@ -81,16 +81,16 @@ def test_the_heading_names_everything_that_a_fid_needs(board: Leaderboard) -> No
 
 def test_only_inception_features_are_called_comparable() -> None:
     inception = build_leaderboard(derive(tables.tables(lambda table: table.assign(extractor="inception-v3-compat"))))
-    conditions = " ".join(inception.tables[0].conditions)
+    conditions = " ".join(inception.classes[0].conditions)
     assert "not comparable" not in conditions
     assert "comparable to the literature" in conditions
 
 
-def test_every_empty_cell_has_a_reason(board: Leaderboard) -> None:
-    for table in board.tables:
-        empty = [cell for row in table.rows for cell in row if cell.text == "–"]
+def test_every_empty_cell_of_a_trial_has_a_reason(board: Leaderboard) -> None:
+    for one in board.classes:
+        empty = [cell for row in one.trials.rows for cell in row if cell.text == "–"]
         assert empty
-        assert all(cell.note in table.notes for cell in empty)
+        assert all(cell.notes and cell.notes[0] in one.trials.notes for cell in empty)
 
 
 def test_rows_that_do_not_rank_are_listed_counted_and_explained(board: Leaderboard) -> None:
@@ -98,7 +98,9 @@ def test_rows_that_do_not_rank_are_listed_counted_and_explained(board: Leaderboa
     text = to_markdown(board)
     assert "Rows that do not rank (2)" in text
     assert "nan-samples: 3 images, first at index 17" in text
-    assert "missing-u" not in " ".join(cell.text for table in board.tables for row in table.rows for cell in row)
+    assert "missing-u" not in " ".join(
+        cell.text for one in board.classes for table in one.tables for row in table.rows for cell in row
+    )
 
 
 def test_markdown_tables_keep_their_shape_and_hold_no_html(hostile_board: Leaderboard) -> None:

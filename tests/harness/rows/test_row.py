@@ -11,6 +11,7 @@ from kit.row_outputs import IMAGES, images, outputs, score, spec, timing
 from harness.rows.row import failed_tables, finished_tables, timed_images
 from harness.specs.base import Output, Price
 from harness.specs.prepare import PrepareOutput
+from harness.specs.row import NetworkLimit
 from harness.specs.sample import Distances, Refinement, SerialDistance
 from harness.specs.score import Replicate
 from harness.specs.time import VirtualTime
@@ -232,6 +233,38 @@ def test_timed_images_are_compared_with_the_scored_ones_of_the_same_index() -> N
     assert timed_images(spec(), outputs(time=timed)) == {0, 3, 9}
     (found,) = tables({"time": timed}, {0: digest, 3: digest})["trials"]
     assert found["reasons"].startswith("timed-images-differ: 1 of 2 timed images are not the scored ones: 3")
+
+
+def test_a_row_that_is_timed_in_another_training_has_its_times_and_none_of_its_repetitions() -> None:
+    digest = {0: "00"}  # of the timed training's image
+    given = outputs(time=timing(digests=digest), c=images(), d=images(cost=None))
+    shared = spec(timed_sample_ids=("c", "d"), training=1)
+    assert timed_images(shared, given) == frozenset()
+    found = finished_tables(shared, given, {}, {})
+    (here,) = found["trials"]
+    assert (here["verdict"], here["reasons"], here["training"]) == ("VALID", "", 1)
+    own = row()
+    for name in ("latency_seconds", "speedup", "speedup_low", "throughput_images_per_second", "timing_rounds"):
+        assert here[name] == own[name]
+    assert here["duration_seconds"] == own["duration_seconds"] - 4
+    assert (found["timings"], found["virtual"]) == ([], [])
+    assert len(found["steps"]) == 2
+
+
+def test_work_other_than_that_of_the_timed_training_is_a_reason() -> None:
+    fewer = {"evaluations": {0: 4}, "units": {0: {"network": 4}}}
+    given = outputs(c=images(counts=fewer), d=images(cost=None, counts=fewer))
+    found = finished_tables(spec(timed_sample_ids=("c", "d"), training=1), given, {}, {})["trials"][0]
+    assert found["verdict"] == "INVALID"
+    assert found["reasons"].startswith("timed-work-differs: an image takes 27 FLOPs, in the training that was timed 20")
+
+
+def test_what_a_fid_is_compared_with_is_in_the_row() -> None:
+    limit = NetworkLimit(fid=1.5, low=1.0, high=2.0)
+    found = row(network_limit=limit, fid_targets=(3.0, 1.5), equivalence_margin=0.25)
+    assert [found[f"network_limit_fid{end}"] for end in ("", "_low", "_high")] == [1.5, 1.0, 2.0]
+    assert (found["fid_targets"], found["equivalence_margin"]) == ("[3.0,1.5]", 0.25)
+    assert (row()["fid_targets"], row()["network_limit_fid"]) == (None, None)
 
 
 def test_the_verdict_hears_of_everything() -> None:

@@ -43,6 +43,8 @@ def known(value: float, **changes: Any) -> Expectation:
         {},
         {"audit": {}},
         {"counters_agree": None},
+        {"row": {"flops_per_image": 7.0}, "timed_flops": 7.0},
+        {"row": {"flops_per_image": 7.0}, "timed_flops": None},
         {"shards": [{"constant": 5}, {"constant": 5}]},
         {"band": (1.0, 1.0)},
         {"band": (0.5, 2.0)},
@@ -70,6 +72,10 @@ def test_a_sound_trial_is_valid_without_reasons(sound: dict[str, Any]) -> None:
         ({"row": {"fid": None}, "quality_reasons": ["too few images"]}, "no-fid: too few images"),
         ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
         ({"audit": {0: True, 9: False, 10: False}}, "timed-images-differ: 2 of 3 timed images"),
+        (
+            {"row": {"flops_per_image": 7.0}, "timed_flops": 8.0},
+            "timed-work-differs: an image takes 7 FLOPs, in the training that was timed 8, expected as many",
+        ),
         ({"row": {"timing_rounds": 10}}, "timing-too-short: 10 rounds of 11 that the tier quick demands"),
         (
             {"row": {"timing_block_seconds": 1.25, "warm_up_calls": 2}},

@@ -68,9 +68,9 @@ def test_a_run_is_told_line_by_line(tmp_path: Path) -> None:
     text = "\n".join(found)
     assert re.search(r"DEBUG run begins: oneclock \S+, Python 3", text)
     assert re.search(r"INFO 2 trials: 0 already measured, 2 to do in \d+ tasks", text)
-    assert re.search(r"DEBUG sample gaussian analytic ddim 2 steps \[0, \d+\) starts in this process", text)
-    assert re.search(r"DEBUG sample gaussian analytic ddim 2 steps \[0, \d+\) ended after \d+\.\d\d s", text)
-    assert "INFO [2/2] gaussian analytic ddim 3 steps: " in text
+    assert re.search(r"DEBUG sample analytic:ddim-2 \[0, \d+\) starts in this process", text)
+    assert re.search(r"DEBUG sample analytic:ddim-2 \[0, \d+\) ended after \d+\.\d\d s", text)
+    assert "INFO [2/2] analytic:ddim-3: " in text
     assert found[-1].endswith("DEBUG run ended")
 
 
@@ -89,7 +89,7 @@ def test_a_try_again_and_a_failure_stand_there(tmp_path: Path) -> None:
 
         def poll(self, seconds: float) -> list[TaskEvent]:
             events = super().poll(seconds)
-            return [self._failed(told) if "3 steps" in told.unit.label else told for told in events]
+            return [self._failed(told) if "-3 [" in told.unit.label else told for told in events]
 
         def _failed(self, told: TaskEvent) -> TaskEvent:
             self._running = None
@@ -97,8 +97,8 @@ def test_a_try_again_and_a_failure_stand_there(tmp_path: Path) -> None:
 
     run(tmp_path, pool=Short)
     text = "\n".join(lines(tmp_path))
-    assert re.search(r"WARNING no room for sample .* 3 steps .*; trying again \(1 of 1\)", text)
-    assert re.search(r"ERROR no room for sample .* 3 steps .* \(attempt 2\)", text)
+    assert re.search(r"WARNING no room for sample .*-3 .*; trying again \(1 of 1\)", text)
+    assert re.search(r"ERROR no room for sample .*-3 .* \(attempt 2\)", text)
 
 
 def test_an_error_that_ends_a_run_stands_there_with_its_place(tmp_path: Path) -> None:

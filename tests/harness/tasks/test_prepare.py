@@ -69,6 +69,23 @@ def test_equal_passes_are_counted_exactly_and_so_is_what_surrounds_them(
     assert flops(monkeypatch, work) == PRODUCT * (3 + n + 10)
 
 
+def test_each_training_prepares_from_noises_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[int, torch.Tensor]] = []
+
+    def prepare(self: Any, context: PrepareContext) -> Artifact:
+        found.append((context.seed, context.noise(0)))
+        return Artifact()
+
+    monkeypatch.setattr(toys.Searched, "prepare", prepare)
+    plan = make_plan(Suite.model_validate(SUITE), "cpu:a chip", "a chip")
+    (task,) = (task for task in plan.tasks.values() if task.kind == "prepare")
+    for seed in (0, 1, 0):
+        list(Worker().run(task.spec.model_copy(update={"seed": seed}), {IMAGES: np.zeros((4, 1, 4, 4))}))
+    assert [seed for seed, _ in found] == [0, 1, 0]
+    assert torch.equal(found[0][1], found[2][1])
+    assert not torch.equal(found[0][1], found[1][1])
+
+
 def test_uneven_passes_are_taken_to_cost_the_mean_of_those_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(context: PrepareContext) -> None:
         for i in context.passes(800):

@@ -54,7 +54,7 @@ def test_a_row_is_compared_with_the_whole_network_at_equal_steps() -> None:
     assert found.time_low < 0.75 < found.time_high
     assert found.flops == pytest.approx(0.75)
     assert found.flops_yield == pytest.approx(1.0)
-    assert found.finding == "higher FID"
+    assert found.finding == "higher FID, in one training"
 
 
 def test_unpaired_swings_widen_the_interval_until_nothing_is_shown() -> None:
@@ -62,16 +62,20 @@ def test_unpaired_swings_widen_the_interval_until_nothing_is_shown() -> None:
     swings = 0.41  # of the difference, about its mean
     deviation = math.sqrt(19 / 20 * 20 * swings**2)
     assert found.difference_half == pytest.approx(2.093 * deviation, rel=1e-3)  # Student's t, 19 degrees of freedom
-    assert found.finding == "no difference in FID shown"
+    assert found.finding == "no difference in FID shown, in one training"
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({}, "beats its control in FID"),
-        ({"fid": {CONTROL: 3.0}}, "does not beat its control: higher FID"),
-        ({"wobble": {CONTROL: -3.0}}, "does not beat its control: no difference shown"),
-        ({"wobble": {CONTROL: -3.0}, "time": {CONTROL: 1.0}}, "no difference in FID; faster than its control"),
+        ({}, "lower FID than its control, in one training"),
+        ({"fid": {CONTROL: 3.0}}, "does not beat its control: higher FID, in one training"),
+        ({"wobble": {CONTROL: -3.0}}, "does not beat its control: no difference in FID shown, in one training"),
+        (
+            {"wobble": {CONTROL: -3.0}, "time": {CONTROL: 1.0}},
+            "does not beat its control: no difference in FID shown; faster, but equal FID is not shown, "
+            "in one training",
+        ),
     ],
 )
 def test_a_control_is_beaten_only_by_what_is_measured(changes: dict[str, Any], verdict: str) -> None:
@@ -90,7 +94,7 @@ def test_what_was_returned_in_place_of_a_tuned_network_claims_nothing() -> None:
         returned="the untuned network",
     )
     (pair_,) = (p for p in found if p.kind == "control")
-    assert pair_.finding == "lower FID"
+    assert pair_.finding == "lower FID, in one training"
     assert pair_.verdict == "returned the untuned network; no claim"
     assert any(pair_.verdict in row for row in controls_table(found).rows)
 
@@ -109,7 +113,7 @@ def test_the_csv_holds_the_numbers_in_full() -> None:
     assert float(row["fid_difference"]) == pytest.approx(-3.5)
     assert float(row["time_ratio"]) == found.time
     assert row["flops_to_time_yield"] == ""  # the control costs as much
-    assert row["finding"] == "beats its control in FID"
+    assert row["finding"] == "lower FID than its control, in one training"
 
 
 def test_without_replicates_there_is_no_finding() -> None:
@@ -124,9 +128,9 @@ def test_a_control_on_another_network_is_named_with_it_and_parameters_are_compar
     control = tables.row("ddim", 20, 6.0, 1.0, parameters=400.0, control_of_trial_id=claim["trial_id"])
     pairs = find_comparisons(derive({"trials": DataFrame([claim, control])}))
     (row,) = controls_table(pairs).rows
-    assert row[0] == "ddim, NFE 20 @ cunet"
-    assert row[1] == "ddim @ unet-small"
-    assert row[5] == "0.250"
+    assert row[0] == "cunet:ddim-20"
+    assert row[1] == "unet-small:ddim-20"
+    assert row[controls_table(pairs).headings.index("Parameters ratio")] == "0.250"
 
 
 SHORT = {"tune_steps": 200, "tune_batch": 64, "tune_lr": 2e-3}
@@ -160,9 +164,9 @@ def test_one_control_serves_several_claims_and_stands_beside_the_whole_network()
     for claim in ("early-exit", "adadiff"):
         mine = [(p.kind, p.other["method"]) for p in pairs if p.row["method"] == claim]
         assert mine == [(WHOLE, FULL), (WHOLE_TUNED, CONTROL), ("control", CONTROL)]
-        shown = [row for row in whole_network_table(pairs).rows if row[0] == f"{claim}, NFE 20"]
-        assert [row[1] for row in shown] == ["as trained", f"tuned as long: {CONTROL}"]
-        assert [float(row[3]) for row in shown] == [0.5, 1.0]
+        shown = [row for row in whole_network_table(pairs).rows if row[0] == f"unet-small:{claim}-20"]
+        assert [row[1] for row in shown] == ["as trained", f"tuned as long: unet-small:{CONTROL}-20"]
+        assert [float(row[4]) for row in shown] == [0.5, 1.0]
     assert len(controls_table(pairs).rows) == 2
     written = list(csv.DictReader(io.StringIO(comparisons_csv(pairs))))
     assert [row["kind"] for row in written].count(WHOLE_TUNED) == 2
@@ -208,5 +212,5 @@ def test_networks_are_named_where_there_are_several() -> None:
         whole_network_table(find_comparisons(derive({"trials": DataFrame(r)})))
         for r in (rows("a"), rows("a") + rows("b"))
     )
-    assert [row[0] for row in one.rows] == [f"{EXIT}, NFE 20"]
-    assert sorted(row[0] for row in two.rows) == [f"{EXIT}, NFE 20 @ a", f"{EXIT}, NFE 20 @ b"]
+    assert [row[0] for row in one.rows] == [f"a:{EXIT}-20"]
+    assert sorted(row[0] for row in two.rows) == [f"a:{EXIT}-20", f"b:{EXIT}-20"]

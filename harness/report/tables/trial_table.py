@@ -1,0 +1,141 @@
+"""The table of trials: every row by network, method and steps, with its figures and the reasons for empty cells."""
+
+from __future__ import annotations
+
+import math
+
+from pandas import DataFrame, Series
+
+from harness.report.analysis.derive import NOT_TIMED, ResourceClass
+from harness.report.analysis.limits import BELOW_LIMIT
+from harness.report.analysis.method_curve import LATENCY, THROUGHPUT, seconds_columns
+from harness.report.analysis.method_lines import distinct_names
+from harness.report.analysis.time_to_quality import ClassQuality
+from harness.report.formats import format_count, format_interval, format_number
+from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, number_cell
+
+IN_FLOOR = "inside the A/A floor: a tie with the clock"
+NO_FIGURE = "not measured"
+
+HEADINGS = (
+    Heading("trial", "Trial", words=True),
+    Heading("fid", "FID"),
+    Heading("fid_floor", "FID floor"),
+    Heading("tie_group", "Tie group by FID"),
+    Heading("nfe", "NFE"),
+    Heading("latency_seconds", "Latency (ms)"),
+    Heading("throughput_images_per_second", "Images/s"),
+    Heading("throughput_batch", "Batch of images/s"),
+    Heading("speedup", "Speed-up over clock"),
+    Heading("flops_per_image", "GFLOPs/image"),
+    Heading("flops_to_time_yield", "FLOPs-to-time yield"),
+    Heading("break_even_images", "Break-even (images)"),
+    Heading("pareto", "Pareto front"),
+    Heading("verdict", "Verdict"),
+)
+
+
+def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -> Table:
+    """Return the table of a class's trials; `timings` are the calls, for rows that do not store their batch."""
+    rows = by_network_method_steps(one.rows)
+    throughputs, latencies = (
+        [times for _, times in seconds_columns(rows, m).iterrows()] for m in (THROUGHPUT, LATENCY)
+    )
+    columns = (distinct_names(rows), throughputs, latencies, measured_batches(rows, timings))
+
+    cells = []
+    for (_, row), name, throughput, latency, batch in zip(rows.iterrows(), *columns, strict=True):
+        known = {
+            "trial": _name_cell(name, row, one),
+            "fid": _fid_cell(row, quality),
+            "latency_seconds": _latency_cell(latency),
+            "throughput_images_per_second": _throughput_cell(throughput),
+            "throughput_batch": _count_cell(batch),
+        }
+        cells.append(tuple(known.get(heading.key) or _cell(heading.key, row) for heading in HEADINGS))
+    return Table("Trials, by network, method and steps", _conditions(), HEADINGS, tuple(cells))
+
+
+def cells_by_trial(one: ResourceClass, table: Table) -> dict[str, dict[str, Cell]]:
+    """Return the cells of the table of trials by trial_id and column key."""
+    ids = by_network_method_steps(one.rows)["trial_id"]
+    keys = [heading.key for heading in table.headings]
+    return {trial_id: dict(zip(keys, row, strict=True)) for trial_id, row in zip(ids, table.rows, strict=True)}
+
+
+def by_network_method_steps(rows: DataFrame) -> DataFrame:
+    """Return the rows in the order of the table; their index is kept."""
+    return rows.sort_values(["network", "method", "steps", "nfe", "trial_id"], na_position="last")
+
+
+def measured_batches(rows: DataFrame, timings: DataFrame) -> Series:
+    """Return the images per call of the throughput that was measured [rows], NaN where it is not known."""
+    calls = timings[(timings["kind"] == "throughput") & (timings["role"] == "trial")]
+    of_calls = rows["trial_id"].map(calls.groupby("trial_id")["batch"].first())
+    return rows["throughput_batch"].fillna(of_calls) if "throughput_batch" in rows else of_calls
+
+
+def _conditions() -> tuple[str, ...]:
+    return (
+        "FID with its 95 % interval; rows of one tie group cannot be told apart by FID, 1 is best. FID floor: what "
+        "perfect images of this N would score.",
+        "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
+        "the row's, interleaved pairs.",
+    )
+
+
+def _name_cell(name: str, row: Series, one: ResourceClass) -> Cell:
+    role = ["the clock"] if one.clock is not None and row["trial_id"] == one.clock["trial_id"] else []
+    role += ["baseline"] if row["is_baseline"] else []
+    disturbed = str(row.get("disturbed") or "")
+    notes = (f"disturbed timing: {disturbed}",) if disturbed else ()
+    return Cell(name + (f" ({', '.join(role)})" if role else ""), name, notes)
+
+
+def _fid_cell(row: Series, quality: ClassQuality) -> Cell:
+    if math.isnan(row["fid"]):
+        return dash(NO_FIGURE)
+    note = BELOW_LIMIT if row["trial_id"] in quality.below_limit else ""
+    return number_cell(row["fid"], interval_text(row["fid"], row["fid_low"], row["fid_high"]), note)
+
+
+def _latency_cell(times: Series) -> Cell:
+    if math.isnan(times["seconds"]):
+        return dash(NO_FIGURE)
+    text = interval_text(*(times[name] * 1e3 for name in ("seconds", "low", "high")))
+    return number_cell(times["seconds"], text)
+
+
+def _throughput_cell(times: Series) -> Cell:
+    if not times["seconds"] > 0:
+        return dash(NO_FIGURE)
+    text = interval_text(*(1.0 / times[name] for name in ("seconds", "high", "low")))
+    return number_cell(1.0 / times["seconds"], text)
+
+
+def _count_cell(value: float) -> Cell:
+    return dash(NO_FIGURE) if math.isnan(value) else number_cell(value, format_count(value))
+
+
+def _cell(key: str, row: Series) -> Cell:
+    """Return a number in the heading's unit, or a dash and the reason."""
+    if key == "verdict":
+        return Cell(row[key], row[key])
+    if key == "pareto":
+        fronts = [name for name in ("time", "flops") if row[f"pareto_{name}"]]
+        return Cell(", ".join(fronts).replace("flops", "FLOPs"), len(fronts))
+
+    # empty
+    value = row[key] * (1e-9 if key == "flops_per_image" else 1.0)
+    if math.isnan(value):
+        return dash(row.get(f"{key}_note") or (NOT_TIMED if key == "speedup" else NO_FIGURE))
+
+    # a number
+    if key == "speedup":
+        text = f"{format_number(value)}× {format_interval(row['speedup_low'], row['speedup_high'])}"
+        return number_cell(value, text.strip(), IN_FLOOR if row["clock_tie"] else "")
+    if key == "break_even_images":
+        return number_cell(value, f"{value:.0f}")
+    if key in ("tie_group", "nfe"):
+        return number_cell(value, format_count(value))
+    return number_cell(value, format_number(value, 2 if key == "flops_to_time_yield" else 3))
