@@ -10,6 +10,7 @@ from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.executor_rows import select_parallel_rows
 from harness.report.figures.calibration_figure import draw_calibration
 from harness.report.figures.headline_figure import draw_headline
+from harness.report.figures.limit_marks import network_limits
 from harness.report.figures.parallel_figures import (
     draw_error_by_refinement,
     draw_iterations_by_tolerance,
@@ -48,7 +49,7 @@ CAPTIONS = {
     "devices": "Speed-up over the serial run against devices: measured on real ones, and replayed on virtual ones.",
 }
 DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
-    "headline": lambda one, _: draw_headline(one),
+    "headline": lambda one, _: draw_headline(one, {}),
     "fid-time": lambda one, _: draw_fid_time(one),
     "fid-flops": lambda one, _: draw_fid_flops(one),
     "fid-nfe": lambda one, _: draw_fid_nfe(one),
@@ -56,7 +57,9 @@ DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     "schedules": lambda one, _: draw_schedules(one),
     "levels": lambda one, analysis: draw_levels_by_step(one.rows, analysis.tables["steps"]),
     "truncation": lambda one, _: draw_error_by_steps(one.rows, "truncation_error"),
-    "fid-steps": lambda one, _: draw_error_by_steps(one.rows[one.rows["truncation_error"].notna()], "fid"),
+    "fid-steps": lambda one, _: draw_error_by_steps(
+        one.rows[one.rows["truncation_error"].notna()], "fid", network_limits(one.rows)
+    ),
     "network-share": lambda one, analysis: draw_network_share(one.rows, analysis.tables["steps"]),
     "widths": lambda one, analysis: draw_widths_by_step(one.rows, analysis.tables["steps"]),
     "searches": lambda one, analysis: draw_search_front(one.rows, analysis.tables["searches"]),

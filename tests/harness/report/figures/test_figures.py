@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.figures import draw as figures
-from harness.report.figures.plot_style import COLORS, assign_looks, report_style
+from harness.report.figures.plot_style import COLORS, GREY, INK, MOST_SERIES, OTHERS, assign_looks, report_style
 from harness.report.figures.quality_figures import draw_fid_flops, draw_schedules
 from harness.report.figures.share_figure import draw_network_share
 
@@ -64,10 +64,15 @@ def test_labels_of_the_front_do_not_overlap() -> None:
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
-def test_thirty_methods_all_look_different() -> None:
-    rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": False})
-    assert len({(look.color, look.marker) for look in assign_looks(rows).values()}) == 30
+def test_of_thirty_methods_eight_look_different_and_the_others_are_grey() -> None:
+    rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": [i == 9 for i in range(30)]})
+    looks = assign_looks(rows, ["m21", "m20"])
+    assert looks["m09"].color == INK
+    assert looks["m21"] != GREY != looks["m20"]
+    assert sum(look == GREY for look in looks.values()) == 22
+    assert len({(look.color, look.marker) for look in looks.values() if look != GREY}) == MOST_SERIES == 8
     assert len(set(COLORS)) == len(COLORS)
+    assert {look.legend_name("one of many") for look in looks.values() if look == GREY} == {OTHERS}
 
 
 def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analysis: Analysis) -> None:
@@ -79,6 +84,11 @@ def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analys
         assert figure is not None
         lines = figure.axes[0].get_lines()
         assert len(lines) == len(partial) > 1
+        assert figure.axes[0].get_ylim() == (0.0, 1.0)
+        names = [str(line.get_label()) for line in lines]
+        assert sorted(names) == sorted(
+            f"unet-small:{row['method']}-{row['steps']:.0f}" for _, row in partial.iterrows()
+        )
         drawn = {tuple(line.get_ydata()) for line in lines}
         drawn_trials = whole.tables["steps"]["trial_id"].isin(partial["trial_id"])
         for trial_id, steps in whole.tables["steps"][drawn_trials].groupby("trial_id"):

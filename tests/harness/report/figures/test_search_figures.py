@@ -85,7 +85,7 @@ def test_the_map_of_widths_holds_a_line_per_schedule_that_changes() -> None:
     figure = draw_widths_by_step(trials(changing, constant), steps)
     assert figure is not None
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["ddsm @ unet-small"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["unet-small:ddsm-3"]
     assert [text.get_text() for text in axes.texts] == ["0.25", "0.5", "1"]
     assert draw_widths_by_step(trials(constant), steps) is None
 
