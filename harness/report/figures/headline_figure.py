@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.analysis.limits import NetworkLimit
 from harness.report.figures.dot_plot import count_lines
-from harness.report.figures.limit_marks import network_limits
 from harness.report.figures.plot_style import MUTED, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_scatter
@@ -18,7 +18,9 @@ from harness.report.figures.time_to_quality_figure import plot_time_to_target, t
 from harness.report.formats import one_line
 
 
-def draw_headline(one: ResourceClass, times: Mapping[float, DataFrame]) -> Figure | None:
+def draw_headline(
+    one: ResourceClass, limits: dict[str, NetworkLimit], times: Mapping[float, DataFrame]
+) -> Figure | None:
     """Draw FID against time per image on the left, each method's time to the middle target on the right.
 
     `times` is that of `draw_time_to_quality`; without it the right half compares FID at equal steps.
@@ -29,7 +31,7 @@ def draw_headline(one: ResourceClass, times: Mapping[float, DataFrame]) -> Figur
     serial = rows[rows["executor"] == "serial"]
     if serial.empty:
         return None
-    looks, limits = class_looks(one), network_limits(one.rows)
+    looks = class_looks(one)
 
     # axes and marks
     figure, (left, right) = new_figure(14.0, 6.6, 2, (1.25, 1.0))

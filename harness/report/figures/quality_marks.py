@@ -13,12 +13,11 @@ from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.analysis.limits import BELOW_LIMIT, NetworkLimit
 from harness.report.analysis.pareto import pareto_front
 from harness.report.figures.families import assign_family_looks
 from harness.report.figures.limit_marks import (
-    BELOW_LIMIT,
     LIMIT_LABEL,
-    NetworkLimit,
     limit_handle,
     mark_below_limit,
     plot_limits,

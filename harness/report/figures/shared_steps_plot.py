@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from harness.report.analysis.limits import BELOW_LIMIT, NetworkLimit
 from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK, NetworkLimit, is_below_limit
+from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import Look
 from harness.report.formats import axis_label, format_number
@@ -35,7 +36,7 @@ def plot_fid_at_steps(
     steps = choose_steps(rows)
     every = rows[rows["steps"] == steps].sort_values(["fid", "trial_id"])
     here = every[(np.arange(len(every)) < MOST_DOTS) | every["is_baseline"]]
-    below = is_below_limit(here, limits)
+    below = find_rows_below(here, limits)
 
     # marks
     dots = [

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.analysis.limits import BELOW_LIMIT
 from harness.report.figures.dot_plot import Dot, count_lines, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK
+from harness.report.figures.limit_marks import BELOW_MARK
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import GREY, Look, add_note, fix_layout, new_figure
 from harness.report.figures.quality_marks import DISTURBED, class_looks
