@@ -16,6 +16,7 @@ from harness.report.analysis.times import disturbed_banner
 from harness.report.formats import format_count, format_interval
 from harness.report.tables.cells import Table
 from harness.report.tables.pivot_table import pivot_table
+from harness.report.tables.summary import summary_sentences
 from harness.report.tables.target_table import target_tables
 from harness.report.tables.trial_table import (
     NO_FIGURE,
@@ -51,6 +52,8 @@ class ClassTables:
     source: DataFrame
     """The rows, in the order of the table of trials."""
     quality: ClassQuality
+    summary: tuple[str, ...]
+    """Sentences on what the tables show."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -103,6 +106,7 @@ def _class_tables(one: ResourceClass, analysis: Analysis) -> ClassTables:
         trials=trials,
         source=by_network_method_steps(one.rows),
         quality=quality,
+        summary=tuple(summary_sentences(quality, one.rows)),
     )
 
 
