@@ -127,12 +127,23 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
         f"N = {key['n_images']:.0f} generated, seed sets {' | '.join(sorted(set(rows['seed_sets']))) or 'unknown'}.",
         f"Reference: {key['reference'] or 'unnamed'}, N = {key['reference_n']:.0f}.",
         LITERATURE["inception" in extractor.lower()],
+        *_training_condition(rows),
         f"Time: {key['devices']:.0f} device(s) per sample, {key['device_name'] or 'unnamed'}; throughput measured at "
         f"batch {', '.join(batches) or 'unknown'}.",
         # what ratios refer to
         _baseline_condition(one),
         _clock_condition(one),
         CONVENTION,
+    )
+
+
+def _training_condition(rows: DataFrame) -> tuple[str, ...]:
+    most = rows["trainings"].max()
+    if not most > 1:
+        return ()
+    return (
+        f"Trainings: up to {most:.0f} of each network, with their searches and tunings. Figures are means over them, "
+        "intervals Student's t over them.",
     )
 
 

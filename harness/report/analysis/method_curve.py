@@ -47,6 +47,8 @@ class MethodCurve:
     """The trainings that were measured, where there are two or more; else empty."""
     fid_by_training: np.ndarray
     """[trainings, points]; NaN where a training lacks the point."""
+    log_replicates_by_training: np.ndarray
+    """`log_replicates` of each training [trainings, points, groups]."""
     shift_by_training: np.ndarray
     """Log of a training's time over the row's [trainings, points]; 0 where work does not depend on the weights."""
 
@@ -83,18 +85,25 @@ def _three(rows: DataFrame, value: str, ends: list[str]) -> list[Series]:
 
 
 def build_curve(
-    rows: DataFrame, measure: TimeMeasure, replicates: DataFrame, members: DataFrame | None = None
+    rows: DataFrame,
+    measure: TimeMeasure,
+    replicates: DataFrame,
+    members: DataFrame | None = None,
+    member_replicates: DataFrame | None = None,
 ) -> MethodCurve:
     """Return the curve of a line's rows; those without FID or time are left out.
 
     `replicates` hold FIDs without each group of images, a row per trial_id.
     `members` are rows per training with `row_id`, the trial_id of the row that they are averaged into.
+    `member_replicates` are those of the members.
     """
     times = seconds_columns(rows, measure)
     kept = (rows["fid"] > 0) & (times["seconds"] > 0) & (times["relative"] > 0)
     rows, times = rows[kept], times[kept]
 
-    trainings, fid, shift = _split_by_training(rows, measure, members)
+    trainings, fid, shift, ids = _split_by_training(rows, measure, members)
+    of_members = DataFrame() if member_replicates is None else member_replicates
+    by_training = [_logs(of_members.reindex(one).to_numpy(np.float64)) for one in ids]
     return MethodCurve(
         trial_ids=tuple(rows["trial_id"]),
         steps=rows["steps"].to_numpy(np.float64),
@@ -108,32 +117,32 @@ def build_curve(
         # per training
         trainings=trainings,
         fid_by_training=fid,
+        log_replicates_by_training=np.array(by_training).reshape(len(trainings), len(rows), -1 if trainings else 0),
         shift_by_training=shift,
     )
 
 
 def _split_by_training(
     rows: DataFrame, measure: TimeMeasure, members: DataFrame | None
-) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
-    """Return the trainings with FIDs and log shifts of time [trainings, points]; none below two."""
-    nothing: tuple[tuple[int, ...], np.ndarray, np.ndarray] = ((), np.empty((0, len(rows))), np.empty((0, len(rows))))
-    if members is None or members.empty:
-        return nothing
-    own = members[members["row_id"].isin(rows["trial_id"])]
-    trainings = tuple(sorted({int(k) for k in own["training"].dropna()}))
+) -> tuple[tuple[int, ...], np.ndarray, np.ndarray, np.ndarray]:
+    """Return the trainings with FIDs, log shifts of time and trial ids [trainings, points]; none below two."""
+    own = DataFrame() if members is None else members[members["row_id"].isin(rows["trial_id"])]
+    trainings = tuple(sorted({int(k) for k in own["training"].dropna()})) if len(own) else ()
     if len(trainings) < 2:
-        return nothing
+        empty = np.empty((0, len(rows)))
+        return (), empty, empty, empty.astype(object)
 
     column, unit = measure.own
     sign = -1.0 if unit == "per second" else 1.0
     fid, shift = np.full((2, len(trainings), len(rows)), np.nan)
+    ids = np.full(fid.shape, "", dtype=object)
     for place, (_, row) in enumerate(rows.iterrows()):
         for _, member in own[own["row_id"] == row["trial_id"]].dropna(subset=["training"]).iterrows():
             at = trainings.index(int(member["training"]))
-            fid[at, place] = member["fid"]
+            fid[at, place], ids[at, place] = member["fid"], member["trial_id"]
             ratio = member[column] / row[column]
             shift[at, place] = sign * np.log(ratio) if ratio > 0 else 0.0
-    return trainings, fid, shift
+    return trainings, fid, shift, ids
 
 
 def _logs(values: np.ndarray) -> np.ndarray:
@@ -145,10 +154,3 @@ def _log_sides(times: np.ndarray) -> np.ndarray:
     """Return how far the log may lie below and above [rows, 2] for value, low and high [rows, 3]."""
     logs = _logs(times)
     return np.clip(np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 0]], axis=1), 0.0, None)
-
-
-def common_log_replicates(curves: list[MethodCurve]) -> list[np.ndarray] | None:
-    """Return the log FID replicates of each curve [points, groups], over the groups that all have; None below two."""
-    every = np.concatenate([curve.log_replicates for curve in curves])
-    known = np.isfinite(every).all(axis=0)
-    return [curve.log_replicates[:, known] for curve in curves] if known.sum() > 1 else None

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from harness.report.analysis.calibration import SharedCalibration, group_calibrations
-from harness.report.figures.plot_style import COLORS, DASHES, INK, MARKERS, new_figure, set_log_axis
+from harness.report.figures.plot_style import COLORS, DASHES, INK, MARKERS, add_question, new_figure, set_log_axis
 
 MOST_PANELS = 3
 _WIDTH, _PANEL_HEIGHT = 4.6, 2.9
@@ -35,6 +35,7 @@ def draw_calibration(trials: DataFrame, calibration: DataFrame) -> Figure | None
         _draw_panel(axes, one)
 
     # labels and legend
+    add_question(figure, "Does the predicted error follow the true one?")
     panels[-1].set_xlabel("Noise level σ (sampling runs from left to right)")
     kinds = [Line2D([], [], color=INK, linestyle=style) for style in ("-", DASHES)]
     figure.legend(kinds, ["predicted", "true, at the same block"], loc="outside lower center", ncols=2)

@@ -1,61 +1,54 @@
-"""The figure for a README: the front of quality and time, and each method's best speed-up."""
+"""The figure for a README: FID against time per image, and each method's time to a FID target."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
-from harness.report.figures.plot_labels import label_front
-from harness.report.figures.plot_style import INK, add_note, assign_looks, fix_layout, new_figure
-from harness.report.figures.quality_marks import (
-    FRONT_LABEL,
-    GREY,
-    drawable_rows,
-    front_handle,
-    marker_style,
-    plot_scatter,
-)
-from harness.report.figures.speedup_figure import plot_speedup_dots, rows_with_speedup
+from harness.report.analysis.limits import LimitFid
+from harness.report.figures.dot_plot import count_lines
+from harness.report.figures.plot_style import MUTED, new_figure
+from harness.report.figures.plotted_times import add_plotted_times
+from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_scatter
+from harness.report.figures.shared_steps_plot import plot_fid_at_steps
+from harness.report.figures.time_to_quality_figure import plot_time_to_target, time_dots, time_notes
 from harness.report.formats import one_line
 
-MOST_METHODS = 14
 
+def draw_headline(one: ResourceClass, limits: dict[str, LimitFid], times: Mapping[float, DataFrame]) -> Figure | None:
+    """Draw FID against time per image on the left, each method's time to the middle target on the right.
 
-def draw_headline(one: ResourceClass) -> Figure | None:
-    """Draw FID against time on the left, each method's best speed-up at equal quality on the right."""
-    # data: methods that the right half leaves out are grey on the left
-    rows, speedups = drawable_rows(one, "relative_time"), rows_with_speedup(one)
-    if rows.empty or speedups.empty:
+    `times` is that of `draw_time_to_quality`; without it the right half compares FID at equal steps.
+    Parallel executors have no line at the right: they save latency, not time in a batch.
+    """
+    # data
+    rows = add_plotted_times(drawable_rows(one, "relative_time")).dropna(subset=["image_ms"])
+    serial = rows[rows["executor"] == "serial"]
+    if serial.empty:
         return None
-    best = speedups.drop_duplicates("series").head(MOST_METHODS)
-    styles = assign_looks(rows)
-    others = {name for name, look in styles.items() if look.color != INK} - set(best["series"])
+    looks = class_looks(one)
 
     # axes and marks
-    figure, (left, right) = new_figure(12.5, max(5.2, 2.2 + 0.3 * len(best)), 2, (1.15, 1.0))
-    front = plot_scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), others)
-    left.set(xlabel="Time per image relative to the clock trial", title="Lower left is better: quality against time")
-    plot_speedup_dots(right, best, styles)
-    # at the right: the names of the methods are at the left
-    right.set_title("Best speed-up at equal quality, per method", loc="right")
+    figure, (left, right) = new_figure(14.0, 6.6, 2, (1.25, 1.0))
+    marks = plot_scatter(left, rows, "image_ms", ("image_ms_low", "image_ms_high"), looks, limits)
+    left.set(xlabel="Time per image in a batch (ms)", title="Which FID for how much time?")
+    targets = [target for target, table in times.items() if len(table)]
+    if targets:
+        middle = targets[len(targets) // 2]
+        dots = time_dots(times[middle], looks)
+        plot_time_to_target(right, dots, middle)
+        right.set_xlabel("\n".join([right.get_xlabel(), *time_notes(times[middle], dots)]), loc="right")
+    else:
+        dots = plot_fid_at_steps(right, serial, looks, limits)
+    figure.set_figheight(max(6.6, 2.6 + 0.2 * count_lines(dots)))
 
     # labels and legend
     key = one.key
-    subtitle = f"{key['dataset']}, N = {key['n_images']:.0f}; FID on {key['extractor']}; {key['device_name']}"
-    add_note(figure, one_line(subtitle))
-    figure.legend(*_legend_handles(rows, others), loc="outside lower center", ncols=3)
-    fix_layout(figure)
-    label_front(left, front)
+    apart = "" if len(serial) == len(rows) else "; parallel executors stand at the left alone: they save latency"
+    subtitle = f"{key['dataset']}, N = {key['n_images']:.0f}; FID on {key['extractor']}; {key['device_name']}{apart}"
+    figure.suptitle(one_line(subtitle), x=0.012, ha="left", fontsize=9, color=MUTED)
+    finish_labels(figure, (marks,))
     return figure
-
-
-def _legend_handles(rows: DataFrame, others: Collection[str]) -> tuple[list[Line2D], list[str]]:
-    """Return handles and labels of what the right half does not name: baseline, grey methods, front."""
-    base = [(look, f"{name} (baseline)") for name, look in assign_looks(rows).items() if look.color == INK]
-    grey = [(GREY, f"{len(others)} more, in the tables")] if others else []
-    handles = [Line2D([], [], linewidth=look.width, **marker_style(look)) for look, _ in (*base, *grey)]
-    return [*handles, front_handle()], [*(name for _, name in (*base, *grey)), FRONT_LABEL]

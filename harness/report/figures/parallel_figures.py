@@ -28,6 +28,7 @@ from harness.report.figures.plot_style import (
     Look,
     add_note,
     add_panel_legend,
+    add_question,
     assign_looks,
     new_figure,
     set_log_axis,
@@ -68,6 +69,7 @@ def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure 
     panels[0].set_ylabel("Distance to the serial answer (relative RMS)")
     zero = "; triangle on the axis: bit by bit the serial answer" if (known["distance_to_serial"] == 0).any() else ""
     add_panel_legend(figure, panels)
+    add_question(figure, "How many refinements until a parallel executor gives the serial answer?")
     add_note(figure, f"one batch from the same noise; images that have stopped keep their states{zero}")
     return figure
 
@@ -98,15 +100,16 @@ def draw_iterations_by_tolerance(rows: DataFrame) -> Figure | None:
         for _, line in here.sort_values("tolerance").groupby("alike"):
             series = line["series"].iloc[0]
             look = styles[series]
-            _plot_line(axes, line["tolerance"], line["iterations"], look, series)
+            _plot_line(axes, line["tolerance"], line["iterations"], look, look.legend_name(series))
             axes.plot(line["tolerance"], line["iterations_most"], color=look.color, linewidth=1.0, linestyle=DASHES)
         set_log_axis(axes, "x", here["tolerance"].to_numpy())
-        axes.set(xlabel="Tolerance", title=f"Refinements to a tolerance, {one_line(executor)}")
+        axes.set(xlabel="Tolerance", title=one_line(executor))
         axes.set_ylim(bottom=0)
 
     # labels and legend
     panels[0].set_ylabel("Refinements until an image stops")
     add_panel_legend(figure, panels)
+    add_question(figure, "How many refinements does a tolerance cost?")
     add_note(figure, "line: mean over images; dashes: the image that takes most")
     return figure
 
@@ -141,6 +144,7 @@ def draw_speedup_by_distance(rows: DataFrame) -> Figure | None:
     # labels and legend
     panels[0].set_ylabel("Serial latency over latency (one image alone)")
     add_panel_legend(figure, panels)
+    add_question(figure, "How much latency does a parallel executor save for how much distance to the serial answer?")
     add_note(figure, "a point per tolerance; upper left is better; lines compare only where both were measured")
     return figure
 
@@ -172,6 +176,7 @@ def draw_speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | Non
     # labels and legend
     panels[0].set_ylabel("Serial latency over latency (one image alone)")
     add_panel_legend(figure, panels)
+    add_question(figure, "How much latency do more devices save?")
     add_note(figure, "filled: measured; open and dashed: virtual, replayed by a model from measured calls")
     return figure
 
@@ -206,7 +211,7 @@ def _rows_on_several_devices(rows: DataFrame, virtual: DataFrame) -> tuple[DataF
 
 def _plot_refinements(axes: Axes, line: DataFrame, look: Look, label: str) -> None:
     above, exact = line[line["distance_to_serial"] > 0], line[line["distance_to_serial"] == 0]
-    _plot_line(axes, above["refinement"], above["distance_to_serial"], look, label)
+    _plot_line(axes, above["refinement"], above["distance_to_serial"], look, look.legend_name(label))
     for p in exact["refinement"]:
         axes.plot(
             [p], [0], marker="v", markersize=8, color="white", markeredgecolor=look.color, zorder=5,
@@ -226,7 +231,7 @@ def _plot_curve(axes: Axes, curve: ExecutorCurve, look: Look) -> None:
 
     # the running best
     best = points[points["is_best"]]
-    _plot_line(axes, best["distance"], best["speedup"], look, curve.series)
+    _plot_line(axes, best["distance"], best["speedup"], look, look.legend_name(curve.series))
 
 
 def _plot_devices(axes: Axes, line: DataFrame, models: DataFrame, look: Look, series: str) -> None:
@@ -235,14 +240,14 @@ def _plot_devices(axes: Axes, line: DataFrame, models: DataFrame, look: Look, se
     low, high = measured["speedup_over_serial_low"], measured["speedup_over_serial_high"]
     sides = np.clip(np.nan_to_num([measured["speedup"] - low, high - measured["speedup"]]), 0.0, None)
     axes.errorbar(measured["devices"], measured["speedup"], yerr=sides, fmt="none", ecolor=look.color)
-    _plot_line(axes, measured["devices"], measured["speedup"], look, series)
+    _plot_line(axes, measured["devices"], measured["speedup"], look, look.legend_name(series))
 
     # virtual
     for _, model in models.groupby("trial_id"):
         model = model.sort_values("devices")
         axes.plot(
             model["devices"], model["speedup"], color=look.color, linewidth=1.0, linestyle=DASHES,
-            marker=look.marker, markerfacecolor="white", markersize=6, label=f"{series}, virtual",
+            marker=look.marker, markerfacecolor="white", markersize=6, label=f"{look.legend_name(series)}, virtual",
         )  # fmt: skip
 
 

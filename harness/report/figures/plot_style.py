@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.layout_engine import ConstrainedLayoutEngine, PlaceHolderLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from pandas import DataFrame
 
@@ -24,6 +25,11 @@ DASHES = (0, (4, 2))
 # They are distinct for colour-blind readers; markers help.
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#882255", "#56b4e9", "#999933", "#332288")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+MOST_SERIES = 8
+"""Series with a color of their own in one figure, the baseline's black line among them; the others are grey."""
+OTHERS = "others, in the tables"
+NOTE_CHARACTERS, TITLE_CHARACTERS = 14.0, 10.5
+"""Characters of a note and of a title in an inch."""
 _SETTINGS = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#9aa1ad", "axes.labelcolor": INK,
@@ -42,6 +48,13 @@ class Look:
     marker: str
     width: float
 
+    def legend_name(self, series: str) -> str:
+        """Return the series' name in a legend: all grey ones share an entry."""
+        return OTHERS if self == GREY else series
+
+
+GREY = Look("#aab0bb", "o", 0.9)
+
 
 @contextlib.contextmanager
 def report_style() -> Iterator[None]:
@@ -53,21 +66,37 @@ def report_style() -> Iterator[None]:
         yield
 
 
-def assign_looks(rows: DataFrame) -> dict[str, Look]:
-    """Return a look per series: black for the baseline, else the next color and marker, by name."""
+def assign_looks(rows: DataFrame, first: Sequence[str] = ()) -> dict[str, Look]:
+    """Return a look per series: black for the baseline, seven colors, grey for the others.
+
+    Those in `first` get colors first, then series of many rows, then by name.
+    """
+    # order
+    names = sorted(rows["series"].unique())
+    sizes = rows["series"].value_counts()
+    bold = [name for name in names if rows.loc[rows["series"] == name, "is_baseline"].any()]
+    wanted = [name for name in first if name in names]
+    rest = sorted(names, key=lambda name: (-sizes[name], name))
+    chosen = list(dict.fromkeys([*bold, *wanted, *rest]))[:MOST_SERIES]
+
+    # looks, by name: the order of colors does not depend on figures
     result, place = {}, 0
-    for name in sorted(rows["series"].unique()):
-        if rows.loc[rows["series"] == name, "is_baseline"].any():
-            result[name] = Look(INK, "o", 2.2)
+    for name in names:
+        if name in bold or name not in chosen:
+            result[name] = Look(INK, "o", 2.2) if name in bold else GREY
             continue
-        marker = MARKERS[(place + 1 + 2 * (place // len(COLORS))) % len(MARKERS)]
-        result[name] = Look(COLORS[place % len(COLORS)], marker, 1.4)
+        result[name] = Look(COLORS[place % len(COLORS)], MARKERS[(place + 1) % len(MARKERS)], 1.4)
         place += 1
     return result
 
 
 def new_figure(
-    width: float, height: float, columns: int = 1, ratios: tuple[float, ...] = (), rows: int = 1
+    width: float,
+    height: float,
+    columns: int = 1,
+    ratios: tuple[float, ...] = (),
+    rows: int = 1,
+    heights: Sequence[float] = (),
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of that size in inches, and its axes row by row.
 
@@ -75,7 +104,7 @@ def new_figure(
     """
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None)
+    grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None, height_ratios=heights or None)
     for axes in grid.flat:
         sns.despine(ax=axes)
     return figure, list(grid.flat)
@@ -120,21 +149,56 @@ def set_ticks(axes: Axes, values: np.ndarray) -> None:
 
 
 def add_panel_legend(figure: Figure, panels: list[Axes]) -> None:
-    """Put a legend of all that any panel shows at the right, in order of the names."""
+    """Put a legend of all that any panel shows at the right, in order of the names, grey ones last."""
     handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend([handles[name] for name in sorted(handles)], sorted(handles), loc="outside right center")
+    names = sorted(handles, key=lambda name: (name == OTHERS, name))
+    figure.legend([handles[name] for name in names], names, loc="outside right center")
+
+
+def add_question(figure: Figure, text: str) -> None:
+    """Write the question of a figure of several panels above them, in lines that fit the figure."""
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * TITLE_CHARACTERS))
+    figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def add_note(figure: Figure, text: str) -> None:
-    """Write a line of small type above all panels, at the left."""
-    figure.suptitle(text, x=0.012, ha="left", fontsize=9, color=MUTED)
+    """Write small type below all panels, at the left, in lines that fit the figure."""
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * NOTE_CHARACTERS))
+    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8, color=MUTED)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return the names, a repetition with its number: a label may stand for several rows."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
 
 
 def fix_layout(figure: Figure) -> None:
-    """Compute the layout once and keep it: labels are placed by its pixels, and formats share it."""
-    if figure.get_layout_engine() is not None:
+    """Compute the layout once and keep it: labels are placed by its pixels, and formats share it.
+
+    A title that is wider than its room continues on another line.
+    """
+    if figure.get_layout_engine() is None or isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
+        return
+    figure.draw_without_rendering()
+    wrapped = [_wrap_title(axes) for axes in figure.axes]
+    if any(wrapped):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+    figure.set_layout_engine("none")
+
+
+def _wrap_title(axes: Axes) -> bool:
+    """Break the left title of axes into lines that end with the axes; return whether it was too wide."""
+    text = axes.get_title(loc="left")
+    box, room = axes._left_title.get_window_extent(), axes.get_window_extent()  # type: ignore[attr-defined]
+    if not text or box.width <= room.width:
+        return False
+    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(len(text) * room.width / box.width)))), loc="left")
+    return True
 
 
 def render_figure(figure: Figure) -> dict[str, bytes]:

@@ -6,38 +6,34 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.alike import find_alike, name_parts
 from harness.report.analysis.derive import ResourceClass
-from harness.report.figures.plot_labels import label_front
-from harness.report.figures.plot_style import assign_looks, fix_layout, new_figure
-from harness.report.figures.quality_marks import add_legend, drawable_rows, legend_height, plot_lines, plot_scatter
+from harness.report.analysis.limits import LimitFid
+from harness.report.figures.plot_style import assign_looks, new_figure
+from harness.report.figures.plotted_times import add_plotted_times
+from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_lines, plot_scatter
 from harness.report.formats import one_line
 
 
-def draw_fid_time(one: ResourceClass) -> Figure | None:
+def draw_fid_time(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against relative time and against latency."""
     # data
     rows = drawable_rows(one, "relative_time")
     if rows.empty:
         return None
-    rows["latency_ms"] = 1e3 * rows["latency_seconds"]
-    rows["latency_ms_low"] = 1e3 * rows["latency_low_seconds"]
-    rows["latency_ms_high"] = 1e3 * rows["latency_high_seconds"]
+    rows, looks = add_plotted_times(rows), class_looks(one)
 
     # axes and marks
-    figure, (left, right) = new_figure(11.5, legend_height(rows, 5.0), 2)
-    relative = plot_scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"))
-    left.set(xlabel="Time per image relative to the clock trial", title="Quality against relative time")
-    absolute = plot_scatter(right, rows, "latency_ms", ("latency_ms_low", "latency_ms_high"))
-    right.set(xlabel="Latency of one image alone (ms)", title="Quality against latency")
+    figure, (left, right) = new_figure(13.0, 6.4, 2)
+    relative = plot_scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), looks, limits)
+    left.set(xlabel="Time per image relative to the clock trial", title="Which FID for how much time in a batch?")
+    absolute = plot_scatter(right, rows, "latency_ms", ("latency_ms_low", "latency_ms_high"), looks, limits)
+    right.set(xlabel="Latency of one image alone (ms)", title="Which FID for how much time alone?", ylabel="")
 
     # legend and labels
-    add_legend(figure, rows, front=True)
-    fix_layout(figure)
-    label_front(left, relative)
-    label_front(right, absolute)
+    finish_labels(figure, (relative, absolute))
     return figure
 
 
-def draw_fid_flops(one: ResourceClass) -> Figure | None:
+def draw_fid_flops(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against GFLOPs per image."""
     # data
     rows = drawable_rows(one, "flops_per_image")
@@ -46,18 +42,16 @@ def draw_fid_flops(one: ResourceClass) -> Figure | None:
     rows["gflops"] = rows["flops_per_image"] / 1e9
 
     # axes and marks
-    figure, (axes,) = new_figure(8.4, legend_height(rows, 5.0))
-    front = plot_scatter(axes, rows, "gflops", None)
-    axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title="Quality against arithmetic")
+    figure, (axes,) = new_figure(8.4, 6.0)
+    marks = plot_scatter(axes, rows, "gflops", None, class_looks(one), limits, timed=False)
+    axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title="Which FID for how much arithmetic?")
 
     # legend and labels
-    add_legend(figure, rows, front=True)
-    fix_layout(figure)
-    label_front(axes, front)
+    finish_labels(figure, (marks,))
     return figure
 
 
-def draw_fid_nfe(one: ResourceClass) -> Figure | None:
+def draw_fid_nfe(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE, one line per method."""
     # data
     rows = drawable_rows(one, "nfe")
@@ -65,16 +59,16 @@ def draw_fid_nfe(one: ResourceClass) -> Figure | None:
         return None
 
     # axes and marks
-    figure, (axes,) = new_figure(8.4, legend_height(rows, 5.0))
-    plot_lines(axes, rows, assign_looks(rows))
+    figure, (axes,) = new_figure(8.4, 6.0)
+    marks = plot_lines(axes, rows, class_looks(one), limits)
 
     # labels and legend
-    axes.set(title="Quality against network evaluations")
-    add_legend(figure, rows)
+    axes.set(title="Which FID with how many network evaluations?")
+    finish_labels(figure, (marks,))
     return figure
 
 
-def draw_schedules(one: ResourceClass) -> Figure | None:
+def draw_schedules(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE per schedule, all else as in the baseline; None where there is only one."""
     # data
     if one.baseline.empty:
@@ -86,10 +80,11 @@ def draw_schedules(one: ResourceClass) -> Figure | None:
         return None
 
     # axes and marks
-    figure, (axes,) = new_figure(7.6, legend_height(rows, 4.6))
-    plot_lines(axes, rows, assign_looks(rows))
+    best = list(rows.sort_values(["fid", "trial_id"])["series"].unique())
+    figure, (axes,) = new_figure(8.0, 5.2)
+    marks = plot_lines(axes, rows, assign_looks(rows, best), limits)
 
     # labels and legend
-    axes.set(title=f"Schedules under {one_line(first['solver'])}")
-    add_legend(figure, rows)
+    axes.set(title=f"Which schedule suits {one_line(first['solver'])} on {one_line(first['network'])}?")
+    finish_labels(figure, (marks,))
     return figure

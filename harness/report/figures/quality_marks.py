@@ -1,85 +1,126 @@
-"""Marks that the figures of FID share: rows with their series, scatter with front, lines, legend."""
+"""Marks that the figures of FID share: rows with their series, scatter with front, lines, limits, legend."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.analysis.pareto import pareto_front
-from harness.report.figures.plot_style import DASHES, INK, MUTED, Look, assign_looks, set_log_axis, set_ticks
+from harness.report.figures.families import assign_family_looks
+from harness.report.figures.limit_marks import (
+    LIMIT_LABEL,
+    limit_handle,
+    mark_below_limit,
+    plot_limits,
+    spread_labels,
+)
+from harness.report.figures.plot_labels import label_front, label_series
+from harness.report.figures.plot_style import (
+    DASHES,
+    GREY,
+    INK,
+    OTHERS,
+    Look,
+    fix_layout,
+    set_log_axis,
+    set_ticks,
+)
+from harness.report.figures.plotted_times import is_disturbed
 from harness.report.formats import axis_label, format_count, one_line
 
-GREY = Look(MUTED, "o", 1.0)
-FRONT_LABEL = "Pareto front, with NFE"
+FAINT_SHARE = 0.3
+"""Opacity of a mark whose timing was disturbed."""
+DISTURBED = "faint: timing was disturbed"
+LIKELY = "pareto_time_probability"
+
+
+@dataclass
+class Marks:
+    """What one plot shows, for its legend and its labels."""
+
+    axes: Axes
+    rows: DataFrame
+    x: str
+    looks: dict[str, Look]
+    front: list[tuple[float, float, str]] = field(default_factory=list)
+    """(x, FID, label) of each point on the front."""
+    limits: list[Annotation] = field(default_factory=list)
+    front_is_likely: bool = False
+    has_below: bool = False
+    has_disturbed: bool = False
 
 
 def drawable_rows(one: ResourceClass, column: str) -> DataFrame:
     """Return the rows that have a FID and this column, with `series`, the name of their line."""
-    rows = one.rows.copy()
-    several = rows["network"].nunique() > 1
-    names = rows["method"] + " @ " + rows["network"] if several else rows["method"]
-    rows["series"] = [one_line(name) or "unnamed" for name in names]
+    rows = name_series(one.rows)
     return rows.dropna(subset=["fid", column]).sort_values(["series", "nfe", "trial_id"], ignore_index=True)
 
 
-def plot_scatter(
-    axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, others: Collection[str] = ()
-) -> list[tuple[float, float, str]]:
-    """Plot every row with its intervals, a thin line through each method, and the Pareto front.
+def name_series(rows: DataFrame) -> DataFrame:
+    """Return the rows with `series`: the method, after its network where there are several, as in tables."""
+    several = rows["network"].nunique() > 1
+    names = rows["network"] + ":" + rows["method"] if several else rows["method"]
+    return rows.assign(series=[one_line(name) or "unnamed" for name in names])
 
-    `x` and `ends` name the columns of the value and of its interval; series in `others` are grey.
-    Returns the labels of the front: (x, FID, text) each.
+
+def class_looks(one: ResourceClass) -> dict[str, Look]:
+    """Return the look of every series of a class, the same in all its figures of FID."""
+    return assign_family_looks(name_series(one.rows).dropna(subset=["fid"]))
+
+
+def plot_scatter(
+    axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, looks: dict[str, Look],
+    limits: dict[str, LimitFid], timed: bool = True,
+) -> Marks:  # fmt: skip
+    """Plot every row with its intervals, a thin line through each series, the front and the limits.
+
+    `x` and `ends` name the columns of the value and of its interval; `timed`: whether x is a time.
     """
     known = rows.dropna(subset=[x])
+    marks = Marks(axes, known, x, looks, has_disturbed=timed and bool(is_disturbed(known).any()))
 
-    # marks of each series
-    for series, look in assign_looks(rows).items():
-        look = GREY if series in others else look
-        line = known[known["series"] == series].sort_values(x)
-        axes.errorbar(
-            line[x], line["fid"], yerr=interval_sides(line, "fid", ("fid_low", "fid_high")),
-            xerr=interval_sides(line, x, ends) if ends else None, fmt="none", ecolor=look.color, elinewidth=0.9,
-            alpha=0.55,
-        )  # fmt: skip
-        axes.plot(line[x], line["fid"], color=look.color, linewidth=look.width * 0.55, alpha=0.45, zorder=2)
-        axes.plot(line[x], line["fid"], linestyle="", **marker_style(look), zorder=4)
+    # marks of each series, grey ones below
+    for series, look in _grey_first(looks):
+        line = known[known["series"] == series].sort_values([x, "trial_id"])
+        _plot_series(axes, line, x, ends, look, faint=timed)
 
     # front
-    front = known[pareto_front(known[x].to_numpy(), known["fid"].to_numpy())].sort_values(x)
+    front = _find_front(known, x).sort_values([x, "trial_id"])
     axes.plot(front[x], front["fid"], color=INK, linewidth=1.3, linestyle=DASHES, drawstyle="steps-post", zorder=3)
+    marks.front = [(row[x], row["fid"], format_count(row["nfe"])) for _, row in front.iterrows()]
+    marks.front_is_likely = _has_probability(known, x)
 
-    # axes
+    # axes and limits
     set_log_axis(axes, "x", known[x].to_numpy())
-    set_log_axis(axes, "y", known["fid"].to_numpy())
-    axes.set_ylabel(axis_label("fid"))
-    axes.margins(0.09)
-    return [(row[x], row["fid"], format_count(row["nfe"])) for _, row in front.iterrows()]
+    _finish_quality_axis(marks, limits)
+    axes.margins(x=0.09)
+    return marks
 
 
-def plot_lines(axes: Axes, rows: DataFrame, styles: dict[str, Look]) -> None:
-    """Plot FID against NFE, a line per series with its intervals."""
-    # marks
-    for series, look in styles.items():
-        line = rows[rows["series"] == series].sort_values("nfe")
-        sides = interval_sides(line, "fid", ("fid_low", "fid_high"))
-        axes.errorbar(line["nfe"], line["fid"], yerr=sides, fmt="none", ecolor=look.color, elinewidth=0.9, alpha=0.55)
-        sns.lineplot(
-            x=line["nfe"], y=line["fid"], ax=axes, color=look.color, linewidth=look.width, errorbar=None, sort=True
-        )
-        axes.plot(line["nfe"], line["fid"], linestyle="", **marker_style(look), zorder=4)
+def plot_lines(
+    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, LimitFid], x: str = "nfe"
+) -> Marks:
+    """Plot FID against a count of evaluations or steps, a line per series with its intervals, and the limits."""
+    marks = Marks(axes, rows, x, looks)
+    for series, look in _grey_first(looks):
+        line = rows[rows["series"] == series].sort_values([x, "trial_id"])
+        _plot_series(axes, line, x, None, look, faint=False, strong=True)
 
     # axes and labels
-    set_log_axis(axes, "x", rows["nfe"].to_numpy())
-    set_log_axis(axes, "y", rows["fid"].to_numpy())
-    set_ticks(axes, rows["nfe"].to_numpy())
-    axes.set(xlabel="Network evaluations per image (NFE)", ylabel=axis_label("fid"))
+    set_log_axis(axes, "x", rows[x].to_numpy())
+    set_ticks(axes, rows[x].to_numpy())
+    _finish_quality_axis(marks, limits)
+    axes.set(xlabel="Network evaluations per image (NFE)")
+    return marks
 
 
 def interval_sides(rows: DataFrame, value: str, ends: tuple[str, str]) -> np.ndarray:
@@ -93,10 +134,47 @@ def marker_style(look: Look) -> dict:
     return {
         "marker": look.marker,
         "color": look.color,
-        "markersize": 6.8,
+        "markersize": 4.5 if look == GREY else 6.8,
         "markeredgecolor": "white",
         "markeredgewidth": 0.6,
     }
+
+
+def finish_labels(figure: Figure, every: Sequence[Marks]) -> None:
+    """Put the legend below, fix the layout, and write the names of limits, fronts and series."""
+    handles = legend_handles(every)
+    figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=min(3, max(1, len(handles))))
+    fix_layout(figure)
+    for marks in every:
+        spread_labels(marks.limits)
+        taken = label_front(marks.axes, marks.front)
+        label_series(marks.axes, marks.rows, marks.x, marks.looks, taken)
+
+
+def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
+    """Return the legend of what labels in the plots do not say: baseline, others, front, limits, marks."""
+    entries: dict[str, Line2D] = {}
+    for marks in every:
+        # series
+        shown = marks.rows["series"].unique()
+        for series, look in marks.looks.items():
+            if series in shown and look.color == INK:
+                entries[f"{series} (baseline)"] = Line2D([], [], linewidth=look.width, **marker_style(look))
+        grey = sum(marks.looks[series] == GREY for series in shown)
+        if grey:
+            entries[f"{grey} {OTHERS}"] = Line2D([], [], linewidth=GREY.width, **marker_style(GREY))
+
+        # front, limits and marks of single rows
+        if marks.front:
+            entries[_front_label(marks)] = front_handle()
+        if marks.limits:
+            entries[LIMIT_LABEL] = limit_handle()
+        if marks.has_below:
+            ring = Line2D([], [], linestyle="", marker="o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
+            entries[BELOW_LIMIT] = ring
+        if marks.has_disturbed:
+            entries[DISTURBED] = Line2D([], [], linestyle="", alpha=FAINT_SHARE, **marker_style(Look(INK, "o", 1.0)))
+    return entries
 
 
 def front_handle() -> Line2D:
@@ -104,16 +182,62 @@ def front_handle() -> Line2D:
     return Line2D([], [], color=INK, linewidth=1.3, linestyle=DASHES)
 
 
-def add_legend(figure: Figure, rows: DataFrame, front: bool = False) -> None:
-    """Put a legend at the right, worst FID on top as the lines lie, the front last."""
-    styles = assign_looks(rows)
-    order = sorted(styles, key=lambda series: (-rows.loc[rows["series"] == series, "fid"].min(), series))
-    handles = [Line2D([], [], linewidth=styles[series].width, **marker_style(styles[series])) for series in order]
-    if front:
-        handles, order = [*handles, front_handle()], [*order, FRONT_LABEL]
-    figure.legend(handles, order, loc="outside right center")
+def _front_label(marks: Marks) -> str:
+    likely = " of probability 50 % or more" if marks.front_is_likely else ""
+    return f"Pareto front{likely}, with NFE"
 
 
-def legend_height(rows: DataFrame, least: float) -> float:
-    """Return the inches that a legend of these rows needs at the right of the axes."""
-    return max(least, 0.9 + 0.175 * (rows["series"].nunique() + 1))
+def _has_probability(rows: DataFrame, x: str) -> bool:
+    """Return whether the front against x is that of which each row's probability is known."""
+    return x in ("relative_time", "image_ms") and LIKELY in rows and bool(rows[LIKELY].notna().any())
+
+
+def _find_front(rows: DataFrame, x: str) -> DataFrame:
+    """Return the rows on the front: likely ones where the probability is known, else by point estimates."""
+    if _has_probability(rows, x):
+        return rows[rows[LIKELY] >= 0.5]
+    return rows[pareto_front(rows[x].to_numpy(), rows["fid"].to_numpy())]
+
+
+def _grey_first(looks: dict[str, Look]) -> list[tuple[str, Look]]:
+    return sorted(looks.items(), key=lambda item: (item[1] != GREY, item[0]))
+
+
+def _plot_series(
+    axes: Axes, line: DataFrame, x: str, ends: tuple[str, str] | None, look: Look, faint: bool, strong: bool = False
+) -> None:
+    """Plot the rows of a series with intervals, a line through them, and faint marks for disturbed timings."""
+    # below the colored ones, grey ones have thinner intervals
+    grey = look == GREY
+    axes.errorbar(
+        line[x], line["fid"], yerr=interval_sides(line, "fid", ("fid_low", "fid_high")),
+        xerr=interval_sides(line, x, ends) if ends else None, fmt="none", ecolor=look.color,
+        elinewidth=0.6 if grey else 0.9, alpha=0.35 if grey else 0.5, zorder=1.8 if grey else 2.0,
+    )  # fmt: skip
+    width, alpha = (look.width, 1.0) if strong else (look.width * 0.6, 0.55)
+    axes.plot(line[x], line["fid"], color=look.color, linewidth=width, alpha=alpha, zorder=1.9 if grey else 2.1)
+
+    # marks
+    weak = is_disturbed(line) & faint
+    for rows, opacity in ((line[~weak], 1.0), (line[weak], FAINT_SHARE)):
+        if len(rows):
+            axes.plot(
+                rows[x], rows["fid"], linestyle="", alpha=opacity, zorder=2.2 if grey else 4, **marker_style(look)
+            )
+
+
+def _finish_quality_axis(marks: Marks, limits: dict[str, LimitFid]) -> None:
+    """Scale the axis of FID, draw the limits, and mark the rows below them.
+
+    On a logarithmic axis intervals are cut at half of the lowest value: else they take most of it.
+    """
+    axes, rows = marks.axes, marks.rows
+    limits = {name: limit for name, limit in limits.items() if limit.fid > 0 and name in set(rows["network"])}
+    values = np.array([*rows["fid"], *(limit.fid for limit in limits.values())])
+    set_log_axis(axes, "y", values)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(0.55 * np.nanmin(values), 1.5 * np.nanmax(values))
+    axes.set_ylabel(axis_label("fid"))
+    named = rows.loc[[marks.looks[series] != GREY for series in rows["series"]], "network"]
+    marks.limits = plot_limits(axes, limits, set(named))
+    marks.has_below = mark_below_limit(axes, rows, marks.x, limits)

@@ -11,16 +11,24 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
+from harness.report.figures.limit_marks import (
+    describe_limit,
+    mark_below_limit,
+    plot_limits,
+)
 from harness.report.figures.plot_style import (
     Look,
     add_note,
     add_panel_legend,
+    add_question,
     assign_looks,
     new_figure,
     set_log_axis,
     set_ticks,
 )
 from harness.report.formats import axis_label, one_line
+from harness.schema import METRICS
 
 MOST_PANELS = 4
 _WAY = ["network", "solver_name"]
@@ -45,7 +53,7 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
 
     # axes and marks
     figure, panels = new_figure(2.8 + 3.4 * len(counts), _legend_height(found), len(counts))
-    styles = assign_looks(found)
+    styles = assign_looks(found, list(found.sort_values(["fid", "series"])["series"].unique()))
     for axes, count in zip(panels, counts, strict=True):
         here = found[found["steps"] == count]
         for _, row in here.iterrows():
@@ -57,18 +65,21 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     # labels and legend
     panels[0].set_ylabel("Noise level σ")
     add_panel_legend(figure, panels)
+    add_question(figure, "Where does each schedule put its steps?")
     add_note(figure, f"on {one_line(str(found['network'].iloc[0]))}; sampling runs from left to right")
     return figure
 
 
-def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
+def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, LimitFid] | None = None) -> Figure | None:
     """Draw an error column against the number of steps, a line per schedule and denoiser.
 
     Each solver has a panel.
     Denoisers with one schedule only are left out: other figures compare them.
+    `limits` are those of networks, where the error is FID.
     None without two step counts and two schedules.
     """
     # data: series with two step counts, panels with two series
+    limits = limits or {}
     rows = _rows_by_schedule(rows[(rows["executor"] == "serial") & (rows[error] > 0)])
     if rows.empty:
         return None
@@ -77,7 +88,8 @@ def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
 
     # axes and marks
     figure, panels = new_figure(2.8 + 3.8 * len(ways), _legend_height(rows), len(ways))
-    styles = assign_looks(rows)
+    styles = assign_looks(rows, list(rows.sort_values([error, "series"])["series"].unique()))
+    has_below = False
     for axes, (network, solver) in zip(panels, ways, strict=True):
         here = rows[(rows["network"] == network) & (rows["solver_name"] == solver)]
         for series, line in here.groupby("series"):
@@ -86,18 +98,30 @@ def draw_error_by_steps(rows: DataFrame, error: str) -> Figure | None:
         set_log_axis(axes, "x", here["steps"].to_numpy())
         set_log_axis(axes, "y", here[error].to_numpy())
         set_ticks(axes, here["steps"].to_numpy())
-        axes.set(xlabel="Steps", title=f"{one_line(solver)} on {one_line(network)}")
+        plot_limits(axes, {name: limits[name] for name in limits if name == network}, with_names=False)
+        of_network = f"\ndotted: {describe_limit(network, limits[network])}" if network in limits else ""
+        has_below |= error == "fid" and mark_below_limit(axes, here, "steps", limits)
+        axes.set(xlabel=f"Steps{of_network}", title=f"{one_line(solver)} on {one_line(network)}")
 
     # labels and legend
     panels[0].set_ylabel(axis_label(error))
     add_panel_legend(figure, panels)
+    add_question(figure, f"How does {_in_a_sentence(METRICS[error].label)} fall with the number of steps?")
+    if has_below:
+        add_note(figure, f"ring: {BELOW_LIMIT}")
     return figure
+
+
+def _in_a_sentence(label: str) -> str:
+    """Return the label of a metric without its unit, in lower case unless it is an acronym."""
+    name = label.partition(",")[0]
+    return name if name.isupper() else name[0].lower() + name[1:]
 
 
 def _distinct_grids(rows: DataFrame, steps: DataFrame) -> DataFrame:
     """Return the distinct grids of the network with most of them, each with its series."""
     found = DataFrame(
-        _level_grids(rows, steps), columns=["network", "steps", "method", "schedule", "grid", "is_baseline"]
+        _level_grids(rows, steps), columns=["network", "steps", "method", "schedule", "grid", "fid", "is_baseline"]
     )
     if found.empty:
         return found.assign(series="")
@@ -123,7 +147,7 @@ def _level_grids(rows: DataFrame, steps: DataFrame) -> Iterator[tuple]:
         ladder = ladders.get(row["trial_id"])
         if ladder is not None and len(ladder) == row["steps"]:
             grid = (*ladder["sigma"], ladder["sigma_next"].iloc[-1])
-            yield row["network"], row["steps"], row["method"], row["_schedule"], grid, row["is_baseline"]
+            yield row["network"], row["steps"], row["method"], row["_schedule"], grid, row["fid"], row["is_baseline"]
 
 
 def _rows_by_schedule(rows: DataFrame) -> DataFrame:
@@ -156,7 +180,8 @@ def _plot_grid(axes: Axes, row: Series, look: Look) -> None:
     grid = np.array(row["grid"])
     axes.plot(
         np.arange(len(grid))[grid > 0], grid[grid > 0], color=look.color, linewidth=look.width,
-        marker=look.marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4, label=row["series"],
+        marker=look.marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4,
+        label=look.legend_name(row["series"]),
     )  # fmt: skip
 
 
@@ -165,7 +190,7 @@ def _plot_error(axes: Axes, line: DataFrame, error: str, look: Look, series: str
     axes.errorbar(
         line["steps"], line[error], yerr=np.clip(np.nan_to_num(sides), 0.0, None), color=look.color,
         linewidth=look.width, marker=look.marker, markersize=5.5, markeredgecolor="white", markeredgewidth=0.5,
-        elinewidth=0.9, label=series,
+        elinewidth=0.9, label=look.legend_name(series),
     )  # fmt: skip
 
 

@@ -8,7 +8,16 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import name_parts
 from harness.report.analysis.pareto import pareto_front
-from harness.report.figures.plot_style import INK, Look, add_note, assign_looks, new_figure, set_log_axis
+from harness.report.figures.plot_style import (
+    INK,
+    Look,
+    add_note,
+    add_panel_legend,
+    add_question,
+    assign_looks,
+    new_figure,
+    set_log_axis,
+)
 from harness.report.formats import axis_label, one_line
 
 MOST_PANELS = 4
@@ -19,6 +28,7 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
 
     FIDs are those of the search's own images: few, from the same noise for all.
     The chosen candidate is marked at this FID; that in the leaderboard is of other noise.
+    No limit of a network is drawn: that is of another number of images.
     """
     # data: candidates with their panel
     rows = rows.assign(solver_name=name_parts(rows, "solver"))
@@ -48,10 +58,8 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
 
     # labels and legend
     all_axes[0].set_ylabel(axis_label("fid", " on the search's own images"))
-    handles = {
-        name: handle for axes in all_axes for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend([*handles.values()], [*handles], loc="outside right center")
+    add_panel_legend(figure, all_axes)
+    add_question(figure, "What did the search try, and what did it choose?")
     add_note(figure, "dots: candidates; line: their front; star: chosen")
     return figure
 
@@ -62,7 +70,14 @@ def _plot_search(axes: Axes, candidates: DataFrame, look: Look, series: str) -> 
     # candidates and their front
     front = tried[pareto_front(tried["gflops"].to_numpy(), tried["fid"].to_numpy())].sort_values("gflops")
     axes.plot(tried["gflops"], tried["fid"], linestyle="", marker=".", color=look.color, alpha=0.45)
-    axes.plot(front["gflops"], front["fid"], color=look.color, linewidth=1.3, drawstyle="steps-post", label=series)
+    axes.plot(
+        front["gflops"],
+        front["fid"],
+        color=look.color,
+        linewidth=1.3,
+        drawstyle="steps-post",
+        label=look.legend_name(series),
+    )
 
     # the chosen one
     chosen = tried[tried["candidate_json"].isin(final["candidate_json"])]

@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
-import seaborn as sns
 from matplotlib.figure import Figure
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
-from harness.report.figures.plot_style import assign_looks, new_figure, set_log_axis
+from harness.report.figures.plot_style import (
+    MOST_SERIES,
+    add_note,
+    assign_looks,
+    new_figure,
+    set_log_axis,
+    unique_names,
+)
 from harness.report.formats import one_line
+from harness.schema.trial_name import trial_name
 
-MOST_LINES = 14
+WHOLE = 0.999
+"""A share from which on the whole network ran."""
 
 
 def draw_network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
     """Draw the share of the network's operations in each step against sigma, one line per row.
 
-    `rows` are those of one class, drawn where the denoiser is not the whole network.
+    `rows` are those of one class, drawn where a step runs less than the whole network.
     Only the solver with most of these is drawn: depths look the same under each.
+    Of many rows there is one per method first.
     None without such rows.
     """
-    # data: rows of one solver
-    partial = rows[rows["denoiser"] != "full"]
+    # data: steps of the rows that leave a part of the network out
+    known = steps.dropna(subset=["network_share", "sigma"])
+    least = known.groupby("trial_id")["network_share"].min()
+    partial = rows[(rows["denoiser"] != "full") & rows["trial_id"].isin(least.index[least < WHOLE])]
     if partial.empty:
         return None
-    solvers = name_parts(partial, "solver")
-    solver = solvers.value_counts(sort=True).sort_index().idxmax()
-    partial = partial[solvers == solver].sort_values(["method", "network", "nfe", "trial_id"]).head(MOST_LINES)
-
-    # series and their steps
-    several = partial["network"].nunique() > 1
-    names = partial["method"] + " @ " + partial["network"] if several else partial["method"]
-    partial = partial.assign(series=[one_line(name) for name in names])
-    known = steps[steps["trial_id"].isin(partial["trial_id"])].dropna(subset=["network_share", "sigma"])
-    if known.empty:
-        return None
+    solver, partial = _choose_lines(partial)
+    shown = partial.iloc[:MOST_SERIES]
 
     # axes and marks
-    figure, (axes,) = new_figure(8.4, 4.6)
-    styles = assign_looks(partial)
-    for _, row in partial.iterrows():
-        line = known[known["trial_id"] == row["trial_id"]]
-        look = styles[row["series"]]
-        sns.lineplot(
-            x=line["sigma"], y=line["network_share"], ax=axes, color=look.color, marker=look.marker, errorbar=None,
-            label=row["series"], legend=False,
+    figure, (axes,) = new_figure(9.0, 4.8)
+    looks = assign_looks(shown)
+    for _, row in shown.iterrows():
+        line = known[known["trial_id"] == row["trial_id"]].sort_values("sigma")
+        look = looks[row["series"]]
+        axes.plot(
+            line["sigma"], line["network_share"], color=look.color, marker=look.marker, markersize=6,
+            markeredgecolor="white", markeredgewidth=0.6, label=row["series"], clip_on=False,
         )  # fmt: skip
-    set_log_axis(axes, "x", known["sigma"].to_numpy())
+    set_log_axis(axes, "x", known.loc[known["trial_id"].isin(shown["trial_id"]), "sigma"].to_numpy())
     axes.invert_xaxis()
+    axes.set_ylim(0.0, 1.0)
 
     # labels and legend
     axes.set(
         xlabel="Noise level σ of the step (sampling runs from left to right)",
         ylabel="Share of the whole network's operations",
-        title=f"How much of the network runs, under {one_line(str(solver))}",
+        title=f"How much of the network runs at each noise level, under {one_line(solver)}?",
     )
-    axes.set_ylim(bottom=0)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    figure.legend(loc="outside right center")
+    if len(partial) > len(shown):
+        add_note(figure, f"{len(partial) - len(shown)} more rows in the tables")
     return figure
+
+
+def _choose_lines(partial: DataFrame) -> tuple[str, DataFrame]:
+    """Return the solver with most rows, and its rows with `series`: one per method first, of the usual step count."""
+    solvers = name_parts(partial, "solver")
+    solver = str(solvers.value_counts(sort=True).sort_index().idxmax())
+    partial = partial[solvers == solver].sort_values(["method", "network", "nfe", "trial_id"])
+    names = [one_line(trial_name(row["network"], row["method"], row["steps"])) for _, row in partial.iterrows()]
+    partial = partial.assign(series=Series(unique_names(names), partial.index, dtype=object))
+
+    # the step count of most rows first, then networks in turn
+    usual = partial["steps"].value_counts().sort_index().idxmax()
+    ordered = partial.assign(_other=partial["steps"] != usual)
+    turn = ordered.groupby(["_other", "method"]).cumcount()
+    ordered = ordered.assign(_turn=turn).sort_values(["_other", "_turn", "method", "trial_id"])
+    return solver, ordered.drop(columns=["_other", "_turn"])

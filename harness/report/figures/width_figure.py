@@ -7,10 +7,11 @@ import json
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
-from harness.report.figures.plot_style import new_figure
+from harness.report.figures.plot_style import new_figure, unique_names
 from harness.report.formats import one_line
+from harness.schema.trial_name import trial_name
 
 MOST_ROWS = 16
 _UNIT = "width-"
@@ -25,13 +26,12 @@ def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     # data: names and widths
     named = rows[["trial_id", "method", "network", "steps"]].sort_values(["steps", "method", "network", "trial_id"])
     widths = steps.assign(width=[_width(units) for units in steps["units_json"]]).dropna(subset=["width"])
-    names = named["method"] + " @ " + named["network"]
-    names = names.where(~names.duplicated(keep=False), names + named["steps"].map(", {:.0f} steps".format).astype(str))
+    names = [one_line(trial_name(row["network"], row["method"], row["steps"])) for _, row in named.iterrows()]
 
     # rows in which they change
     found = {
-        one_line(name): widths[widths["trial_id"] == trial_id]
-        for name, trial_id in zip(_numbered(names), named["trial_id"], strict=True)
+        name: widths[widths["trial_id"] == trial_id]
+        for name, trial_id in zip(unique_names(names), named["trial_id"], strict=True)
     }
     found = {name: line.sort_values("step") for name, line in found.items() if line["width"].nunique() > 1}
     if not found:
@@ -56,14 +56,8 @@ def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
 
     # labels
     axes.set_yticks([number + 0.5 for number in range(len(table))], list(table.index))
-    axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Width of the network at each step")
+    axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Which width runs at each step?")
     return figure
-
-
-def _numbered(names: Series) -> list[str]:
-    """Return the names, each repetition with its number: a label may stand for several rows."""
-    places = names.groupby(names).cumcount() + 1
-    return [name if place == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
 
 
 def _width(units: str) -> float:

@@ -95,7 +95,7 @@ def test_every_row_has_a_line_of_its_distances_in_the_panel_of_its_steps() -> No
     assert left.get_yscale() == right.get_yscale() == "log"
     assert [[3, 0]] in on_the_axis(right)
     assert not any(on_the_axis(left))
-    assert "bit by bit" in figure.get_suptitle()
+    assert "bit by bit" in figure.get_supxlabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
 
 
@@ -103,7 +103,7 @@ def test_a_record_that_never_is_exact_says_nothing_of_triangles() -> None:
     row = srds("one")
     figure = draw_error_by_refinement(shown(row), DataFrame(record(row, [1e-1, 1e-3])))
     assert figure is not None
-    assert "triangle" not in figure.get_suptitle()
+    assert "triangle" not in figure.get_supxlabel()
 
 
 def test_no_record_no_figure() -> None:
@@ -169,7 +169,7 @@ def test_measured_and_virtual_speedups_are_told_apart() -> None:
     real = next(line for line in axes.get_lines() if line.get_label() == "ddim/srds")
     assert real.get_linestyle() == "-"
     assert real.get_markerfacecolor() != "white"
-    assert "virtual" in figure.get_suptitle()
+    assert "virtual" in figure.get_supxlabel()
     assert "ddim/srds, virtual" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 

@@ -97,7 +97,7 @@ def test_panels_are_the_step_counts_with_most_schedules_on_the_network_with_most
     assert figure is not None
     assert titles(figure) == ["4 steps", "5 steps", "8 steps", "10 steps"]
     assert len(lines(figure, 3)) == 3
-    assert "unet-small" in figure.get_suptitle()
+    assert "unet-small" in figure.get_supxlabel()
 
 
 def test_the_baseline_is_black_and_a_level_of_zero_is_left_out() -> None:
