@@ -54,8 +54,10 @@ def standard_error(replicates: Sequence[float]) -> float:
 
 def interval(value: float, replicates: Sequence[float]) -> Interval:
     """Return the plain estimate +- t * SE, t of K - 1 degrees of freedom."""
+    from scipy.special import stdtrit
+
     error = standard_error(replicates)
-    half_width = t_quantile(len(replicates) - 1) * error
+    half_width = float(stdtrit(len(replicates) - 1, 0.5 + LEVEL / 2)) * error
     return Interval(value, value - half_width, value + half_width, error)
 
 
@@ -67,13 +69,6 @@ def paired_difference(
         raise ValueError(f"found {len(replicates_a)} and {len(replicates_b)} replicates; pairs need equal groups")
     differences = np.asarray(replicates_a, dtype=np.float64) - np.asarray(replicates_b, dtype=np.float64)
     return interval(value_a - value_b, differences.tolist())
-
-
-def t_quantile(degrees: float) -> float:
-    """Return the 97.5 % quantile of Student's t of so many degrees of freedom; infinity gives the normal's."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + LEVEL / 2))
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float] | None:

@@ -90,6 +90,7 @@ def plan_lines(
     plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
     verdicts = _read_verdicts(results / plan.suite.name)
     estimator = Estimator(plan)
+    width = max(len(planned.trial.short) for planned in plan.trials)
     total = 0.0
 
     # a line per trial
@@ -100,7 +101,7 @@ def plan_lines(
             seconds = estimator.estimate_seconds(planned)
             total += seconds
             state = f"to do   about {seconds:,.0f} device-seconds"
-        yield f"{planned.id[:12]}  {planned.trial.short:56} {state}"
+        yield f"{planned.id[:12]}  {planned.trial.short:{width}} {state}"
 
     # sums, and data that the run will lack
     todo = sum(p.id not in verdicts for p in plan.trials)

@@ -20,6 +20,7 @@ from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.derived import DERIVED
 from harness.report.analysis.equal_distance import equal_distance_table
+from harness.report.analysis.gains import gains_csv, gains_table, one_part_table
 from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
 from harness.report.analysis.search_spread import search_spread_table
@@ -42,6 +43,8 @@ from harness.report.sections import (
 from harness.schema import TRIALS
 from harness.storage.disk import read_regular, replace, swapped_folder
 
+BROUGHT = "What each part brought, from the suite's baseline at as many evaluations"
+ONE_PART = "Against the row that lacks one part alone"
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
 TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
@@ -56,7 +59,7 @@ _LARGEST_SAMPLE = 8 << 20  # bytes
 
 
 def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
-    """Write plots, leaderboard.*, report.html and the CSV of pivot, times and comparisons; return their paths.
+    """Write plots, leaderboard.*, report.html and the CSV of pivot, times, gains and comparisons; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
@@ -70,6 +73,8 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     # tables
     pairs = find_comparisons(analysis)
     compared = {
+        BROUGHT: gains_table(analysis),
+        ONE_PART: one_part_table(analysis),
         AGAINST_WHOLE: whole_network_table(pairs),
         AGAINST_CONTROLS: controls_table(pairs),
         SEARCH_SPREAD: search_spread_table(analysis),
@@ -84,6 +89,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     # text of every file
     texts = {
         "comparisons.csv": comparisons_csv(pairs),
+        "gains.csv": gains_csv(analysis),
         "leaderboard.md": to_markdown(board, {**compared, OTHERS: apart}),
         "leaderboard.csv": to_csv(board),
         "pivot.csv": pivot_csv(board),

@@ -12,6 +12,7 @@ from pandas import DataFrame
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.times import disturbed_banner
 from harness.report.formats import format_count, format_interval
 from harness.report.tables.cells import Table
 from harness.report.tables.pivot_table import pivot_table
@@ -95,24 +96,13 @@ def _class_tables(one: ResourceClass, analysis: Analysis) -> ClassTables:
     return ClassTables(
         title=f"{key['dataset']} on {devices}{key['device_name'] or 'unnamed device'}, tier "
         f"{key['timing_tier'] or 'none'}",
-        banner=_disturbed_banner(one),
+        banner=disturbed_banner(one.rows),
         conditions=_conditions(one, analysis),
         main=tuple(pivot_table(quality, group, unfold) for group in groups),
         targets=tuple(table for group in groups for table in target_tables(quality, group)),
         trials=trials,
         source=by_network_method_steps(one.rows),
         quality=quality,
-    )
-
-
-def _disturbed_banner(one: ResourceClass) -> str:
-    """Return a warning where the timings of most rows were disturbed."""
-    disturbed = int((one.rows["disturbed"] != "").sum()) if "disturbed" in one.rows else 0
-    if disturbed * 2 <= len(one.rows):
-        return ""
-    return (
-        f"The timing of {disturbed} of {len(one.rows)} rows was disturbed by other load. Their times carry wider "
-        "intervals, and rank only where these separate them. Quality figures are not affected."
     )
 
 
@@ -127,12 +117,23 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
         f"N = {key['n_images']:.0f} generated, seed sets {' | '.join(sorted(set(rows['seed_sets']))) or 'unknown'}.",
         f"Reference: {key['reference'] or 'unnamed'}, N = {key['reference_n']:.0f}.",
         LITERATURE["inception" in extractor.lower()],
+        *_training_condition(rows),
         f"Time: {key['devices']:.0f} device(s) per sample, {key['device_name'] or 'unnamed'}; throughput measured at "
         f"batch {', '.join(batches) or 'unknown'}.",
         # what ratios refer to
         _baseline_condition(one),
         _clock_condition(one),
         CONVENTION,
+    )
+
+
+def _training_condition(rows: DataFrame) -> tuple[str, ...]:
+    most = rows["trainings"].max()
+    if not most > 1:
+        return ()
+    return (
+        f"Trainings: up to {most:.0f} of each network, with their searches and tunings. Figures are means over them, "
+        "intervals Student's t over them.",
     )
 
 

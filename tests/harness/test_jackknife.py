@@ -89,3 +89,14 @@ def test_two_replicates_are_enough() -> None:
 def test_a_paired_difference_takes_the_replicates_of_both_sides_apart() -> None:
     found = paired_difference(3.0, [2.0, 5.0], 1.0, [1.0, 2.0])  # differences 1 and 3
     assert (found.value, found.standard_error) == (2.0, pytest.approx(1.0))
+
+
+def test_intervals_of_paired_differences_cover(reference: ReferenceMoments) -> None:
+    pairs = []
+    for seed in range(200):
+        features = _generated(seed)
+        other = 1.05 * features + 0.05 * np.random.default_rng(5000 + seed).normal(size=features.shape)
+        a, b = _fid_and_replicates(features, reference), _fid_and_replicates(other, reference)
+        pairs.append(paired_difference(*a, *b))
+    expected = np.mean([pair.value for pair in pairs])
+    assert 0.9 <= np.mean([pair.low <= expected <= pair.high for pair in pairs]) <= 0.99

@@ -138,8 +138,9 @@ def timings(table: DataFrame) -> DataFrame:
                 wall = seconds * scale * (1 + 0.01 * math.sin(order))
                 rows.append({
                     "trial_id": one["trial_id"], "attempt": one["attempt"], "block": 0, "is_counted": True,
-                    "kind": kind, "role": role, "round": order // 2, "order": order, "batch": batch, "seconds": wall, "process_seconds": wall,
-                    "device_seconds": None, "sm_clock_mhz": None, "temperature_celsius": None,
+                    "kind": kind, "role": role, "round": order // 2, "order": order, "batch": batch,
+                    "seconds": wall, "process_seconds": wall, "device_seconds": None, "sm_clock_mhz": None,
+                    "temperature_celsius": None,
                 })  # fmt: skip
     return DataFrame(rows)
 

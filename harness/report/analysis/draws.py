@@ -59,8 +59,8 @@ def draw_log_fids(rows: DataFrame, members: DataFrame, replicates: DataFrame, dr
     return FidDraws(values + noise, tuple(rows["trial_id"]), has_error)
 
 
-def draw_log_times(rows: DataFrame, name: str = "relative_time", draws: int = DRAWS) -> np.ndarray:
-    """Return logs of a time [draws, rows], rows in order of trial_id.
+def draw_log_times(rows: DataFrame, draws: int = DRAWS) -> np.ndarray:
+    """Return logs of `relative_time` [draws, rows], rows in order of trial_id.
 
     They are normal on either side of the value, as wide as its 95 % interval.
     A row without an interval keeps its value; one without the time is NaN.
@@ -69,7 +69,7 @@ def draw_log_times(rows: DataFrame, name: str = "relative_time", draws: int = DR
 
     rng = np.random.default_rng(_SEED + 1)
     rows = rows.sort_values("trial_id")
-    value, low, high = (np.log(rows[f"{name}{end}"].to_numpy(dtype=np.float64)) for end in ("", "_low", "_high"))
+    value, low, high = (np.log(rows[f"relative_time{end}"].to_numpy(dtype=np.float64)) for end in ("", "_low", "_high"))
     quantile = float(ndtri(0.5 + LEVEL / 2))
     below, above = (np.nan_to_num(np.maximum(side, 0)) / quantile for side in (value - low, high - value))
 

@@ -11,6 +11,7 @@ The order decides what a part brings where parts depend on each other.
 So each part is also set back alone, where such a row is there.
 That row has the baseline's part, and equals the row otherwise.
 
+Differences of FID are taken within each training, paired by image, then over trainings.
 Times are of throughput, and of latency where an executor is parallel.
 """
 
@@ -18,13 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import Series
 
 from harness.report.analysis.derive import Analysis
-from harness.report.analysis.replicates import common_replicates, half_width
+from harness.report.analysis.paired import PairedDifference, TrainingFigures, training_figures
 from harness.report.analysis.row_lookup import RowLookup, lookup_groups
 from harness.schema.gain_links import baseline_steps, chain_links
 
@@ -58,8 +59,8 @@ class Gain:
     after: Series | None
     missing: str = ""
     """The row that is missing, by its printed name, and why; "" where none is."""
-    difference: Measured = Measured()
-    """FID of `after` minus that of `before`, paired by image."""
+    fid: PairedDifference = field(default_factory=PairedDifference)
+    """FID of `after` minus that of `before`."""
     time: Measured = Measured()
     """Time of `after` over that of `before`."""
     measure: str = THROUGHPUT
@@ -68,23 +69,24 @@ class Gain:
 
 def find_gains(analysis: Analysis) -> list[Gain]:
     """Return the links of every ranked row that differs from the baseline, in order of the classes."""
+    figures = training_figures(analysis.members, analysis.member_replicates["fid"], "fid")
     found: list[Gain] = []
     for group in lookup_groups(analysis):
         for _, row in group.rows.iterrows():
             if group.baseline_keys is not None:
-                found += _RowGains(group, group.baseline_keys, row, analysis.replicates["fid"]).links()
+                found += _RowGains(group, group.baseline_keys, row, figures).links()
     return found
 
 
 class _RowGains:
     """The links of one row."""
 
-    def __init__(self, group: RowLookup, base: dict[str, str], row: Series, replicates: DataFrame) -> None:
+    def __init__(self, group: RowLookup, base: dict[str, str], row: Series, figures: TrainingFigures) -> None:
         self.group = group
         self.base = base
         self.row = row
         self.own = group.keys_of(row)
-        self.replicates = replicates
+        self.figures = figures
 
     def links(self) -> list[Gain]:
         """Return the chain; where it has several links, also the parts set back alone, and all together."""
@@ -151,17 +153,9 @@ class _RowGains:
         measure = THROUGHPUT if serial else LATENCY
         if before is None:
             return Gain(self.row, kind, part, parts, None, after, missing, measure=measure)
-        difference = _fid_difference(after, before, self.replicates)
+        fid = self.figures.subtract(after["trial_id"], before["trial_id"])
         time = _ratio(after, before, "relative_time") if serial else _latency_ratio(after, before, parts)
-        return Gain(self.row, kind, part, parts, before, after, "", difference, time, measure)
-
-
-def _fid_difference(row: Series, other: Series, replicates: DataFrame) -> Measured:
-    """Return the row's FID minus the other's; no interval below two common replicates."""
-    value = row["fid"] - other["fid"]
-    pair = common_replicates(replicates, [row["trial_id"], other["trial_id"]])
-    half = math.nan if pair is None else half_width(pair[0] - pair[1])
-    return Measured(value, value - half, value + half)
+        return Gain(self.row, kind, part, parts, before, after, "", fid, time, measure)
 
 
 def _latency_ratio(row: Series, other: Series, parts: tuple[str, ...]) -> Measured:
@@ -169,12 +163,13 @@ def _latency_ratio(row: Series, other: Series, parts: tuple[str, ...]) -> Measur
     if parts == ("executor",) and other["executor"] == "serial" and row["speedup_over_serial"] > 0:
         ends = (row["speedup_over_serial_high"], row["speedup_over_serial_low"])
         return Measured(1 / row["speedup_over_serial"], *(1 / end for end in ends))
-    return _ratio(row, other, "latency", "_seconds")
+    paired = row["relative_latency"] > 0 and other["relative_latency"] > 0
+    return _ratio(row, other, "relative_latency" if paired else "pooled_latency_seconds")
 
 
-def _ratio(row: Series, other: Series, column: str, unit: str = "") -> Measured:
+def _ratio(row: Series, other: Series, column: str) -> Measured:
     """Return a time over the other's; the intervals of both are combined in log space."""
-    names = (f"{column}{unit}", f"{column}_low{unit}", f"{column}_high{unit}")
+    names = (column, f"{column}_low", f"{column}_high")
     own, others = (np.array([one[name] for name in names], dtype=np.float64) for one in (row, other))
     if not (own[0] > 0 and others[0] > 0):
         return Measured()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
 
 from pandas import Series
 
@@ -17,7 +16,7 @@ from harness.schema.trial_name import trial_name
 
 _CSV_COLUMNS = (
     "kind", "part", "parts", "trial_id", "dataset", "trial", "before_trial_id", "before", "after_trial_id", "after",
-    "missing", "fid_difference", "fid_difference_low", "fid_difference_high", "time_of", "time_ratio",
+    "missing", "trainings", "fid_difference", "fid_difference_low", "fid_difference_high", "time_of", "time_ratio",
     "time_ratio_low", "time_ratio_high",
 )  # fmt: skip
 
@@ -69,12 +68,11 @@ def gains_csv(analysis: Analysis) -> str:
 
 
 def _csv_line(gain: Gain) -> list[str]:
-    figures = (gain.difference.value, gain.difference.low, gain.difference.high)
-    times = (gain.time.value, gain.time.low, gain.time.high)
     return [
         gain.kind, gain.part, " ".join(gain.parts), gain.row["trial_id"], escape_csv(gain.row["dataset"]),
         *(escape_csv(_name(gain.row)), *_csv_names(gain.before), *_csv_names(gain.after), escape_csv(gain.missing)),
-        *_csv_numbers(figures), gain.measure, *_csv_numbers(times),
+        str(len(gain.fid.by_training) or ""), *_csv_numbers(_fid_interval(gain)), gain.measure,
+        *_csv_numbers(gain.time),
     ]  # fmt: skip
 
 
@@ -82,8 +80,8 @@ def _csv_names(row: Series | None) -> tuple[str, str]:
     return ("", "") if row is None else (row["trial_id"], escape_csv(_name(row)))
 
 
-def _csv_numbers(values: Iterable[float]) -> list[str]:
-    return [repr(float(value)) if value == value else "" for value in values]
+def _csv_numbers(figure: Measured) -> list[str]:
+    return [repr(float(value)) if value == value else "" for value in (figure.value, figure.low, figure.high)]
 
 
 def _by_row(found: list[Gain]) -> list[list[Gain]]:
@@ -99,10 +97,15 @@ def _gain_text(gain: Gain) -> str:
     if gain.missing:
         return gain.missing
     times = "" if math.isnan(gain.time.value) else "×"
-    text = f"FID {_signed(gain.difference)}, {gain.measure} {times}{_ranged(gain.time)}"
+    text = f"FID {_signed(_fid_interval(gain))}, {gain.measure} {times}{_ranged(gain.time)}"
     if gain.kind == CHAIN and len(gain.parts) > 1:
         return f"{text}: {', '.join(gain.parts[:-1])} and {gain.parts[-1]} together"
     return text
+
+
+def _fid_interval(gain: Gain) -> Measured:
+    value, half = gain.fid.value, gain.fid.half
+    return Measured(value, value - half, value + half)
 
 
 def _signed(figure: Measured) -> str:

@@ -70,11 +70,15 @@ def two_sided_p(value: float, parts: Sequence[ErrorPart]) -> float:
     NaN without parts.
     """
     from scipy.optimize import brentq
+    from scipy.special import stdtr
 
     if not parts or math.isnan(value):
         return math.nan
     if value == 0:
         return 1.0
+    present = [part for part in parts if part.standard_error > 0]
+    if len(present) == 1:
+        return 2 * float(stdtr(present[0].degrees, -abs(value) / present[0].standard_error))
     if abs(value) >= _half_width_at(parts, _LEAST_TAIL):
         return 2 * _LEAST_TAIL
 

@@ -21,7 +21,7 @@ WHOLE_DENOISER = "full"
 
 
 @dataclass(frozen=True)
-class NetworkLimit:
+class LimitFid:
     """A network's FID solved out with its 95 % interval, and where it comes from."""
 
     fid: float
@@ -31,7 +31,7 @@ class NetworkLimit:
     """FROM_CARD, or the name of the row that stands in."""
 
 
-def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
+def network_limits(rows: DataFrame) -> dict[str, LimitFid]:
     """Return the limit of each network of comparable rows; none where neither card nor whole-network row has one."""
     limits = {}
     for network, members in rows.assign(_name=distinct_names(rows)).groupby("network", sort=True):
@@ -40,7 +40,7 @@ def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
         if len(known):
             first = known.sort_values(["steps", "trial_id"]).iloc[0]
             ends = (first["network_limit_fid_low"], first["network_limit_fid_high"])
-            limits[str(network)] = NetworkLimit(first["network_limit_fid"], *ends, FROM_CARD)
+            limits[str(network)] = LimitFid(first["network_limit_fid"], *ends, FROM_CARD)
             continue
 
         # the row with the most evaluations
@@ -48,11 +48,11 @@ def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
         whole = whole.dropna(subset=["fid", "nfe"]).sort_values(["nfe", "trial_id"])
         if len(whole):
             last = whole.iloc[-1]
-            limits[str(network)] = NetworkLimit(last["fid"], last["fid_low"], last["fid_high"], last["_name"])
+            limits[str(network)] = LimitFid(last["fid"], last["fid_low"], last["fid_high"], last["_name"])
     return limits
 
 
-def is_below_limit(row: Series, limit: NetworkLimit | None) -> bool:
+def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
     """Return whether the row's FID is significantly below the limit.
 
     The 95 % interval of the difference joins both half widths as those of independent figures.
@@ -63,6 +63,6 @@ def is_below_limit(row: Series, limit: NetworkLimit | None) -> bool:
     return bool(limit.fid - row["fid"] > half)
 
 
-def rows_below_limit(rows: DataFrame, limits: dict[str, NetworkLimit]) -> set[str]:
+def rows_below_limit(rows: DataFrame, limits: dict[str, LimitFid]) -> set[str]:
     """Return the ids of the trials that are significantly below their network's limit."""
     return {row["trial_id"] for _, row in rows.iterrows() if is_below_limit(row, limits.get(row["network"]))}

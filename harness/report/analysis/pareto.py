@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from harness.report.analysis.draws import FidDraws, draw_log_times
+from harness.report.analysis.draws import DRAWS, FidDraws, draw_log_times
 
 LIKELY = 0.5
 """Membership probability from which a row counts as one of the front."""
@@ -21,7 +21,7 @@ def pareto_front(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
     return _fronts(cost[None, :], fid[None, :])[0]
 
 
-def front_probabilities(rows: DataFrame, fids: FidDraws) -> tuple[np.ndarray, np.ndarray]:
+def front_probabilities(rows: DataFrame, fids: FidDraws, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of draws in which each row is on the front [rows], of time and of FLOPs.
 
     FIDs and times are drawn from their errors, FLOPs are exact. NaN where a row has no FID or no cost.
@@ -32,7 +32,7 @@ def front_probabilities(rows: DataFrame, fids: FidDraws) -> tuple[np.ndarray, np
     flops = np.broadcast_to(ordered["flops_per_image"].to_numpy(dtype=np.float64), log_fids.shape)
 
     found = []
-    for cost in (draw_log_times(ordered), flops):
+    for cost in (draw_log_times(ordered, draws), flops):
         known = np.isfinite(cost[0]) & np.isfinite(log_fids[0])
         shares = np.where(known, _fronts(cost, log_fids).mean(axis=0), np.nan)
         found.append(pd.Series(shares, ordered.index).reindex(rows.index).to_numpy())

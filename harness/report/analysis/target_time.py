@@ -1,11 +1,11 @@
-"""The time at which a method's curve reaches a FID target, with its interval, and the ratio of two such times.
+"""The time at which a method's curve reaches a FID target, with its interval.
 
 The curve is the running best; log time is linear in log FID; nothing is extrapolated.
 One training: the interval holds every time at which the target lies in the FID's 95 % interval (jackknife).
 So its ends are read off the curves of upper and of lower ends. An end beyond the curve stays open (NaN).
 Several trainings: the time is read within each, then Student's t of the log times.
+Noise of images that the trainings share is added (harness.report.analysis.inference).
 The timing's interval is joined to either in log space.
-A ratio takes differences of log times within a replicate, or within a training, first.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.report.analysis.equal_quality import CurveReading, read_log_time, running_best
-from harness.report.analysis.method_curve import MethodCurve, common_log_replicates
+from harness.report.analysis.inference import parts_half_width, training_parts
+from harness.report.analysis.method_curve import MethodCurve
 from harness.report.analysis.replicates import half_width
-from harness.stats import LEVEL
 
 REACHED = "reached"
 AT_SMALLEST = "reached at its smallest step count"
@@ -31,8 +31,6 @@ OPEN_HIGH = "upper end open: within its interval the FID may not reach the targe
 OPEN_LOW = "lower end open: its smallest step count may already reach the target"
 MAY_REACH = "not reached, but the target lies in the 95 % interval of its FID"
 NO_INTERVAL = "no interval: replicates of FID or timing intervals are missing"
-THE_SAME = "the reference itself"
-BOTH_BOUNDS = "both reach the target at their smallest step count"
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,6 @@ class TargetTime:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TimeRatio:
-    """The reference's time over the method's at one target; NaN, with a reason, where there is none."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    sign: str = ""
-    """">=" or "<=" where one of the two is reached at its smallest step count."""
-    note: str = ""
-
-
 def read_target(curve: MethodCurve, target: float) -> TargetTime:
     """Return the time at which the curve reaches the target."""
     if not len(curve.fid):
@@ -80,7 +66,9 @@ def _with_note(found: TargetTime, note: str) -> TargetTime:
     return TargetTime(**{**found.__dict__, "notes": (*found.notes, note)})
 
 
-def _read(curve: MethodCurve, fid: np.ndarray, target: float, shift: np.ndarray | float = 0.0) -> CurveReading | None:
+def read_curve(
+    curve: MethodCurve, fid: np.ndarray, target: float, shift: np.ndarray | float = 0.0
+) -> CurveReading | None:
     """Return a reading of the curve with these FIDs [points], NaN where absent; None where it does not reach.
 
     A curve of one step count is reached at its smallest one or not at all.
@@ -100,11 +88,11 @@ def _read(curve: MethodCurve, fid: np.ndarray, target: float, shift: np.ndarray 
 
 def _read_one(curve: MethodCurve, target: float) -> TargetTime:
     """Return the reading of one training, with the interval between the curves of lower and of upper ends."""
-    logs = common_log_replicates([curve])
-    half = np.array([half_width(row) for row in logs[0]]) if logs else np.full(len(curve.fid), math.nan)
+    known = np.isfinite(curve.log_replicates).all(axis=0)
+    half = np.array([half_width(row) for row in curve.log_replicates[:, known]])
 
     # not reached
-    reading = _read(curve, curve.fid, target)
+    reading = read_curve(curve, curve.fid, target)
     if reading is None:
         near = bool(np.nanmin(curve.fid * np.exp(-np.nan_to_num(half))) <= target)
         return TargetTime(NOT_REACHED, notes=(MAY_REACH,) if near else ())
@@ -112,12 +100,12 @@ def _read_one(curve: MethodCurve, target: float) -> TargetTime:
     # ends from the FID
     kept = np.zeros(len(curve.fid), dtype=bool)
     kept[running_best(np.exp(curve.log_seconds), curve.fid)] = True
-    fast = _read(curve, np.where(kept, curve.fid * np.exp(-half), math.nan), target)
-    slow = _read(curve, np.where(kept, curve.fid * np.exp(half), math.nan), target)
+    fast = read_curve(curve, np.where(kept, curve.fid * np.exp(-half), math.nan), target)
+    slow = read_curve(curve, np.where(kept, curve.fid * np.exp(half), math.nan), target)
 
     # with the timing
     at_smallest = reading.side == "<="
-    down, up = _timing_sides(reading.weights, curve.sides)
+    down, up = timing_sides(reading.weights, curve.sides)
     low = math.nan if fast is None or fast.side == "<=" else reading.log_time - fast.log_time
     high = math.nan if slow is None else slow.log_time - reading.log_time
     notes = () if np.isnan(half).all() else _open_notes(low, high, at_smallest)
@@ -132,7 +120,7 @@ def _open_notes(low: float, high: float, at_smallest: bool) -> tuple[str, ...]:
 def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
     """Return the mean log time over the trainings that reach, with Student's t where all do inside their curves."""
     readings = [
-        _read(curve, fid, target, shift)
+        read_curve(curve, fid, target, shift)
         for fid, shift in zip(curve.fid_by_training, np.nan_to_num(curve.shift_by_training), strict=True)
     ]
     reached = [reading for reading in readings if reading is not None]
@@ -142,8 +130,10 @@ def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
     # Student's t, then the timing
     half = math.nan
     if len(reached) == len(readings) and not any(one.side for one in reached):
-        half = student_half_width(np.array([one.log_time for one in reached]))
-    down, up = _timing_sides(np.mean([one.weights for one in reached], axis=0), curve.sides)
+        logs = np.array([one.log_time for one in reached])
+        left_out = [left_out_times(curve, target, training) for training in range(len(readings))]
+        half = parts_half_width(training_parts(logs, stack_trainings(left_out)))
+    down, up = timing_sides(np.mean([one.weights for one in reached], axis=0), curve.sides)
     low, high = math.hypot(half, down), math.hypot(half, up)
 
     # no end beyond the curve
@@ -187,89 +177,34 @@ def _reached(
     )
 
 
-def read_ratio(method: MethodCurve, reference: MethodCurve, target: float) -> TimeRatio:
-    """Return the reference's time over the method's at the target; a value below 1 means that the method is slower."""
-    if method.trial_ids == reference.trial_ids:
-        return TimeRatio(note=THE_SAME)
-    shared = sorted(set(method.trainings) & set(reference.trainings))
-    pairs = _pairs_by_training(method, reference, target, shared) if len(shared) > 1 else None
-    if pairs is None:
-        pairs = [(_read(method, method.fid, target), _read(reference, reference.fid, target))]
+def left_out_times(
+    curve: MethodCurve, target: float, training: int | None, known: np.ndarray | None = None, relative: bool = False
+) -> np.ndarray | None:
+    """Return the log time to the target without each group of images [groups]; None below two groups.
 
-    # what does not reach
-    for place, whose in ((0, "the method"), (1, "the reference")):
-        if any(pair[place] is None for pair in pairs):
-            everywhere = " in every training" if len(pairs) > 1 else ""
-            return TimeRatio(note=f"{whose} does not reach the target{everywhere}")
-    both = [(own, other) for own, other in pairs if own is not None and other is not None]
-    bounds = tuple(any(pair[place].side for pair in both) for place in (0, 1))
-    if all(bounds):
-        return TimeRatio(note=BOTH_BOUNDS)
+    `training` is a place in the curve's trainings, None for the row itself. `known` are the groups that count.
+    """
+    logs = curve.log_replicates if training is None else curve.log_replicates_by_training[training]
+    shift = 0.0 if training is None else np.nan_to_num(curve.shift_by_training[training])
+    points = np.isfinite(logs).any(axis=1)
+    known = np.isfinite(logs[points]).all(axis=0) if known is None else known
+    if not points.any() or known.sum() < 2:
+        return None
 
-    # value, interval from FID, interval from timing
-    shifts = _relative_shifts(method, reference, shared if len(pairs) > 1 else [])
-    logs = np.array([
-        other.weights @ (reference.log_relative + shift[1]) - own.weights @ (method.log_relative + shift[0])
-        for (own, other), shift in zip(both, shifts, strict=True)
-    ])  # fmt: skip
-    value = float(logs.mean())
-    half = student_half_width(logs) if len(logs) > 1 else _jackknife_of_ratio(method, reference, target)
-    mine = _timing_sides(np.mean([own.weights for own, _ in both], axis=0), method.relative_sides)
-    others = _timing_sides(np.mean([other.weights for _, other in both], axis=0), reference.relative_sides)
-
-    low = math.exp(value - math.hypot(half, mine[1], others[0]))
-    high = math.exp(value + math.hypot(half, mine[0], others[1]))
-    if any(bounds):
-        sign = ">=" if bounds[0] else "<="
-        return TimeRatio(math.exp(value), *((low, math.nan) if bounds[0] else (math.nan, high)), sign)
-    return TimeRatio(math.exp(value), low, high)
+    time = np.exp(curve.log_seconds + shift)[points]
+    printed = (curve.log_relative if relative else curve.log_seconds) + shift
+    fids = np.exp(logs[points][:, known])
+    return np.array([read_log_time(time, fid, target).weights @ printed[points] for fid in fids.T])
 
 
-def _pairs_by_training(
-    method: MethodCurve, reference: MethodCurve, target: float, shared: list[int]
-) -> list[tuple[CurveReading | None, CurveReading | None]]:
-    def read(curve: MethodCurve, training: int) -> CurveReading | None:
-        at = curve.trainings.index(training)
-        return _read(curve, curve.fid_by_training[at], target, np.nan_to_num(curve.shift_by_training[at]))
-
-    return [(read(method, training), read(reference, training)) for training in shared]
+def stack_trainings(left_out: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return the replicates of all trainings [trainings, groups]; None where they are not of the same groups."""
+    known = [one for one in left_out if one is not None]
+    same = len(known) == len(left_out) and len({len(one) for one in known}) == 1
+    return np.array(known) if same else None
 
 
-def _relative_shifts(method: MethodCurve, reference: MethodCurve, shared: list[int]) -> list[tuple[np.ndarray, ...]]:
-    """Return the log shifts of both curves' times per shared training; zeros where there is one training."""
-    if not shared:
-        return [(np.zeros(len(method.fid)), np.zeros(len(reference.fid)))]
-    return [
-        tuple(np.nan_to_num(one.shift_by_training[one.trainings.index(k)]) for one in (method, reference))
-        for k in shared
-    ]
-
-
-def _jackknife_of_ratio(method: MethodCurve, reference: MethodCurve, target: float) -> float:
-    """Return half the 95 % interval of the log ratio from the FIDs: replicate k leaves out group k on both sides."""
-    found = common_log_replicates([method, reference])
-    if found is None:
-        return math.nan
-
-    logs = []
-    for group in range(found[0].shape[1]):
-        own, other = (
-            read_log_time(np.exp(curve.log_seconds), np.exp(fids[:, group]), target).weights @ curve.log_relative
-            for curve, fids in zip((method, reference), found, strict=True)
-        )
-        logs.append(other - own)
-    return half_width(np.array(logs))
-
-
-def student_half_width(values: np.ndarray) -> float:
-    """Return half the 95 % interval of the mean of independent values, Student's t of n - 1 degrees of freedom."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-
-
-def _timing_sides(weights: np.ndarray, sides: np.ndarray) -> tuple[float, float]:
+def timing_sides(weights: np.ndarray, sides: np.ndarray) -> tuple[float, float]:
     """Return how far a log time that was read with these weights [points] may lie below and above."""
     used = weights > 0
     below, above = (math.hypot(*(weights[used] * sides[used, place])) for place in (0, 1))

@@ -17,9 +17,10 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis, ResourceClass
-from harness.report.analysis.limits import NetworkLimit, network_limits, rows_below_limit
+from harness.report.analysis.limits import LimitFid, network_limits, rows_below_limit
 from harness.report.analysis.method_curve import LATENCY, MEASURES, THROUGHPUT, MethodCurve, TimeMeasure, build_curve
 from harness.report.analysis.method_lines import MethodLine, comparable_rows, split_into_lines
+from harness.report.analysis.target_ratio import TimeRatio, read_ratio
 from harness.report.analysis.target_time import (
     AT_SMALLEST,
     NOT_MEASURED,
@@ -27,8 +28,6 @@ from harness.report.analysis.target_time import (
     PARTLY,
     REACHED,
     TargetTime,
-    TimeRatio,
-    read_ratio,
     read_target,
 )
 
@@ -77,7 +76,7 @@ class ClassQuality:
     serial: tuple[MethodLine, ...]
     parallel: tuple[MethodLine, ...]
     """Lines in the order of the main table."""
-    limits: dict[str, NetworkLimit]
+    limits: dict[str, LimitFid]
     below_limit: frozenset[str]
     """Ids of the trials that are significantly below their network's limit."""
     targets: tuple[float, ...]
@@ -95,7 +94,6 @@ Curves = dict[str, MethodCurve]
 def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
     """Return the lines of a class, in the order of the main table, with limits and times to quality."""
     comparable = comparable_rows(one, analysis)
-    members = getattr(analysis, "members", None)
 
     # lines, limits, targets
     lines = split_into_lines(one.rows)
@@ -106,7 +104,8 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
 
     # curves
     def build(line: MethodLine) -> Curves:
-        return {m.name: build_curve(line.rows, m, analysis.replicates["fid"], members) for m in MEASURES}
+        left_out = (analysis.replicates["fid"], analysis.members, analysis.member_replicates["fid"])
+        return {measure.name: build_curve(line.rows, measure, *left_out) for measure in MEASURES}
 
     curves = {line.name: build(line) for line in lines} if targets else {}
     plain = build(baseline) if baseline and targets else {}
@@ -154,7 +153,7 @@ def reference_lines(comparable: DataFrame) -> tuple[MethodLine | None, list[Meth
     first = baseline.rows.iloc[0]
 
     # the same but for the schedule, at no price
-    price = first["prepare_seconds"] * (1 + 1e-9)
+    price = baseline.rows["prepare_seconds"].max() * (1 + 1e-9)
     costless = [
         line
         for line in lines

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame, Series
 
-from harness.stats import median_interval, t_quantile
+from harness.stats import LEVEL, median_interval
 
 FEWEST_BLOCKS = 6
 """Below this, blocks give no variance and no order statistics; then the A/A row's own interval is all there is."""
-_NORMAL = t_quantile(math.inf)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _drift(blocks: DataFrame, ratio: _Estimate, is_clock: Series) -> _Drift:
     degrees = 0
     for _, group in blocks.groupby("throughput_batch"):
         middle, low, high = (_numbers(group, f"clock_batch_ratio{end}").to_numpy() for end in ("", "_low", "_high"))
-        logs, errors = np.log(middle), np.log(high / low) / (2 * _NORMAL)
+        logs, errors = np.log(middle), np.log(high / low) / (2 * _t_quantile(math.inf))
         logs, errors = logs[np.isfinite(errors)], errors[np.isfinite(errors)]
         if len(logs) > 1:
             squares += ((logs - logs.mean()) ** 2).sum()
@@ -149,9 +148,9 @@ def _drift(blocks: DataFrame, ratio: _Estimate, is_clock: Series) -> _Drift:
 
     # and the A/A row, whose true ratio is 1
     squares += (deviation**2).sum()
-    within += (((ends[1] - ends[0]) / (2 * _NORMAL)) ** 2).sum()
+    within += (((ends[1] - ends[0]) / (2 * _t_quantile(math.inf))) ** 2).sum()
     degrees += len(deviation)
-    half_width = t_quantile(degrees) * math.sqrt(max(0.0, squares - within) / degrees)
+    half_width = _t_quantile(degrees) * math.sqrt(max(0.0, squares - within) / degrees)
 
     # at least so much that the A/A row's widened interval holds 1
     missed = np.maximum(np.maximum(ends[0], -ends[1]), 0.0)
@@ -175,14 +174,14 @@ def _pooled_clock(blocks: DataFrame, column: str) -> tuple[float, float, float]:
         return middle, *found
     width = 0.0
     if len(seconds) > 1:
-        width = t_quantile(len(seconds) - 1) * float(np.log(seconds).std(ddof=1)) / math.sqrt(len(seconds))
+        width = _t_quantile(len(seconds) - 1) * float(np.log(seconds).std(ddof=1)) / math.sqrt(len(seconds))
     return middle, middle * math.exp(-width), middle * math.exp(width)
 
 
 def _absolute_drift(blocks: DataFrame) -> float:
     """Return the half-width of the clock's seconds per image over blocks, in log space; 0 for one block."""
     logs = np.log(blocks["clock_seconds_per_image"].dropna().to_numpy())
-    return t_quantile(len(logs) - 1) * float(logs.std(ddof=1)) if len(logs) > 1 else 0.0
+    return _t_quantile(len(logs) - 1) * float(logs.std(ddof=1)) if len(logs) > 1 else 0.0
 
 
 def _widen(found: _Estimate, half_width: Series | float) -> _Estimate:
@@ -218,3 +217,10 @@ def _over_clock(own: _Estimate, is_clock: Series) -> _Estimate:
 def _fill(found: _Estimate, where: Series, other: _Estimate) -> _Estimate:
     """Return the estimate with the other's figures in the rows `where`."""
     return _Estimate(*(getattr(found, name).mask(where, getattr(other, name)) for name in ("value", "low", "high")))
+
+
+def _t_quantile(degrees: float) -> float:
+    """Return the 97.5 % quantile of Student's t of so many degrees of freedom; infinity gives the normal's."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + LEVEL / 2))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.executor_rows import select_parallel_rows
-from harness.report.analysis.limits import NetworkLimit, network_limits
+from harness.report.analysis.limits import LimitFid, network_limits
 from harness.report.analysis.method_lines import comparable_rows
 from harness.report.analysis.time_to_quality import read_class
 from harness.report.figures.calibration_figure import draw_calibration
@@ -88,7 +88,7 @@ DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
 """By name: returns the figure of a class, or None where there is nothing to show."""
 
 
-def class_limits(one: ResourceClass, analysis: Analysis) -> dict[str, NetworkLimit]:
+def class_limits(one: ResourceClass, analysis: Analysis) -> dict[str, LimitFid]:
     """Return the limits of the networks of a class, as its tables have them."""
     return network_limits(comparable_rows(one, analysis))
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
-from harness.report.analysis.limits import NetworkLimit
+from harness.report.analysis.limits import LimitFid
 from harness.report.figures.dot_plot import count_lines
 from harness.report.figures.plot_style import MUTED, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
@@ -23,9 +23,7 @@ from harness.report.figures.time_to_quality_figure import (
 from harness.report.formats import one_line
 
 
-def draw_headline(
-    one: ResourceClass, limits: dict[str, NetworkLimit], times: Mapping[float, DataFrame]
-) -> Figure | None:
+def draw_headline(one: ResourceClass, limits: dict[str, LimitFid], times: Mapping[float, DataFrame]) -> Figure | None:
     """Draw FID against time per image on the left, each method's time to the middle target on the right.
 
     `times` is that of `draw_time_to_quality`; where no method reaches one, the right half compares FID at

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from pandas import DataFrame
 
-from harness.report.analysis.limits import FROM_CARD, NetworkLimit, rows_below_limit
+from harness.report.analysis.limits import FROM_CARD, LimitFid, rows_below_limit
 from harness.report.figures.plot_style import INK, MUTED
 from harness.report.formats import format_number, one_line
 
@@ -21,13 +21,13 @@ MOST_LABELS = 6
 DOTS = (0, (1, 2))
 
 
-def find_rows_below(rows: DataFrame, limits: dict[str, NetworkLimit]) -> np.ndarray:
+def find_rows_below(rows: DataFrame, limits: dict[str, LimitFid]) -> np.ndarray:
     """Return which rows [rows] lie significantly below their network's limit."""
     return rows["trial_id"].isin(rows_below_limit(rows, limits)).to_numpy()
 
 
 def plot_limits(
-    axes: Axes, limits: Mapping[str, NetworkLimit], named: Collection[str] = (), with_names: bool = True
+    axes: Axes, limits: Mapping[str, LimitFid], named: Collection[str] = (), with_names: bool = True
 ) -> list[Annotation]:
     """Draw a thin dotted line per network at its limit, with its name at the right end.
 
@@ -53,7 +53,7 @@ def plot_limits(
     ]  # fmt: skip
 
 
-def describe_limit(network: str, limit: NetworkLimit) -> str:
+def describe_limit(network: str, limit: LimitFid) -> str:
     """Return a network's limit in words, with its interval; the row that stands in is named."""
     name = one_line(network)
     half = f" ± {format_number((limit.high - limit.low) / 2, 2)}" if limit.low < limit.high else ""
@@ -88,7 +88,7 @@ def spread_labels(labels: list[Annotation]) -> None:
         labels[number].set_position((4, scale * (placed[place] + place * apart - wanted[number])))
 
 
-def mark_below_limit(axes: Axes, rows: DataFrame, x: str, limits: dict[str, NetworkLimit]) -> bool:
+def mark_below_limit(axes: Axes, rows: DataFrame, x: str, limits: dict[str, LimitFid]) -> bool:
     """Put a ring around each row that lies significantly below its network's limit; return whether any does."""
     below = rows[find_rows_below(rows, limits)]
     axes.plot(below[x], below["fid"], linestyle="", marker="o", markersize=12, markerfacecolor="none",

@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.alike import find_alike, name_parts
 from harness.report.analysis.derive import ResourceClass
-from harness.report.analysis.limits import NetworkLimit
+from harness.report.analysis.limits import LimitFid
 from harness.report.figures.plot_style import assign_looks, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_lines, plot_scatter
 from harness.report.formats import one_line
 
 
-def draw_fid_time(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_fid_time(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against relative time and against latency."""
     # data
     rows = drawable_rows(one, "relative_time")
@@ -33,7 +33,7 @@ def draw_fid_time(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure
     return figure
 
 
-def draw_fid_flops(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_fid_flops(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against GFLOPs per image."""
     # data
     rows = drawable_rows(one, "flops_per_image")
@@ -51,7 +51,7 @@ def draw_fid_flops(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figur
     return figure
 
 
-def draw_fid_nfe(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_fid_nfe(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE, one line per method."""
     # data
     rows = drawable_rows(one, "nfe")
@@ -68,7 +68,7 @@ def draw_fid_nfe(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure 
     return figure
 
 
-def draw_schedules(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_schedules(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE per schedule, all else as in the baseline; None where there is only one."""
     # data
     if one.baseline.empty:

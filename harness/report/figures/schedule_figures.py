@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
-from harness.report.analysis.limits import BELOW_LIMIT, NetworkLimit
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.limit_marks import (
     describe_limit,
     mark_below_limit,
@@ -70,7 +70,7 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     return figure
 
 
-def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, NetworkLimit] | None = None) -> Figure | None:
+def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, LimitFid] | None = None) -> Figure | None:
     """Draw an error column against the number of steps, a line per schedule and denoiser.
 
     Each solver has a panel.

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass, ranking_speedup
-from harness.report.analysis.limits import BELOW_LIMIT, NetworkLimit
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.dot_plot import Dot, count_lines, plot_dots
 from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
 from harness.report.figures.plot_labels import wrap_name
@@ -21,7 +21,7 @@ _NAME = "equal_quality_speedup"
 _LINE = 56
 
 
-def draw_equal_quality(one: ResourceClass, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_equal_quality(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw a dot per row at its speed-up at equal quality; bounds are open triangles below."""
     # data
     rows = rows_with_speedup(one, limits)
@@ -51,7 +51,7 @@ def draw_equal_quality(one: ResourceClass, limits: dict[str, NetworkLimit]) -> F
     return figure
 
 
-def rows_with_speedup(one: ResourceClass, limits: dict[str, NetworkLimit]) -> DataFrame:
+def rows_with_speedup(one: ResourceClass, limits: dict[str, LimitFid]) -> DataFrame:
     """Return the serial rows that have a speed-up at equal quality or a bound: values first, highest first.
 
     Added columns: `series`, `lead` (the speed-up or its bound), `name` (of the trial, unique),

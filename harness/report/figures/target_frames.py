@@ -26,6 +26,7 @@ def _to_row(quality: ClassQuality, one: QualityTime) -> dict:
     """Return the columns of one method; a target that some trainings reach only is not reached, and says so."""
     time = one.ranked.time
     state = {INSIDE: REACHED, AT_SMALLEST: AT_MOST}.get(time.state, NOT_REACHED)
+
     return {
         "method": one.line.method,
         "network": one.line.network,

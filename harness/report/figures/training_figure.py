@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from harness.report.analysis.alike import method_parts_key
-from harness.report.analysis.limits import BELOW_LIMIT, NetworkLimit
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.limit_marks import LIMIT_LABEL, mark_below_limit
 from harness.report.figures.plot_style import MUTED, add_note, assign_looks, new_figure, set_log_axis
 from harness.report.formats import axis_label, one_line
@@ -15,7 +15,7 @@ from harness.report.formats import axis_label, one_line
 _LINE = ["network_like", "parameters", "parts", "steps"]
 
 
-def draw_quality_by_training(rows: DataFrame, limits: dict[str, NetworkLimit]) -> Figure | None:
+def draw_quality_by_training(rows: DataFrame, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against training seconds, one line per network card with several budgets.
 
     Only rows of whole networks count, since their preparation is training.
@@ -75,7 +75,7 @@ def _rows_of_most_networks(rows: DataFrame) -> DataFrame:
     return whole.assign(series=[one_line(name) for name in names])
 
 
-def _plot_own_limits(axes: Axes, whole: DataFrame, limits: dict[str, NetworkLimit]) -> bool:
+def _plot_own_limits(axes: Axes, whole: DataFrame, limits: dict[str, LimitFid]) -> bool:
     """Draw a dash at each network's limit, and rings around rows below it; return whether any is."""
     stated = whole[[name in limits for name in whole["network"]]]
     heights = [limits[name].fid for name in stated["network"]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pandas import Series
 
-from harness.report.analysis.limits import BELOW_LIMIT, FROM_CARD, NetworkLimit
+from harness.report.analysis.limits import BELOW_LIMIT, FROM_CARD, LimitFid
 from harness.report.analysis.method_lines import MethodLine
 from harness.report.analysis.pivot import build_pivot, stands_elsewhere
 from harness.report.analysis.time_to_quality import ClassQuality
@@ -88,7 +88,7 @@ def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mappin
     return Cell(line.name + role, line.name, (), Table(line.name, (), headings, tuple(rows)))
 
 
-def _limit_cell(limit: NetworkLimit | None) -> Cell:
+def _limit_cell(limit: LimitFid | None) -> Cell:
     if limit is None:
         return dash(NO_LIMIT)
     note = "" if limit.source == FROM_CARD else f"no zoo card with these features and as many images: {limit.source}"

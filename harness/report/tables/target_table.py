@@ -6,7 +6,13 @@ import math
 
 from harness.report.analysis.limits import BELOW_LIMIT
 from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
-from harness.report.analysis.target_time import AT_SMALLEST, NOT_MEASURED, NOT_REACHED, PARTLY, TimeRatio
+from harness.report.analysis.target_ratio import TimeRatio
+from harness.report.analysis.target_time import (
+    AT_SMALLEST,
+    NOT_MEASURED,
+    NOT_REACHED,
+    PARTLY,
+)
 from harness.report.analysis.time_to_quality import ClassQuality, MeasuredTime, QualityTime, rank_order
 from harness.report.formats import DASH, format_count, format_number
 from harness.report.tables.cells import Cell, Heading, Table, dash, number_cell
@@ -30,6 +36,7 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
     measure = "latency" if parallel else "throughput"
     fid = format_count(target)
 
+    # the columns
     headings = (
         Heading("rank", "Rank"),
         Heading("method", "Method", words=True),
@@ -41,6 +48,7 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
         Heading("best_fid", "Best FID"),
         *((Heading("trainings", "Trainings that reach it"),) if several else ()),
     )
+    # what was measured
     title = f"{'Parallel executors: latency' if parallel else 'Time per image'} to FID {fid}"
     conditions = (
         f"Ranked by {measure}. A bound (≤) has no rank; the ranks below count it. {len(every) - len(times)} further "

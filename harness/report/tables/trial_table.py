@@ -8,7 +8,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import NOT_TIMED, ResourceClass
 from harness.report.analysis.limits import BELOW_LIMIT
-from harness.report.analysis.method_curve import LATENCY, THROUGHPUT, seconds_columns
+from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import format_count, format_interval, format_number
@@ -38,18 +38,15 @@ HEADINGS = (
 def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -> Table:
     """Return the table of a class's trials; `timings` are the calls, for rows that do not store their batch."""
     rows = by_network_method_steps(one.rows)
-    throughputs, latencies = (
-        [times for _, times in seconds_columns(rows, m).iterrows()] for m in (THROUGHPUT, LATENCY)
-    )
-    columns = (distinct_names(rows), throughputs, latencies, measured_batches(rows, timings))
+    columns = (distinct_names(rows), measured_batches(rows, timings))
 
     cells = []
-    for (_, row), name, throughput, latency, batch in zip(rows.iterrows(), *columns, strict=True):
+    for (_, row), name, batch in zip(rows.iterrows(), *columns, strict=True):
         known = {
             "trial": _name_cell(name, row, one),
             "fid": _fid_cell(row, quality),
-            "latency_seconds": _latency_cell(latency),
-            "throughput_images_per_second": _throughput_cell(throughput),
+            "latency_seconds": _latency_cell(row),
+            "throughput_images_per_second": _throughput_cell(row),
             "throughput_batch": _count_cell(batch),
         }
         cells.append(tuple(known.get(heading.key) or _cell(heading.key, row) for heading in HEADINGS))
@@ -72,7 +69,7 @@ def measured_batches(rows: DataFrame, timings: DataFrame) -> Series:
     """Return the images per call of the throughput that was measured [rows], NaN where it is not known."""
     calls = timings[(timings["kind"] == "throughput") & (timings["role"] == "trial")]
     of_calls = rows["trial_id"].map(calls.groupby("trial_id")["batch"].first())
-    return rows["throughput_batch"].fillna(of_calls) if "throughput_batch" in rows else of_calls
+    return rows["throughput_batch"].fillna(of_calls)
 
 
 def _conditions() -> tuple[str, ...]:
@@ -87,8 +84,7 @@ def _conditions() -> tuple[str, ...]:
 def _name_cell(name: str, row: Series, one: ResourceClass) -> Cell:
     role = ["the clock"] if one.clock is not None and row["trial_id"] == one.clock["trial_id"] else []
     role += ["baseline"] if row["is_baseline"] else []
-    disturbed = str(row.get("disturbed") or "")
-    notes = (f"disturbed timing: {disturbed}",) if disturbed else ()
+    notes = (f"disturbed timing: {row['disturbed']}",) if row["disturbed"] else ()
     return Cell(name + (f" ({', '.join(role)})" if role else ""), name, notes)
 
 
@@ -99,18 +95,16 @@ def _fid_cell(row: Series, quality: ClassQuality) -> Cell:
     return number_cell(row["fid"], interval_text(row["fid"], row["fid_low"], row["fid_high"]), note)
 
 
-def _latency_cell(times: Series) -> Cell:
-    if math.isnan(times["seconds"]):
-        return dash(NO_FIGURE)
-    text = interval_text(*(times[name] * 1e3 for name in ("seconds", "low", "high")))
-    return number_cell(times["seconds"], text)
+def _latency_cell(row: Series) -> Cell:
+    value, low, high = (row[f"{LATENCY.pooled}{end}"] for end in ("", "_low", "_high"))
+    return (
+        dash(NO_FIGURE) if math.isnan(value) else number_cell(value, interval_text(value * 1e3, low * 1e3, high * 1e3))
+    )
 
 
-def _throughput_cell(times: Series) -> Cell:
-    if not times["seconds"] > 0:
-        return dash(NO_FIGURE)
-    text = interval_text(*(1.0 / times[name] for name in ("seconds", "high", "low")))
-    return number_cell(1.0 / times["seconds"], text)
+def _throughput_cell(row: Series) -> Cell:
+    value, low, high = (row[f"{THROUGHPUT.pooled}{end}"] for end in ("", "_low", "_high"))
+    return number_cell(1 / value, interval_text(1 / value, 1 / high, 1 / low)) if value > 0 else dash(NO_FIGURE)
 
 
 def _count_cell(value: float) -> Cell:

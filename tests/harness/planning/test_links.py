@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kit import toys
-from kit.plan_kit import plan
+from kit.plan_kit import plan, with_train
 
 from harness.cli.listing import plan_lines
 from harness.planning.links import MissingLinks, find_missing_links
@@ -95,6 +95,13 @@ def test_parameters_decide_not_names() -> None:
 def test_further_seed_sets_lack_nothing_more() -> None:
     trial = {"steps": 3, "solver": "dpmpp-2m"}
     assert found(trial, seed_sets=[0, 1]) == found(trial)
+
+
+def test_further_trainings_lack_nothing_more() -> None:
+    trial = {"steps": 3, "solver": "dpmpp-2m"}
+    twice = found(trial, trainings=2, **with_train(steps=10))
+    assert twice == found(trial, **with_train(steps=10))
+    assert twice.closing == ("unet-tiny:ddim-3",)
 
 
 @pytest.mark.usefixtures("toy_methods")

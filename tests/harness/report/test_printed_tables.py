@@ -248,7 +248,7 @@ def test_disturbed_rows_have_a_note_and_most_of_them_a_banner() -> None:
         assert len(noted) == sum(spoilt)
         assert any(DISTURBED in cell.notes for table in one.targets for row in table.rows for cell in row)
     text = to_markdown(build_leaderboard(analysis))
-    assert f"**The timing of {sum(spoilt)} of {len(rows)} rows was disturbed" in text
+    assert f"**Disturbed: {sum(spoilt)} of {len(rows)} rows were timed" in text
 
 
 def test_times_in_the_main_table_are_those_of_the_analysis(board: Leaderboard) -> None:

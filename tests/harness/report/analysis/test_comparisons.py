@@ -73,7 +73,8 @@ def test_unpaired_swings_widen_the_interval_until_nothing_is_shown() -> None:
         ({"wobble": {CONTROL: -3.0}}, "does not beat its control: no difference in FID shown, in one training"),
         (
             {"wobble": {CONTROL: -3.0}, "time": {CONTROL: 1.0}},
-            "does not beat its control: no difference in FID shown; faster, but equal FID is not shown, in one training",
+            "does not beat its control: no difference in FID shown; faster, but equal FID is not shown, "
+            "in one training",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def line(rows: list[dict[str, Any]], trial: str) -> dict[str, str]:
 def test_a_chain_says_what_solver_network_and_denoiser_each_brought() -> None:
     solver, network, denoiser = gains_of(exit_chain(), "early-exit/dpmpp-2m")
     assert [gain.part for gain in (solver, network, denoiser)] == ["solver", "network", "denoiser"]
-    assert [gain.difference.value for gain in (solver, network, denoiser)] == pytest.approx([-4.0, -0.5, 0.2])
+    assert [gain.fid.value for gain in (solver, network, denoiser)] == pytest.approx([-4.0, -0.5, 0.2])
     assert [gain.time.value for gain in (solver, network, denoiser)] == pytest.approx([1.02, 0.5, 0.6])
     assert {gain.measure for gain in (solver, network, denoiser)} == {THROUGHPUT}
 
@@ -113,7 +113,7 @@ def test_differences_of_fid_are_paired_by_image() -> None:
     rows = [baseline(9.0, wobble=0.3), one("dpmpp-2m", 5.0, wobble=0.4, **SECOND)]
     (found,) = gains_of(rows, "dpmpp-2m")
     half = STUDENT_T * math.sqrt(19 / 20 * 20 * 0.1**2)
-    assert (found.difference.low, found.difference.high) == pytest.approx((-4.0 - half, -4.0 + half))
+    assert (found.fid.value, found.fid.half) == pytest.approx((-4.0, half))
 
 
 def test_intervals_of_two_times_combine_in_log_space() -> None:
@@ -142,7 +142,7 @@ def test_links_of_a_whole_chain_make_up_all_together() -> None:
         ]
         chain = gains_of(rows, "early-exit/dpmpp-2m")
         (total,) = gains_of(rows, "early-exit/dpmpp-2m", TOGETHER)
-        assert sum(gain.difference.value for gain in chain) == pytest.approx(total.difference.value)
+        assert sum(gain.fid.value for gain in chain) == pytest.approx(total.fid.value)
         assert math.prod(gain.time.value for gain in chain) == pytest.approx(total.time.value)
 
 
@@ -209,7 +209,7 @@ def test_labels_neither_hide_a_link_nor_make_one() -> None:
     assert (schedule.part, denoiser.part) == ("schedule", "denoiser")
     assert schedule.after is not None
     assert schedule.after["method"] == "levels-alone"
-    assert [schedule.difference.value, denoiser.difference.value] == pytest.approx([-2.0, -1.0])
+    assert [schedule.fid.value, denoiser.fid.value] == pytest.approx([-2.0, -1.0])
     assert line(rows, "unet:trained-on-10")["From"] == "unet:ddim-10"
 
 
@@ -247,7 +247,7 @@ def test_heun_is_compared_at_equal_evaluations(counted: int) -> None:
     solver, schedule = gains_of(rows, "heun@karras")
     assert solver.before is not None
     assert solver.before["steps"] == 10
-    assert (solver.difference.value, solver.time.value) == pytest.approx((-3.0, 1.1))
+    assert (solver.fid.value, solver.time.value) == pytest.approx((-3.0, 1.1))
     assert schedule.before is not None
     assert schedule.before["method"] == "heun"
     assert line(rows, "unet:heun@karras-5")["From"] == "unet:ddim-10"
@@ -300,13 +300,39 @@ def test_a_parallel_executor_is_compared_with_the_serial_row_by_latency() -> Non
 
 
 def test_latencies_of_two_rows_are_compared_where_no_block_had_both() -> None:
-    latency = {"latency_seconds": 0.4, "latency_low_seconds": 0.4 * math.exp(-0.03)}
-    other = {"latency_seconds": 0.8, "latency_low_seconds": 0.8 * math.exp(-0.04)}
-    latency["latency_high_seconds"], other["latency_high_seconds"] = 0.4 * math.exp(0.03), 0.8 * math.exp(0.04)
-    rows = [baseline(9.0, 1.0, **other), one("ddim/srds", 9.1, 3.0, **SRDS, **latency)]
+    """Each over its clock's; the executors' own block lacks the serial run."""
+    ratio = {
+        "latency_ratio": 0.6,
+        "latency_ratio_low": 0.6 * math.exp(-0.03),
+        "latency_ratio_high": 0.6 * math.exp(0.03),
+    }
+    other = {
+        "latency_ratio": 1.2,
+        "latency_ratio_low": 1.2 * math.exp(-0.04),
+        "latency_ratio_high": 1.2 * math.exp(0.04),
+    }
+    rows = [baseline(9.0, 1.0, **other), one("ddim/srds", 9.1, 3.0, **SRDS, **ratio)]
     (found,) = gains_of(rows, "ddim/srds")
     ends = (found.time.low, found.time.value, found.time.high)
     assert ends == pytest.approx((0.5 * math.exp(-0.05), 0.5, 0.5 * math.exp(0.05)))
+
+
+def test_latencies_of_old_results_are_those_of_their_own_blocks() -> None:
+    rows = [baseline(9.0, 1.0, latency_seconds=0.8), one("ddim/srds", 9.1, 3.0, **SRDS, latency_seconds=0.4)]
+    (found,) = gains_of(rows, "ddim/srds")
+    assert found.time.value == pytest.approx(0.5)
+
+
+def test_two_parallel_rows_are_not_compared_with_the_serial_run_of_one_block() -> None:
+    """A baseline that is itself parallel: the row's own pairs are with a serial run, not with the baseline."""
+    paired = {"speedup_over_serial": 4.0, "speedup_over_serial_low": 3.9, "speedup_over_serial_high": 4.1}
+    rows = [
+        one("ddim/srds", 9.0, latency_seconds=0.8, executor="srds", is_baseline=True),
+        one("ddim/paradigms", 9.1, executor="paradigms", latency_seconds=0.4, **paired),
+        one("ddim", 9.0, latency_seconds=1.6),
+    ]
+    (found,) = gains_of(rows, "ddim/paradigms")
+    assert found.time.value == pytest.approx(0.5)
 
 
 def test_a_parallel_run_of_two_parts_holds_both_in_latency() -> None:
@@ -329,7 +355,7 @@ def test_a_part_is_also_set_back_alone() -> None:
         one("ddim@few-step", 6.0, schedule="few-step"),
         one("dpmpp-2m@few-step", 4.5, schedule="few-step", **SECOND),
     ]
-    alone = {gain.part: gain.difference.value for gain in gains_of(rows, "dpmpp-2m@few-step", ALONE)}
+    alone = {gain.part: gain.fid.value for gain in gains_of(rows, "dpmpp-2m@few-step", ALONE)}
     assert alone == pytest.approx({"solver": -1.5, "schedule": -0.5})
     assert one_part_table(analyse(rows)).rows == [
         ("unet:dpmpp-2m@few-step-10", "solver", "unet:ddim@few-step-10",
@@ -358,7 +384,44 @@ def test_seed_sets_are_averaged_before_they_are_compared() -> None:
         for row in (baseline(9.0, seed_set=seed), one("dpmpp-2m", 5.0 + shift, **SECOND, seed_set=seed))
     ]
     (found,) = gains_of(rows, "dpmpp-2m")
-    assert found.difference.value == pytest.approx(-3.75)
+    assert found.fid.value == pytest.approx(-3.75)
+
+
+def trained(rows: list[dict[str, Any]], training: int, shift: float = 0.0, **changes: Any) -> list[dict[str, Any]]:
+    """Return the rows of a further training: same names, other weights."""
+    return [
+        row | {"training": training, "trial_id": tables.trial_id(row["trial_id"], training), "fid": row["fid"] + shift,
+               "weights": f"zoo:{row['network']}-seed{training}", **changes}
+        for row in rows
+    ]  # fmt: skip
+
+
+def test_differences_are_taken_within_each_training_first() -> None:
+    """Trainings differ by 3 in both rows, which cancels; what is left makes Student's t of two degrees of freedom."""
+    rows = [baseline(9.0), one("dpmpp-2m", 5.0, **SECOND)]
+    second = trained(rows, 1, 3.0)
+    third = trained(rows, 2, -3.0)
+    second[1]["fid"] += 0.2
+    third[1]["fid"] -= 0.2
+    (found,) = gains_of([*rows, *second, *third], "dpmpp-2m")
+    assert found.fid.value == pytest.approx(-4.0)
+    assert found.fid.half == pytest.approx(4.302653 * 0.2 / math.sqrt(3))  # t at 0.975; deviation of -0.2, 0, 0.2
+    assert [found.fid.by_training[k] for k in (0.0, 1.0, 2.0)] == pytest.approx([-4.0, -3.8, -4.2])
+
+
+def test_a_link_is_over_the_trainings_that_both_rows_have() -> None:
+    """The row kept of a configuration may be another training's, with other weights: the network is the same."""
+    rows = [baseline(9.0), one("dpmpp-2m", 5.0, **SECOND)]
+    lost = [rows[0], rows[1] | {"verdict": "INVALID"}]
+    (found,) = gains_of([*lost, *trained(rows, 1, 0.5), *trained(rows[:1], 2, 7.0)], "dpmpp-2m")
+    assert found.part == "solver"
+    assert found.fid.by_training == pytest.approx({1.0: -4.0})
+
+
+def test_rows_without_a_common_training_show_no_difference() -> None:
+    rows = [baseline(9.0), one("dpmpp-2m", 5.0, **SECOND)]
+    found = line([rows[0], *trained(rows[1:], 1)], "unet:dpmpp-2m-10")
+    assert found["Solver"].startswith("FID –, time ×1.00")
 
 
 def test_the_csv_has_every_link_with_its_numbers_in_full() -> None:
@@ -373,7 +436,7 @@ def test_the_csv_has_every_link_with_its_numbers_in_full() -> None:
     assert float(network["time_ratio"]) == 0.51
     assert float(denoiser["fid_difference"]) == pytest.approx(0.2, abs=1e-15)
     assert float(denoiser["time_ratio_high"]) == pytest.approx(0.6 * math.exp(math.hypot(0.01, 0.01)))
-    assert denoiser["time_of"] == "time"
+    assert (denoiser["time_of"], denoiser["trainings"]) == ("time", "1")
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:

@@ -15,9 +15,9 @@ from pandas import DataFrame
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.method_curve import LATENCY, THROUGHPUT, MethodCurve, build_curve
 from harness.report.analysis.rows import typed_table
+from harness.report.analysis.target_ratio import BOTH_BOUNDS, THE_SAME, read_ratio
 from harness.report.analysis.target_time import (
     AT_SMALLEST,
-    BOTH_BOUNDS,
     MAY_REACH,
     NOT_MEASURED,
     NOT_REACHED,
@@ -26,11 +26,10 @@ from harness.report.analysis.target_time import (
     OPEN_LOW,
     PARTLY,
     REACHED,
-    THE_SAME,
-    read_ratio,
     read_target,
 )
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.times import add_pooled_times
 
 GROUPS = 20
 STEPS = (5, 10, 20, 40)
@@ -58,13 +57,19 @@ def curve_of(fid: np.ndarray, seconds: np.ndarray, deviations: np.ndarray, timin
         disturbed=(False,) * points,
         trainings=(),
         fid_by_training=np.empty((0, points)),
+        log_replicates_by_training=np.empty((0, points, 0)),
         shift_by_training=np.empty((0, points)),
     )
 
 
-def with_trainings(curve: MethodCurve, fid_by_training: np.ndarray) -> MethodCurve:
+def with_trainings(
+    curve: MethodCurve, fid_by_training: np.ndarray, deviations: np.ndarray | None = None
+) -> MethodCurve:
+    """Return the curve with these FIDs [trainings, points] and log deviations [trainings, points, groups]."""
     count = len(fid_by_training)
+    noise = np.zeros((*fid_by_training.shape, GROUPS)) if deviations is None else deviations
     changes = {"trainings": tuple(range(count)), "fid_by_training": fid_by_training,
+               "log_replicates_by_training": np.log(fid_by_training)[:, :, None] + noise,
                "shift_by_training": np.zeros_like(fid_by_training)}  # fmt: skip
     return MethodCurve(**{**curve.__dict__, **changes})
 
@@ -160,7 +165,7 @@ def test_a_ratio_to_what_does_not_reach_is_empty_and_bounds_have_a_sign() -> Non
 
 
 def test_the_jackknife_interval_of_a_time_holds_the_true_time_as_often_as_it_says() -> None:
-    """FID noise of 20 groups, shared in part by the points, and timing noise of a known interval."""
+    # FID noise of 20 groups, shared in part by the points; timing noise of a known interval
     rng = np.random.default_rng(3)
     seconds, true, runs = np.array([5.0, 10.0, 20.0, 40.0]), 14.0, 600
     held = []
@@ -183,6 +188,18 @@ def test_students_interval_over_three_trainings_holds_the_true_time_as_often_as_
         found = read_target(with_trainings(plain, plain.fid * np.exp(0.05 * rng.standard_normal((3, 1)))), 100 / true)
         held.append(found.low <= true <= found.high)
     assert 0.925 <= np.mean(held) <= 0.975
+
+
+def test_over_trainings_the_noise_of_images_that_they_share_is_covered_too() -> None:
+    rng = np.random.default_rng(5)
+    plain, true, held = power_law(), 14.0, []
+    for _ in range(600):
+        groups = 0.3 * rng.standard_normal(GROUPS)  # the same for all trainings and points
+        left_out = (groups.sum() - groups) / (GROUPS - 1) - groups.mean()
+        fids = plain.fid * np.exp(groups.mean() + 0.02 * rng.standard_normal((3, 1)))
+        found = read_target(with_trainings(plain, fids, np.broadcast_to(left_out, (3, 4, GROUPS))), 100 / true)
+        held.append(found.low <= true <= found.high)
+    assert 0.93 <= np.mean(held) <= 0.995
 
 
 # Whole classes
@@ -280,15 +297,15 @@ def test_a_disturbed_value_has_a_rank_only_where_its_interval_is_apart(monkeypat
 
 
 def test_members_give_each_training_its_own_curve_and_time() -> None:
-    rows = typed_table("trials", DataFrame(baseline()))
-    half = rows.assign(training=1.0, fid=rows["fid"] * 2, throughput_images_per_second=2.0 / rows["latency_seconds"])
-    members = pd.concat([rows.assign(training=0.0), half]).assign(row_id=lambda table: table["trial_id"])
-    curve = build_curve(rows.assign(relative_time=1 / rows["speedup"]), LATENCY, DataFrame(), members)
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    second = rows.assign(training=1.0, fid=rows["fid"] * 2, speedup=rows["speedup"] / 1.05)
+    members = pd.concat([rows.assign(training=0.0), second]).assign(row_id=lambda table: table["trial_id"])
+    curve = build_curve(rows, LATENCY, DataFrame(), members)
     assert curve.trainings == (0, 1)
     assert curve.fid_by_training[1] == pytest.approx(2 * curve.fid)
     assert curve.shift_by_training == pytest.approx(0.0)
-    fast = build_curve(rows, THROUGHPUT, DataFrame(), members)
-    assert np.exp(fast.shift_by_training[1]) == pytest.approx(2.1 / 2.0)
+    in_batch = build_curve(rows, THROUGHPUT, DataFrame(), members)
+    assert np.exp(in_batch.shift_by_training[1]) == pytest.approx(1.05)
 
 
 def test_without_targets_nothing_is_read() -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass, derive
-from harness.report.analysis.limits import FROM_CARD, NetworkLimit
+from harness.report.analysis.limits import FROM_CARD, LimitFid
 from harness.report.figures.families import PARALLEL, SCHEDULE, SOLVER, assign_family_looks, find_families
 from harness.report.figures.headline_figure import choose_target, draw_headline
 from harness.report.figures.plot_style import GREY, INK, MOST_SERIES, report_style
@@ -27,7 +27,7 @@ from harness.report.figures.time_to_quality_figure import (
     draw_time_to_quality,
 )
 
-LIMITS = {"unet-small": NetworkLimit(0.7, 0.5, 0.9, FROM_CARD)}
+LIMITS = {"unet-small": LimitFid(0.7, 0.5, 0.9, FROM_CARD)}
 
 
 @pytest.fixture(autouse=True)
