@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import export, zoo
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 
 app = typer.Typer(
     name="oneclock",
@@ -28,7 +28,10 @@ Address = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder that holds one folder per suite.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one entry of the suite: KEY=VALUE.")]
-Only = Annotated[str | None, typer.Option(help="Only trials whose method, part or network matches this pattern.")]
+Only = Annotated[
+    str | None,
+    typer.Option(help="Only the trial of this printed name, or those whose name, part or network it matches."),
+]
 Seeds = Annotated[int | None, typer.Option(help="Use the first K disjoint seed sets.")]
 RESULTS = Path("results")
 
@@ -91,11 +94,15 @@ def rebuild_report(
 
 
 @app.command("ls", epilog="Example: oneclock ls methods")
-def list_one_kind(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
+def list_one_kind(
+    what: Annotated[str, typer.Argument(metavar=f"[{'|'.join(Listed)}]", help="What to list.")],
+) -> None:
     """List what there is, one line each."""
     from harness.cli.listing import list_lines
 
-    for line in list_lines(what.value):
+    if what not in set(Listed):
+        raise UsageError(f'"{what}" is nothing that can be listed{did_you_mean(what, Listed)}')
+    for line in list_lines(what):
         typer.echo(line)
 
 

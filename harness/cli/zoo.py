@@ -36,7 +36,7 @@ def pause_all(results: Results = RESULTS) -> None:
     """Stop all trainings where they are, for example while something is timed."""
     from harness.zoo.processes import pause_trainings
 
-    _print_names("paused", pause_trainings(results))
+    _print_names("paused", pause_trainings(results), "none was running")
 
 
 @app.command("resume", epilog="Example: oneclock zoo resume")
@@ -44,8 +44,9 @@ def resume_all(results: Results = RESULTS) -> None:
     """Let paused trainings go on."""
     from harness.zoo.processes import resume_trainings
 
-    _print_names("resumed", resume_trainings(results))
+    _print_names("resumed", resume_trainings(results), "none was paused")
 
 
-def _print_names(verb: str, names: list[str]) -> None:
-    typer.echo(f"{verb}: {', '.join(names) or 'none was running'}")
+def _print_names(verb: str, names: list[str], otherwise: str) -> None:
+    """Print the names after the verb; `otherwise` where there are none."""
+    typer.echo(f"{verb}: {', '.join(names) or otherwise}")

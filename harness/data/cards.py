@@ -10,7 +10,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from harness.config.toml_files import read_toml, validated
 from harness.data.readers import READERS
-from harness.data.readers.base import Reader, Target
+from harness.data.readers.base import Reader, WantedSplit
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed
@@ -104,12 +104,13 @@ class DatasetCard(Closed):
         """Return channels, resolution and, for synthetic data, the distribution: what a network must know."""
         return DataShape(self.channels, self.resolution, dict(self.arguments.distribution()))
 
-    def target(self, split: str) -> Target:
+    def wanted_split(self, split: str) -> WantedSplit:
         """Return the request for a split that a reader takes; UsageError if the card has no such split."""
         if split not in self.splits:
             raise UsageError(f'data set "{self.name}" has no split "{split}"{did_you_mean(split, self.splits)}')
         card = self.splits[split]
-        return Target(self.name, split, card.source, card.n, self.channels, self.resolution, self.labels, self.obtain)
+        side, labels = self.resolution, self.labels
+        return WantedSplit(self.name, split, card.source, card.n, self.channels, side, labels, self.obtain)
 
     def spec(self, pixels: str = "absent", training_pixels: str = "absent", variant: str = "") -> DataSpec:
         """Return what decides a result, as Specs of tasks hold it.
@@ -199,10 +200,10 @@ def _folders() -> list[Path]:
 
 def _located(arguments: Any, reader: type[Reader], card: Path) -> Any:
     """Return the arguments with the folder they name made absolute; a relative one starts at the card's own folder."""
-    if not isinstance(arguments, dict) or not isinstance(arguments.get(reader.location), str):
+    if not isinstance(arguments, dict) or not isinstance(arguments.get(reader.folder_argument), str):
         return arguments
-    place = Path(arguments[str(reader.location)]).expanduser()
-    return {**arguments, str(reader.location): str(card.parent / place)}
+    place = Path(arguments[str(reader.folder_argument)]).expanduser()
+    return {**arguments, str(reader.folder_argument): str(card.parent / place)}
 
 
 def _checked_name(name: str, field: str) -> str:

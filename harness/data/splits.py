@@ -43,7 +43,7 @@ def load_split(card: DatasetCard, split: str) -> Split:
     Later calls in this process return the same object while the files are unchanged. Thread-safe; blocks while reading.
     """
     key = content_hash([card.model_dump(mode="json"), os.environ.get(DATA_SETTING, ""), split])
-    stamp = card.arguments.file_stamp(card.target(split))
+    stamp = card.arguments.file_stamp(card.wanted_split(split))
     with _lock:
         if key not in _loaded or _loaded[key][0] != stamp:
             _loaded[key] = stamp, _read(card, split)
@@ -61,7 +61,7 @@ def pixel_fingerprint(images: np.ndarray) -> str:
 
 
 def _read(card: DatasetCard, split: str) -> Split:
-    pixels = card.arguments.read(card.target(split))
+    pixels = card.arguments.read(card.wanted_split(split))
     labels = _labels(card, split, pixels)
     fingerprint = pixel_fingerprint(pixels.images)
     variant, note = _variant(card, split, fingerprint)
@@ -74,9 +74,9 @@ def _labels(card: DatasetCard, split: str, pixels: Pixels) -> np.ndarray | None:
     if card.labels == 0:
         return None
 
-    target = card.target(split)
+    wanted = card.wanted_split(split)
     if pixels.labels is None:
-        raise target.usage_error(
+        raise wanted.usage_error(
             "the reader gave no labels",
             f"labels 0 to {card.labels - 1}",
             "name the `label` column under [arguments] of the card, or state labels = 0",
@@ -84,7 +84,7 @@ def _labels(card: DatasetCard, split: str, pixels: Pixels) -> np.ndarray | None:
 
     low, high = int(pixels.labels.min()), int(pixels.labels.max())
     if low < 0 or high >= card.labels:
-        raise target.usage_error(
+        raise wanted.usage_error(
             f"labels run from {low} to {high}", f"0 to {card.labels - 1}", "correct `labels` in the card"
         )
     pixels.labels.flags.writeable = False

@@ -49,7 +49,7 @@ class OneLayer(FeatureExtractorBase):
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return one float32 tensor [n, d] per requested layer, of uint8 images [n, 3, H, W]."""
+        """Return one float32 tensor [n, d] per requested layer, of uint8 images [n, C, H, W]."""
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(f"found images {images.dtype} of shape {tuple(images.shape)}; expected uint8 [n, C, H, W]")
         features = {self.layer: self.features(images)}

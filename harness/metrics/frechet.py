@@ -23,7 +23,7 @@ class ReferenceMoments:
 
     @classmethod
     def of(cls, moments: Moments) -> ReferenceMoments:
-        """Return them with the covariance factored.
+        """Return the moments with the covariance factored.
 
         By Cholesky, or by eigenvectors where it is singular (dead features, n <= d).
         """

@@ -13,11 +13,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics.feature_stream import Features
 from harness.metrics.moments import Array
 
 ROWS = 1024  # of a kernel block: at most ROWS x ROWS kernel values are in memory at once
-
-Features = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class KernelSums:
 
     own: Array  # pairs of different generated images, [K, K], symmetric
     cross: Array  # generated against reference, [K]
-    reference: float  # mean over pairs of different reference images
+    reference_mean: float  # over pairs of different reference images
     counts: npt.NDArray[np.int64]  # generated images by group, [K]
     n_reference: int
 
@@ -35,7 +34,7 @@ class KernelSums:
         kept = np.arange(len(self.counts)) != (-1 if leave_out is None else leave_out)
         m = int(self.counts[kept].sum())
         own = self.own[np.ix_(kept, kept)].sum() / (m * (m - 1))
-        return float(own + self.reference - 2 * self.cross[kept].sum() / (m * self.n_reference))
+        return float(own + self.reference_mean - 2 * self.cross[kept].sum() / (m * self.n_reference))
 
 
 def kernel_sums(generated: Features, reference: Features, reference_mean: float, bounds: list[int]) -> KernelSums:

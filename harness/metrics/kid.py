@@ -15,15 +15,15 @@ from harness.stats import standard_error
 
 def kid_figures(scored: ScoredFeatures) -> Figures:
     """Return KID with its jackknife standard error; it needs two images."""
-    kept, reference = scored.kept, scored.reference
-    if len(kept) < 2:
-        return Figures(reasons=[f"no KID: found {len(kept)} generated image; expected at least 2"])
+    spaced, reference = scored.spaced, scored.reference
+    if len(spaced) < 2:
+        return Figures(reasons=[f"no KID: found {len(spaced)} generated image; expected at least 2"])
 
     # jackknife groups: those of FID, thinned evenly
-    group_of_kept = evenly_spaced(scored.n_images, len(kept)) * scored.groups // scored.n_images
-    bounds = np.searchsorted(group_of_kept, np.arange(scored.groups + 1)).tolist()
+    group_of_spaced = evenly_spaced(scored.n_images, len(spaced)) * scored.groups // scored.n_images
+    bounds = np.searchsorted(group_of_spaced, np.arange(scored.groups + 1)).tolist()
 
-    sums = kernel_sums(kept, reference.kernel_features, reference.kernel_pair_mean, bounds)
+    sums = kernel_sums(spaced, reference.kernel_features, reference.kernel_pair_mean, bounds)
     found = Figures({"kid": sums.distance()})
     if scored.has_intervals:
         found.replicates = [sums.distance(leave_out=group) for group in range(scored.groups)]

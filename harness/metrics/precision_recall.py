@@ -17,8 +17,8 @@ _ROWS = 1000  # of a distance matrix in memory at a time
 
 
 def precision_recall_figures(scored: ScoredFeatures) -> Figures:
-    """Return both at equal numbers of images on both sides, evenly spaced in the larger set."""
-    generated, reference = scored.kept, scored.reference.kernel_features
+    """Return precision and recall at equal numbers of images on both sides, evenly spaced in the larger set."""
+    generated, reference = scored.spaced, scored.reference.kernel_features
     n = min(len(generated), len(reference))
     if n <= NEIGHBOURS:
         return Figures(reasons=[f"no precision and recall: found {n} images; expected more than {NEIGHBOURS}"])

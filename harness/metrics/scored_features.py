@@ -19,10 +19,11 @@ class ScoredFeatures:
     n_images: int
     by_group: list[Moments]
     """Moments of each jackknife group that has images."""
-    kept: Features
+    spaced: Features
     """Features of evenly spaced images, float32 [m, d]."""
     reference: ReferenceFeatures
     groups: int
+    """Jackknife groups that the images are cut into, some empty where there are fewer images."""
     has_intervals: bool
     """Whether there are images enough to leave out a group."""
 
@@ -32,7 +33,7 @@ class ScoredFeatures:
     ) -> ScoredFeatures:
         """Read shards (start index, float32 [m, d]) in index order; ValueError for features of another width."""
         by_group: dict[int, Moments] = {}
-        kept: list[Features] = []
+        spaced: list[Features] = []
         chosen = evenly_spaced(n_images, kernel_limit)
 
         for group, start, features in blocks(shards, n_images, groups):
@@ -40,10 +41,10 @@ class ScoredFeatures:
                 raise ValueError(f"found {features.shape[1]} features per image; the reference set has {reference.dim}")
             part = Moments.of(features)
             by_group[group] = by_group[group].merge(part) if group in by_group else part
-            kept.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
+            spaced.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
 
         moments = list(by_group.values())
-        return cls(n_images, moments, np.concatenate(kept), reference, groups, has_intervals=n_images >= 2 * groups)
+        return cls(n_images, moments, np.concatenate(spaced), reference, groups, has_intervals=n_images >= 2 * groups)
 
 
 @dataclass

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from harness.data.readers import READERS
-from harness.data.readers.base import Pixels, Target
+from harness.data.readers.base import Pixels, WantedSplit
 from harness.errors import UsageError
 
 
-def target(n: int = 4, **changes: Any) -> Target:
+def target(n: int = 4, **changes: Any) -> WantedSplit:
     facts: dict[str, Any] = {"source": None, "channels": 3, "resolution": 4, "labels": 2, "obtain": "from the attic"}
-    return Target(dataset="toy", split="train", n=n, **{**facts, **changes})
+    return WantedSplit(dataset="toy", split="train", n=n, **{**facts, **changes})
 
 
 def picture(value: int, mode: str = "RGB", size: tuple[int, int] = (4, 4)) -> Image.Image:
@@ -28,11 +28,11 @@ def encoded(value: int, kind: str = "PNG", mode: str = "RGB", size: tuple[int, i
     return stream.getvalue()
 
 
-def read(kind: str, wanted: Target, **arguments: Any) -> Pixels:
+def read(kind: str, wanted: WantedSplit, **arguments: Any) -> Pixels:
     return READERS[kind](**arguments).read(wanted)
 
 
-def refusal(kind: str, wanted: Target, **arguments: Any) -> str:
+def refusal(kind: str, wanted: WantedSplit, **arguments: Any) -> str:
     with pytest.raises(UsageError) as caught:
         read(kind, wanted, **arguments)
     assert caught.value.exit_code == 2

@@ -18,7 +18,7 @@ DATA_SETTING = "ONECLOCK_DATA"
 
 
 @dataclass(frozen=True)
-class Target:
+class WantedSplit:
     """The requested split: data set, number and size of images, and how to obtain missing data."""
 
     dataset: str
@@ -39,14 +39,14 @@ class Target:
         """Return a UsageError that names data set and split."""
         return UsageError(f'data set "{self.dataset}", split "{self.split}": {found}; expected {expected}; {remedy}')
 
-    def missing_error(self, found: str, setting: str, folder: str | None = None) -> UsageError:
-        """Return the error for missing data; `setting` is the card's argument for their folder.
+    def missing_error(self, found: str, argument: str, folder: str | None = None) -> UsageError:
+        """Return the error for missing data; `argument` is the card's argument for their folder.
 
         `folder` is the data set's folder below ONECLOCK_DATA where it is not called like the data set.
         """
         remedy = (
             f"set {DATA_SETTING} to the folder that holds {folder or self.dataset}/, "
-            f"or give `{setting}` under [arguments] of the card"
+            f"or give `{argument}` under [arguments] of the card"
         )
         return self.usage_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
@@ -79,24 +79,27 @@ class Pixels:
 
 
 class Reader(BaseModel):
-    """The [arguments] of a card for one kind of source, and how to read it. `load_split` calls it; `read` may block."""
+    """The [arguments] of a card for one kind of source, and how to read it. `load_split` calls it.
+
+    `read` may block on the disk, and on the network where the source is there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    location: ClassVar[str | None] = None  # the argument that holds a folder, if there is one
+    folder_argument: ClassVar[str | None] = None  # the argument that holds a folder, if there is one
 
     @abstractmethod
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return the decoded images and labels of one split, in an order that does not depend on the machine."""
 
-    def file_stamp(self, target: Target) -> tuple[tuple[str, int, int], ...]:
+    def file_stamp(self, wanted: WantedSplit) -> tuple[tuple[str, int, int], ...]:
         """Return path, size and modification time of every file below the data's folder; empty without a folder.
 
         Two equal stamps mean the same pixels; a split that was read under another stamp is read again.
         """
-        if self.location is None:
+        if self.folder_argument is None:
             return ()
-        given, below = getattr(self, self.location), getattr(self, "folder", None)
-        folder = data_folder(target, given, self.location, below=below, must_exist=False)
+        given, below = getattr(self, self.folder_argument), getattr(self, "folder", None)
+        folder = data_folder(wanted, given, self.folder_argument, below=below, must_exist=False)
 
         found = []
         for path in sorted(folder.rglob("*")):
@@ -114,7 +117,7 @@ class Reader(BaseModel):
 
 
 def data_folder(
-    target: Target, given: str | None, setting: str, *, below: str | None = None, must_exist: bool = True
+    wanted: WantedSplit, given: str | None, argument: str, *, below: str | None = None, must_exist: bool = True
 ) -> Path:
     """Return the folder of a data set: `given` if the card has it, else one below ONECLOCK_DATA.
 
@@ -123,11 +126,11 @@ def data_folder(
     if given is not None:
         folder = Path(given).expanduser()
     elif os.environ.get(DATA_SETTING):
-        folder = Path(os.environ[DATA_SETTING]).expanduser() / (below or target.dataset)
+        folder = Path(os.environ[DATA_SETTING]).expanduser() / (below or wanted.dataset)
     else:
-        raise target.missing_error(f"neither {DATA_SETTING} nor `{setting}` is set", setting, below)
+        raise wanted.missing_error(f"neither {DATA_SETTING} nor `{argument}` is set", argument, below)
     if must_exist and not folder.is_dir():
-        raise target.missing_error(f"found no folder {folder}", setting, below)
+        raise wanted.missing_error(f"found no folder {folder}", argument, below)
     return folder
 
 
@@ -136,10 +139,10 @@ def stays_below(path: str) -> bool:
     return bool(path) and "\0" not in path and not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
-def check_source(target: Target, source: str) -> str:
+def check_source(wanted: WantedSplit, source: str) -> str:
     """Return a source that is relative and stays below the data set's folder; UsageError for any other."""
     if not stays_below(source):
-        raise target.usage_error(
+        raise wanted.usage_error(
             f"source is {source!r}", "a relative path below the data set's folder", "correct it in the card"
         )
     return source

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.base import Pixels, Reader, Target
+from harness.data.readers.base import Pixels, Reader, WantedSplit
 from harness.data.readers.pictures import decode_picture, to_pixels
 
 
@@ -27,56 +27,56 @@ class HuggingFaceReader(Reader):
     image: str = "image"
     label: str | None = None
 
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return the images of one split in the Hub's order."""
-        rows = self._open(target)
-        self._check_columns(rows, target)
-        images = target.allocate(len(rows))
-        labels = np.zeros(target.n, dtype=np.int64) if self.label else None
+        rows = self._open(wanted)
+        self._check_columns(rows, wanted)
+        images = wanted.allocate(len(rows))
+        labels = np.zeros(wanted.n, dtype=np.int64) if self.label else None
         for index, row in enumerate(rows):
-            images[index] = _pixels(row[self.image], target, f"image {index} of {self.dataset}")
+            images[index] = _pixels(row[self.image], wanted, f"image {index} of {self.dataset}")
             if labels is not None:
                 labels[index] = int(row[self.label])
         return Pixels(images, labels)
 
-    def _open(self, target: Target) -> Any:
-        library = _library(target)
-        split = target.source or target.split
+    def _open(self, wanted: WantedSplit) -> Any:
+        library = _library(wanted)
+        split = wanted.source or wanted.split
         try:
             return library.load_dataset(self.dataset, self.config, split=split, revision=self.revision)
         except Exception as error:  # the library's errors have no common base: no network, no such set, no such split
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"load_dataset({self.dataset!r}) failed ({type(error).__name__}: {reason})",
                 "a data set of the Hub or of its local cache",
                 "check the name, the split and the network",
             ) from None
 
-    def _check_columns(self, rows: Any, target: Target) -> None:
+    def _check_columns(self, rows: Any, wanted: WantedSplit) -> None:
         absent = [name for name in (self.image, self.label) if name is not None and name not in rows.column_names]
         if absent:
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"{self.dataset} has the columns {', '.join(rows.column_names)}",
                 f"a column {absent[0]!r}",
                 "correct `image` and `label` under [arguments] of the card",
             )
 
 
-def _pixels(cell: Any, target: Target, where: str) -> np.ndarray:
+def _pixels(cell: Any, wanted: WantedSplit, where: str) -> np.ndarray:
     if isinstance(cell, Image.Image):
-        return to_pixels(cell, target, where)
+        return to_pixels(cell, wanted, where)
     if isinstance(cell, bytes):
-        return decode_picture(cell, target, where)
-    raise target.usage_error(f"{where} is a {type(cell).__name__}", "a picture", "correct `image` in the card")
+        return decode_picture(cell, wanted, where)
+    raise wanted.usage_error(f"{where} is a {type(cell).__name__}", "a picture", "correct `image` in the card")
 
 
-def _library(target: Target) -> Any:
+def _library(wanted: WantedSplit) -> Any:
     """Return the library `datasets`, never a folder of that name."""
     if not hasattr(sys.modules.get("datasets"), "load_dataset"):
         spec = None if "datasets" in sys.modules else importlib.util.find_spec("datasets")
         if spec is None or spec.origin is None:  # absent, or a mere folder (a namespace package has no origin)
             folder = "" if spec is None else f" (only the folder {next(iter(spec.submodule_search_locations or ['']))})"
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"the library `datasets` is not installed{folder}",
                 "it for the reader huggingface",
                 "pip install datasets, or use the reader parquet",

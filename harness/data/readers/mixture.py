@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.data.readers.base import Pixels, Reader, Target
+from harness.data.readers.base import Pixels, Reader, WantedSplit
 
 
 class MixtureReader(Reader):
@@ -43,11 +43,11 @@ class MixtureReader(Reader):
         """Return means [components][values], stds [components] and weights [components] as lists."""
         return {"means": self.means, "stds": self.stds, "weights": self.weights}
 
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return samples rounded to uint8, with the component of each as its label."""
-        start, stop = target.rows()
+        start, stop = wanted.rows()
         components, samples = self.draw(stop)
-        images = target.allocate(stop - start)
+        images = wanted.allocate(stop - start)
         pixels = np.clip(np.round((samples[start:] + 1) * 127.5), 0, 255)
         images[:] = pixels.reshape(images.shape)
         return Pixels(images, components[start:])

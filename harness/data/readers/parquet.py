@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
-from harness.data.readers.base import Pixels, Reader, Target, check_source, data_folder, stays_below
+from harness.data.readers.base import Pixels, Reader, WantedSplit, check_source, data_folder, stays_below
 from harness.data.readers.pictures import decode_picture
 from harness.errors import UsageError
 
@@ -27,7 +27,7 @@ class ParquetReader(Reader):
     mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes.
     """
 
-    location: ClassVar[str | None] = "path"
+    folder_argument: ClassVar[str | None] = "path"
     path: str | None = None
     folder: str | None = None
     image: str = "image"
@@ -42,40 +42,40 @@ class ParquetReader(Reader):
             raise ValueError("folder and path are both given; expected one of them, so leave the other out")
         return self
 
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return the images of all matching files, the files in sorted order, the rows in file order."""
-        files = self._files(target)
-        images = target.allocate(sum(self._count(file, target) for file in files))
-        labels = np.empty(target.n, dtype=np.int64) if self.label else None
+        files = self._files(wanted)
+        images = wanted.allocate(sum(self._count(file, wanted) for file in files))
+        labels = np.empty(wanted.n, dtype=np.int64) if self.label else None
 
         start = 0
         for file in files:
-            for first, batch in self._batches(file, target):
+            for first, batch in self._batches(file, wanted):
                 stop = start + batch.num_rows
-                self._decode(batch, first, images[start:stop], target, file)
+                self._decode(batch, first, images[start:stop], wanted, file)
                 if labels is not None:
-                    labels[start:stop] = self._labels(batch, target, file)
+                    labels[start:stop] = self._labels(batch, wanted, file)
                 start = stop
         return Pixels(images, labels)
 
-    def _files(self, target: Target) -> list[Path]:
-        folder = data_folder(target, self.path, "path", below=self.folder)
+    def _files(self, wanted: WantedSplit) -> list[Path]:
+        folder = data_folder(wanted, self.path, "path", below=self.folder)
         patterns = (
-            [check_source(target, target.source)] if target.source else [f"**/{target.split}{end}" for end in _ENDS]
+            [check_source(wanted, wanted.source)] if wanted.source else [f"**/{wanted.split}{end}" for end in _ENDS]
         )
         found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
         if not found:
-            raise target.missing_error(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
+            raise wanted.missing_error(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
         return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
-    def _count(self, file: Path, target: Target) -> int:
+    def _count(self, file: Path, wanted: WantedSplit) -> int:
         try:
             with pq.ParquetFile(file) as table:
                 return int(table.metadata.num_rows)
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(file, error, target) from None
+            raise _damaged(file, error, wanted) from None
 
-    def _batches(self, file: Path, target: Target) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _batches(self, file: Path, wanted: WantedSplit) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (first row, batch) of one file, with the requested columns only."""
         columns = [self.image] + ([self.label] if self.label else [])
         first = 0
@@ -83,7 +83,7 @@ class ParquetReader(Reader):
             with pq.ParquetFile(file) as table:
                 absent = [name for name in columns if name not in table.schema_arrow.names]
                 if absent:
-                    raise target.usage_error(
+                    raise wanted.usage_error(
                         f"{file} has the columns {', '.join(table.schema_arrow.names)}",
                         f"a column {absent[0]!r}",
                         "correct `image` and `label` under [arguments] of the card",
@@ -93,14 +93,14 @@ class ParquetReader(Reader):
                     yield first, batch
                     first += batch.num_rows
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(file, error, target) from None
+            raise _damaged(file, error, wanted) from None
 
-    def _decode(self, batch: pa.RecordBatch, first: int, room: np.ndarray, target: Target, file: Path) -> None:
+    def _decode(self, batch: pa.RecordBatch, first: int, room: np.ndarray, wanted: WantedSplit, file: Path) -> None:
         column = batch.column(self.image)
         if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
             column = column.field("bytes")
         if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"column {self.image!r} of {file} has the type {column.type}",
                 "encoded pictures, as binary or {bytes, path}",
                 "correct `image` under [arguments] of the card",
@@ -109,13 +109,13 @@ class ParquetReader(Reader):
         for row, encoded in enumerate(column.to_pylist()):
             where = f"row {first + row} of {file}"
             if encoded is None:
-                raise target.usage_error(f"{where} is empty", "an encoded picture", "fetch the file again")
-            room[row] = decode_picture(encoded, target, where, resize=self.resize)
+                raise wanted.usage_error(f"{where} is empty", "an encoded picture", "fetch the file again")
+            room[row] = decode_picture(encoded, wanted, where, resize=self.resize)
 
-    def _labels(self, batch: pa.RecordBatch, target: Target, file: Path) -> np.ndarray:
+    def _labels(self, batch: pa.RecordBatch, wanted: WantedSplit, file: Path) -> np.ndarray:
         column = batch.column(self.label)
         if not pa.types.is_integer(column.type) or column.null_count:
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"column {self.label!r} of {file} has the type {column.type} and {column.null_count} empty cells",
                 "a whole number in every row",
                 "correct `label` under [arguments] of the card",
@@ -123,6 +123,6 @@ class ParquetReader(Reader):
         return column.to_numpy(zero_copy_only=False)
 
 
-def _damaged(file: Path, error: Exception, target: Target) -> UsageError:
+def _damaged(file: Path, error: Exception, wanted: WantedSplit) -> UsageError:
     reason = str(error).splitlines()[0][:200]
-    return target.usage_error(f"{file} is damaged ({reason})", "a whole Parquet file", "fetch the file again")
+    return wanted.usage_error(f"{file} is damaged ({reason})", "a whole Parquet file", "fetch the file again")

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.base import Target
+from harness.data.readers.base import WantedSplit
 
 Resize = Literal["none", "center-crop-box", "area"]
 """What is done with pictures of another size: refused; centre-cropped and box-averaged; whole boxes averaged."""
@@ -23,43 +23,43 @@ _MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
-def decode_picture(encoded: bytes, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
+def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in error messages."""
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
-            return to_pixels(picture, target, where, resize=resize)
+            return to_pixels(picture, wanted, where, resize=resize)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).split(" <_io.")[0]
-        raise target.usage_error(
+        raise wanted.usage_error(
             f"{where} cannot be decoded ({type(error).__name__}: {reason})",
             "a whole PNG, JPEG or WebP picture",
             "fetch the file again",
         ) from None
 
 
-def to_pixels(picture: Image.Image, target: Target, where: str, *, resize: Resize = "none") -> np.ndarray:
+def to_pixels(picture: Image.Image, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
-    if picture.mode not in _MODES[target.channels] or "transparency" in picture.info:
-        raise target.usage_error(
+    if picture.mode not in _MODES[wanted.channels] or "transparency" in picture.info:
+        raise wanted.usage_error(
             f"{where} has the colour mode {_mode(picture)}",
-            f"one of {', '.join(_MODES[target.channels])} without transparency for {target.channels} channel(s)",
+            f"one of {', '.join(_MODES[wanted.channels])} without transparency for {wanted.channels} channel(s)",
             "convert the picture first, or correct `channels` in the card",
         )
 
-    side, mode = target.resolution, _TARGET_MODE[target.channels]
+    side, mode = wanted.resolution, _TARGET_MODE[wanted.channels]
     if resize == "area":
-        boxes = _boxes(picture, target, where)
-        return area_mean(_plain(picture.convert(mode), target.channels), boxes)
+        boxes = _boxes(picture, wanted, where)
+        return area_mean(_plain(picture.convert(mode), wanted.channels), boxes)
     if resize == "center-crop-box" and picture.size != (side, side):
-        picture = _centre(picture.convert(mode), target, where)
+        picture = _centre(picture.convert(mode), wanted, where)
 
     if picture.size != (side, side):
-        raise target.usage_error(
+        raise wanted.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
             f"{side}x{side}",
             "resize the pictures first, or correct `resolution` in the card",
         )
-    return _plain(picture.convert(mode), target.channels)
+    return _plain(picture.convert(mode), wanted.channels)
 
 
 def area_mean(pixels: np.ndarray, box: int) -> np.ndarray:
@@ -79,12 +79,12 @@ def _plain(picture: Image.Image, channels: int) -> np.ndarray:
     return pixels.reshape(picture.height, picture.width, channels).transpose(2, 0, 1)
 
 
-def _boxes(picture: Image.Image, target: Target, where: str) -> int:
+def _boxes(picture: Image.Image, wanted: WantedSplit, where: str) -> int:
     """Return how many pixels a side become one; UsageError unless it is a whole number."""
-    side = target.resolution
+    side = wanted.resolution
     times, rest = divmod(picture.width, side)
     if picture.width != picture.height or rest or not times:
-        raise target.usage_error(
+        raise wanted.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
             f'a square of a whole multiple of {side} pixels a side, which resize = "area" needs',
             "crop the pictures first, or correct `resolution` in the card",
@@ -92,18 +92,18 @@ def _boxes(picture: Image.Image, target: Target, where: str) -> int:
     return times
 
 
-def _centre(picture: Image.Image, target: Target, where: str) -> Image.Image:
+def _centre(picture: Image.Image, wanted: WantedSplit, where: str) -> Image.Image:
     """Return the largest centred square, averaged over boxes down to the resolution; never enlarges."""
     short = min(picture.size)
-    if short < target.resolution:
-        raise target.usage_error(
+    if short < wanted.resolution:
+        raise wanted.usage_error(
             f"{where} has {picture.width}x{picture.height} pixels",
-            f"at least {target.resolution} on the shorter side",
+            f"at least {wanted.resolution} on the shorter side",
             "remove the picture, because small ones are not enlarged",
         )
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
     square = (left, top, left + short, top + short)
-    return picture.resize((target.resolution, target.resolution), Image.Resampling.BOX, box=square)
+    return picture.resize((wanted.resolution, wanted.resolution), Image.Resampling.BOX, box=square)
 
 
 def _mode(picture: Image.Image) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.data.readers.base import Pixels, Reader, Target
+from harness.data.readers.base import Pixels, Reader, WantedSplit
 from harness.errors import did_you_mean
 
 
@@ -28,36 +28,36 @@ class SklearnReader(Reader):
     loader: str
     maximum: float = Field(gt=0)
 
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return the rows start:stop of the set, scaled to uint8 = round(value / maximum * 255)."""
-        bunch = self._load(target)
-        start, stop = target.rows()
+        bunch = self._load(wanted)
+        start, stop = wanted.rows()
         values = np.asarray(bunch.images, dtype=np.float64)[start:stop]
         values = values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
-        if values.shape[1:] != target.pixel_shape:
-            raise target.usage_error(
+        if values.shape[1:] != wanted.pixel_shape:
+            raise wanted.usage_error(
                 f"{self.loader} gives images of shape {list(values.shape[1:])}",
-                str(list(target.pixel_shape)),
+                str(list(wanted.pixel_shape)),
                 "correct `channels` and `resolution` in the card",
             )
 
         if values.size and not 0 <= values.min() <= values.max() <= self.maximum:
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"values from {values.min():g} to {values.max():g}", f"0 to {self.maximum:g}", "correct `maximum`"
             )
 
-        images = target.allocate(len(values))
+        images = wanted.allocate(len(values))
         images[:] = np.round(values / self.maximum * 255)
         return Pixels(images, np.asarray(bunch.target, dtype=np.int64)[start:stop])
 
-    def _load(self, target: Target) -> Any:
+    def _load(self, wanted: WantedSplit) -> Any:
         if self.loader == "load_digits" and (digits := _shipped_digits()) is not None:
             return digits
         import sklearn.datasets  # here, because it takes seconds and most data sets do not need it
 
         known = [name for name in dir(sklearn.datasets) if name.startswith(("load_", "fetch_"))]
         if self.loader not in known:
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"loader is {self.loader!r}",
                 "a load_ or fetch_ function of sklearn.datasets",
                 f"correct it in the card{did_you_mean(self.loader, known)}",
@@ -66,12 +66,12 @@ class SklearnReader(Reader):
         try:
             bunch = getattr(sklearn.datasets, self.loader)()
         except Exception as error:  # the loader may download: whatever it reports is the reason
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"{self.loader} failed ({error})", "the images", "see to its cause and try again"
             ) from None
 
         if not hasattr(bunch, "images"):
-            raise target.usage_error(f"{self.loader} gives no images", "a set of images", "choose another loader")
+            raise wanted.usage_error(f"{self.loader} gives no images", "a set of images", "choose another loader")
         return bunch
 
 

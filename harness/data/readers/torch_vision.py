@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.base import Pixels, Reader, Target, data_folder
+from harness.data.readers.base import Pixels, Reader, WantedSplit, data_folder
 from harness.data.readers.pictures import to_pixels
 from harness.errors import did_you_mean
 
@@ -19,69 +19,69 @@ class TorchvisionReader(Reader):
     A split's `source` (else its name) becomes the class's own choice: train = True/False, or split = "...".
     """
 
-    location: ClassVar[str | None] = "root"
+    folder_argument: ClassVar[str | None] = "root"
     dataset: str
     root: str | None = None
     download: bool = False
 
-    def read(self, target: Target) -> Pixels:
+    def read(self, wanted: WantedSplit) -> Pixels:
         """Return the images of one split in the class's own order."""
-        rows = self._open(target)
-        images = target.allocate(len(rows))
-        labels = np.zeros(target.n, dtype=np.int64) if target.labels else None
+        rows = self._open(wanted)
+        images = wanted.allocate(len(rows))
+        labels = np.zeros(wanted.n, dtype=np.int64) if wanted.labels else None
 
-        for index in range(target.n):
+        for index in range(wanted.n):
             picture, label = rows[index]
             where = f"image {index} of torchvision's {self.dataset}"
             if not isinstance(picture, Image.Image):
-                raise target.usage_error(
+                raise wanted.usage_error(
                     f"{where} is a {type(picture).__name__}", "a picture", "choose another data set"
                 )
-            images[index] = to_pixels(picture, target, where)
+            images[index] = to_pixels(picture, wanted, where)
             if labels is not None:
                 labels[index] = int(label)
         return Pixels(images, labels)
 
-    def _open(self, target: Target) -> Any:
+    def _open(self, wanted: WantedSplit) -> Any:
         import torchvision.datasets  # here, because it takes seconds and most data sets do not need it
 
         kind = getattr(torchvision.datasets, self.dataset, None)
         if self.dataset not in torchvision.datasets.__all__ or not isinstance(kind, type):
-            raise target.usage_error(
+            raise wanted.usage_error(
                 f"dataset is {self.dataset!r}",
                 "a data set class of torchvision",
                 f"correct it in the card{did_you_mean(self.dataset, torchvision.datasets.__all__)}",
             )
-        options = self._options(inspect.signature(kind).parameters, target)
+        options = self._options(inspect.signature(kind).parameters, wanted)
         try:
             return kind(**options)
         except Exception as error:  # each class reports a missing or damaged archive in its own way
-            raise target.missing_error(
+            raise wanted.missing_error(
                 f"torchvision's {self.dataset} cannot be opened ({_first_line(error)})", "root"
             ) from None
 
-    def _options(self, accepted: Any, target: Target) -> dict[str, Any]:
+    def _options(self, accepted: Any, wanted: WantedSplit) -> dict[str, Any]:
         """Return the arguments for the class: which split, which folder, and whether to download."""
-        wanted = target.source or target.split
+        source = wanted.source or wanted.split
         options: dict[str, Any] = {}
         if "train" in accepted:
-            if wanted not in ("train", "test"):
-                raise target.usage_error(
-                    f"source is {wanted!r}",
+            if source not in ("train", "test"):
+                raise wanted.usage_error(
+                    f"source is {source!r}",
                     '"train" or "test"',
                     f"correct it in the card, as {self.dataset} has no other",
                 )
-            options["train"] = wanted == "train"
+            options["train"] = source == "train"
         elif "split" in accepted:
-            options["split"] = wanted
-        elif wanted != "all":
-            raise target.usage_error(f"source is {wanted!r}", '"all"', f"correct it, as {self.dataset} has no splits")
+            options["split"] = source
+        elif source != "all":
+            raise wanted.usage_error(f"source is {source!r}", '"all"', f"correct it, as {self.dataset} has no splits")
 
         if "root" in accepted:
-            options["root"] = str(data_folder(target, self.root, "root", must_exist=not self.download))
+            options["root"] = str(data_folder(wanted, self.root, "root", must_exist=not self.download))
         if self.download:
             if "download" not in accepted:
-                raise target.usage_error(
+                raise wanted.usage_error(
                     "download is true", "false", f"correct it, as {self.dataset} cannot be downloaded"
                 )
             options["download"] = True

@@ -176,4 +176,4 @@ def test_a_folder_that_leaves_the_data_is_refused(tmp_path: Path, folder: str) -
 def test_an_unknown_split_gets_a_suggestion() -> None:
     card: DatasetCard = load_card("digits")
     with pytest.raises(UsageError, match='has no split "tran"; did you mean "train"'):
-        card.target("tran")
+        card.wanted_split("tran")

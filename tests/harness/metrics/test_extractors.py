@@ -58,7 +58,7 @@ def pictures(few: Path) -> dict[str, Pixels]:
 def read_few(file: Path, name: str) -> Pixels:
     card = load_card(name)
     reader = card.arguments.model_copy(update={"path": str(file.parent)})
-    return reader.read(replace(card.target("test"), source=file.name, n=PICTURES))
+    return reader.read(replace(card.wanted_split("test"), source=file.name, n=PICTURES))
 
 
 def blocks(side: int, n: int = 100) -> torch.Tensor:
