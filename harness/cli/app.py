@@ -28,7 +28,10 @@ Address = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder that holds one folder per suite.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one entry of the suite: KEY=VALUE.")]
-Only = Annotated[str | None, typer.Option(help="Only trials whose method, part or network matches this pattern.")]
+Only = Annotated[
+    str | None,
+    typer.Option(help="Only the trial of this printed name, or those whose name, part or network it matches."),
+]
 Seeds = Annotated[int | None, typer.Option(help="Use the first K disjoint seed sets.")]
 RESULTS = Path("results")
 

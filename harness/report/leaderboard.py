@@ -12,9 +12,11 @@ from pandas import DataFrame
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.times import disturbed_banner
 from harness.report.formats import format_count, format_interval
 from harness.report.tables.cells import Table
 from harness.report.tables.pivot_table import pivot_table
+from harness.report.tables.summary import summary_sentences
 from harness.report.tables.target_table import target_tables
 from harness.report.tables.trial_table import (
     NO_FIGURE,
@@ -50,6 +52,8 @@ class ClassTables:
     source: DataFrame
     """The rows, in the order of the table of trials."""
     quality: ClassQuality
+    summary: tuple[str, ...]
+    """Sentences on what the tables show."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -95,24 +99,14 @@ def _class_tables(one: ResourceClass, analysis: Analysis) -> ClassTables:
     return ClassTables(
         title=f"{key['dataset']} on {devices}{key['device_name'] or 'unnamed device'}, tier "
         f"{key['timing_tier'] or 'none'}",
-        banner=_disturbed_banner(one),
+        banner=disturbed_banner(one.rows),
         conditions=_conditions(one, analysis),
         main=tuple(pivot_table(quality, group, unfold) for group in groups),
         targets=tuple(table for group in groups for table in target_tables(quality, group)),
         trials=trials,
         source=by_network_method_steps(one.rows),
         quality=quality,
-    )
-
-
-def _disturbed_banner(one: ResourceClass) -> str:
-    """Return a warning where the timings of most rows were disturbed."""
-    disturbed = int((one.rows["disturbed"] != "").sum()) if "disturbed" in one.rows else 0
-    if disturbed * 2 <= len(one.rows):
-        return ""
-    return (
-        f"The timing of {disturbed} of {len(one.rows)} rows was disturbed by other load. Their times carry wider "
-        "intervals, and rank only where these separate them. Quality figures are not affected."
+        summary=tuple(summary_sentences(quality, one.rows)),
     )
 
 

@@ -91,6 +91,8 @@ CHANGES = {
     "harness/specs/limits.py": set(),
     "harness/measure/call_times.py": {"time"} | ROW,
     "harness/measure/device.py": {"time"} | ROW,
+    "harness/measure/disturbance.py": {"time"} | ROW,
+    "harness/rows/times.py": ROW,
     "methods/solvers/ddim.py": {"scored"} | IMAGES,  # the search samples with it
     "methods/networks/unet.py": WEIGHTS,
     "methods/executors/serial.py": SAMPLERS,

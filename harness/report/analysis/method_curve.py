@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 
 @dataclass(frozen=True)
 class TimeMeasure:
-    """A way to measure time, and the columns that hold it; `own` ones stand in where the others are empty."""
+    """A way to measure time, and the columns that hold it (harness.report.analysis.times)."""
 
     name: str
     pooled: str
+    """Seconds per image that may be compared across timing blocks, and printed."""
     relative: str
-    own: tuple[str, str]
-    """Column of the block's own figure, and which power of it is seconds: "seconds" or "per second"."""
+    """The same over the clock's, for ratios of two methods."""
+    paired: tuple[tuple[str, float], ...]
+    """Columns of one trial's own timing that differ between trainings, each with the power of it that is a time."""
 
 
-THROUGHPUT = TimeMeasure(
-    "throughput", "pooled_seconds_per_image", "relative_time", ("throughput_images_per_second", "per second")
+THROUGHPUT = TimeMeasure("throughput", "pooled_seconds_per_image", "relative_time", (("speedup", -1.0),))
+LATENCY = TimeMeasure(
+    "latency", "pooled_latency_seconds", "relative_latency", (("latency_ratio", 1.0), ("latency_seconds", 1.0))
 )
-LATENCY = TimeMeasure("latency", "pooled_latency_seconds", "relative_latency", ("latency_seconds", "seconds"))
 MEASURES = (THROUGHPUT, LATENCY)
 
 
@@ -53,37 +55,6 @@ class MethodCurve:
     """Log of a training's time over the row's [trainings, points]; 0 where work does not depend on the weights."""
 
 
-def seconds_columns(rows: DataFrame, measure: TimeMeasure) -> DataFrame:
-    """Return seconds per image with low and high, and the same relative to the clock [rows].
-
-    Tables from before pooled times have the block's own figures in their place.
-    """
-    own, unit = measure.own
-    plain = 1.0 / rows[own] if unit == "per second" else rows[own]
-    ends = ("latency_low_seconds", "latency_high_seconds")
-
-    # what stands in
-    relative = _three(rows, measure.relative, [f"{measure.relative}_{end}" for end in ("low", "high")])
-    if unit == "seconds":
-        fallback = [plain, rows[ends[0]], rows[ends[1]]]
-    else:
-        fallback = [plain, *(plain * relative[end] / relative[0] for end in (1, 2))]
-    if measure.relative not in rows:
-        relative = fallback
-
-    # the pooled figures
-    stem = measure.pooled
-    pooled = _three(rows, stem, [f"{stem}_low", f"{stem}_high"])
-    found = [one.fillna(other) for one, other in zip(pooled, fallback, strict=True)]
-    names = ("seconds", "low", "high", "relative", "relative_low", "relative_high")
-    return DataFrame(dict(zip(names, [*found, *relative], strict=True)), index=rows.index)
-
-
-def _three(rows: DataFrame, value: str, ends: list[str]) -> list[Series]:
-    empty = Series(np.nan, rows.index, dtype=np.float64)
-    return [rows[name].astype(np.float64) if name in rows else empty for name in (value, *ends)]
-
-
 def build_curve(
     rows: DataFrame,
     measure: TimeMeasure,
@@ -97,10 +68,10 @@ def build_curve(
     `members` are rows per training with `row_id`, the trial_id of the row that they are averaged into.
     `member_replicates` are those of the members.
     """
-    times = seconds_columns(rows, measure)
-    kept = (rows["fid"] > 0) & (times["seconds"] > 0) & (times["relative"] > 0)
-    rows, times = rows[kept], times[kept]
+    kept = (rows["fid"] > 0) & (rows[measure.pooled] > 0) & (rows[measure.relative] > 0)
+    rows = rows[kept]
 
+    # by training
     trainings, fid, shift, ids = _split_by_training(rows, measure, members)
     of_members = DataFrame() if member_replicates is None else member_replicates
     by_training = [_logs(of_members.reindex(one).to_numpy(np.float64)) for one in ids]
@@ -108,12 +79,12 @@ def build_curve(
         trial_ids=tuple(rows["trial_id"]),
         steps=rows["steps"].to_numpy(np.float64),
         fid=rows["fid"].to_numpy(np.float64),
-        log_seconds=np.log(times["seconds"].to_numpy()),
-        log_relative=np.log(times["relative"].to_numpy()),
-        sides=_log_sides(times[["seconds", "low", "high"]].to_numpy()),
-        relative_sides=_log_sides(times[["relative", "relative_low", "relative_high"]].to_numpy()),
+        log_seconds=np.log(rows[measure.pooled].to_numpy(np.float64)),
+        log_relative=np.log(rows[measure.relative].to_numpy(np.float64)),
+        sides=_log_sides(rows, measure.pooled),
+        relative_sides=_log_sides(rows, measure.relative),
         log_replicates=_logs(replicates.reindex(rows["trial_id"]).to_numpy(np.float64)),
-        disturbed=tuple(bool(one) for one in rows["disturbed"]) if "disturbed" in rows else (False,) * len(rows),
+        disturbed=tuple(bool(one) for one in rows["disturbed"]),
         # per training
         trainings=trainings,
         fid_by_training=fid,
@@ -132,16 +103,14 @@ def _split_by_training(
         empty = np.empty((0, len(rows)))
         return (), empty, empty, empty.astype(object)
 
-    column, unit = measure.own
-    sign = -1.0 if unit == "per second" else 1.0
     fid, shift = np.full((2, len(trainings), len(rows)), np.nan)
     ids = np.full(fid.shape, "", dtype=object)
     for place, (_, row) in enumerate(rows.iterrows()):
         for _, member in own[own["row_id"] == row["trial_id"]].dropna(subset=["training"]).iterrows():
             at = trainings.index(int(member["training"]))
             fid[at, place], ids[at, place] = member["fid"], member["trial_id"]
-            ratio = member[column] / row[column]
-            shift[at, place] = sign * np.log(ratio) if ratio > 0 else 0.0
+            ratios = [(member[column] / row[column]) ** power for column, power in measure.paired if row[column] > 0]
+            shift[at, place] = next((np.log(ratio) for ratio in ratios if ratio > 0), 0.0)
     return trainings, fid, shift, ids
 
 
@@ -150,7 +119,7 @@ def _logs(values: np.ndarray) -> np.ndarray:
     return np.log(np.where(values > 0, values, np.nan))
 
 
-def _log_sides(times: np.ndarray) -> np.ndarray:
-    """Return how far the log may lie below and above [rows, 2] for value, low and high [rows, 3]."""
-    logs = _logs(times)
+def _log_sides(rows: DataFrame, column: str) -> np.ndarray:
+    """Return how far the log of a time may lie below and above its value [rows, 2]."""
+    logs = _logs(rows[[column, f"{column}_low", f"{column}_high"]].to_numpy(np.float64))
     return np.clip(np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 0]], axis=1), 0.0, None)

@@ -16,7 +16,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis
-from harness.report.analysis.replicates import common_replicates, half_width
+from harness.report.analysis.paired import TrainingFigures, training_figures
 from harness.report.formats import DASH, Section, format_interval, format_number, format_work
 
 HEADINGS = (
@@ -34,6 +34,7 @@ VIRTUAL_HEADINGS = (
 def parallel_table(analysis: Analysis) -> Section:
     """Return every valid row of a parallel executor; dashes where the same serial run is missing."""
     everyone = DataFrame([row for one in analysis.classes for _, row in one.rows.iterrows()])
+    figures = training_figures(analysis.members, analysis.member_replicates["fid"], "fid")
     found: list[tuple[str, ...]] = []
 
     for _, row in everyone.iterrows():
@@ -44,7 +45,7 @@ def parallel_table(analysis: Analysis) -> Section:
         found.append((
             _name(row), f"{row['devices']:.0f}", _refinements(row), _text(row["distance_to_serial"]),
             _text(row["nfe"]), _text(row["nfe_critical_path"]), _text(row["nfe_speculative"]),
-            _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, analysis.replicates["fid"]),
+            _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, figures),
             _text(1e3 * row["latency_seconds"]), _text(1e3 * row["latency_seconds"] * row["devices"]),
             f"{_text(speedup)} {ends}".strip(), _text(speedup / row["devices"]),
             _text(row["virtual_latency_seconds"] / row["latency_seconds"]),
@@ -95,16 +96,12 @@ def _find_serial_row(row: Series, rows: DataFrame) -> Series | None:
     return found.iloc[0] if len(found) else None
 
 
-def _fid_difference(row: Series, serial: Series | None, replicates: DataFrame) -> str:
+def _fid_difference(row: Series, serial: Series | None, figures: TrainingFigures) -> str:
     if serial is None:
         return DASH
-
-    value = row["fid"] - serial["fid"]
-    pair = common_replicates(replicates, [row["trial_id"], serial["trial_id"]])
-    if pair is None:
-        return format_number(value)
-    half = half_width(pair[0] - pair[1])
-    return f"{format_number(value)} {format_interval(value - half, value + half)}".strip()
+    pair = figures.subtract(row["trial_id"], serial["trial_id"])
+    ends = format_interval(pair.value - pair.half, pair.value + pair.half)
+    return f"{_text(pair.value)} {ends}".strip()
 
 
 def _refinements(row: Series) -> str:

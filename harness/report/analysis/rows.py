@@ -165,22 +165,32 @@ class _Merged:
     """Collects means of replicates [trials, groups] of every metric under the trial_id of their row."""
 
     def __init__(self, replicates: Mapping[str, DataFrame]) -> None:
-        self._source = replicates
-        self._means: dict[str, dict[str, Series]] = {name: {} for name in replicates}
+        self._columns = {name: one.columns for name, one in replicates.items()}
+        self._known = {
+            name: dict(zip(one.index, one.to_numpy(dtype=np.float64), strict=True)) for name, one in replicates.items()
+        }
+        self._means: dict[str, dict[str, np.ndarray]] = {name: {} for name in replicates}
 
     def add(self, row_id: str, trial_ids: list[str]) -> dict[str, np.ndarray | None]:
         """Keep the mean under `row_id`; return by metric what was averaged, None below two common groups."""
         found: dict[str, np.ndarray | None] = {}
-        for name, replicates in self._source.items():
-            known = replicates.reindex(trial_ids).dropna(axis=1)
-            found[name] = known.to_numpy() if known.shape[1] > 1 else None
-            if known.shape[1] > 1:
-                self._means[name][row_id] = known.mean(axis=0)
+        for name, known in self._known.items():
+            found[name] = None
+            if not all(one in known for one in trial_ids):
+                continue
+            values = np.array([known[one] for one in trial_ids])
+            common = np.isfinite(values).all(axis=0)
+            if common.sum() > 1:
+                found[name] = values[:, common]
+                self._means[name][row_id] = np.where(common, values.mean(axis=0), np.nan)
         return found
 
     def tables(self) -> dict[str, DataFrame]:
         """Return the means by metric: a row per trial_id, a column per left-out group."""
-        return {name: DataFrame.from_dict(one, orient="index", dtype="float64") for name, one in self._means.items()}
+        return {
+            name: DataFrame.from_dict(one, orient="index", columns=self._columns[name], dtype="float64")
+            for name, one in self._means.items()
+        }
 
 
 def _groups(rows: DataFrame, columns: list[str], order: str) -> list[DataFrame]:

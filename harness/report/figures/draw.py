@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.executor_rows import select_parallel_rows
+from harness.report.analysis.limits import LimitFid, network_limits
+from harness.report.analysis.method_lines import comparable_rows
+from harness.report.analysis.time_to_quality import read_class
 from harness.report.figures.calibration_figure import draw_calibration
 from harness.report.figures.headline_figure import draw_headline
-from harness.report.figures.limit_marks import network_limits
 from harness.report.figures.parallel_figures import (
     draw_error_by_refinement,
     draw_iterations_by_tolerance,
@@ -23,17 +25,23 @@ from harness.report.figures.schedule_figures import draw_error_by_steps, draw_le
 from harness.report.figures.search_figure import draw_search_front
 from harness.report.figures.share_figure import draw_network_share
 from harness.report.figures.speedup_figure import draw_equal_quality
+from harness.report.figures.target_frames import frames_by_target
+from harness.report.figures.time_to_quality_figure import draw_time_to_quality
 from harness.report.figures.training_figure import draw_quality_by_training
 from harness.report.figures.width_figure import draw_widths_by_step
 
 FEWEST_ROWS = 3
 """A class after the first is drawn from this many rows on; the table shows the others."""
 CAPTIONS = {
-    "headline": "Quality against time with its Pareto front, and each method's best speed-up at equal quality.",
+    "headline": "FID against time per image with its Pareto front and the limits of networks, and each method's time "
+    "to a FID target. Intervals are cut where an axis ends.",
     "fid-time": "FID against time, relative to the clock trial (left) and in milliseconds for one image alone (right).",
     "fid-flops": "FID against floating-point operations per image, 2 per multiply-add.",
     "fid-nfe": "FID against network evaluations per image, one line per method.",
-    "equal-quality": "Speed-up at equal quality: the baseline's time to reach the row's FID, over the row's time.",
+    "time-to-quality": "Time per image at which each method reaches a FID target, read on its own curve; an open mark "
+    "is reached at the smallest step count.",
+    "equal-quality": "Speed-up at equal quality: the baseline's time to reach the row's FID, over the row's time; "
+    "bounds stand apart.",
     "schedules": "Schedules compared under the baseline's solver.",
     "levels": "Where each schedule puts its steps: noise level against step.",
     "truncation": "Truncation error against the number of steps, one line per schedule and denoiser.",
@@ -41,7 +49,7 @@ CAPTIONS = {
     "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
     "widths": "Which width of a slimmable network ran at each step.",
     "searches": "What searches tried: FID on the search's own images against arithmetic, and what was chosen.",
-    "calibration": "What a method predicts of its own error beside the truth, by noise level and block.",
+    "calibration": "What a method predicts of its own error, and the true one, by noise level and block.",
     "training": "FID against training time, for networks that were trained with several budgets.",
     "refinements": "How refinements of parallel executors close in on the serial answer.",
     "tolerances": "Refinements of parallel executors until an image stops, against their tolerance.",
@@ -49,22 +57,25 @@ CAPTIONS = {
     "devices": "Speed-up over the serial run against devices: measured on real ones, and replayed on virtual ones.",
 }
 DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
-    "headline": lambda one, _: draw_headline(one, {}),
-    "fid-time": lambda one, _: draw_fid_time(one),
-    "fid-flops": lambda one, _: draw_fid_flops(one),
-    "fid-nfe": lambda one, _: draw_fid_nfe(one),
-    "equal-quality": lambda one, _: draw_equal_quality(one),
-    "schedules": lambda one, _: draw_schedules(one),
+    "headline": lambda one, analysis: draw_headline(
+        one, class_limits(one, analysis), frames_by_target(read_class(one, analysis))
+    ),
+    "fid-time": lambda one, analysis: draw_fid_time(one, class_limits(one, analysis)),
+    "fid-flops": lambda one, analysis: draw_fid_flops(one, class_limits(one, analysis)),
+    "fid-nfe": lambda one, analysis: draw_fid_nfe(one, class_limits(one, analysis)),
+    "time-to-quality": lambda one, analysis: draw_time_to_quality(one, frames_by_target(read_class(one, analysis))),
+    "equal-quality": lambda one, analysis: draw_equal_quality(one, class_limits(one, analysis)),
+    "schedules": lambda one, analysis: draw_schedules(one, class_limits(one, analysis)),
     "levels": lambda one, analysis: draw_levels_by_step(one.rows, analysis.tables["steps"]),
     "truncation": lambda one, _: draw_error_by_steps(one.rows, "truncation_error"),
-    "fid-steps": lambda one, _: draw_error_by_steps(
-        one.rows[one.rows["truncation_error"].notna()], "fid", network_limits(one.rows)
+    "fid-steps": lambda one, analysis: draw_error_by_steps(
+        one.rows[one.rows["truncation_error"].notna()], "fid", class_limits(one, analysis)
     ),
     "network-share": lambda one, analysis: draw_network_share(one.rows, analysis.tables["steps"]),
     "widths": lambda one, analysis: draw_widths_by_step(one.rows, analysis.tables["steps"]),
     "searches": lambda one, analysis: draw_search_front(one.rows, analysis.tables["searches"]),
     "calibration": lambda one, analysis: draw_calibration(one.rows, analysis.tables["calibration"]),
-    "training": lambda one, _: draw_quality_by_training(one.rows),
+    "training": lambda one, analysis: draw_quality_by_training(one.rows, class_limits(one, analysis)),
     "refinements": lambda one, analysis: draw_error_by_refinement(
         select_parallel_rows(one, analysis), analysis.tables["refinements"]
     ),
@@ -75,6 +86,11 @@ DRAWERS: dict[str, Callable[[ResourceClass, Analysis], Figure | None]] = {
     ),
 }
 """By name: returns the figure of a class, or None where there is nothing to show."""
+
+
+def class_limits(one: ResourceClass, analysis: Analysis) -> dict[str, LimitFid]:
+    """Return the limits of the networks of a class, as its tables have them."""
+    return network_limits(comparable_rows(one, analysis))
 
 
 def draw_all(analysis: Analysis) -> dict[str, bytes]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from pandas import DataFrame
 
+from harness.report.analysis.limits import FROM_CARD, LimitFid, rows_below_limit
 from harness.report.figures.plot_style import INK, MUTED
 from harness.report.formats import format_number, one_line
-from harness.schema.trial_name import trial_name
 
-FROM_CARD = "zoo card"
-BELOW_LIMIT = "below the network's own limit: errors cancel"
 BELOW_MARK = "†"
 """Where names stand without marks: the footnote's sign."""
 LIMIT_LABEL = "limit of a network: its FID solved out"
@@ -25,52 +21,13 @@ MOST_LABELS = 6
 DOTS = (0, (1, 2))
 
 
-@dataclass(frozen=True)
-class NetworkLimit:
-    """A network's FID solved out with its 95 % interval, and where it comes from."""
-
-    fid: float
-    low: float
-    high: float
-    source: str
-    """FROM_CARD, or the name of the row that stands in."""
-
-
-def network_limits(rows: DataFrame) -> dict[str, NetworkLimit]:
-    """Return the limit of each network of a class's rows, by name.
-
-    It is that of the zoo's card, else the row of the whole network with the most evaluations under
-    the serial executor, the best of several.
-    A network with neither is left out.
-    """
-    limits: dict[str, NetworkLimit] = {}
-    names = ("network_limit_fid", "network_limit_fid_low", "network_limit_fid_high")
-    for network, own in rows.groupby("network"):
-        stated = own.reindex(columns=names).astype("float64").dropna(subset=names[:1])
-        solved = own[(own["denoiser"] == "full") & (own["executor"] == "serial")].dropna(subset=["fid", "nfe"])
-        if len(stated):
-            value, low, high = stated.iloc[0]
-            limits[str(network)] = NetworkLimit(value, low, high, FROM_CARD)
-        elif len(solved):
-            row = solved.sort_values(["nfe", "fid", "trial_id"], ascending=[False, True, True]).iloc[0]
-            source = one_line(trial_name(row["network"], row["method"], row["steps"]))
-            limits[str(network)] = NetworkLimit(row["fid"], row["fid_low"], row["fid_high"], source)
-    return limits
-
-
-def is_below_limit(rows: DataFrame, limits: Mapping[str, NetworkLimit]) -> np.ndarray:
-    """Return which rows [rows] lie significantly below their network's limit.
-
-    The difference exceeds both half intervals, added in quadrature: the two are of other noise.
-    """
-    found = [limits.get(network) for network in rows["network"]]
-    value, low = np.array([(one.fid, one.low) if one else (math.nan, math.nan) for one in found]).reshape(-1, 2).T
-    above = (rows["fid_high"] - rows["fid"]).to_numpy()
-    return (value - rows["fid"]).to_numpy() > np.hypot(value - low, above)
+def find_rows_below(rows: DataFrame, limits: dict[str, LimitFid]) -> np.ndarray:
+    """Return which rows [rows] lie significantly below their network's limit."""
+    return rows["trial_id"].isin(rows_below_limit(rows, limits)).to_numpy()
 
 
 def plot_limits(
-    axes: Axes, limits: Mapping[str, NetworkLimit], named: Collection[str] = (), with_names: bool = True
+    axes: Axes, limits: Mapping[str, LimitFid], named: Collection[str] = (), with_names: bool = True
 ) -> list[Annotation]:
     """Draw a thin dotted line per network at its limit, with its name at the right end.
 
@@ -96,7 +53,7 @@ def plot_limits(
     ]  # fmt: skip
 
 
-def describe_limit(network: str, limit: NetworkLimit) -> str:
+def describe_limit(network: str, limit: LimitFid) -> str:
     """Return a network's limit in words, with its interval; the row that stands in is named."""
     name = one_line(network)
     half = f" ± {format_number((limit.high - limit.low) / 2, 2)}" if limit.low < limit.high else ""
@@ -131,9 +88,9 @@ def spread_labels(labels: list[Annotation]) -> None:
         labels[number].set_position((4, scale * (placed[place] + place * apart - wanted[number])))
 
 
-def mark_below_limit(axes: Axes, rows: DataFrame, x: str, limits: Mapping[str, NetworkLimit]) -> bool:
+def mark_below_limit(axes: Axes, rows: DataFrame, x: str, limits: dict[str, LimitFid]) -> bool:
     """Put a ring around each row that lies significantly below its network's limit; return whether any does."""
-    below = rows[is_below_limit(rows, limits)]
+    below = rows[find_rows_below(rows, limits)]
     axes.plot(below[x], below["fid"], linestyle="", marker="o", markersize=12, markerfacecolor="none",
               markeredgecolor=INK, markeredgewidth=1.0, zorder=5)  # fmt: skip
     return len(below) > 0

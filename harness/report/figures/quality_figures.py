@@ -6,20 +6,20 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.alike import find_alike, name_parts
 from harness.report.analysis.derive import ResourceClass
-from harness.report.figures.limit_marks import network_limits
+from harness.report.analysis.limits import LimitFid
 from harness.report.figures.plot_style import assign_looks, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_lines, plot_scatter
 from harness.report.formats import one_line
 
 
-def draw_fid_time(one: ResourceClass) -> Figure | None:
+def draw_fid_time(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against relative time and against latency."""
     # data
     rows = drawable_rows(one, "relative_time")
     if rows.empty:
         return None
-    rows, looks, limits = add_plotted_times(rows), class_looks(one), network_limits(one.rows)
+    rows, looks = add_plotted_times(rows), class_looks(one)
 
     # axes and marks
     figure, (left, right) = new_figure(13.0, 6.4, 2)
@@ -33,7 +33,7 @@ def draw_fid_time(one: ResourceClass) -> Figure | None:
     return figure
 
 
-def draw_fid_flops(one: ResourceClass) -> Figure | None:
+def draw_fid_flops(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against GFLOPs per image."""
     # data
     rows = drawable_rows(one, "flops_per_image")
@@ -43,7 +43,7 @@ def draw_fid_flops(one: ResourceClass) -> Figure | None:
 
     # axes and marks
     figure, (axes,) = new_figure(8.4, 6.0)
-    marks = plot_scatter(axes, rows, "gflops", None, class_looks(one), network_limits(one.rows), timed=False)
+    marks = plot_scatter(axes, rows, "gflops", None, class_looks(one), limits, timed=False)
     axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title="Which FID for how much arithmetic?")
 
     # legend and labels
@@ -51,7 +51,7 @@ def draw_fid_flops(one: ResourceClass) -> Figure | None:
     return figure
 
 
-def draw_fid_nfe(one: ResourceClass) -> Figure | None:
+def draw_fid_nfe(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE, one line per method."""
     # data
     rows = drawable_rows(one, "nfe")
@@ -60,7 +60,7 @@ def draw_fid_nfe(one: ResourceClass) -> Figure | None:
 
     # axes and marks
     figure, (axes,) = new_figure(8.4, 6.0)
-    marks = plot_lines(axes, rows, class_looks(one), network_limits(one.rows))
+    marks = plot_lines(axes, rows, class_looks(one), limits)
 
     # labels and legend
     axes.set(title="Which FID with how many network evaluations?")
@@ -68,7 +68,7 @@ def draw_fid_nfe(one: ResourceClass) -> Figure | None:
     return figure
 
 
-def draw_schedules(one: ResourceClass) -> Figure | None:
+def draw_schedules(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against NFE per schedule, all else as in the baseline; None where there is only one."""
     # data
     if one.baseline.empty:
@@ -82,7 +82,7 @@ def draw_schedules(one: ResourceClass) -> Figure | None:
     # axes and marks
     best = list(rows.sort_values(["fid", "trial_id"])["series"].unique())
     figure, (axes,) = new_figure(8.0, 5.2)
-    marks = plot_lines(axes, rows, assign_looks(rows, best), network_limits(one.rows))
+    marks = plot_lines(axes, rows, assign_looks(rows, best), limits)
 
     # labels and legend
     axes.set(title=f"Which schedule suits {one_line(first['solver'])} on {one_line(first['network'])}?")

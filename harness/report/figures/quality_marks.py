@@ -13,12 +13,11 @@ from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.analysis.pareto import pareto_front
 from harness.report.figures.families import assign_family_looks
 from harness.report.figures.limit_marks import (
-    BELOW_LIMIT,
     LIMIT_LABEL,
-    NetworkLimit,
     limit_handle,
     mark_below_limit,
     plot_limits,
@@ -80,7 +79,7 @@ def class_looks(one: ResourceClass) -> dict[str, Look]:
 
 def plot_scatter(
     axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, looks: dict[str, Look],
-    limits: dict[str, NetworkLimit], timed: bool = True,
+    limits: dict[str, LimitFid], timed: bool = True,
 ) -> Marks:  # fmt: skip
     """Plot every row with its intervals, a thin line through each series, the front and the limits.
 
@@ -108,7 +107,7 @@ def plot_scatter(
 
 
 def plot_lines(
-    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit], x: str = "nfe"
+    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, LimitFid], x: str = "nfe"
 ) -> Marks:
     """Plot FID against a count of evaluations or steps, a line per series with its intervals, and the limits."""
     marks = Marks(axes, rows, x, looks)
@@ -227,7 +226,7 @@ def _plot_series(
             )
 
 
-def _finish_quality_axis(marks: Marks, limits: dict[str, NetworkLimit]) -> None:
+def _finish_quality_axis(marks: Marks, limits: dict[str, LimitFid]) -> None:
     """Scale the axis of FID, draw the limits, and mark the rows below them.
 
     On a logarithmic axis intervals are cut at half of the lowest value: else they take most of it.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.limit_marks import (
-    BELOW_LIMIT,
-    NetworkLimit,
     describe_limit,
     mark_below_limit,
     plot_limits,
@@ -72,9 +70,7 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     return figure
 
 
-def draw_error_by_steps(
-    rows: DataFrame, error: str, limits: Mapping[str, NetworkLimit] = MappingProxyType({})
-) -> Figure | None:
+def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, LimitFid] | None = None) -> Figure | None:
     """Draw an error column against the number of steps, a line per schedule and denoiser.
 
     Each solver has a panel.
@@ -83,6 +79,7 @@ def draw_error_by_steps(
     None without two step counts and two schedules.
     """
     # data: series with two step counts, panels with two series
+    limits = limits or {}
     rows = _rows_by_schedule(rows[(rows["executor"] == "serial") & (rows[error] > 0)])
     if rows.empty:
         return None

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.dot_plot import Dot, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK, NetworkLimit, is_below_limit
+from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import Look
 from harness.report.formats import axis_label, format_number
@@ -24,9 +25,7 @@ def choose_steps(rows: DataFrame) -> int:
     return round(float(shared.index[int(shared.argmax())]))
 
 
-def plot_fid_at_steps(
-    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, NetworkLimit]
-) -> list[Dot]:
+def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, LimitFid]) -> list[Dot]:
     """Plot the FID of each series at the step count that most share, the best on top; return what is drawn.
 
     The limit of each row's network is a dotted tick; rows significantly below it carry a mark.
@@ -35,7 +34,7 @@ def plot_fid_at_steps(
     steps = choose_steps(rows)
     every = rows[rows["steps"] == steps].sort_values(["fid", "trial_id"])
     here = every[(np.arange(len(every)) < MOST_DOTS) | every["is_baseline"]]
-    below = is_below_limit(here, limits)
+    below = find_rows_below(here, limits)
 
     # marks
     dots = [

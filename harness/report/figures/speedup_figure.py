@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass, ranking_speedup
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.dot_plot import Dot, count_lines, plot_dots
-from harness.report.figures.limit_marks import BELOW_LIMIT, BELOW_MARK, is_below_limit, network_limits
+from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import MUTED, Look, add_note, new_figure, unique_names
 from harness.report.figures.plotted_times import is_disturbed
@@ -20,10 +21,10 @@ _NAME = "equal_quality_speedup"
 _LINE = 56
 
 
-def draw_equal_quality(one: ResourceClass) -> Figure | None:
+def draw_equal_quality(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw a dot per row at its speed-up at equal quality; bounds are open triangles below."""
     # data
-    rows = rows_with_speedup(one)
+    rows = rows_with_speedup(one, limits)
     if rows.empty:
         return None
     values, bounds = rows[~rows["is_bound"]], rows[rows["is_bound"]]
@@ -50,7 +51,7 @@ def draw_equal_quality(one: ResourceClass) -> Figure | None:
     return figure
 
 
-def rows_with_speedup(one: ResourceClass) -> DataFrame:
+def rows_with_speedup(one: ResourceClass, limits: dict[str, LimitFid]) -> DataFrame:
     """Return the serial rows that have a speed-up at equal quality or a bound: values first, highest first.
 
     Added columns: `series`, `lead` (the speed-up or its bound), `name` (of the trial, unique),
@@ -64,7 +65,7 @@ def rows_with_speedup(one: ResourceClass) -> DataFrame:
         lead=ranking_speedup(rows),
         name=Series(unique_names(names), rows.index, dtype=object),
         is_bound=rows[_NAME].isna(),
-        is_below=is_below_limit(rows, network_limits(one.rows)),
+        is_below=find_rows_below(rows, limits),
     )
     ordered = ["is_bound", "lead", "fid", "trial_id"]
     return rows.dropna(subset=["lead"]).sort_values(ordered, ascending=[True, False, True, True])

@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from harness.report.analysis.alike import method_parts_key
-from harness.report.figures.limit_marks import BELOW_LIMIT, LIMIT_LABEL, mark_below_limit, network_limits
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
+from harness.report.figures.limit_marks import LIMIT_LABEL, mark_below_limit
 from harness.report.figures.plot_style import MUTED, add_note, assign_looks, new_figure, set_log_axis
 from harness.report.formats import axis_label, one_line
 
 _LINE = ["network_like", "parameters", "parts", "steps"]
 
 
-def draw_quality_by_training(rows: DataFrame) -> Figure | None:
+def draw_quality_by_training(rows: DataFrame, limits: dict[str, LimitFid]) -> Figure | None:
     """Draw FID against training seconds, one line per network card with several budgets.
 
     Only rows of whole networks count, since their preparation is training.
@@ -38,7 +39,7 @@ def draw_quality_by_training(rows: DataFrame) -> Figure | None:
             line["prepare_seconds"], line["fid"], yerr=sides, color=look.color, marker=look.marker,
             label=look.legend_name(series), elinewidth=0.9, capsize=2,
         )  # fmt: skip
-    has_below = _plot_own_limits(axes, rows, whole)
+    has_below = _plot_own_limits(axes, whole, limits)
     set_log_axis(axes, "x", whole["prepare_seconds"].to_numpy())
     set_log_axis(axes, "y", whole["fid"].to_numpy())
 
@@ -74,9 +75,8 @@ def _rows_of_most_networks(rows: DataFrame) -> DataFrame:
     return whole.assign(series=[one_line(name) for name in names])
 
 
-def _plot_own_limits(axes: Axes, rows: DataFrame, whole: DataFrame) -> bool:
+def _plot_own_limits(axes: Axes, whole: DataFrame, limits: dict[str, LimitFid]) -> bool:
     """Draw a dash at each network's limit, and rings around rows below it; return whether any is."""
-    limits = network_limits(rows)
     stated = whole[[name in limits for name in whole["network"]]]
     heights = [limits[name].fid for name in stated["network"]]
     axes.plot(stated["prepare_seconds"], heights, linestyle="", marker="_", markersize=16, color=MUTED, zorder=3,

@@ -8,7 +8,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import NOT_TIMED, ResourceClass
 from harness.report.analysis.limits import BELOW_LIMIT
-from harness.report.analysis.method_curve import LATENCY, THROUGHPUT, seconds_columns
+from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import format_count, format_interval, format_number
@@ -16,6 +16,8 @@ from harness.report.tables.cells import Cell, Heading, Table, dash, interval_tex
 
 IN_FLOOR = "inside the A/A floor: a tie with the clock"
 NO_FIGURE = "not measured"
+LEAST_CHANCE = 0.05
+"""Probability from which a Pareto front is named in a row."""
 
 HEADINGS = (
     Heading("trial", "Trial", words=True),
@@ -30,7 +32,7 @@ HEADINGS = (
     Heading("flops_per_image", "GFLOPs/image"),
     Heading("flops_to_time_yield", "FLOPs-to-time yield"),
     Heading("break_even_images", "Break-even (images)"),
-    Heading("pareto", "Pareto front"),
+    Heading("pareto", "On the Pareto front of FID and"),
     Heading("verdict", "Verdict"),
 )
 
@@ -38,18 +40,15 @@ HEADINGS = (
 def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -> Table:
     """Return the table of a class's trials; `timings` are the calls, for rows that do not store their batch."""
     rows = by_network_method_steps(one.rows)
-    throughputs, latencies = (
-        [times for _, times in seconds_columns(rows, m).iterrows()] for m in (THROUGHPUT, LATENCY)
-    )
-    columns = (distinct_names(rows), throughputs, latencies, measured_batches(rows, timings))
+    columns = (distinct_names(rows), measured_batches(rows, timings))
 
     cells = []
-    for (_, row), name, throughput, latency, batch in zip(rows.iterrows(), *columns, strict=True):
+    for (_, row), name, batch in zip(rows.iterrows(), *columns, strict=True):
         known = {
             "trial": _name_cell(name, row, one),
             "fid": _fid_cell(row, quality),
-            "latency_seconds": _latency_cell(latency),
-            "throughput_images_per_second": _throughput_cell(throughput),
+            "latency_seconds": _latency_cell(row),
+            "throughput_images_per_second": _throughput_cell(row),
             "throughput_batch": _count_cell(batch),
         }
         cells.append(tuple(known.get(heading.key) or _cell(heading.key, row) for heading in HEADINGS))
@@ -72,7 +71,7 @@ def measured_batches(rows: DataFrame, timings: DataFrame) -> Series:
     """Return the images per call of the throughput that was measured [rows], NaN where it is not known."""
     calls = timings[(timings["kind"] == "throughput") & (timings["role"] == "trial")]
     of_calls = rows["trial_id"].map(calls.groupby("trial_id")["batch"].first())
-    return rows["throughput_batch"].fillna(of_calls) if "throughput_batch" in rows else of_calls
+    return rows["throughput_batch"].fillna(of_calls)
 
 
 def _conditions() -> tuple[str, ...]:
@@ -81,14 +80,14 @@ def _conditions() -> tuple[str, ...]:
         "perfect images of this N would score.",
         "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
         "the row's, interleaved pairs.",
+        f"Pareto fronts: the probability that the row is on it, from {100 * LEAST_CHANCE:.0f} %.",
     )
 
 
 def _name_cell(name: str, row: Series, one: ResourceClass) -> Cell:
     role = ["the clock"] if one.clock is not None and row["trial_id"] == one.clock["trial_id"] else []
     role += ["baseline"] if row["is_baseline"] else []
-    disturbed = str(row.get("disturbed") or "")
-    notes = (f"disturbed timing: {disturbed}",) if disturbed else ()
+    notes = (f"disturbed timing: {row['disturbed']}",) if row["disturbed"] else ()
     return Cell(name + (f" ({', '.join(role)})" if role else ""), name, notes)
 
 
@@ -99,22 +98,27 @@ def _fid_cell(row: Series, quality: ClassQuality) -> Cell:
     return number_cell(row["fid"], interval_text(row["fid"], row["fid_low"], row["fid_high"]), note)
 
 
-def _latency_cell(times: Series) -> Cell:
-    if math.isnan(times["seconds"]):
-        return dash(NO_FIGURE)
-    text = interval_text(*(times[name] * 1e3 for name in ("seconds", "low", "high")))
-    return number_cell(times["seconds"], text)
+def _latency_cell(row: Series) -> Cell:
+    value, low, high = (row[f"{LATENCY.pooled}{end}"] for end in ("", "_low", "_high"))
+    return (
+        dash(NO_FIGURE) if math.isnan(value) else number_cell(value, interval_text(value * 1e3, low * 1e3, high * 1e3))
+    )
 
 
-def _throughput_cell(times: Series) -> Cell:
-    if not times["seconds"] > 0:
-        return dash(NO_FIGURE)
-    text = interval_text(*(1.0 / times[name] for name in ("seconds", "high", "low")))
-    return number_cell(1.0 / times["seconds"], text)
+def _throughput_cell(row: Series) -> Cell:
+    value, low, high = (row[f"{THROUGHPUT.pooled}{end}"] for end in ("", "_low", "_high"))
+    return number_cell(1 / value, interval_text(1 / value, 1 / high, 1 / low)) if value > 0 else dash(NO_FIGURE)
 
 
 def _count_cell(value: float) -> Cell:
     return dash(NO_FIGURE) if math.isnan(value) else number_cell(value, format_count(value))
+
+
+def _front_cell(row: Series) -> Cell:
+    """Return the fronts that the row may be on, each with the probability of it."""
+    chances = [("time", row["pareto_time_probability"]), ("FLOPs", row["pareto_flops_probability"])]
+    shown = [f"{name} {100 * chance:.0f} %" for name, chance in chances if chance >= LEAST_CHANCE]
+    return Cell(", ".join(shown), max(0.0, *(chance for _, chance in chances if chance == chance), 0.0))
 
 
 def _cell(key: str, row: Series) -> Cell:
@@ -122,8 +126,7 @@ def _cell(key: str, row: Series) -> Cell:
     if key == "verdict":
         return Cell(row[key], row[key])
     if key == "pareto":
-        fronts = [name for name in ("time", "flops") if row[f"pareto_{name}"]]
-        return Cell(", ".join(fronts).replace("flops", "FLOPs"), len(fronts))
+        return _front_cell(row)
 
     # empty
     value = row[key] * (1e-9 if key == "flops_per_image" else 1.0)

@@ -29,6 +29,7 @@ from harness.report.analysis.target_time import (
     read_target,
 )
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.times import add_pooled_times
 
 GROUPS = 20
 STEPS = (5, 10, 20, 40)
@@ -296,15 +297,15 @@ def test_a_disturbed_value_has_a_rank_only_where_its_interval_is_apart(monkeypat
 
 
 def test_members_give_each_training_its_own_curve_and_time() -> None:
-    rows = typed_table("trials", DataFrame(baseline()))
-    half = rows.assign(training=1.0, fid=rows["fid"] * 2, throughput_images_per_second=2.0 / rows["latency_seconds"])
-    members = pd.concat([rows.assign(training=0.0), half]).assign(row_id=lambda table: table["trial_id"])
-    curve = build_curve(rows.assign(relative_time=1 / rows["speedup"]), LATENCY, DataFrame(), members)
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    second = rows.assign(training=1.0, fid=rows["fid"] * 2, speedup=rows["speedup"] / 1.05)
+    members = pd.concat([rows.assign(training=0.0), second]).assign(row_id=lambda table: table["trial_id"])
+    curve = build_curve(rows, LATENCY, DataFrame(), members)
     assert curve.trainings == (0, 1)
     assert curve.fid_by_training[1] == pytest.approx(2 * curve.fid)
     assert curve.shift_by_training == pytest.approx(0.0)
-    fast = build_curve(rows, THROUGHPUT, DataFrame(), members)
-    assert np.exp(fast.shift_by_training[1]) == pytest.approx(2.1 / 2.0)
+    in_batch = build_curve(rows, THROUGHPUT, DataFrame(), members)
+    assert np.exp(in_batch.shift_by_training[1]) == pytest.approx(1.05)
 
 
 def test_without_targets_nothing_is_read() -> None:

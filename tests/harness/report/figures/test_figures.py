@@ -10,6 +10,7 @@ from kit import tables
 from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
+from harness.report.analysis.limits import network_limits
 from harness.report.figures import draw as figures
 from harness.report.figures.plot_style import COLORS, GREY, INK, MOST_SERIES, OTHERS, assign_looks, report_style
 from harness.report.figures.quality_figures import draw_fid_flops, draw_schedules
@@ -36,7 +37,7 @@ def test_each_figure_that_has_data_is_drawn_as_png_and_svg(analysis: Analysis, m
 
 def test_one_schedule_is_no_comparison() -> None:
     one = derive(tables.tables(lambda table: table[table["method"].isin(["ddim", "unipc"])])).classes[0]
-    assert draw_schedules(one) is None
+    assert draw_schedules(one, {}) is None
 
 
 def test_without_times_only_the_figures_of_quality_and_work_remain() -> None:
@@ -56,7 +57,7 @@ def test_a_class_without_rows_has_no_figure(analysis: Analysis) -> None:
 def test_labels_of_the_front_do_not_overlap() -> None:
     one = derive(tables.tables()).classes[0]
     with report_style():
-        figure = draw_fid_flops(one)
+        figure = draw_fid_flops(one, network_limits(one.rows))
         assert figure is not None
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in figure.axes[0].texts]

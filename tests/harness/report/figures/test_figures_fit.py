@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from pandas import DataFrame, concat
 
 from harness.report.analysis.derive import Analysis, derive
+from harness.report.analysis.limits import network_limits
 from harness.report.figures import draw as figures
 from harness.report.figures.plot_labels import wrap_name
 from harness.report.figures.plot_style import add_note, add_question, fix_layout, new_figure, report_style
@@ -72,7 +73,7 @@ def test_no_text_lies_outside_its_figure(analysis: Analysis, name: str) -> None:
 
 def test_names_of_series_cover_no_other_name(analysis: Analysis) -> None:
     with report_style():
-        figure = draw_fid_nfe(analysis.classes[0])
+        figure = draw_fid_nfe(analysis.classes[0], network_limits(analysis.classes[0].rows))
         assert figure is not None
         figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass, derive
+from harness.report.analysis.limits import FROM_CARD, LimitFid
 from harness.report.figures.families import PARALLEL, SCHEDULE, SOLVER, assign_family_looks, find_families
-from harness.report.figures.headline_figure import draw_headline
+from harness.report.figures.headline_figure import choose_target, draw_headline
 from harness.report.figures.plot_style import GREY, INK, MOST_SERIES, report_style
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import DISTURBED, FAINT_SHARE, class_looks, name_series
@@ -25,6 +26,8 @@ from harness.report.figures.time_to_quality_figure import (
     REACHED,
     draw_time_to_quality,
 )
+
+LIMITS = {"unet-small": LimitFid(0.7, 0.5, 0.9, FROM_CARD)}
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +81,7 @@ def marks(axes: Axes, opacity: float | None = None) -> set[tuple[float, float]]:
 
 
 def test_the_left_half_shows_every_row_at_its_time_per_image(one: ResourceClass) -> None:
-    figure = draw_headline(one, {})
+    figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     rows = add_plotted_times(one.rows)
     assert rows["image_ms"].tolist() == pytest.approx((1e3 / rows["throughput_images_per_second"]).tolist())
@@ -86,8 +89,12 @@ def test_the_left_half_shows_every_row_at_its_time_per_image(one: ResourceClass)
 
 
 def test_pooled_times_replace_those_of_the_rows_own_block(one: ResourceClass) -> None:
-    pooled = {f"pooled_{what}{end}": [value] + [math.nan] * (len(one.rows) - 1)
-              for what in ("seconds_per_image", "latency_seconds") for end, value in (("", 3.0), ("_low", 2.0), ("_high", 4.0))}  # fmt: skip
+    values = {"": 3.0, "_low": 2.0, "_high": 4.0}
+    pooled = {
+        f"pooled_{what}{end}": [value] + [math.nan] * (len(one.rows) - 1)
+        for what in ("seconds_per_image", "latency_seconds")
+        for end, value in values.items()
+    }
     found = add_plotted_times(one.rows.assign(**pooled))
     for name, column in (("image_ms", None), ("latency_ms", "latency_seconds")):
         assert [found[f"{name}{end}"].iloc[0] for end in ("", "_low", "_high")] == [3000.0, 2000.0, 4000.0]
@@ -100,7 +107,7 @@ def test_at_most_eight_series_have_a_color_and_each_is_named_once(one: ResourceC
     assert len(looks) > MOST_SERIES
     colored = {name for name, look in looks.items() if look != GREY}
     assert len(colored) == MOST_SERIES
-    figure = draw_headline(one, {})
+    figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     written = [text.get_text().replace("\n", "") for text in figure.axes[0].texts]
     assert sorted(name for name in written if name in looks) == sorted(colored)
@@ -113,7 +120,7 @@ def test_colors_are_families_and_the_baseline_is_black_and_bold(one: ResourceCla
     rows = name_series(one.rows)
     families = find_families(rows).groupby(rows["series"]).first()
     assert families[["ddim", "unipc", "ddim karras", "early-exit + dpmpp-2m"]].tolist() == [
-        SOLVER, SCHEDULE if rows.loc[rows["series"] == "unipc", "schedule"].iloc[0] != "uniform" else SOLVER, SCHEDULE, "early-exit",
+        SOLVER, SOLVER, SCHEDULE, "early-exit",
     ]  # fmt: skip
     looks = assign_family_looks(rows)
     assert looks["ddim"].color == INK
@@ -139,7 +146,7 @@ def test_a_control_does_not_stand_for_its_family() -> None:
 
 
 def test_without_targets_the_right_half_is_fid_at_the_step_count_that_most_share(one: ResourceClass) -> None:
-    figure = draw_headline(one, {})
+    figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     right = figure.axes[1]
     here = one.rows[(one.rows["steps"] == 5) & (one.rows["executor"] == "serial")].sort_values("fid")
@@ -149,7 +156,7 @@ def test_without_targets_the_right_half_is_fid_at_the_step_count_that_most_share
 
 
 def test_the_right_half_ranks_times_to_the_middle_target_and_bounds_are_open(one: ResourceClass) -> None:
-    figure = draw_headline(one, {2.9: TIMES.iloc[:1], 1.8: TIMES, 1.6: TIMES.iloc[:2]})
+    figure = draw_headline(one, LIMITS, {2.9: TIMES.iloc[:1], 1.8: TIMES, 1.6: TIMES.iloc[:2]})
     assert figure is not None
     right = figure.axes[1]
     assert right.get_title(loc="left") == "Which method reaches FID 1.8 soonest?"
@@ -176,13 +183,22 @@ def test_the_interval_is_drawn_to_its_ends_and_an_open_end_is_an_arrow(one: Reso
 
 
 def test_each_target_has_a_panel_and_none_no_figure(one: ResourceClass) -> None:
-    figure = draw_time_to_quality(one, {2.9: TIMES, 1.8: TIMES.iloc[:2], 1.6: TIMES.iloc[:0]})
+    figure = draw_time_to_quality(one, {2.9: TIMES, 1.8: TIMES.iloc[2:], 1.6: TIMES.iloc[:2]})
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         f"Which method reaches FID {target} soonest?" for target in (2.9, 1.8)
     ]
     assert draw_time_to_quality(one, {}) is None
+    assert draw_time_to_quality(one, {1.6: TIMES.iloc[:2]}) is None
     assert draw_time_to_quality(one, {1.6: TIMES.iloc[:0]}) is None
+
+
+def test_the_headline_takes_the_middle_target_or_the_next_looser_one_that_is_reached() -> None:
+    nothing = TIMES.iloc[:2]
+    assert choose_target({2.9: TIMES, 1.8: TIMES, 1.6: TIMES}) == 1.8
+    assert choose_target({2.9: TIMES, 1.8: nothing, 1.6: nothing}) == 2.9
+    assert choose_target({2.9: nothing, 1.8: nothing, 1.6: nothing}) is None
+    assert choose_target({}) is None
 
 
 def test_of_many_methods_the_fastest_and_the_baseline_are_shown(one: ResourceClass) -> None:
@@ -196,7 +212,7 @@ def test_of_many_methods_the_fastest_and_the_baseline_are_shown(one: ResourceCla
     assert names(figure.axes[0]) == [
         *(f"{k + 1}. m{k:02}" for k in range(12)), "21. ddim", "n8", "n7", "n6", "n5", "n4", "n3",
     ]  # fmt: skip
-    assert "11 more in the tables" in figure.get_supxlabel()
+    assert "11 more at FID 1.8, in the tables" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_parallel_executors_stand_at_the_left_alone() -> None:
@@ -205,31 +221,31 @@ def test_parallel_executors_stand_at_the_left_alone() -> None:
 
     one = derive(tables.tables(change)).classes[0]
     assert PARALLEL in set(find_families(one.rows))
-    figure = draw_headline(one, {})
+    figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     parallel = one.rows[one.rows["executor"] != "serial"].iloc[0]
     assert parallel["fid"] in {y for _, y in marks(figure.axes[0])}
     assert parallel["method"] not in names(figure.axes[1])
     assert "parallel executors" in figure.get_suptitle()
-    assert parallel["method"] not in set(rows_with_speedup(one)["method"])
+    assert parallel["method"] not in set(rows_with_speedup(one, LIMITS)["method"])
 
 
 def test_disturbed_rows_are_faint_and_the_legend_says_so(one: ResourceClass) -> None:
     place = 3
     disturbed = one.rows.assign(disturbed=["had 61 % of its core" if k == place else "" for k in range(len(one.rows))])
-    figure = draw_headline(ResourceClass(one.key, disturbed, one.floor, one.clock, one.baseline), {})
+    figure = draw_headline(ResourceClass(one.key, disturbed, one.floor, one.clock, one.baseline), LIMITS, {})
     assert figure is not None
     row = add_plotted_times(disturbed).iloc[place]
     assert marks(figure.axes[0], FAINT_SHARE) == {(row["image_ms"], row["fid"])}
     assert DISTURBED in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert DISTURBED not in [text.get_text() for text in draw_headline(one, {}).legends[0].get_texts()]  # type: ignore[union-attr]
+    assert DISTURBED not in [text.get_text() for text in draw_headline(one, LIMITS, {}).legends[0].get_texts()]  # type: ignore[union-attr]
 
 
 def test_the_front_is_that_of_likely_rows_where_the_probability_is_known(one: ResourceClass) -> None:
     likely = np.zeros(len(one.rows))
     likely[[2, 5, 7]] = 0.5, 0.9, 1.0
     rows = one.rows.assign(pareto_time_probability=likely)
-    figure = draw_headline(ResourceClass(one.key, rows, one.floor, one.clock, one.baseline), {})
+    figure = draw_headline(ResourceClass(one.key, rows, one.floor, one.clock, one.baseline), LIMITS, {})
     assert figure is not None
     (front,) = [line for line in figure.axes[0].get_lines() if line.get_drawstyle() == "steps-post"]
     wanted = add_plotted_times(rows).iloc[[2, 5, 7]]
@@ -240,11 +256,11 @@ def test_the_front_is_that_of_likely_rows_where_the_probability_is_known(one: Re
 
 
 def test_no_bound_leads_the_speed_ups(one: ResourceClass) -> None:
-    rows = rows_with_speedup(one)
+    rows = rows_with_speedup(one, LIMITS)
     values, bounds = rows[~rows["is_bound"]], rows[rows["is_bound"]]
     assert min(len(values), len(bounds)) > 1
     assert bounds["lead"].max() > values["lead"].min()
-    figure = draw_equal_quality(one)
+    figure = draw_equal_quality(one, LIMITS)
     assert figure is not None
     (axes,) = figure.axes
     drawn = [name.replace("\n", "") for name in names(axes)]

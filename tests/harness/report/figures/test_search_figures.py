@@ -125,7 +125,7 @@ def test_training_budgets_make_a_line_per_network() -> None:
         trained("cunet", "cunet", 120.0, 5.5), trained("cunet-short", "cunet", 30.0, 7.0),
         trained("other", "other", 10.0, 3.0), trained("unet", "unet", 70.0, 1.0, denoiser="early-exit"),
     ]  # fmt: skip
-    figure = draw_quality_by_training(trials(*rows))
+    figure = draw_quality_by_training(trials(*rows), {})
     assert figure is not None
     lines = {line.get_label(): line for line in figure.axes[0].containers}
     drawn = {name: [tuple(p) for p in container.lines[0].get_xydata()] for name, container in lines.items()}
@@ -134,6 +134,6 @@ def test_training_budgets_make_a_line_per_network() -> None:
 
 def test_one_budget_each_is_no_curve() -> None:
     assert (
-        draw_quality_by_training(trials(trained("unet", "unet", 60.0, 5.0), trained("cunet", "cunet", 60.0, 5.0)))
+        draw_quality_by_training(trials(trained("unet", "unet", 60.0, 5.0), trained("cunet", "cunet", 60.0, 5.0)), {})
         is None
     )
