@@ -167,6 +167,15 @@ def test_too_few_images_for_fid_are_said_by_plan_and_before_a_run(command: Comma
     assert said.err.index(line) < said.err.index("trials: 0 already measured")
 
 
+@pytest.mark.parametrize(
+    ("verb", "line"), [("pause", "paused: none was running"), ("resume", "resumed: none was paused")]
+)
+def test_without_trainings_zoo_says_what_there_was_none_of(
+    command: Command, tmp_path: Path, verb: str, line: str
+) -> None:
+    assert command("zoo", verb, "--results", tmp_path).out.strip() == line
+
+
 def test_a_file_where_the_results_should_be_is_exit_code_2(command: Command, suite: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     said = command("run", suite, "--results", tmp_path / "file")
