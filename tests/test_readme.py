@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.api import plan
 from harness.cli.app import app
 from harness.data.cards import load_card
+from harness.planning.few_images import describe_missing_fid, feature_count
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +46,19 @@ def test_the_example_card_loads(tmp_path: Path) -> None:
     path.write_text(block("toml", "# datasets/mine.toml"))
     card = load_card(str(path))
     assert (card.name, card.resolution, card.splits["train"].n) == ("mine", 32, 1000)
+
+
+def test_the_example_suite_can_be_planned_and_has_images_enough(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(block("toml", "# mine.toml"))
+    made = plan(str(path))
+    assert [planned.trial.printed_name for planned in made.trials] == [
+        "unet-8:ddim-10", "unet-8:ddim-20", "unet-8:dpmpp-2m-5", "unet-8:dpmpp-2m-10", "unet-8:dpmpp-2m@logsnr-5",
+        "unet-8:dpmpp-2m@logsnr-10",
+    ]  # fmt: skip
+    assert describe_missing_fid(made) == ""
+    features = feature_count(made.trials[0].row.extractor, made.trials[0].trial)
+    assert f"more than {features} on {made.suite.extractor}" in path.read_text()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^    make ([a-z-]+)", README, re.M))))

@@ -13,10 +13,13 @@ def describe_missing_fid(plan: Plan) -> str:
     FID needs more images than features, on both sides.
     """
     by_dataset = {planned.trial.dataset.name: planned for planned in plan.trials}
+
     for name, planned in sorted(by_dataset.items()):
         trial, extractor = planned.trial, planned.row.extractor
         dim, n_reference = feature_count(extractor, trial), trial.dataset.splits[trial.dataset.reference].n
         rule = f"for the {dim:,} features of {extractor.name}; FID needs more images than features"
+
+        # too few on one side
         if trial.n_images <= dim:
             return (
                 f'every row on "{name}" will be INVALID: found n_images = {trial.n_images:,} {rule}, '
