@@ -137,6 +137,7 @@ def run(
     """
     from harness.driver.progress import Screen
     from harness.measure.machine_use import MachineUse
+    from harness.planning.few_images import describe_missing_fid
     from harness.planning.fit import drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
@@ -175,6 +176,8 @@ def run(
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
+                if few := describe_missing_fid(planned):
+                    _LOG.warning(few)
                 _measure(planned, store, root, workers, screen, finished)
                 use.read_workers()
                 snapshot = store.snapshot(snapshot)

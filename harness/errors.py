@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _LISTED = 24  # names that one sentence can hold
 
@@ -44,6 +45,15 @@ class StorageFullError(HarnessError):
 
 class Terminated(SystemExit):
     """A signal ends this process; unlike the exit() of a plug-in, it must not be caught."""
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put the place of a mistake, such as a file and an entry, before the sentence of a UsageError."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import export, zoo
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 
 app = typer.Typer(
     name="oneclock",
@@ -94,11 +94,15 @@ def rebuild_report(
 
 
 @app.command("ls", epilog="Example: oneclock ls methods")
-def list_one_kind(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
+def list_one_kind(
+    what: Annotated[str, typer.Argument(metavar=f"[{'|'.join(Listed)}]", help="What to list.")],
+) -> None:
     """List what there is, one line each."""
     from harness.cli.listing import list_lines
 
-    for line in list_lines(what.value):
+    if what not in set(Listed):
+        raise UsageError(f'"{what}" is nothing that can be listed{did_you_mean(what, Listed)}')
+    for line in list_lines(what):
         typer.echo(line)
 
 

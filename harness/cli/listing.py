@@ -12,6 +12,7 @@ from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import list_extractors
 from harness.planning.estimate import Estimator
+from harness.planning.few_images import describe_missing_fid
 from harness.planning.links import find_missing_links
 from harness.planning.plan import Plan
 from harness.registry import registry
@@ -108,6 +109,8 @@ def plan_lines(
     training = estimator.estimate_training_seconds([p for p in plan.trials if p.id not in verdicts], results)
     yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training_text(training)}"
     yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
+    if few := describe_missing_fid(plan):
+        yield few
     yield from _list_absent_data(plan)
     if only is None:
         yield from _list_missing_links(plan)

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr, field_validator
 
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
@@ -89,6 +89,15 @@ class QualitySettings(Closed):
     """FIDs by data set, loosest first: the time to each is read on every method's own curve."""
     equivalence_margin: PositiveFloat | None = None
     """Difference of FID within which two trials count as equal; without it none do."""
+    more_steps_in: str | None = None
+    """A suite of this project that has the methods at more step counts; tables name it where a method has one here."""
+
+    @field_validator("more_steps_in")
+    @classmethod
+    def _exist(cls, name: str | None) -> str | None:
+        if name is not None and name not in suite_names():
+            raise ValueError(f'there is no suite "{name}"{did_you_mean(name, suite_names())}')
+        return name
 
     @field_validator("targets")
     @classmethod
@@ -141,6 +150,12 @@ class Suite(Closed):
     networks: dict[str, Json] = Field(default_factory=dict)
     trials: list[TrialEntry] = Field(min_length=1)
     expect: list[Expectation] = Field(default_factory=list)
+    _file: str = PrivateAttr(default="")
+
+    @property
+    def where(self) -> str:
+        """Return how messages name it: by its file, or by its name where it was made without one."""
+        return f"suite {self._file}" if self._file else f'suite "{self.name}"'
 
 
 def suite_names() -> list[str]:
@@ -158,7 +173,10 @@ def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int 
             raise UsageError(f"--seeds is {seeds}; expected 1 or more")
         raw["seed_sets"] = list(range(seeds))
 
-    suite = validated(Suite, raw, f"suite {path.name}")
+    suite = validated(
+        Suite, raw, f"suite {path.name}", {_key(setting): f"--set {setting}" for setting in settings or []}
+    )
+    suite._file = path.name
     check_name(suite.name, "suite name")
     for entry in suite.trials:
         if entry.label is not None:
@@ -184,9 +202,13 @@ def apply_settings(raw: dict[str, Any], settings: list[str]) -> None:
         _apply(raw, setting)
 
 
+def _key(setting: str) -> str:
+    """Return the dotted path that a setting changes."""
+    return setting.partition("=")[0].strip()
+
+
 def _apply(raw: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    key = key.strip()
+    key, (_, equals, text) = _key(setting), setting.partition("=")
     if not equals or not key:
         raise UsageError(f'--set is "{setting}"; expected KEY=VALUE, for example --set n_images=200')
     try:

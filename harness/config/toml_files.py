@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
@@ -12,6 +13,12 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import UsageError, did_you_mean
 
 SIZE_CAP_BYTES = 1_000_000
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+}
+"""What should have been there, by pydantic's kind of fault; other kinds have pydantic's own words."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -33,20 +40,36 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}; correct it there") from None
 
 
-def validated(model: type[Model], tables: Any, where: str) -> Model:
-    """Return the tables as a model; raise UsageError about one fault (unknown keys first), `where` naming the file."""
+def validated(model: type[Model], tables: Any, where: str, changes: Mapping[str, str] | None = None) -> Model:
+    """Return the tables as a model; raise UsageError about one fault (unknown keys first), `where` naming the file.
+
+    `changes` names, by dotted path, what was changed after the file was read: a fault there is its own.
+    """
     try:
         return model.model_validate(tables)
     except ValidationError as error:
         fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise UsageError(f"{where}: {_sentence(model, fault, tables)}") from None
+        field = _dotted_path(fault, tables)
+        sources = [name for key, name in (changes or {}).items() if field and _overlap(key, field)]
+        raise UsageError(f"{[where, *sources][-1]}: {_describe_fault(model, fault, field)}") from None
 
 
-def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether two dotted paths are equal, or one leads to the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def _dotted_path(fault: Any, tables: Any) -> str:
+    """Return where pydantic found a fault, as the file has it; "" for the whole file."""
     place = tuple(fault["loc"])
-    kept = [*_written(place[:-1], tables), place[-1]] if fault["type"] == "missing" else _written(place, tables)
-    field = ".".join(map(str, kept))
+    if fault["type"] == "missing":
+        return ".".join(map(str, [*_steps_in_file(place[:-1], tables), place[-1]]))
+    return ".".join(map(str, _steps_in_file(place, tables)))
 
+
+def _describe_fault(model: type[BaseModel], fault: Any, field: str) -> str:
+    """Return one sentence on a fault at a dotted path: what was found, what was expected."""
+    place = tuple(fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f'unknown key "{field[:80]}"{did_you_mean(str(place[-1]), _known_keys(model, place[:-1]))}'
     if fault["type"] == "missing":
@@ -54,11 +77,11 @@ def _sentence(model: type[BaseModel], fault: Any, tables: Any) -> str:
     if fault["type"] == "value_error":  # our own validators: their sentence has found and expected
         prefix = f"{field}: " if field else ""
         return prefix + fault["msg"].removeprefix("Value error, ")
-    expected = fault["msg"][:1].lower() + fault["msg"][1:]
+    expected = _EXPECTED.get(fault["type"]) or _lower_first(fault["msg"])
     return f'"{field[:80]}" is {repr(fault["input"])[:80]}; {expected}'
 
 
-def _written(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
+def _steps_in_file(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
     """Return the steps of a place that exist in the tables; pydantic adds the names of a union's choices."""
     steps: list[int | str] = []
     for part in place:
@@ -66,6 +89,10 @@ def _written(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
             tables = tables[part]
             steps.append(part)
     return steps
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _known_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

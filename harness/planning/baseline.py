@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.config.suite import PartEntry, Suite
-from harness.errors import UsageError
+from harness.errors import UsageError, located
 from harness.planning.trial import Trial
 from harness.registry import registry
 from methods.parts import PARTS, Method
@@ -21,7 +21,8 @@ class BaselineTrials:
         self._parts: dict[str, Method] = {}
         for name in PARTS:
             part = as_part(getattr(base, name))
-            self._parts[name] = registry().make(name, part.name, part.params)
+            with located(f"{suite.where}, [baseline]"):
+                self._parts[name] = registry().make(name, part.name, part.params)
 
     def includes(self, trial: Trial) -> bool:
         """Tell whether a trial is of the baseline's network and parts, at any number of steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 
 from harness.config.network_card import NetworkCard
@@ -10,6 +11,7 @@ from harness.config.suite import Expectation, Suite
 from harness.errors import UsageError, did_you_mean
 from harness.identity import canonical_json, content_hash
 from harness.planning.trial import Trial
+from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.specs.base import deciding_fields
@@ -59,8 +61,20 @@ def choose_trials(trials: list[Trial], only: str) -> list[Trial]:
     chosen = chosen or [t for t in trials if any(fnmatch.fnmatchcase(name, only) for name in _names(t))]
     if not chosen:
         known = {name for t in trials for name in (t.printed_name, t.method)}
-        raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials{did_you_mean(only, known)}')
+        hint = _describe_unused_part(only, trials) or did_you_mean(only, known)
+        raise UsageError(f'--only "{only}" matches none of the {len(trials)} trials{hint}')
     return chosen
+
+
+def _describe_unused_part(only: str, trials: list[Trial]) -> str:
+    """Return a hint if `--only` names a method that exists and stands in no trial, else ""."""
+    used = {(part, method.name) for trial in trials for part, method in trial.parts.items()}
+    words = [re.sub(r"\(.*\)", "", word) for word in re.split(r"[:/@]", only)]
+    for method in registry().methods():
+        named = any(re.fullmatch(rf"{re.escape(method.name)}(-\d+)?", word) for word in words)
+        if named and (method.part, method.name) not in used:
+            return f'; the {method.part} "{method.name}" exists but stands in no trial, so add it to the suite'
+    return ""
 
 
 def _names(trial: Trial) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.config.network_card import NetworkCard, load_network_card
-from harness.config.suite import PartEntry, Suite, TrialEntry
+from harness.config.suite import Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
-from harness.errors import UsageError
+from harness.errors import UsageError, located
 from harness.identity import spec_id
 from harness.metrics.extractors import extractor_spec
 from harness.planning.baseline import BaselineTrials, as_list, as_part, find_same_nfe
@@ -31,7 +31,7 @@ from harness.registry import registry
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import DataSpec
 from harness.task import Task
-from methods.parts import PARTS
+from methods.parts import PARTS, Method
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class _Planner:
 
     def plan(self, only: str | None) -> Plan:
         """Return the plan of the trials that match `only`; all trials are checked."""
-        trials = [t for k in range(self.suite.trainings) for entry in self.suite.trials for t in self._expand(entry, k)]
+        numbers = range(len(self.suite.trials))
+        trials = [t for k in range(self.suite.trainings) for number in numbers for t in self._expand(number, k)]
         check_unique(self.suite, trials)
         check_names(self.suite, trials, self.networks)
 
@@ -126,11 +127,14 @@ class _Planner:
         listed_ids = tuple(ids[id(t)] for t in trials)
         return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed_ids, self.datasets)
 
-    def _expand(self, entry: TrialEntry, training: int) -> Iterable[Trial]:
+    def _expand(self, number: int, training: int) -> Iterable[Trial]:
         """Yield the trials of one entry in one training: every combination of its lists, with every seed set.
 
-        None where the network has one training only and this is a further one.
+        None where the network has one training only and this is a further one. UsageError, with
+        the number of the entry, for parts that do not fit.
         """
+        entry = self.suite.trials[number]
+        where = f"{self.suite.where}, [[trials]] entry {number + 1} (trials.{number})"
         datasets = as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
         networks = as_list(entry.network if entry.network is not None else self.suite.network)
         choices = [[as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS]
@@ -140,24 +144,25 @@ class _Planner:
             if training and not has_trainings(self._load_network(network)):
                 continue
             for seed_set in self.suite.seed_sets:
-                yield self._make_trial(dataset, network, parts, n, seed_set, training, entry)
+                with located(where):
+                    made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
+                    check_compatible(made, self._load_network(network), n)
+                yield self._make_trial(dataset, network, made, n, seed_set, training, entry)
 
     def _make_trial(
         self,
         dataset: str,
         network: str,
-        parts: list[PartEntry],
+        made: dict[str, Method],
         n: int,
         seed_set: int,
         training: int,
         entry: TrialEntry,
     ) -> Trial:
-        """Return a checked trial; adds the tasks of its weights and of its parts' preparations."""
+        """Return a trial of parts that fit; adds the tasks of its weights and of its parts' preparations."""
         card, net = self._load_dataset(dataset), self._load_network(network)
         if has_trainings(net):
             net = network_of_training(net, card.name, training, self.suite.trainings)
-        made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
-        check_compatible(made, net, n)
 
         weights = self.graph.weights_task(card, net)
         trial = Trial(
@@ -235,6 +240,7 @@ class _Planner:
             network_limit=self.graph.network_limit(trial),
             fid_targets=quality.targets.get(trial.dataset.name, ()),
             equivalence_margin=quality.equivalence_margin,
+            more_steps_in=quality.more_steps_in,
             # the tasks that give its values
             sample_ids=tuple(task.id for task in self.graph.sample_tasks(trial)),
             score_id=self.graph.score_task(trial).id,

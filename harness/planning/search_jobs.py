@@ -9,6 +9,7 @@ and those that are kept do not run again.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from harness.specs.base import Output
 from harness.specs.prepare import FinishedJob, PrepareOutput, PrepareSpec
 from harness.task import Task, Unit
 from methods.parts import Artifact, Done, Job
+
+_LOG = logging.getLogger("oneclock.planning.search_jobs")
 
 
 class FinishedResults(Protocol):
@@ -48,7 +51,7 @@ class SearchJobs:
     def unfinished_jobs(self, task: Task) -> list[Task]:
         """Return the unfinished jobs of the current round.
 
-        None when the preparation itself may run.
+        None when the preparation itself may run. A job's label counts the jobs proposed so far.
         """
         jobs, is_done = self._jobs_of(task), self._results.is_done
         while all(is_done(job.id) for job in jobs):
@@ -57,9 +60,12 @@ class SearchJobs:
             if not fresh:
                 return []
 
+            total = len(jobs) + len(fresh)
             for job in fresh:
-                self._results.add_task(job)
-            jobs += fresh
+                numbered = replace(job, label=f"{job.label}, search job {len(jobs) + 1} of {total}")
+                _LOG.debug("%s: %s", numbered.label, canonical_json(_job_of(job)))
+                self._results.add_task(numbered)
+                jobs.append(numbered)
         return [job for job in jobs if not is_done(job.id)]
 
     def with_finished_jobs(self, unit: Unit) -> Unit:
@@ -104,4 +110,4 @@ def _job_task(task: Task, search: PrepareSpec, job: Job) -> Task:
     """Return a job as a task, whose identity is that of the job alone."""
     assert search.jobs is not None
     spec = search.jobs.model_copy(update={"job": dict(job)})
-    return replace(task, id=spec_id(spec), spec=spec, label=f"{task.label}: {canonical_json(job)}")
+    return replace(task, id=spec_id(spec), spec=spec)

@@ -172,6 +172,11 @@ def _check_marker(folder: Path) -> None:
     try:
         marker = json.loads(read_regular(folder / MARKER))
         form, version = marker["format"], marker["schema_version"]
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder} has no {MARKER}, so it is no results folder of this program; name one suite's folder, "
+            "for example results/quick"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{folder} is no results folder of this program ({MARKER}: {error})") from error
     if form != _FORMAT or version != SCHEMA_VERSION:

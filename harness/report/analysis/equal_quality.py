@@ -37,6 +37,10 @@ OPEN_HIGH = "the interval's upper end lies beyond the baseline's slowest point"
 OPEN_LOW = "the interval's lower end lies beyond the baseline's fastest point"
 
 
+_SPEEDUP = ["relative_time", "relative_time_high", "relative_time_low"]
+"""Columns whose inverses are the speed-up over the clock and the ends of its interval, drift included."""
+
+
 @dataclass(frozen=True)
 class CurveReading:
     """The baseline's log time at a FID, read off its curve."""
@@ -189,8 +193,9 @@ def _read_errors(row: Series, curve: DataFrame, time: np.ndarray, draws: FidDraw
 
 def _timing_widths(row: Series, curve: DataFrame, weights: np.ndarray) -> tuple[float, float]:
     """Return how far the timing intervals let the log ratio lie down and up."""
-    down, up = _log_sides(row["speedup"], row["speedup_low"], row["speedup_high"])
-    below, above = read_widths(curve[["speedup", "speedup_low", "speedup_high"]].to_numpy(), weights)
+    own, others = 1.0 / row[_SPEEDUP].to_numpy(float), 1.0 / curve[_SPEEDUP].to_numpy(float)
+    down, up = _log_sides(*own)
+    below, above = read_widths(others, weights)
     return math.hypot(down, below), math.hypot(up, above)
 
 

@@ -64,6 +64,7 @@ def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Seque
         label.set_color(MUTED if math.isnan(dot.value) else INK)
     axes.set_ylim(-0.8, border + (1.0 if lower else 0.0) + count_lines(upper) - 0.2)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.margins(x=0.1)  # room for arrows
     set_log_axis(axes, "x", np.array([*(end for dot in dots for end in (dot.value, dot.limit)), *include]))
 
 

@@ -31,12 +31,14 @@ def _to_row(quality: ClassQuality, one: QualityTime) -> dict:
         "method": one.line.method,
         "network": one.line.network,
         "name": one.line.name,
+        # where the target is reached
         "state": state,
         "seconds": time.seconds if state != NOT_REACHED else math.nan,
         "low": time.low,
         "high": time.high,
         "best_fid": one.best_fid,
         "rank": math.nan if one.rank is None else float(one.rank),
+        # how it is marked
         "is_baseline": one.line.name == quality.baseline,
         "is_below": one.below_limit,
         "is_disturbed": time.disturbed,

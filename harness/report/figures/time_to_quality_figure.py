@@ -31,12 +31,12 @@ _BOUND_REMARK = "open mark: ≤, reached at the smallest step count that was run
 
 
 def draw_time_to_quality(one: ResourceClass, times: Mapping[float, DataFrame]) -> Figure | None:
-    """Draw the time of each method to each FID target, a panel per target; None without targets.
+    """Draw the time of each method to each FID target, a panel per target that any reaches; None without one.
 
     `times`: per target a row per method with the columns of `plot_time_to_target`.
     """
     # data
-    shown = {target: table for target, table in times.items() if len(table)}
+    shown = {target: times[target] for target in reached_targets(times)}
     if not shown:
         return None
     looks = class_looks(one)
@@ -49,11 +49,16 @@ def draw_time_to_quality(one: ResourceClass, times: Mapping[float, DataFrame]) -
         plot_time_to_target(axes, lines, target)
 
     # labels
-    notes = [note for target, table in shown.items() for note in time_notes(table, dots[target])]
+    notes = [note for target, table in shown.items() for note in time_notes(table, dots[target], f" at FID {target:g}")]
     read = "95 % intervals; each time is read on the method's own curve of FID against time, never extrapolated"
     add_note(figure, "; ".join(dict.fromkeys([read, *notes])))
     fix_layout(figure)
     return figure
+
+
+def reached_targets(times: Mapping[float, DataFrame]) -> list[float]:
+    """Return the targets, loosest first, that at least one method reaches."""
+    return [target for target, table in times.items() if (table["state"] != NOT_REACHED).any()]
 
 
 def plot_time_to_target(axes: Axes, dots: Sequence[Dot], target: float) -> None:
@@ -73,8 +78,8 @@ def time_dots(table: DataFrame, looks: Mapping[str, Look]) -> list[Dot]:
     return [_to_dot(row, looks) for _, row in _choose_rows(table).iterrows()]
 
 
-def time_notes(table: DataFrame, dots: Sequence[Dot]) -> list[str]:
-    """Return what the marks of a plot mean, and how many rows are left out."""
+def time_notes(table: DataFrame, dots: Sequence[Dot], where: str = "") -> list[str]:
+    """Return what the marks of a plot mean, and how many rows are left out, with the words `where`."""
     shown = _choose_rows(table)
     notes = [_BOUND_REMARK] if (shown["state"] == AT_MOST).any() else []
     reaching = shown[shown["state"] != NOT_REACHED]
@@ -82,7 +87,7 @@ def time_notes(table: DataFrame, dots: Sequence[Dot]) -> list[str]:
     notes += [_OPEN_REMARK] if is_open.any() else []
     notes += [f"{BELOW_MARK} {BELOW_LIMIT}"] if shown["is_below"].any() else []
     notes += [DISTURBED] if shown["is_disturbed"].any() else []
-    return [*notes, f"{len(table) - len(dots)} more in the tables"] if len(table) > len(dots) else notes
+    return [*notes, f"{len(table) - len(dots)} more{where}, in the tables"] if len(table) > len(dots) else notes
 
 
 def _choose_rows(table: DataFrame) -> DataFrame:
@@ -97,12 +102,17 @@ def _choose_rows(table: DataFrame) -> DataFrame:
 
 
 def _to_dot(row: Series, looks: Mapping[str, Look]) -> Dot:
-    """Return the dot of a method; its name begins with its rank, where it has one."""
+    """Return the dot of a method; its name begins with its rank, where it has one.
+
+    The network is left out where no series of the class has it.
+    """
     series = [one_line(f"{row['network']}:{row['method']}"), one_line(str(row["method"]))]
     look = next((looks[name] for name in series if name in looks), GREY)
     mark = BELOW_MARK if row["is_below"] else ""
     number = "" if row["rank"] != row["rank"] else f"{row['rank']:.0f}. "
-    name = wrap_name(number + one_line(str(row["name"])), _NAME) + mark
+    full = one_line(str(row["name"]))
+    short = full if series[0] in looks or series[1] not in looks else full.removeprefix(f"{one_line(row['network'])}:")
+    name = wrap_name(number + short, _NAME) + mark
     if row["state"] == NOT_REACHED:
         return Dot(name, look, remark=f"{row['note']}best FID {format_number(row['best_fid'])}")
 

@@ -16,6 +16,8 @@ from harness.report.tables.cells import Cell, Heading, Table, dash, interval_tex
 
 IN_FLOOR = "inside the A/A floor: a tie with the clock"
 NO_FIGURE = "not measured"
+LEAST_CHANCE = 0.05
+"""Probability from which a Pareto front is named in a row."""
 
 HEADINGS = (
     Heading("trial", "Trial", words=True),
@@ -30,7 +32,7 @@ HEADINGS = (
     Heading("flops_per_image", "GFLOPs/image"),
     Heading("flops_to_time_yield", "FLOPs-to-time yield"),
     Heading("break_even_images", "Break-even (images)"),
-    Heading("pareto", "Pareto front"),
+    Heading("pareto", "On the Pareto front of FID and"),
     Heading("verdict", "Verdict"),
 )
 
@@ -78,6 +80,7 @@ def _conditions() -> tuple[str, ...]:
         "perfect images of this N would score.",
         "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
         "the row's, interleaved pairs.",
+        f"Pareto fronts: the probability that the row is on it, from {100 * LEAST_CHANCE:.0f} %.",
     )
 
 
@@ -111,13 +114,19 @@ def _count_cell(value: float) -> Cell:
     return dash(NO_FIGURE) if math.isnan(value) else number_cell(value, format_count(value))
 
 
+def _front_cell(row: Series) -> Cell:
+    """Return the fronts that the row may be on, each with the probability of it."""
+    chances = [("time", row["pareto_time_probability"]), ("FLOPs", row["pareto_flops_probability"])]
+    shown = [f"{name} {100 * chance:.0f} %" for name, chance in chances if chance >= LEAST_CHANCE]
+    return Cell(", ".join(shown), max(0.0, *(chance for _, chance in chances if chance == chance), 0.0))
+
+
 def _cell(key: str, row: Series) -> Cell:
     """Return a number in the heading's unit, or a dash and the reason."""
     if key == "verdict":
         return Cell(row[key], row[key])
     if key == "pareto":
-        fronts = [name for name in ("time", "flops") if row[f"pareto_{name}"]]
-        return Cell(", ".join(fronts).replace("flops", "FLOPs"), len(fronts))
+        return _front_cell(row)
 
     # empty
     value = row[key] * (1e-9 if key == "flops_per_image" else 1.0)

@@ -123,7 +123,7 @@ def test_a_trial_that_is_not_valid_is_exit_code_1(command: Command, tmp_path: Pa
         (["run", "SUITE", "--nonsense"], "--nonsense"),
         (["run"], "suite"),
         (["nonsense"], "nonsense"),
-        (["ls", "method"], "methods"),
+        (["ls", "method"], '"method" is nothing that can be listed; did you mean "methods"'),
         (["plan", "quik"], 'did you mean "quick"'),
         (["report", "RESULTS/absent"], "does not exist"),
         (["submit", "quick"], "expected --address"),
@@ -146,6 +146,25 @@ def test_a_usage_error_is_one_sentence_exit_code_2_and_leaves_nothing(
     assert told in said.err
     assert said.err.startswith("oneclock: ")
     assert not results.exists()
+
+
+def test_a_report_of_a_folder_without_a_store_names_what_is_missing(command: Command, tmp_path: Path) -> None:
+    said = command("report", tmp_path)
+    assert said.code == 2
+    assert f"{tmp_path} has no store.json" in said.err
+    assert "name one suite's folder" in said.err
+    assert "Errno" not in said.err
+
+
+def test_too_few_images_for_fid_are_said_by_plan_and_before_a_run(command: Command, tmp_path: Path) -> None:
+    suite = suite_file(tmp_path, top="", timing="")
+    few = ("--set", "dataset=gaussian-mixture", "--set", "n_images=2", "--set", "batch=2")
+    planned = command("plan", suite, *few, "--results", tmp_path / "results")
+    (line,) = [line for line in planned.out.splitlines() if "INVALID" in line]
+    assert line.startswith('every row on "gaussian-mixture" will be INVALID: found n_images = 2 for the ')
+    said = command("run", suite, *few, "--results", tmp_path / "results")
+    assert said.code == 1
+    assert said.err.index(line) < said.err.index("trials: 0 already measured")
 
 
 def test_a_file_where_the_results_should_be_is_exit_code_2(command: Command, suite: str, tmp_path: Path) -> None:

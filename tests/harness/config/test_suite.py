@@ -151,8 +151,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         ("n_images", "expected KEY=VALUE"),
         ("=5", "expected KEY=VALUE"),
         ("", "expected KEY=VALUE"),
-        ("n_image=5", 'did you mean "n_images"'),
-        ("n_images=many", '"n_images" is'),
+        ("n_image=5", '--set n_image=5: unknown key "n_image"; did you mean "n_images"'),
+        ("timingx.tier=smoke", '--set timingx.tier=smoke: unknown key "timingx"; did you mean "timing"'),
+        ("trials.0.solvr=ddim", '--set trials.0.solvr=ddim: unknown key "trials.0.solvr"; did you mean "solver"'),
+        ("n_images=many", "--set n_images=many: \"n_images\" is 'many'; expected a whole number"),
+        ("deadline_seconds=long", "\"deadline_seconds\" is 'long'; expected a number"),
         ("trials.1.steps=5", '"1" is not an index of a list of 1'),
         ("trials.x.steps=5", '"x" is not an index of a list of 1'),
         ("trials.-1.steps=5", '"-1" is not an index of a list of 1'),
@@ -163,6 +166,38 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 )
 def test_a_bad_setting_is_one_sentence(tmp_path: Path, setting: str, told: str) -> None:
     assert told in sentence(written(tmp_path, GOOD), [setting])
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("clock_steps = 2", "clock_step = 2"))
+    assert sentence(path, ["n_images=30"]).startswith('suite mine.toml: unknown key "baseline.clock_step"')
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("solver = 'huen'", 'solver "huen" is unknown; did you mean "heun"'),
+        ("schedule = {name = 'edm', rho_ = 7.0}", 'schedule "edm" has no parameter "rho_"'),
+        ("denoiser = 'early-exit'", 'denoiser "early-exit" fits networks of family'),
+    ],
+)
+def test_a_part_that_does_not_fit_is_refused_with_its_file_and_entry(tmp_path: Path, entry: str, told: str) -> None:
+    path = written(tmp_path, GOOD + f"[[trials]]\nsteps = 4\n{entry}\n")
+    assert sentence(path).startswith(f"suite mine.toml, [[trials]] entry 2 (trials.1): {told}")
+
+
+def test_a_part_of_the_baseline_that_is_unknown_is_refused_with_its_file(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("clock_steps = 2", "clock_steps = 2\nsolver = 'huen'"))
+    assert sentence(path).startswith('suite mine.toml, [baseline]: solver "huen" is unknown')
+
+
+def test_a_suite_that_was_made_without_a_file_is_called_by_its_name() -> None:
+    made = Suite.model_validate(
+        {"name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels",
+         "n_images": 20, "baseline": {"clock_steps": 2}, "trials": [{"steps": 2}, {"steps": 2, "solver": "huen"}]}
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=r'^suite "mine", \[\[trials\]\] entry 2 \(trials.1\): solver "huen"'):
+        planned(made)
 
 
 def test_settings_reach_into_tables_and_lists(tmp_path: Path) -> None:

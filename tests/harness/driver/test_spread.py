@@ -67,6 +67,9 @@ def test_a_search_asks_round_by_round_and_concludes_from_all_of_it_in_order(tmp_
     assert jobs(pool) == [0, 1, 2, 12]
     conclusions = [task for task in tasks(pool) if isinstance(task.spec, PrepareSpec) and task.spec.job is None]
     assert len(conclusions) == 1
+    labels = [task.label for task in tasks(pool) if isinstance(task.spec, PrepareSpec) and task.spec.job is not None]
+    counted = ["1 of 3", "2 of 3", "3 of 3", "4 of 4"]
+    assert labels == [f"prepare toy-ladder for analytic:mine-2, search job {count}" for count in counted]
     tensors, facts = Blobs(tmp_path / "zoo").get(conclusions[0].id) or ({}, {})
     assert tensors["squares"].tolist() == [0, 1, 4, 144]
     assert facts["artifact"]["units"] == {"0": {"network": 20}, "1": {"network": 20}}

@@ -285,6 +285,17 @@ def test_only_that_matches_nothing_is_refused_with_what_there_is() -> None:
         plan(only="nothing")
 
 
+@pytest.mark.parametrize("only", ["ddim@logsnr", "analytic:ddim@logsnr-2", "ddim@logsnr(rho=5)", "logsnr"])
+def test_only_that_names_a_part_of_no_trial_is_told_so(only: str) -> None:
+    with pytest.raises(UsageError, match='the schedule "logsnr" exists but stands in no trial, so add it to the suite'):
+        plan(only=only)
+
+
+def test_only_that_names_parts_of_other_trials_is_told_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match='matches none of the 2 trials; did you mean "analytic:ddim-3"'):
+        plan(only="analytic:ddim-7")
+
+
 def test_a_row_finds_the_baseline_of_its_evaluations() -> None:
     trials = plan(trials=[{"steps": [2, 3, 4]}, {"steps": [2, 3], "solver": "heun"}]).trials
     by_name = {f"{p.trial.method} {p.trial.steps}": p for p in trials}

@@ -161,7 +161,7 @@ def test_a_page_asks_the_network_for_nothing_and_runs_only_our_script(
 
 
 def test_the_report_survives_hostile_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": figures.DRAWERS["headline"]})
     build_report(tmp_path, tables.tables(lambda table: hostile(table).head(6)))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 1
@@ -184,7 +184,7 @@ def _one_row(table: DataFrame) -> DataFrame:
 @pytest.mark.parametrize("change", [_no_rows, _none_valid, _one_row])
 def test_a_report_of_little_is_still_a_report(change: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = change(tables.trials())  # type: ignore[operator]
-    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": figures.DRAWERS["headline"]})
     written = build_report(tmp_path, {"trials": trials})
     assert {path.name for path in written} >= {"report.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex"}
     assert all(path.stat().st_size for path in written)
@@ -200,7 +200,7 @@ def test_sample_grids_are_embedded_by_trial(tmp_path: Path) -> None:
 
 
 def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "DRAWERS", {"headline": lambda one, _: figures.draw_headline(one)})
+    monkeypatch.setattr(figures, "DRAWERS", {"headline": figures.DRAWERS["headline"]})
     trials = {"trials": tables.trials().head(0)}
     build_report(tmp_path, trials)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

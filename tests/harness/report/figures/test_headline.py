@@ -14,7 +14,7 @@ from pandas import DataFrame
 from harness.report.analysis.derive import ResourceClass, derive
 from harness.report.analysis.limits import FROM_CARD, LimitFid
 from harness.report.figures.families import PARALLEL, SCHEDULE, SOLVER, assign_family_looks, find_families
-from harness.report.figures.headline_figure import draw_headline
+from harness.report.figures.headline_figure import choose_target, draw_headline
 from harness.report.figures.plot_style import GREY, INK, MOST_SERIES, report_style
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import DISTURBED, FAINT_SHARE, class_looks, name_series
@@ -183,13 +183,22 @@ def test_the_interval_is_drawn_to_its_ends_and_an_open_end_is_an_arrow(one: Reso
 
 
 def test_each_target_has_a_panel_and_none_no_figure(one: ResourceClass) -> None:
-    figure = draw_time_to_quality(one, {2.9: TIMES, 1.8: TIMES.iloc[:2], 1.6: TIMES.iloc[:0]})
+    figure = draw_time_to_quality(one, {2.9: TIMES, 1.8: TIMES.iloc[2:], 1.6: TIMES.iloc[:2]})
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         f"Which method reaches FID {target} soonest?" for target in (2.9, 1.8)
     ]
     assert draw_time_to_quality(one, {}) is None
+    assert draw_time_to_quality(one, {1.6: TIMES.iloc[:2]}) is None
     assert draw_time_to_quality(one, {1.6: TIMES.iloc[:0]}) is None
+
+
+def test_the_headline_takes_the_middle_target_or_the_next_looser_one_that_is_reached() -> None:
+    nothing = TIMES.iloc[:2]
+    assert choose_target({2.9: TIMES, 1.8: TIMES, 1.6: TIMES}) == 1.8
+    assert choose_target({2.9: TIMES, 1.8: nothing, 1.6: nothing}) == 2.9
+    assert choose_target({2.9: nothing, 1.8: nothing, 1.6: nothing}) is None
+    assert choose_target({}) is None
 
 
 def test_of_many_methods_the_fastest_and_the_baseline_are_shown(one: ResourceClass) -> None:
@@ -203,7 +212,7 @@ def test_of_many_methods_the_fastest_and_the_baseline_are_shown(one: ResourceCla
     assert names(figure.axes[0]) == [
         *(f"{k + 1}. m{k:02}" for k in range(12)), "21. ddim", "n8", "n7", "n6", "n5", "n4", "n3",
     ]  # fmt: skip
-    assert "11 more in the tables" in figure.get_supxlabel()
+    assert "11 more at FID 1.8, in the tables" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_parallel_executors_stand_at_the_left_alone() -> None:
