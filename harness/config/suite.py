@@ -89,6 +89,15 @@ class QualitySettings(Closed):
     """FIDs by data set, loosest first: the time to each is read on every method's own curve."""
     equivalence_margin: PositiveFloat | None = None
     """Difference of FID within which two trials count as equal; without it none do."""
+    more_steps_in: str | None = None
+    """A suite of this project that has the methods at more step counts; tables name it where a method has one here."""
+
+    @field_validator("more_steps_in")
+    @classmethod
+    def _exist(cls, name: str | None) -> str | None:
+        if name is not None and name not in suite_names():
+            raise ValueError(f'there is no suite "{name}"{did_you_mean(name, suite_names())}')
+        return name
 
     @field_validator("targets")
     @classmethod

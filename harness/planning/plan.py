@@ -240,6 +240,7 @@ class _Planner:
             network_limit=self.graph.network_limit(trial),
             fid_targets=quality.targets.get(trial.dataset.name, ()),
             equivalence_margin=quality.equivalence_margin,
+            more_steps_in=quality.more_steps_in,
             # the tasks that give its values
             sample_ids=tuple(task.id for task in self.graph.sample_tasks(trial)),
             score_id=self.graph.score_task(trial).id,

@@ -66,12 +66,12 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     """
     # data and figures
     analysis = derive(tables)
-    board = build_leaderboard(analysis)
+    pairs = find_comparisons(analysis)
+    board = build_leaderboard(analysis, pairs)
     plots = draw_all(analysis)
     samples = _samples(folder / "samples", analysis)
 
     # tables
-    pairs = find_comparisons(analysis)
     compared = {
         BROUGHT: gains_table(analysis),
         ONE_PART: one_part_table(analysis),

@@ -5,16 +5,19 @@ It is printed by harness.report.leaderboard_text (Markdown, CSV, LaTeX) and by t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pandas import DataFrame
 
+from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
 from harness.report.analysis.times import disturbed_banner
 from harness.report.formats import format_count, format_interval
-from harness.report.tables.cells import Table
+from harness.report.tables.cells import Cell, Table
+from harness.report.tables.control_cells import control_cells
 from harness.report.tables.pivot_table import pivot_table
 from harness.report.tables.summary import summary_sentences
 from harness.report.tables.target_table import target_tables
@@ -71,8 +74,11 @@ class Leaderboard:
     invalid_source: DataFrame
 
 
-def build_leaderboard(analysis: Analysis) -> Leaderboard:
-    """Return the leaderboard of an analysis; rows that do not rank are listed with their reasons."""
+def build_leaderboard(analysis: Analysis, pairs: Sequence[Comparison] = ()) -> Leaderboard:
+    """Return the leaderboard of an analysis; rows that do not rank are listed with their reasons.
+
+    `pairs` are its comparisons: a method of one step count shows the difference from its control.
+    """
     # what does not rank
     invalid = analysis.invalid
     names = distinct_names(invalid)
@@ -84,10 +90,12 @@ def build_leaderboard(analysis: Analysis) -> Leaderboard:
 
     valid, failed = len(analysis.trials) - len(invalid), int((invalid["status"] == "failed").sum())
     counts = f"{valid} VALID, {len(invalid) - failed} INVALID, {failed} failed of {len(analysis.trials)} trials"
-    return Leaderboard(tuple(_class_tables(one, analysis) for one in analysis.classes), listed, counts, invalid)
+    controls = control_cells(pairs)
+    classes = tuple(_class_tables(one, analysis, controls) for one in analysis.classes)
+    return Leaderboard(classes, listed, counts, invalid)
 
 
-def _class_tables(one: ResourceClass, analysis: Analysis) -> ClassTables:
+def _class_tables(one: ResourceClass, analysis: Analysis, controls: Mapping[str, Cell]) -> ClassTables:
     # the data
     key = one.key
     devices = f"{key['devices']:.0f} × " if key["devices"] != 1 else ""
@@ -101,7 +109,7 @@ def _class_tables(one: ResourceClass, analysis: Analysis) -> ClassTables:
         f"{key['timing_tier'] or 'none'}",
         banner=disturbed_banner(one.rows),
         conditions=_conditions(one, analysis),
-        main=tuple(pivot_table(quality, group, unfold) for group in groups),
+        main=tuple(pivot_table(quality, group, unfold, controls) for group in groups),
         targets=tuple(table for group in groups for table in target_tables(quality, group)),
         trials=trials,
         source=by_network_method_steps(one.rows),

@@ -55,4 +55,5 @@ def _goal_columns(spec: RowSpec) -> Row:
         "network_limit_fid_high": limit.high if limit else None,
         "fid_targets": canonical_json(list(spec.fid_targets)) if spec.fid_targets else None,
         "equivalence_margin": spec.equivalence_margin,
+        "more_steps_in": spec.more_steps_in,
     }

@@ -67,6 +67,7 @@ TRIALS = StoredTable(
         Column("network_limit_fid_high", REAL, "Upper end of its 95 % interval."),
         Column("fid_targets", TEXT, "FID targets of the suite for the data set, JSON list, loosest first."),
         Column("equivalence_margin", REAL, "Difference of FID within which the suite counts two rows as equal."),
+        Column("more_steps_in", TEXT, "A suite that has the method at more step counts, where the suite names one."),
         Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
         Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
         Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),

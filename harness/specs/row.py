@@ -76,6 +76,8 @@ class RowSpec(Spec):
     """Of the data set, loosest first."""
     equivalence_margin: float | None = None
     """Of FID."""
+    more_steps_in: str | None = None
+    """A suite that has the method at more step counts."""
     sample_ids: tuple[str, ...]
     score_id: str
     time_id: str

@@ -53,6 +53,8 @@ class MethodCurve:
     """`log_replicates` of each training [trainings, points, groups]."""
     shift_by_training: np.ndarray
     """Log of a training's time over the row's [trainings, points]; 0 where work does not depend on the weights."""
+    more_steps_in: str = ""
+    """A suite that has the method at more step counts."""
 
 
 def build_curve(
@@ -90,6 +92,7 @@ def build_curve(
         fid_by_training=fid,
         log_replicates_by_training=np.array(by_training).reshape(len(trainings), len(rows), -1 if trainings else 0),
         shift_by_training=shift,
+        more_steps_in=next((name for name in rows["more_steps_in"] if name), ""),
     )
 
 

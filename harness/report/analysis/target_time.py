@@ -26,7 +26,7 @@ PARTLY = "reached in some trainings"
 NOT_REACHED = "not reached"
 NOT_MEASURED = "not measured"
 
-ONE_STEP_COUNT = "one step count: no curve to read"
+ONE_STEP_COUNT = "one step count"
 OPEN_HIGH = "upper end open: within its interval the FID may not reach the target"
 OPEN_LOW = "lower end open: its smallest step count may already reach the target"
 MAY_REACH = "not reached, but the target lies in the 95 % interval of its FID"
@@ -59,7 +59,9 @@ def read_target(curve: MethodCurve, target: float) -> TargetTime:
     found = _read_trainings(curve, target) if curve.trainings else _read_one(curve, target)
     if found.state == REACHED and math.isnan(found.low) and math.isnan(found.high) and not found.notes:
         return _with_note(found, NO_INTERVAL)
-    return _with_note(found, ONE_STEP_COUNT) if len(set(curve.steps)) == 1 else found
+    if len(set(curve.steps)) > 1:
+        return found
+    return _with_note(found, f"{ONE_STEP_COUNT}: {f'see {curve.more_steps_in}' if curve.more_steps_in else 'no curve'}")
 
 
 def _with_note(found: TargetTime, note: str) -> TargetTime:

@@ -19,21 +19,30 @@ NO_LIMIT = "neither a zoo card with these features and as many images, nor a row
 _TRIAL_KEYS = ("trial", "steps", "nfe", "fid", "latency_seconds", "throughput_images_per_second")
 
 
-def pivot_table(quality: ClassQuality, parallel: bool, cells_by_trial: Mapping[str, Mapping[str, Cell]]) -> Table:
+def pivot_table(
+    quality: ClassQuality,
+    parallel: bool,
+    cells_by_trial: Mapping[str, Mapping[str, Cell]],
+    controls: Mapping[str, Cell],
+) -> Table:
     """Return the main table of the serial or of the parallel lines.
 
     `cells_by_trial` holds a trial's cells by column key; they unfold below its method.
+    `controls` holds a trial's difference from its control, shown for a line of one step count, which has no curve.
     """
     lines = quality.parallel if parallel else quality.serial
     pivot = build_pivot(list(lines))
     unit = "Latency (ms)" if parallel else "ms/image"
     at = "steps" if parallel else "evaluations"
+    of_line = {line.name: _control_cell(line, controls) for line in lines}
+    claimed = any(cell.text for cell in of_line.values())
 
     headings = (
         Heading("method", "Method", words=True),
         Heading("network_limit_fid", "Network's limit (FID)"),
         *(Heading(f"fid_{column}", f"FID at {column} {at}") for column in pivot.columns),
         *(Heading(f"time_{target}", f"{unit} to FID {format_count(target)}") for target in quality.targets),
+        *((Heading("control", "Against its control, at equal steps", words=True),) if claimed else ()),
     )
     rows = []
     for one in pivot.lines:
@@ -41,9 +50,14 @@ def pivot_table(quality: ClassQuality, parallel: bool, cells_by_trial: Mapping[s
         fids = [_fid_cell(row, column, parallel, quality) for row, column in zip(one.cells, pivot.columns, strict=True)]
         rows.append((
             _method_cell(one.line, quality, cells_by_trial), _limit_cell(quality.limits.get(one.line.network)), *fids,
-            *times,
+            *times, *((of_line[one.line.name],) if claimed else ()),
         ))  # fmt: skip
     return Table(_title(quality, parallel), _conditions(quality, parallel), headings, tuple(rows))
+
+
+def _control_cell(line: MethodLine, controls: Mapping[str, Cell]) -> Cell:
+    """Return the difference from the control of a line's only row; a line of several rows has a curve instead."""
+    return controls.get(line.rows["trial_id"].iloc[0], Cell("")) if len(line.rows) == 1 else Cell("")
 
 
 def _title(quality: ClassQuality, parallel: bool) -> str:

@@ -46,7 +46,7 @@ def _fastest(quality: ClassQuality) -> str:
 
 
 def _best(rows: DataFrame) -> str:
-    """Return the row of lowest FID, and how many cannot be told from it."""
+    """Return the row of lowest FID, and how many do not differ from it."""
     known = rows.assign(_name=distinct_names(rows)).dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
     if known.empty:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -93,7 +94,9 @@ def test_beyond_an_end_there_is_a_bound_or_nothing(target: float, state: str, se
 def test_one_step_count_never_reaches_inside_a_curve() -> None:
     states = [read_target(power_law((10,)), target).state for target in (11.0, 10.0, 9.0)]
     assert states == [AT_SMALLEST, AT_SMALLEST, NOT_REACHED]
-    assert ONE_STEP_COUNT in read_target(power_law((10,)), 9.0).notes
+    assert f"{ONE_STEP_COUNT}: no curve" in read_target(power_law((10,)), 9.0).notes
+    elsewhere = replace(power_law((10,)), more_steps_in="digits")
+    assert f"{ONE_STEP_COUNT}: see digits" in read_target(elsewhere, 9.0).notes
 
 
 def test_a_curve_without_points_is_not_measured() -> None:

