@@ -17,9 +17,9 @@ def describe_missing_fid(plan: Plan) -> str:
     for name, planned in sorted(by_dataset.items()):
         trial, extractor = planned.trial, planned.row.extractor
         dim, n_reference = feature_count(extractor, trial), trial.dataset.splits[trial.dataset.reference].n
-        rule = f"for the {dim:,} features of {extractor.name}; FID needs more images than features"
 
         # too few on one side
+        rule = f"for the {dim:,} features of {extractor.name}; FID needs more images than features"
         if trial.n_images <= dim:
             return (
                 f'every row on "{name}" will be INVALID: found n_images = {trial.n_images:,} {rule}, '

@@ -44,6 +44,7 @@ def pivot_table(
         *(Heading(f"time_{target}", f"{unit} to FID {format_count(target)}") for target in quality.targets),
         *((Heading("control", "Against its control, at equal steps", words=True),) if claimed else ()),
     )
+
     rows = []
     for one in pivot.lines:
         times = [time_cell(quality.times[one.line.name, target], None) for target in quality.targets]
