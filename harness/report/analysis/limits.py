@@ -1,7 +1,7 @@
 """The network's own limit: the FID of its images where the sampler's error is gone.
 
 It comes from the card of the zoo, where the network was solved out with the same features and as many images.
-Else the row of the whole network with the most evaluations stands in, and its name is printed.
+Else the row of the whole network with the most evaluations stands in; its name is printed, and whether it converged.
 A row below the limit is not better than the network: errors of sampler and network cancel.
 """
 
@@ -29,6 +29,8 @@ class LimitFid:
     high: float
     source: str
     """FROM_CARD, or the name of the row that stands in."""
+    converged: bool = True
+    """Whether the sampler's error is known to be gone; else nothing is called below the limit."""
 
 
 def network_limits(rows: DataFrame) -> dict[str, LimitFid]:
@@ -48,8 +50,23 @@ def network_limits(rows: DataFrame) -> dict[str, LimitFid]:
         whole = whole.dropna(subset=["fid", "nfe"]).sort_values(["nfe", "trial_id"])
         if len(whole):
             last = whole.iloc[-1]
-            limits[str(network)] = LimitFid(last["fid"], last["fid_low"], last["fid_high"], last["_name"])
+            ends = (last["fid_low"], last["fid_high"])
+            limits[str(network)] = LimitFid(last["fid"], *ends, last["_name"], _has_converged(whole))
     return limits
+
+
+def _has_converged(whole: DataFrame) -> bool:
+    """Return whether the longest of these rows, by evaluations, is no better than the longest of at most 3/4 of them.
+
+    No better: their difference of FID lies within both half widths, joined as those of independent figures.
+    """
+    last = whole.iloc[-1]
+    shorter = whole[whole["nfe"] <= 0.75 * last["nfe"]]
+    if shorter.empty:
+        return False
+    before = shorter[shorter["nfe"] == shorter["nfe"].max()].sort_values("fid").iloc[0]
+    half = math.hypot(last["fid_high"] - last["fid"], before["fid"] - before["fid_low"])
+    return bool(before["fid"] - last["fid"] <= half)
 
 
 def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
@@ -57,7 +74,7 @@ def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
 
     The 95 % interval of the difference joins both half widths as those of independent figures.
     """
-    if limit is None or math.isnan(row["fid"]):
+    if limit is None or not limit.converged or math.isnan(row["fid"]):
         return False
     half = math.hypot(row["fid_high"] - row["fid"], limit.fid - limit.low)
     return bool(limit.fid - row["fid"] > half)

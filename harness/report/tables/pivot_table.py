@@ -106,7 +106,9 @@ def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mappin
 def _limit_cell(limit: LimitFid | None) -> Cell:
     if limit is None:
         return dash(NO_LIMIT)
-    note = "" if limit.source == FROM_CARD else f"no zoo card with these features and as many images: {limit.source}"
+    doubt = "" if limit.converged else ", not shown to have converged"
+    stand_in = f"no zoo card with these features and as many images: {limit.source}{doubt}"
+    note = "" if limit.source == FROM_CARD else stand_in
     return number_cell(limit.fid, interval_text(limit.fid, limit.low, limit.high), note)
 
 

@@ -76,6 +76,23 @@ def test_the_limit_comes_from_the_card_else_from_the_whole_networks_longest_row(
     assert "c" not in found
 
 
+@pytest.mark.parametrize(
+    ("shorter", "converged"),
+    [(None, False), (2.4, True), (2.8, False), (1.9, True)],  # joined half width 0.57
+)
+def test_a_row_stands_in_as_a_limit_where_more_steps_bring_nothing(shorter: float | None, converged: bool) -> None:
+    longest = plain("ddim", 40, 40, fid=2.0, fid_low=1.6, fid_high=2.4)
+    near = plain("ddim", 36, 36, fid=5.0, fid_low=4.6, fid_high=5.4)  # above 3/4 of the evaluations: says nothing
+    low = plain("exit", 10, 10, denoiser="early-exit", fid=0.5, fid_low=0.4, fid_high=0.6)
+    rows = [longest, near, low]
+    if shorter is not None:
+        rows.insert(0, plain("ddim", 20, 20, fid=shorter, fid_low=shorter - 0.4, fid_high=shorter + 0.4))
+    table = rows_of(*rows)
+    found = network_limits(table)
+    assert (found["unet-small"].fid, found["unet-small"].converged) == (2.0, converged)
+    assert is_below_limit(table.iloc[-1], found["unet-small"]) is converged
+
+
 @pytest.mark.parametrize(("fid", "below"), [(1.29, True), (1.31, False), (1.7, False), (math.nan, False)])
 def test_below_the_limit_is_a_test_of_the_difference_with_both_intervals(fid: float, below: bool) -> None:
     limits = {"network_limit_fid": 2.0, "network_limit_fid_low": 1.5, "network_limit_fid_high": 2.5}
