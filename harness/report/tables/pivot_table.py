@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 from pandas import Series
 
-from harness.report.analysis.limits import BELOW_LIMIT, FROM_CARD, LimitFid
+from harness.report.analysis.limits import BELOW_LIMIT
 from harness.report.analysis.method_lines import MethodLine
 from harness.report.analysis.pivot import build_pivot, stands_elsewhere
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import DASH, format_count, format_number
-from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, number_cell
+from harness.report.tables.cells import Cell, Heading, Table, interval_text, number_cell
+from harness.report.tables.limit_cell import limit_cell
 from harness.report.tables.target_table import time_cell
 
-NO_LIMIT = "neither a zoo card with these features and as many images, nor a row of the whole network"
 _TRIAL_KEYS = ("trial", "steps", "nfe", "fid", "latency_seconds", "throughput_images_per_second")
 
 
@@ -50,7 +50,7 @@ def pivot_table(
         times = [time_cell(quality.times[one.line.name, target], None) for target in quality.targets]
         fids = [_fid_cell(row, column, parallel, quality) for row, column in zip(one.cells, pivot.columns, strict=True)]
         rows.append((
-            _method_cell(one.line, quality, cells_by_trial), _limit_cell(quality.limits.get(one.line.network)), *fids,
+            _method_cell(one.line, quality, cells_by_trial), limit_cell(quality.limits.get(one.line.network)), *fids,
             *times, *((of_line[one.line.name],) if claimed else ()),
         ))  # fmt: skip
     return Table(_title(quality, parallel), _conditions(quality, parallel), headings, tuple(rows))
@@ -101,15 +101,6 @@ def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mappin
         known = {"steps": number_cell(row["steps"], f"{row['steps']:.0f}"), **cells_by_trial[row["trial_id"]]}
         rows.append(tuple(Cell(known[key].text, known[key].value) for key in _TRIAL_KEYS))
     return Cell(line.name + role, line.name, (), Table(line.name, (), headings, tuple(rows)))
-
-
-def _limit_cell(limit: LimitFid | None) -> Cell:
-    if limit is None:
-        return dash(NO_LIMIT)
-    doubt = "" if limit.converged else ", not shown to have converged"
-    stand_in = f"no zoo card with these features and as many images: {limit.source}{doubt}"
-    note = "" if limit.source == FROM_CARD else stand_in
-    return number_cell(limit.fid, interval_text(limit.fid, limit.low, limit.high), note)
 
 
 def _fid_cell(row: Series | None, column: int, parallel: bool, quality: ClassQuality) -> Cell:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from harness.report.analysis.limits import BELOW_LIMIT
+from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
 from harness.report.analysis.target_ratio import TimeRatio
 from harness.report.analysis.target_time import (
@@ -16,6 +17,7 @@ from harness.report.analysis.target_time import (
 from harness.report.analysis.time_to_quality import ClassQuality, MeasuredTime, QualityTime, rank_order
 from harness.report.formats import DASH, format_count, format_number
 from harness.report.tables.cells import Cell, Heading, Table, dash, number_cell
+from harness.report.tables.limit_cell import limit_cell
 
 DISTURBED = "read from a disturbed timing: it has a rank only where its interval overlaps no other"
 _SIGNS = {">=": "≥ ", "<=": "≤ ", "": ""}
@@ -46,6 +48,7 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
         Heading("over_costless", f"Times faster than the best free schedule, by {measure}"),
         Heading("over_baseline", f"Times faster than the baseline, by {measure}"),
         Heading("best_fid", "Best FID"),
+        Heading("network_limit_fid", "Network's limit (FID)"),
         *((Heading("trainings", "Trainings that reach it"),) if several else ()),
     )
     # what was measured
@@ -56,10 +59,10 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
         f"Best free schedule under the baseline's solver: {costless or 'none reaches it'}. "
         f"Baseline: {quality.baseline or 'none with a VALID row'}.",
     )
-    return Table(title, conditions, headings, tuple(_target_row(one, several) for one in times))
+    return Table(title, conditions, headings, tuple(_target_row(one, several, quality.limits) for one in times))
 
 
-def _target_row(one: QualityTime, several: bool) -> tuple[Cell, ...]:
+def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid]) -> tuple[Cell, ...]:
     # the place
     ranked = one.ranked
     rank = Cell(DASH) if one.rank is None else number_cell(one.rank, str(one.rank))
@@ -75,6 +78,7 @@ def _target_row(one: QualityTime, several: bool) -> tuple[Cell, ...]:
         _ratio_cell(ranked.over_costless),
         _ratio_cell(ranked.over_baseline),
         Cell(DASH) if math.isnan(one.best_fid) else number_cell(one.best_fid, format_number(one.best_fid)),
+        limit_cell(limits.get(one.line.network)),
     )
     reached = f"{ranked.time.reached} of {ranked.time.trainings}"
     return (*cells, Cell(reached, float(ranked.time.reached))) if several else cells

@@ -13,6 +13,7 @@ from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, number_cell
+from harness.report.tables.limit_cell import limit_cell
 
 IN_FLOOR = "inside the A/A floor: a tie with the clock"
 NO_FIGURE = "not measured"
@@ -22,6 +23,7 @@ LEAST_CHANCE = 0.05
 HEADINGS = (
     Heading("trial", "Trial", words=True),
     Heading("fid", "FID"),
+    Heading("network_limit_fid", "Network's limit (FID)"),
     Heading("fid_floor", "FID floor"),
     Heading("tie_group", "Tie group by FID"),
     Heading("nfe", "NFE"),
@@ -32,7 +34,7 @@ HEADINGS = (
     Heading("flops_per_image", "GFLOPs/image"),
     Heading("flops_to_time_yield", "FLOPs-to-time yield"),
     Heading("break_even_images", "Break-even (images)"),
-    Heading("pareto", "On the Pareto front of FID and"),
+    Heading("pareto", "Pareto front of FID and ..., probability"),
     Heading("verdict", "Verdict"),
 )
 
@@ -47,6 +49,7 @@ def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -
         known = {
             "trial": _name_cell(name, row, one),
             "fid": _fid_cell(row, quality),
+            "network_limit_fid": limit_cell(quality.limits.get(row["network"])),
             "latency_seconds": _latency_cell(row),
             "throughput_images_per_second": _throughput_cell(row),
             "throughput_batch": _count_cell(batch),
@@ -79,7 +82,7 @@ def _conditions() -> tuple[str, ...]:
         "FID with its 95 % interval; rows of one tie group cannot be told apart by FID, 1 is best. FID floor: what "
         "perfect images of this N would score.",
         "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
-        "the row's, interleaved pairs.",
+        "the row's, interleaved pairs. Intervals of all three include the drift between timing blocks.",
         f"Pareto fronts: the probability that the row is on it, from {100 * LEAST_CHANCE:.0f} %.",
     )
 
@@ -135,7 +138,8 @@ def _cell(key: str, row: Series) -> Cell:
 
     # a number
     if key == "speedup":
-        text = f"{format_number(value)}× {format_interval(row['speedup_low'], row['speedup_high'])}"
+        ends = format_interval(1 / row[f"{THROUGHPUT.relative}_high"], 1 / row[f"{THROUGHPUT.relative}_low"])
+        text = f"{format_number(value)}× {ends}"
         return number_cell(value, text.strip(), IN_FLOOR if row["clock_tie"] else "")
     if key == "break_even_images":
         return number_cell(value, f"{value:.0f}")
