@@ -36,12 +36,15 @@ def _fastest(quality: ClassQuality) -> str:
             f"FID {format_count(target)} is reached first by {first.line.name}, in "
             f"{most}{format_number(first.ranked.time.seconds * 1e3)} ms/image"
         )
+        where = ", in one training" if first.ranked.time.trainings == 1 else ""
         plain = quality.times.get((quality.baseline, target))
         if plain is None or plain is first:
-            return f"{text}."
+            return f"{text}{where}."
         if math.isnan(plain.ranked.time.seconds):
-            return f"{text}; the baseline {quality.baseline} does not reach it."
-        return f"{text}; the baseline {quality.baseline} takes {format_number(plain.ranked.time.seconds * 1e3)} ms."
+            return f"{text}; the baseline {quality.baseline} does not reach it{where}."
+        return (
+            f"{text}; the baseline {quality.baseline} takes {format_number(plain.ranked.time.seconds * 1e3)} ms{where}."
+        )
     return f"No serial method reaches FID {format_count(quality.targets[0])}."
 
 
