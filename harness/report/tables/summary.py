@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.target_time import AT_SMALLEST, REACHED
-from harness.report.analysis.time_to_quality import ClassQuality, rank_order
+from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
 from harness.report.formats import format_count, format_number
 from harness.report.tables.cells import interval_text
 
@@ -32,20 +32,26 @@ def _fastest(quality: ClassQuality) -> str:
         # the first, and the baseline
         first = reached[0]
         most = "at most " if first.ranked.time.state == AT_SMALLEST else ""
-        text = (
-            f"FID {format_count(target)} is reached first by {first.line.name}, in "
-            f"{most}{format_number(first.ranked.time.seconds * 1e3)} ms/image"
-        )
         where = ", in one training" if first.ranked.time.trainings == 1 else ""
-        plain = quality.times.get((quality.baseline, target))
-        if plain is None or plain is first:
-            return f"{text}{where}."
-        if math.isnan(plain.ranked.time.seconds):
-            return f"{text}; the baseline {quality.baseline} does not reach it{where}."
         return (
-            f"{text}; the baseline {quality.baseline} takes {format_number(plain.ranked.time.seconds * 1e3)} ms{where}."
+            f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} ms/image"
+            f"{_beside_baseline(first, quality)}{where}."
         )
     return f"No serial method reaches FID {format_count(quality.targets[0])}."
+
+
+def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
+    """Return what the baseline takes to the same target, nothing where it is the first itself."""
+    plain = quality.times.get((quality.baseline, first.target))
+    if plain is None or plain is first:
+        return ""
+    if math.isnan(plain.ranked.time.seconds):
+        return f"; the baseline {quality.baseline} does not reach it"
+    return f"; the baseline {quality.baseline} takes {_milliseconds(plain)} ms"
+
+
+def _milliseconds(one: QualityTime) -> str:
+    return format_number(one.ranked.time.seconds * 1e3)
 
 
 def _best(rows: DataFrame) -> str:
