@@ -34,8 +34,8 @@ def _fastest(quality: ClassQuality) -> str:
         most = "at most " if first.ranked.time.state == AT_SMALLEST else ""
         where = ", in one training" if first.ranked.time.trainings == 1 else ""
         return (
-            f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} ms/image"
-            f"{_beside_baseline(first, quality)}{where}."
+            f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} "
+            f"ms/image{_beside_baseline(first, quality)}{where}."
         )
     return f"No serial method reaches FID {format_count(quality.targets[0])}."
 
