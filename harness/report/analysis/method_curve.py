@@ -35,6 +35,8 @@ class MethodCurve:
     trial_ids: tuple[str, ...]
     steps: np.ndarray
     fid: np.ndarray
+    fid_high: np.ndarray
+    """Upper end of the FID's 95 % interval, over trainings where there are several."""
     log_seconds: np.ndarray
     """Log of the time that is printed."""
     log_relative: np.ndarray
@@ -81,6 +83,7 @@ def build_curve(
         trial_ids=tuple(rows["trial_id"]),
         steps=rows["steps"].to_numpy(np.float64),
         fid=rows["fid"].to_numpy(np.float64),
+        fid_high=rows["fid_high"].to_numpy(np.float64),
         log_seconds=np.log(rows[measure.pooled].to_numpy(np.float64)),
         log_relative=np.log(rows[measure.relative].to_numpy(np.float64)),
         sides=_log_sides(rows, measure.pooled),

@@ -131,7 +131,8 @@ def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
 
     # Student's t, then the timing
     half = math.nan
-    if len(reached) == len(readings) and not any(one.side for one in reached):
+    at_smallest = any(one.side for one in reached)
+    if len(reached) == len(readings) and not at_smallest:
         logs = np.array([one.log_time for one in reached])
         left_out = [left_out_times(curve, target, training) for training in range(len(readings))]
         half = parts_half_width(training_parts(logs, stack_trainings(left_out)))
@@ -145,6 +146,12 @@ def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
         low, notes = math.nan, (*notes, OPEN_LOW)
     if middle + half > curve.log_seconds.max():
         high, notes = math.nan, (*notes, OPEN_HIGH)
+
+    # a bound: the first point of which the whole interval of the FID reaches the target
+    if at_smallest and len(reached) == len(readings):
+        certain = curve.log_seconds[curve.fid_high <= target]
+        high = math.hypot(max(float(certain.min()) - middle, 0.0), up) if len(certain) else math.nan
+        notes = notes if len(certain) else (*notes, OPEN_HIGH)
     return _reached(curve, reached, low=low, high=high, notes=notes, trainings=len(readings))
 
 

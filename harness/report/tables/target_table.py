@@ -104,7 +104,8 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
     notes = [*time.notes, *((BELOW_LIMIT,) if one.below_limit else ()), *((DISTURBED,) if time.disturbed else ())]
 
     if time.state == AT_SMALLEST:
-        return Cell(f"≤ {format_number(time.seconds * 1e3)}", "", tuple(notes))
+        end = "" if math.isnan(time.high) else f" [{DASH}, {format_number(time.high * 1e3)}]"
+        return Cell(f"≤ {format_number(time.seconds * 1e3)}{end}", "", tuple(notes))
     if time.state == PARTLY:
         return Cell(f"{format_number(time.seconds * 1e3)} in {time.reached} of {time.trainings} trainings", "",
                     tuple(notes))  # fmt: skip

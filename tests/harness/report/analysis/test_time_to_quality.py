@@ -50,6 +50,7 @@ def curve_of(fid: np.ndarray, seconds: np.ndarray, deviations: np.ndarray, timin
         trial_ids=tuple(f"{place} {seconds[place]:.17g}" for place in range(points)),
         steps=np.arange(points, dtype=np.float64),
         fid=fid,
+        fid_high=fid,
         log_seconds=np.log(seconds),
         log_relative=np.log(seconds),
         sides=np.full((points, 2), timing),
@@ -136,6 +137,18 @@ def test_over_trainings_the_mean_log_time_has_students_interval() -> None:
     assert found.seconds == pytest.approx(math.exp(logs.mean()))
     assert math.log(found.high / found.seconds) == pytest.approx(half, rel=1e-5)
     assert (found.reached, found.trainings) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("above", "end"),  # upper ends of the FIDs 20, 10, 5, 2.5 at 5, 10, 20, 40 seconds, over the FIDs
+    [(1.2, 5.0), (1.6, 10.0), (6.0, 20.0), (100.0, math.nan)],
+)
+def test_a_bound_over_trainings_ends_where_the_whole_interval_of_the_fid_reaches(above: float, end: float) -> None:
+    plain = replace(power_law((5, 10, 20, 40)), fid_high=power_law((5, 10, 20, 40)).fid * above)
+    found = read_target(with_trainings(plain, plain.fid[None, :] * np.array([[0.9], [1.0], [1.1]])), 30.0)
+    assert (found.state, found.seconds) == (AT_SMALLEST, pytest.approx(5.0))
+    assert found.high == pytest.approx(end, nan_ok=True)
+    assert (OPEN_HIGH in found.notes) is math.isnan(end)
 
 
 def test_a_target_that_some_trainings_miss_is_counted_and_has_no_interval() -> None:
