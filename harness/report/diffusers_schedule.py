@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import UsageError
+from harness.schema.trial_name import trial_name
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -221,8 +222,8 @@ def gaussian_error(levels: np.ndarray, sigma_data: float) -> float:
 
 
 def full_name(trial: Series) -> str:
-    """Return METHOD@NETWORK-STEPS, the fullest name that finds a trial."""
-    return f"{trial['method']}@{trial['network']}-{trial['steps']}"
+    """Return NETWORK:METHOD-STEPS, the fullest name that finds a trial."""
+    return trial_name(trial["network"], trial["method"], trial["steps"])
 
 
 def _levels_are(levels: list[float]) -> str:

@@ -31,9 +31,10 @@ def export_schedule(
 
 
 def find_trial(trials: DataFrame, wanted: str) -> Series:
-    """Return the row with an id, with the first 4 or more digits of one, or with a display name.
+    """Return the row with an id, with the first 4 or more digits of one, or with a name.
 
-    A name is METHOD, METHOD-STEPS, METHOD@NETWORK or METHOD@NETWORK-STEPS.
+    A name is NETWORK:METHOD-STEPS, as it is printed, or a part of that: METHOD, METHOD-STEPS, NETWORK:METHOD.
+    Of several trainings " training 1" is added to it.
     Raises UsageError unless exactly one row has it.
     """
     rows = [row for _, row in trials.iterrows()]
@@ -43,11 +44,16 @@ def find_trial(trials: DataFrame, wanted: str) -> Series:
 
     # several
     if found:
-        listed = ", ".join(f"{row['trial_id'][:8]} ({row['dataset']} {full_name(row)})" for row in found[:_SHOWN])
+        listed = ", ".join(
+            f"{row['trial_id'][:8]} ({row['dataset']} {full_name(row)}{_training(row)})" for row in found[:_SHOWN]
+        )
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise UsageError(f'trial "{wanted}" is {len(found)} trials here: {listed}{more}; give one of these ids')
 
-    # none
+    # none, or a name of former versions
+    renamed = [full_name(row) for row in rows if wanted in _former_names(row)]
+    if renamed:
+        raise UsageError(f'trial "{wanted}" is called "{renamed[0]}" now')
     near = difflib.get_close_matches(wanted, {name for row in rows for name in _names(row)}, n=3, cutoff=0.0)
     hint = f"nearest: {', '.join(near)}" if near else "there is none at all"
     raise UsageError(f'trial "{wanted}" is neither an id nor a name here; {hint}')
@@ -77,7 +83,19 @@ def _sigma_data(dataset: str) -> float | None:
 
 def _names(trial: Series) -> set[str]:
     method, network, steps = trial["method"], trial["network"], trial["steps"]
-    return {method, f"{method}-{steps}", f"{method}@{network}", full_name(trial)}
+    names = {method, f"{method}-{steps:.0f}", f"{network}:{method}", full_name(trial)}
+    return names | {f"{name}{_training(trial)}" for name in names}
+
+
+def _former_names(trial: Series) -> set[str]:
+    method, network = trial["method"], trial["network"]
+    return {f"{method}@{network}", f"{method}@{network}-{trial['steps']:.0f}"}
+
+
+def _training(trial: Series) -> str:
+    """Return which training a row is of, nothing where the tables do not say."""
+    training = trial.get("training")
+    return "" if training is None or training != training else f" training {training:.0f}"
 
 
 def _is_id_prefix(trial_id: str, wanted: str) -> bool:

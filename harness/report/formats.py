@@ -97,11 +97,6 @@ def format_count(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else format_number(value)
 
 
-def format_work(nfe: float, steps: float) -> str:
-    """Return a row's work: its NFE, or its steps where NFE was not counted (NaN)."""
-    return f"NFE {format_count(nfe)}" if not math.isnan(nfe) else f"{steps:.0f} steps"
-
-
 def format_interval(low: float, high: float, digits: int = 3) -> str:
     """Return "[low, high]" with a dash for an open end (NaN), or nothing where both are open."""
     if math.isnan(low) and math.isnan(high):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis
+from harness.report.analysis.method_lines import method_line_name
 from harness.report.formats import Section, format_number, one_line
 
 
@@ -45,7 +46,8 @@ def group_calibrations(trials: DataFrame, calibration: DataFrame) -> list[Shared
     """Return each preparation that measured once, in order of the names."""
     known = calibration.dropna(subset=["sigma", "block", "predicted", "true"])
     known = known.sort_values(["part", "block", "sigma"], ascending=[True, True, False])
-    named = trials[["trial_id", "method", "network"]].sort_values(["method", "network", "trial_id"])
+    named = trials.sort_values(["method", "network", "training", "trial_id"])
+    several = named["training"].nunique() > 1
 
     # equal numbers are one preparation
     found: dict[bytes, list[tuple[str, DataFrame]]] = {}
@@ -53,7 +55,9 @@ def group_calibrations(trials: DataFrame, calibration: DataFrame) -> list[Shared
     for _, trial in named[named["trial_id"].isin(known["trial_id"])].iterrows():
         rows = groups[trial["trial_id"]]
         numbers = rows[["block", "sigma", "predicted", "true"]].to_numpy().tobytes()
-        found.setdefault(numbers, []).append((one_line(f"{trial['method']} @ {trial['network']}"), rows))
+        training = f", training {trial['training']:.0f}" if several else ""
+        name = one_line(f"{method_line_name(trial['network'], trial['method'])}{training}")
+        found.setdefault(numbers, []).append((name, rows))
 
     return [SharedCalibration(_shared_name([name for name, _ in same]), same[0][1]) for same in found.values()]
 

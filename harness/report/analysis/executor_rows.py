@@ -31,7 +31,7 @@ def select_parallel_rows(one: ResourceClass, analysis: Analysis) -> DataFrame:
     rows = rows[rows["executor"] != "serial"]
 
     several = rows["network"].nunique() > 1
-    names = rows["method"] + " @ " + rows["network"] if several else rows["method"]
+    names = rows["network"] + ":" + rows["method"] if several else rows["method"]
     return rows.assign(series=[one_line(name) for name in names]).sort_values(["steps", "series", "trial_id"])
 
 

@@ -17,7 +17,8 @@ from pandas import DataFrame, Series
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.paired import TrainingFigures, training_figures
-from harness.report.formats import DASH, Section, format_interval, format_number, format_work
+from harness.report.formats import DASH, Section, format_interval, format_number
+from harness.schema.trial_name import trial_name
 
 HEADINGS = (
     "Trial", "Devices", "Refinements, mean (most)", "Distance to the serial answer", "NFE",
@@ -85,7 +86,7 @@ def _speedup(row: Series, serial: Series | None) -> tuple[float, str]:
 
 
 def _name(row: Series) -> str:
-    return f"{row['method']}, {format_work(row['nfe'], row['steps'])}"
+    return trial_name(row["network"], row["method"], row["steps"])
 
 
 def _find_serial_row(row: Series, rows: DataFrame) -> Series | None:

@@ -7,7 +7,8 @@ from pandas import DataFrame, Series
 from harness.identity import canonical_json
 from harness.report.analysis.alike import PARTS, part_parameters
 from harness.report.analysis.derive import Analysis
-from harness.report.formats import Section, format_number, format_work
+from harness.report.formats import Section, format_number
+from harness.schema.trial_name import trial_name
 
 _SEED = "seed"
 _ALIKE = ("network", "weights", "weights_sha256", "steps", "batch", "seed_set", "precision_dtype")
@@ -18,17 +19,16 @@ def search_spread_table(analysis: Analysis) -> Section:
     rows = []
     for one in analysis.classes:
         for _, group in _repeated_searches(one.rows):
-            first = group.iloc[0]
+            names = [trial_name(row["network"], row["method"], row["steps"]) for _, row in group.iterrows()]
             fids = group["fid"].sort_values()
             gigaflops = group["flops_per_image"] / 1e9
 
             rows.append((
-                f"{', '.join(group['method'])}, {format_work(first['nfe'], first['steps'])}", first["network"],
-                str(len(group)), ", ".join(format_number(fid) for fid in group["fid"]),
+                ", ".join(names), str(len(group)), ", ".join(format_number(fid) for fid in group["fid"]),
                 format_number(fids.iloc[-1] - fids.iloc[0]),
                 f"{format_number(gigaflops.min())} to {format_number(gigaflops.max())}",
             ))  # fmt: skip
-    headings = ("Trials", "Network", "Seeds", "FID of each", "Greatest less least FID", "GFLOPs/image")
+    headings = ("Trials", "Seeds", "FID of each", "Greatest less least FID", "GFLOPs/image")
     return Section(headings, rows)
 
 

@@ -7,7 +7,8 @@ import math
 from pandas import Series
 
 from harness.report.analysis.derive import Analysis
-from harness.report.formats import DASH, Section, format_interval, format_number, format_work
+from harness.report.formats import DASH, Section, format_interval, format_number
+from harness.schema.trial_name import trial_name
 
 
 def tuned_truncation_table(analysis: Analysis) -> Section:
@@ -24,10 +25,10 @@ def tuned_truncation_table(analysis: Analysis) -> Section:
                 continue
 
             rows.append((
-                f"{row['method']}, {format_work(row['nfe'], row['steps'])}", row["network"], format_number(row["fid"]),
+                trial_name(row["network"], row["method"], row["steps"]), format_number(row["fid"]),
                 _ranged(row, "truncation_error"), _ranged(row, "own_truncation_error"), row["returned"] or DASH,
             ))  # fmt: skip
-    headings = ("Trial", "Network", "FID", "Truncation error, untuned network's flow",
+    headings = ("Trial", "FID", "Truncation error, untuned network's flow",
                 "Truncation error, its own flow", "Preparing returned")  # fmt: skip
     return Section(headings, rows)
 

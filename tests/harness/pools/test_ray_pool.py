@@ -95,7 +95,7 @@ def test_two_ranks_agree_with_one_and_a_killed_rank_goes_on_from_the_checkpoint(
 def test_more_ranks_than_devices_is_refused(tmp_path, ray_pool):
     there = ray_pool.size()
     with pytest.raises(
-        Exception, match=f"train unet-tiny on digits needs 8 devices at once; the cluster offers {there}"
+        Exception, match=rf"train unet-tiny on digits \(seed 0\) needs 8 devices at once; the cluster offers {there}"
     ):
         train(ray_pool, tmp_path, 8)
     plan = make_plan(suite([]), ray_pool.device_class, ray_pool.device_name)

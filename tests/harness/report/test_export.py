@@ -18,7 +18,6 @@ from harness.errors import UsageError
 from harness.report.diffusers_schedule import ExportedSchedule, gaussian_error, load_beta_schedule
 from harness.report.export import export_schedule, find_trial, trial_levels
 from methods.schedules.arctan import Arctan
-from methods.schedules.cosine import Cosine
 from methods.schedules.edm import EDM
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results/reference/quick"
@@ -131,10 +130,10 @@ def test_levels_that_share_a_timestep_are_no_schedule_but_their_sigmas_are() -> 
 
 
 def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
-    data = json.loads(export_schedule(quick.trials, quick.steps, "ddim@cosine").as_json())
+    data = json.loads(export_schedule(quick.trials, quick.steps, "unet-8:ddim-5").as_json())
     rows = quick.steps[quick.steps["trial_id"] == data["trial_id"]].sort_values("step")
     assert data["sigmas"] == [*rows["sigma"], 0.002]
-    assert data["sigmas"] == pytest.approx(Cosine().levels(5, 0.002, 20.0).tolist(), rel=1e-12)
+    assert data["sigmas"] == pytest.approx(EDM().levels(5, 0.002, 20.0).tolist(), rel=1e-12)
     assert (data["steps"], data["network"], data["dataset"]) == (5, "unet-8", "digits")
     assert (data["beta_schedule"], data["beta_start"], data["beta_end"]) == ("linear", 0.0001, 0.02)
     rounding = data["rounding"]
@@ -147,7 +146,7 @@ def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
 
 
 @pytest.mark.parametrize("betas", BETAS)
-@pytest.mark.parametrize("name", ["ddim@unet-8-5", "ddim-40", "heun-5", "ddim@cosine", "early-exit-srds"])
+@pytest.mark.parametrize("name", ["unet-8:ddim-5", "ddim-40", "ddim@few-step", "ddsm-w20", "srds-batched"])
 def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, name: str, betas: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name, betas)
     snippet = exported.as_snippet()
@@ -156,12 +155,11 @@ def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, n
     assert scheduler.sigmas.equal(torch.from_numpy(exported.levels).float())
     assert len(scheduler.timesteps) == len(exported.levels) - 1 == exported.trial["steps"]
     assert scheduler.config["beta_schedule"] == betas
-    assert ('solver is "heun"' in snippet) == (name == "heun-5")
-    assert ('denoiser "early-exit" has no counterpart' in snippet) == (name == "early-exit-srds")
-    assert ('executor "srds" has no counterpart' in snippet) == (name == "early-exit-srds")
+    assert ('denoiser "ddsm" has no counterpart' in snippet) == (name == "ddsm-w20")
+    assert ('executor "srds" has no counterpart' in snippet) == (name == "srds-batched")
 
 
-@pytest.mark.parametrize("name", ["dpmpp-2m@unet-8-5", "dpmpp-2m@unet-8-10"])
+@pytest.mark.parametrize("name", ["unet-8:dpmpp-2m-5", "unet-8:dpmpp-2m-10"])
 def test_a_snippet_of_timesteps_runs_and_has_the_nearest_levels(quick: api.Tables, name: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name)
     scheduler = run(exported.as_snippet())
@@ -175,8 +173,8 @@ def test_a_snippet_of_timesteps_runs_and_has_the_nearest_levels(quick: api.Table
 def test_a_trial_is_found_by_id_and_by_each_of_its_names() -> None:
     table = trials({"trial_id": "aaaa1"}, {"trial_id": "aaaa2", "steps": 10}, {"trial_id": "b" * 5, "method": "heun"})
     for wanted, found in {
-        "aaaa1": "aaaa1", "bbbb": "bbbbb", "heun": "bbbbb", "heun@unet-8": "bbbbb", "ddim-10": "aaaa2",
-        "ddim@unet-8-5": "aaaa1",
+        "aaaa1": "aaaa1", "bbbb": "bbbbb", "heun": "bbbbb", "unet-8:heun": "bbbbb", "ddim-10": "aaaa2",
+        "unet-8:ddim-5": "aaaa1",
     }.items():  # fmt: skip
         assert find_trial(table, wanted)["trial_id"] == found
 
@@ -184,16 +182,26 @@ def test_a_trial_is_found_by_id_and_by_each_of_its_names() -> None:
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("ddim", r'"ddim" is 2 trials here: aaaa1 \(digits ddim@unet-8-5\), aaaa2 \(digits ddim@unet-8-10\); give one'),
+        ("ddim", r'"ddim" is 2 trials here: aaaa1 \(digits unet-8:ddim-5\), aaaa2 \(digits unet-8:ddim-10\); give one'),
         ("aaaa", '"aaaa" is 2 trials here'),
         ("bbb", '"bbb" is neither an id nor a name'),  # three digits are too few
         ("ddim-11", "nearest: ddim-10, "),
+        ("ddim@unet-8-10", '"ddim@unet-8-10" is called "unet-8:ddim-10" now'),
     ],
 )
 def test_what_names_several_trials_or_none_is_told_with_the_nearest(wanted: str, told: str) -> None:
     table = trials({"trial_id": "aaaa1"}, {"trial_id": "aaaa2", "steps": 10}, {"trial_id": "bbbbb", "method": "heun"})
     with pytest.raises(UsageError, match=told):
         find_trial(table, wanted)
+
+
+def test_of_several_trainings_each_has_a_name_of_its_own() -> None:
+    table = trials({"trial_id": "aaaa1", "training": 0}, {"trial_id": "bbbb1", "training": 1})
+    assert find_trial(table, "unet-8:ddim-5 training 1")["trial_id"] == "bbbb1"
+    with pytest.raises(
+        UsageError, match=r'"ddim-5" is 2 trials here: aaaa1 \(digits unet-8:ddim-5 training 0\), bbbb1'
+    ):
+        find_trial(table, "ddim-5")
 
 
 def test_the_levels_are_those_of_the_accepted_attempt_in_the_order_of_steps() -> None:

@@ -80,7 +80,7 @@ def test_a_second_run_is_appended_without_doubled_lines(tmp_path: Path) -> None:
     run(tmp_path)
     both = lines(tmp_path)
     assert both[: len(first)] == first
-    assert len(both) == len(first) + 3  # it begins, has nothing to do, and ends
+    assert len(both) == len(first) + 4  # it begins, has nothing to do, says what it took, and ends
 
 
 def test_a_try_again_and_a_failure_stand_there(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_it_is_no_part_of_the_results(tmp_path: Path) -> None:
     (store.folder / LOG_FILE).unlink()
     run(tmp_path)
     assert harness.load(store.folder).trials.equals(before.trials)
-    assert len((store.folder / LOG_FILE).read_text(encoding="utf-8").splitlines()) == 3
+    assert len((store.folder / LOG_FILE).read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_a_users_handlers_receive_what_they_have_asked_for(tmp_path: Path, user: Logged) -> None:
@@ -148,7 +148,9 @@ def test_a_users_handlers_receive_what_they_have_asked_for(tmp_path: Path, user:
     LOGGER.setLevel(logging.INFO)
     run(tmp_path)
     LOGGER.setLevel(logging.NOTSET)
-    assert user.messages == ["2 trials: 2 already measured, 0 to do in 0 tasks"]
+    first, second = user.messages
+    assert first == "2 trials: 2 already measured, 0 to do in 0 tasks"
+    assert second.startswith("took ")
 
 
 def test_the_debug_lines_reach_a_user_who_sets_the_level(tmp_path: Path, user: Logged) -> None:

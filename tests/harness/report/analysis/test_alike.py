@@ -124,9 +124,12 @@ def test_schedules_of_one_name_are_two_lines() -> None:
         assert labels(draw_error_by_steps(trials(*rows), "truncation_error")) == ["edm(rho=3.0)", "edm(rho=7.0)"]
         rows[0]["is_baseline"] = True
         one = derive({"trials": DataFrame(rows)}).classes[0]
-        figure = draw_schedules(one)
+        figure = draw_schedules(one, {})
         assert figure is not None
-        assert {text.get_text() for text in figure.legends[0].get_texts()} == {"edm(rho=3.0)", "edm(rho=7.0)"}
+        assert {text.get_text() for text in figure.legends[0].get_texts()} == {
+            "edm(rho=7.0) (baseline)",
+            "edm(rho=3.0)",
+        }
 
 
 def test_the_figure_of_schedules_holds_rows_with_the_baselines_parameters_alone() -> None:
@@ -134,7 +137,7 @@ def test_the_figure_of_schedules_holds_rows_with_the_baselines_parameters_alone(
         row("base", is_baseline=True, params={"solver": {"eta": 0}}),
         row("other", schedule="cosine", params={"solver": {"eta": 1}}),
     ]
-    assert draw_schedules(derive({"trials": DataFrame(rows)}).classes[0]) is None
+    assert draw_schedules(derive({"trials": DataFrame(rows)}).classes[0], {}) is None
 
 
 def test_shares_of_the_network_are_those_under_one_solver_and_named_with_their_network() -> None:
@@ -145,9 +148,9 @@ def test_shares_of_the_network_are_those_under_one_solver_and_named_with_their_n
     steps = tables.steps(DataFrame(rows))
     with report_style():
         figure = draw_network_share(trials(*rows), typed_table("steps", steps))
-    assert labels(figure) == ["exit @ a", "exit @ b"]
+    assert labels(figure) == ["a:exit-10", "b:exit-10"]
     assert figure is not None
-    assert figure.axes[0].get_title(loc="left").endswith("under ddim(eta=0)")
+    assert figure.axes[0].get_title(loc="left").endswith("under ddim(eta=0)?")
 
 
 def test_quality_by_training_compares_equal_parameters_and_equal_sizes() -> None:
@@ -156,10 +159,10 @@ def test_quality_by_training_compares_equal_parameters_and_equal_sizes() -> None
         return row(f"{network}{rho}", method="x", params={"schedule": {"rho": rho}}, **facts)
 
     with report_style():
-        assert draw_quality_by_training(trials(trained("long", 60.0), trained("short", 15.0, 3.0))) is None
-        assert draw_quality_by_training(trials(trained("long", 60.0), trained("wide", 15.0, parameters=9))) is None
+        assert draw_quality_by_training(trials(trained("long", 60.0), trained("short", 15.0, 3.0)), {}) is None
+        assert draw_quality_by_training(trials(trained("long", 60.0), trained("wide", 15.0, parameters=9)), {}) is None
         rows = [trained("long", 60.0), trained("short", 15.0), trained("long", 60.0, 3.0)]
-        figure = draw_quality_by_training(trials(*rows))
+        figure = draw_quality_by_training(trials(*rows), {})
         assert figure is not None
         (line,) = figure.axes[0].containers
         assert line.lines[0].get_xdata().tolist() == [15.0, 60.0]
@@ -175,7 +178,7 @@ def test_the_map_of_widths_keeps_rows_of_one_name() -> None:
         figure = draw_widths_by_step(trials(*rows), steps)
     assert figure is not None
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == ["ddsm @ unet-small, 2 steps", "ddsm @ unet-small, 2 steps (2)", "ddsm @ unet-small, 3 steps"]
+    assert names == ["unet-small:ddsm-2", "unet-small:ddsm-2 (2)", "unet-small:ddsm-3"]
 
 
 def test_searches_under_solvers_of_one_name_stand_apart() -> None:

@@ -90,8 +90,8 @@ def test_the_table_shows_shared_numbers_once_and_where_they_are_worst() -> None:
     here = [one for row, shift in zip(rows, shifts, strict=True) for one in measured(row["trial_id"], shift)]
     found = calibration_table(analysis(rows, here))
     first, second = found.rows
-    assert first[0] == "gate(theta=0.1) @ unet-small and 1 more"
-    assert second[0] == "gate(theta=0.3) @ unet-small"
+    assert first[0] == "unet-small:gate(theta=0.1) and 1 more"
+    assert second[0] == "unet-small:gate(theta=0.3)"
     assert first[2] == "0.100 (σ 0.100, block 7)"
     assert first[3] == "0.450 / 0.400"
     assert float(second[1]) == pytest.approx(0.2 * 22 / 21, rel=1e-2)

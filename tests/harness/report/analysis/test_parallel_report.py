@@ -47,7 +47,7 @@ def srds(latency: float = 0.05, **changes: Any) -> dict[str, Any]:
 
 def test_time_work_and_traffic_stand_beside_the_serial_run() -> None:
     (line,) = shown(row("serial", 0.08), srds(fid=5.5))
-    assert line["Trial"] == "srds, NFE 16"
+    assert line["Trial"] == "unet-small:srds-16"
     assert line["Refinements, mean (most)"] == "1.50 (2)"
     assert line["NFE on the critical path"] == "9.00"
     assert line["KiB sent per image"] == "2.00"
@@ -108,7 +108,7 @@ def test_the_model_is_held_against_the_clock() -> None:
 def test_virtual_times_are_labelled_and_stand_beside_the_real_ones() -> None:
     lone, two, four = virtual_lines(replay(4, 0.025), replay(2, 0.048), replay(1, 0.09))
     assert [line["Virtual devices"] for line in (lone, two, four)] == ["1", "2", "4"]
-    assert four["Trial, run on"] == "srds, NFE 16 on 2"
+    assert four["Trial, run on"] == "unet-small:srds-16 on 2"
     assert (four["Virtual latency (ms)"], four["Virtual speed-up over measured serial"]) == (
         "25.0 virtual",
         "3.20 virtual",

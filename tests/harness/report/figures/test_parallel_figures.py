@@ -78,7 +78,7 @@ def test_a_later_class_has_no_figures_of_its_own() -> None:
 
 def test_networks_are_named_where_there_are_several() -> None:
     assert set(shown(srds("a"), srds("b"))["series"]) == {"a", "b"}
-    assert set(shown(srds("a"), srds("b", network="uvit"))["series"]) == {"a @ unet-small", "b @ uvit"}
+    assert set(shown(srds("a"), srds("b", network="uvit"))["series"]) == {"unet-small:a", "uvit:b"}
 
 
 def test_every_row_has_a_line_of_its_distances_in_the_panel_of_its_steps() -> None:
