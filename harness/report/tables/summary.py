@@ -7,7 +7,7 @@ import math
 from pandas import DataFrame
 
 from harness.report.analysis.method_lines import distinct_names
-from harness.report.analysis.target_time import AT_SMALLEST, REACHED
+from harness.report.analysis.target_time import AT_SMALLEST, PARTLY, REACHED
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
 from harness.report.formats import format_count, format_number
 from harness.report.tables.cells import interval_text
@@ -45,7 +45,10 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
     plain = quality.times.get((quality.baseline, first.target))
     if plain is None or plain is first:
         return ""
-    if math.isnan(plain.ranked.time.seconds):
+    time = plain.ranked.time
+    if time.state == PARTLY:
+        return f"; the baseline {quality.baseline} reaches it in {time.reached} of {time.trainings} trainings"
+    if math.isnan(time.seconds):
         return f"; the baseline {quality.baseline} does not reach it"
     return f"; the baseline {quality.baseline} takes {_milliseconds(plain)} ms"
 

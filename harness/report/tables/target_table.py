@@ -96,6 +96,9 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
         best = "" if math.isnan(one.best_fid) else f", best FID {format_number(one.best_fid)}"
         return Cell(f"not reached{best}", "", time.notes)
 
+    if time.state == PARTLY:
+        return Cell(f"reached in {time.reached} of {time.trainings} trainings", "", time.notes)
+
     # a time
     text = format_number(time.seconds * 1e3)
     if not (math.isnan(time.low) and math.isnan(time.high)) or time.notes:
@@ -106,9 +109,6 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
     if time.state == AT_SMALLEST:
         end = "" if math.isnan(time.high) else f" [{DASH}, {format_number(time.high * 1e3)}]"
         return Cell(f"≤ {format_number(time.seconds * 1e3)}{end}", "", tuple(notes))
-    if time.state == PARTLY:
-        return Cell(f"{format_number(time.seconds * 1e3)} in {time.reached} of {time.trainings} trainings", "",
-                    tuple(notes))  # fmt: skip
     return Cell(text, time.seconds, tuple(notes))
 
 

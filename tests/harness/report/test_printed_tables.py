@@ -17,6 +17,8 @@ from pandas import DataFrame
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.limits import BELOW_LIMIT
 from harness.report.analysis.method_lines import method_line_name
+from harness.report.analysis.target_time import PARTLY
+from harness.report.figures.target_frames import frames_by_target
 from harness.report.formats import format_number
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import CSV_COLUMNS, to_csv, to_latex, to_markdown
@@ -277,3 +279,35 @@ def test_the_report_begins_with_what_its_tables_show(board: Leaderboard) -> None
     assert best.endswith(f"told from it: {(one.source['tie_group'] == 1).sum() - 1}.")
     assert below.endswith(f"cancel: {len(one.quality.below_limit)}.")
     assert "time to quality: 1 of 1." in " ".join(board.classes[1].summary)  # the parallel one
+
+
+def in_three_trainings(*factors: float) -> Leaderboard:
+    """Return the tables of rows in one training per factor of FID; training 0 has all of them."""
+
+    def add(table: DataFrame) -> DataFrame:
+        copies = []
+        for training, factor in enumerate(factors):
+            ids = [tables.trial_id(training, one) if training else one for one in table["trial_id"]]
+            fids = {name: table[name] * factor for name in ("fid", "fid_low", "fid_high")}
+            copies.append(table.assign(training=training, trial_id=ids, **fids))
+        return pd.concat(copies, ignore_index=True).assign(fid_targets=json.dumps(TARGETS))
+
+    return build_leaderboard(derive(tables.tables(add)))
+
+
+def test_a_target_that_some_trainings_miss_has_no_time_anywhere() -> None:
+    board = in_three_trainings(1.0, 2.0, 30.0)
+    one = board.classes[0]
+    partly = {key: time for key, time in one.quality.times.items() if time.ranked.time.state == PARTLY}
+    assert partly
+    cells = [cell for table in (*one.main, *one.targets) for row in table.rows for cell in row]
+    printed = [cell for cell in cells if "trainings" in cell.text]
+    assert {cell.text for cell in printed} <= {f"reached in {k} of 3 trainings" for k in (1, 2)}
+    assert len(printed) >= len(partly)
+    stored = list(csv.DictReader(io.StringIO(time_to_quality_csv(board))))
+    found = [row for row in stored if row["throughput_state"] == PARTLY]
+    assert found
+    assert {row[f"throughput_{name}"] for row in found for name in ("seconds", "seconds_low", "steps")} == {""}
+    notes = [note for table in frames_by_target(one.quality).values() for note in table["note"] if note]
+    assert {note for note in notes} <= {f"reached in {k} of 3 trainings, " for k in (1, 2)}
+    assert notes

@@ -151,13 +151,15 @@ def test_a_bound_over_trainings_ends_where_the_whole_interval_of_the_fid_reaches
     assert (OPEN_HIGH in found.notes) is math.isnan(end)
 
 
-def test_a_target_that_some_trainings_miss_is_counted_and_has_no_interval() -> None:
+def test_a_target_that_some_trainings_miss_is_counted_and_has_no_time() -> None:
     plain = power_law()
     found = read_target(with_trainings(plain, plain.fid[None, :] * np.array([[1.0], [1.1], [3.0]])), 3.0)
     assert found.state == PARTLY
     assert (found.reached, found.trainings) == (2, 3)
+    assert math.isnan(found.seconds)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+    assert found.steps == ()
 
 
 def test_a_ratio_is_taken_within_a_training_first() -> None:
