@@ -15,8 +15,8 @@ from harness.report.leaderboard import ClassTables, Leaderboard
 
 _LINE = ("class", "name", "network", "method", "executor")
 _PIVOT_COLUMNS = (
-    *_LINE, "column", "trial_id", "steps", "nfe", "fid", "fid_low", "fid_high", "below_limit", "network_limit_fid",
-    "network_limit_fid_low", "network_limit_fid_high", "network_limit_source",
+    *_LINE, "column", "trial_id", "steps", "nfe", "fid", "fid_low", "fid_high", "trainings", "below_limit",
+    "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high", "network_limit_source",
 )  # fmt: skip
 _MEASURED = (
     "state", "seconds", "seconds_low", "seconds_high", "steps", "trainings_reached", "trainings", "disturbed",
@@ -40,7 +40,8 @@ def pivot_csv(board: Leaderboard) -> str:
                 limits = (limit.fid, limit.low, limit.high, limit.source) if limit else ("",) * 4
                 rows += [
                     (*_line_columns(one, found.line), column, row["trial_id"], row["steps"], row["nfe"], row["fid"],
-                     row["fid_low"], row["fid_high"], row["trial_id"] in one.quality.below_limit, *limits)
+                     row["fid_low"], row["fid_high"], f"{row['trainings']:.0f}",
+                     row["trial_id"] in one.quality.below_limit, *limits)
                     for column, row in zip(pivot.columns, found.cells, strict=True) if row is not None
                 ]  # fmt: skip
     return _write_csv(_PIVOT_COLUMNS, rows)

@@ -30,6 +30,7 @@ ONE_STEP_COUNT = "one step count"
 OPEN_HIGH = "upper end open: within its interval the FID may not reach the target"
 OPEN_LOW = "lower end open: its smallest step count may already reach the target"
 MAY_REACH = "not reached, but the target lies in the 95 % interval of its FID"
+FEWER_TRAININGS = "over trainings with all points of the line: {}; left out: {}"
 NO_INTERVAL = "no interval: replicates of FID or timing intervals are missing"
 
 
@@ -58,10 +59,13 @@ def read_target(curve: MethodCurve, target: float) -> TargetTime:
         return TargetTime(NOT_MEASURED, notes=("no row with both a FID and a time",))
     found = _read_trainings(curve, target) if curve.trainings else _read_one(curve, target)
     if found.state == REACHED and math.isnan(found.low) and math.isnan(found.high) and not found.notes:
-        return _with_note(found, NO_INTERVAL)
-    if len(set(curve.steps)) > 1:
-        return found
-    return _with_note(found, f"{ONE_STEP_COUNT}: {f'see {curve.more_steps_in}' if curve.more_steps_in else 'no curve'}")
+        found = _with_note(found, NO_INTERVAL)
+    elif len(set(curve.steps)) == 1:
+        where = f"see {curve.more_steps_in}" if curve.more_steps_in else "no curve"
+        found = _with_note(found, f"{ONE_STEP_COUNT}: {where}")
+
+    fewer = FEWER_TRAININGS.format(len(curve.trainings) or 1, curve.left_out)
+    return _with_note(found, fewer) if curve.left_out else found
 
 
 def _with_note(found: TargetTime, note: str) -> TargetTime:

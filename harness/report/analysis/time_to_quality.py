@@ -135,7 +135,19 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
 def read_targets(rows: DataFrame) -> tuple[float, ...]:
     """Return the targets that the rows' suites name, loosest first; empty where there is none."""
     texts = {text for text in rows["fid_targets"] if text}
-    return tuple(sorted({float(target) for text in texts for target in json.loads(text)}, reverse=True))
+    return tuple(sorted({target for text in texts for target in _parse_targets(text)}, reverse=True))
+
+
+def _parse_targets(text: str) -> list[float]:
+    """Return the FIDs of a JSON list of positive numbers; none where the text is something else."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return []
+    values = found if isinstance(found, list) else []
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+        return []
+    return [float(one) for one in values] if all(0 < one < math.inf for one in values) else []
 
 
 def reference_lines(comparable: DataFrame) -> tuple[MethodLine | None, list[MethodLine]]:

@@ -281,8 +281,8 @@ def test_the_report_begins_with_what_its_tables_show(board: Leaderboard) -> None
     assert "time to quality: 1 of 1." in " ".join(board.classes[1].summary)  # the parallel one
 
 
-def in_three_trainings(*factors: float) -> Leaderboard:
-    """Return the tables of rows in one training per factor of FID; training 0 has all of them."""
+def in_trainings(*factors: float, alone: str = "") -> Leaderboard:
+    """Return the tables of rows in one training per factor of FID; the method `alone` is in training 0 only."""
 
     def add(table: DataFrame) -> DataFrame:
         copies = []
@@ -290,13 +290,15 @@ def in_three_trainings(*factors: float) -> Leaderboard:
             ids = [tables.trial_id(training, one) if training else one for one in table["trial_id"]]
             fids = {name: table[name] * factor for name in ("fid", "fid_low", "fid_high")}
             copies.append(table.assign(training=training, trial_id=ids, **fids))
-        return pd.concat(copies, ignore_index=True).assign(fid_targets=json.dumps(TARGETS))
+        table = pd.concat(copies, ignore_index=True)
+        table = table[(table["training"] == 0) | (table["method"] != alone)]
+        return table.assign(fid_targets=json.dumps(TARGETS))
 
     return build_leaderboard(derive(tables.tables(add)))
 
 
 def test_a_target_that_some_trainings_miss_has_no_time_anywhere() -> None:
-    board = in_three_trainings(1.0, 2.0, 30.0)
+    board = in_trainings(1.0, 2.0, 30.0)
     one = board.classes[0]
     partly = {key: time for key, time in one.quality.times.items() if time.ranked.time.state == PARTLY}
     assert partly
@@ -309,5 +311,38 @@ def test_a_target_that_some_trainings_miss_has_no_time_anywhere() -> None:
     assert found
     assert {row[f"throughput_{name}"] for row in found for name in ("seconds", "seconds_low", "steps")} == {""}
     notes = [note for table in frames_by_target(one.quality).values() for note in table["note"] if note]
-    assert {note for note in notes} <= {f"reached in {k} of 3 trainings, " for k in (1, 2)}
+    assert set(notes) <= {f"reached in {k} of 3 trainings, " for k in (1, 2)}
     assert notes
+
+
+def test_a_fid_over_fewer_trainings_says_so_in_table_and_csv() -> None:
+    board = in_trainings(1.0, 1.1, alone="unipc")
+    table = board.classes[0].main[0]
+    at = [place for place, heading in enumerate(table.headings) if heading.key.startswith("fid_")]
+    for row in table.rows:
+        marked = {"over 1 training" in row[place].notes for place in at if row[place].text != "–"}
+        assert marked == {row[0].value == "unet-small:unipc"}
+    stored = list(csv.DictReader(io.StringIO(pivot_csv(board))))
+    serial = [row for row in stored if row["class"] == board.classes[0].title and row["executor"] == "serial"]
+    assert serial
+    assert all(row["trainings"] == ("1" if row["method"] == "unipc" else "2") for row in serial)
+    # all alike: nothing to say
+    every = in_trainings(1.0, 1.1).classes[0].main[0].notes
+    assert not [note for note in every if note.startswith("over ")]
+
+
+def test_conditions_say_whose_limit_it_is_and_what_a_tie_is(board: Leaderboard) -> None:
+    one = board.classes[0]
+    assert any("as trained, whole" in condition for condition in one.main[0].conditions)
+    assert any("a wide interval ties with more" in condition for condition in one.trials.conditions)
+
+
+def test_a_throughput_of_zero_prints_a_dash() -> None:
+    stopped = ["throughput_images_per_second", "speedup", "speedup_low", "speedup_high"]
+    stored = tables.tables(with_targets)
+    stored["trials"].loc[stored["trials"]["method"] == "unipc", list(stopped)] = 0.0
+    one = build_leaderboard(derive(stored)).classes[0]
+    cells = [cell.text for t in (*one.main, *one.targets, one.trials) for row in t.rows for cell in row]
+    assert not [text for text in cells if "inf" in text]
+    at = [heading.key for heading in one.trials.headings].index("throughput_images_per_second")
+    assert {row[at].text for row in one.trials.rows if ":unipc" in row[0].text} == {"–"}

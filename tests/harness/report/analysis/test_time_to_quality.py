@@ -19,6 +19,7 @@ from harness.report.analysis.rows import typed_table
 from harness.report.analysis.target_ratio import BOTH_BOUNDS, THE_SAME, read_ratio
 from harness.report.analysis.target_time import (
     AT_SMALLEST,
+    FEWER_TRAININGS,
     MAY_REACH,
     NOT_MEASURED,
     NOT_REACHED,
@@ -29,7 +30,7 @@ from harness.report.analysis.target_time import (
     REACHED,
     read_target,
 )
-from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.time_to_quality import ClassQuality, read_class, read_targets
 from harness.report.analysis.times import add_pooled_times
 
 GROUPS = 20
@@ -324,6 +325,64 @@ def test_members_give_each_training_its_own_curve_and_time() -> None:
     assert curve.shift_by_training == pytest.approx(0.0)
     in_batch = build_curve(rows, THROUGHPUT, DataFrame(), members)
     assert np.exp(in_batch.shift_by_training[1]) == pytest.approx(1.05)
+
+
+def incomplete(*kept: tuple[float, tuple[int, ...]]) -> MethodCurve:
+    """Return the baseline's curve in trainings with these factors of FID at these step counts."""
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    each = [
+        rows[rows["steps"].isin(steps)].assign(
+            training=float(place), fid=lambda table, factor=factor: table["fid"] * factor
+        )
+        for place, (factor, steps) in enumerate(kept)
+    ]
+    members = pd.concat(each).assign(row_id=lambda table: table["trial_id"])
+    of_each = members.groupby("trial_id")["fid"]
+    return build_curve(rows.assign(fid=rows["trial_id"].map(of_each.mean())), THROUGHPUT, DataFrame(), members)
+
+
+def test_a_training_without_all_points_of_the_line_does_not_count() -> None:
+    # FID 200 / steps: 10.0 lies at 20 steps; the third training was run at 5 steps alone
+    every = ((1.0, STEPS), (1.01, STEPS), (1.02, STEPS))
+    whole = read_target(incomplete(*every), 9.0)
+    found = read_target(incomplete(*every, (1.0, (5,))), 9.0)
+    assert (found.state, found.reached, found.trainings) == (REACHED, 3, 3)
+    assert (found.seconds, found.high) == (pytest.approx(whole.seconds), pytest.approx(whole.high))
+    assert FEWER_TRAININGS.format(3, 1) in found.notes
+    assert whole.notes == ()
+
+
+def test_one_whole_training_is_read_alone_and_by_its_own_fids() -> None:
+    curve = incomplete((1.0, STEPS), (3.0, (5, 40)))
+    found = read_target(curve, 9.0)
+    assert (found.state, found.trainings) == (REACHED, 1)
+    assert found.seconds == pytest.approx(tables.SECONDS * 20 * (200 / 9.0) / 20)
+    assert FEWER_TRAININGS.format(1, 1) in found.notes
+    assert curve.fid == pytest.approx([40.0, 20.0, 10.0, 5.0])
+
+
+def test_the_curve_has_the_points_of_its_first_training() -> None:
+    curve = incomplete((1.0, (5, 10, 20)), (1.0, STEPS))
+    assert curve.steps.tolist() == [5, 10, 20]
+    assert curve.fid_by_training.shape == (2, 3)
+    assert curve.left_out == 0
+
+
+@pytest.mark.parametrize(
+    "stored", ["no JSON", "7", "null", '{"a": 1}', '["a"]', "[true]", "[null, 3]", "[NaN]", "[-1.0]", "[" * 100_000]
+)
+def test_stored_targets_that_are_no_list_of_numbers_are_none(stored: str) -> None:
+    assert read_targets(DataFrame({"fid_targets": [stored, "[3, 5.5]", ""]})) == (5.5, 3.0)
+    assert read_targets(DataFrame({"fid_targets": [stored]})) == ()
+
+
+def test_a_throughput_of_zero_gives_no_time() -> None:
+    stopped = {"throughput_images_per_second": 0.0, "speedup": 0.0, "speedup_low": 0.0, "speedup_high": 0.0}
+    quality = quality_of(*baseline(), *solver("stopped", 50.0, 1.0, **stopped))
+    time = quality.times["unet-small:stopped", 10.0].by_measure[THROUGHPUT.name].time
+    assert time.state == NOT_MEASURED
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    assert not len(build_curve(rows.assign(pooled_seconds_per_image=math.inf), THROUGHPUT, DataFrame()).fid)
 
 
 def test_without_targets_nothing_is_read() -> None:
