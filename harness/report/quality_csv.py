@@ -24,7 +24,7 @@ _MEASURED = (
     "over_baseline", "over_baseline_low", "over_baseline_high", "over_baseline_sign", "over_baseline_note", "notes",
 )  # fmt: skip
 _TIME_COLUMNS = (
-    *_LINE, "target", "ranked_by", "rank", "best_fid", "below_limit",
+    *_LINE, "target", "ranked_by", "rank", "ties_with_rank_1", "best_fid", "below_limit",
     *(f"{measure.name}_{column}" for measure in MEASURES for column in _MEASURED),
 )  # fmt: skip
 
@@ -55,8 +55,9 @@ def time_to_quality_csv(board: Leaderboard) -> str:
             for target in one.quality.targets:
                 for time in sorted((one.quality.times[line.name, target] for line in lines), key=rank_order):
                     rows.append((
-                        *_line_columns(one, time.line), target, time.ranked.measure.name, time.rank, time.best_fid,
-                        time.below_limit, *(v for m in MEASURES for v in _measured_columns(time.by_measure[m.name])),
+                        *_line_columns(one, time.line), target, time.ranked.measure.name, time.rank,
+                        time.ties_with_rank_1, time.best_fid, time.below_limit,
+                        *(v for m in MEASURES for v in _measured_columns(time.by_measure[m.name])),
                     ))  # fmt: skip
     return _write_csv(_TIME_COLUMNS, rows)
 

@@ -35,7 +35,7 @@ def _fastest(quality: ClassQuality) -> str:
         where = ", in one training" if first.ranked.time.trainings == 1 else ""
         return (
             f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} "
-            f"ms/image{_beside_baseline(first, quality)}{where}."
+            f"ms/image{_beside_baseline(first, quality)}{where}{_ties(times)}."
         )
     return f"No serial method reaches FID {format_count(quality.targets[0])}."
 
@@ -51,6 +51,12 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
     if math.isnan(time.seconds):
         return f"; the baseline {quality.baseline} does not reach it"
     return f"; the baseline {quality.baseline} takes {_milliseconds(plain)} ms"
+
+
+def _ties(times: list[QualityTime]) -> str:
+    """Return how many lines have a time that may be that of the first."""
+    count = sum(one.ties_with_first for one in times)
+    return f"; {count} other{'' if count == 1 else 's'} cannot be told from it" if count else ""
 
 
 def _milliseconds(one: QualityTime) -> str:

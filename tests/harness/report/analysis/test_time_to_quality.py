@@ -30,7 +30,7 @@ from harness.report.analysis.target_time import (
     REACHED,
     read_target,
 )
-from harness.report.analysis.time_to_quality import ClassQuality, read_class, read_targets
+from harness.report.analysis.time_to_quality import ClassQuality, rank_order, read_class, read_targets
 from harness.report.analysis.times import add_pooled_times
 
 GROUPS = 20
@@ -260,9 +260,27 @@ def test_no_bound_has_a_rank_and_lines_stand_by_time() -> None:
     assert by_method["alone"].ranked.time.state == AT_SMALLEST
     assert by_method["never"].ranked.time.state == NOT_REACHED
     assert [by_method[name].rank for name in ("best", "alone", "never")] == [None, None, None]
-    assert by_method["ddim"].rank < by_method["slow"].rank  # type: ignore[operator]
-    assert by_method["ddim"].rank == 2 + 1  # two bounds stand above it
+    assert (by_method["ddim"].rank, by_method["slow"].rank) == (1, 2)  # two bounds stand above them
     assert [line.method for line in quality.serial] == ["best", "alone", "ddim", "slow", "never"]
+
+
+def test_what_ties_with_rank_1_and_with_the_first_is_marked() -> None:
+    quality = quality_of(
+        *baseline(),
+        *solver("near", 200.0, 1.001),
+        *solver("far", 200.0, 5.0),
+        *solver("low", 40.0, 1.0),
+        *solver("high", 95.0, 2.0, steps=(20,)),
+    )
+    found = {one.line.method: one for one in quality.times.values() if one.target == 10.0}
+    assert {name: one.rank for name, one in found.items()} == {
+        "ddim": 1, "near": 2, "far": 3, "low": None, "high": None,
+    }  # fmt: skip
+    # a bound is certainly sooner where its upper end is; another may be as soon, as its lower end is open
+    assert {name for name, one in found.items() if one.ties_with_rank_1} == {"near", "high"}
+    # the first in order is a bound
+    assert min(found.values(), key=rank_order) is found["low"]
+    assert {name for name, one in found.items() if one.ties_with_first} == {"high"}
 
 
 def test_every_rank_is_a_value_and_ranks_rise_with_time() -> None:
@@ -273,6 +291,7 @@ def test_every_rank_is_a_value_and_ranks_rise_with_time() -> None:
         )
         assert found
         assert all(one.ranked.time.state == REACHED for one in found)
+        assert [one.rank for one in found] == list(range(1, len(found) + 1))
         assert all(a.ranked.time.seconds <= b.ranked.time.seconds for a, b in pairwise(found))
 
 
@@ -312,7 +331,7 @@ def test_a_disturbed_value_has_a_rank_only_where_its_interval_is_apart(monkeypat
         measured = type(one.ranked)(**{**one.ranked.__dict__, "time": time})
         disturbed.append(type(one)(**{**one.__dict__, "by_measure": {**one.by_measure, "throughput": measured}}))
     ranks = {one.line.method: one.rank for one in time_to_quality.rank_times(disturbed)}
-    assert ranks == {"ddim": 1, "near": None, "far": 3}
+    assert ranks == {"ddim": 1, "near": None, "far": 2}
 
 
 def test_members_give_each_training_its_own_curve_and_time() -> None:
