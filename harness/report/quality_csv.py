@@ -15,8 +15,8 @@ from harness.report.leaderboard import ClassTables, Leaderboard
 
 _LINE = ("class", "name", "network", "method", "executor")
 _PIVOT_COLUMNS = (
-    *_LINE, "column", "trial_id", "steps", "nfe", "fid", "fid_low", "fid_high", "below_limit", "network_limit_fid",
-    "network_limit_fid_low", "network_limit_fid_high", "network_limit_source",
+    *_LINE, "column", "trial_id", "steps", "nfe", "fid", "fid_low", "fid_high", "trainings", "below_limit",
+    "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high", "network_limit_source",
 )  # fmt: skip
 _MEASURED = (
     "state", "seconds", "seconds_low", "seconds_high", "steps", "trainings_reached", "trainings", "disturbed",
@@ -24,7 +24,7 @@ _MEASURED = (
     "over_baseline", "over_baseline_low", "over_baseline_high", "over_baseline_sign", "over_baseline_note", "notes",
 )  # fmt: skip
 _TIME_COLUMNS = (
-    *_LINE, "target", "ranked_by", "rank", "best_fid", "below_limit",
+    *_LINE, "target", "ranked_by", "rank", "ties_with_rank_1", "best_fid", "below_limit",
     *(f"{measure.name}_{column}" for measure in MEASURES for column in _MEASURED),
 )  # fmt: skip
 
@@ -40,7 +40,8 @@ def pivot_csv(board: Leaderboard) -> str:
                 limits = (limit.fid, limit.low, limit.high, limit.source) if limit else ("",) * 4
                 rows += [
                     (*_line_columns(one, found.line), column, row["trial_id"], row["steps"], row["nfe"], row["fid"],
-                     row["fid_low"], row["fid_high"], row["trial_id"] in one.quality.below_limit, *limits)
+                     row["fid_low"], row["fid_high"], f"{row['trainings']:.0f}",
+                     row["trial_id"] in one.quality.below_limit, *limits)
                     for column, row in zip(pivot.columns, found.cells, strict=True) if row is not None
                 ]  # fmt: skip
     return _write_csv(_PIVOT_COLUMNS, rows)
@@ -54,8 +55,9 @@ def time_to_quality_csv(board: Leaderboard) -> str:
             for target in one.quality.targets:
                 for time in sorted((one.quality.times[line.name, target] for line in lines), key=rank_order):
                     rows.append((
-                        *_line_columns(one, time.line), target, time.ranked.measure.name, time.rank, time.best_fid,
-                        time.below_limit, *(v for m in MEASURES for v in _measured_columns(time.by_measure[m.name])),
+                        *_line_columns(one, time.line), target, time.ranked.measure.name, time.rank,
+                        time.ties_with_rank_1, time.best_fid, time.below_limit,
+                        *(v for m in MEASURES for v in _measured_columns(time.by_measure[m.name])),
                     ))  # fmt: skip
     return _write_csv(_TIME_COLUMNS, rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pandas import DataFrame
@@ -57,6 +57,8 @@ class MethodCurve:
     """Log of a training's time over the row's [trainings, points]; 0 where work does not depend on the weights."""
     more_steps_in: str = ""
     """A suite that has the method at more step counts."""
+    left_out: int = 0
+    """Trainings that lack points of the first one, so that the curve is not read in them."""
 
 
 def build_curve(
@@ -72,14 +74,14 @@ def build_curve(
     `members` are rows per training with `row_id`, the trial_id of the row that they are averaged into.
     `member_replicates` are those of the members.
     """
-    kept = (rows["fid"] > 0) & (rows[measure.pooled] > 0) & (rows[measure.relative] > 0)
-    rows = rows[kept]
+    needed = rows[["fid", measure.pooled, measure.relative]].to_numpy(np.float64)
+    rows = rows[((needed > 0) & np.isfinite(needed)).all(axis=1)]
 
     # by training
     trainings, fid, shift, ids = _split_by_training(rows, measure, members)
     of_members = DataFrame() if member_replicates is None else member_replicates
     by_training = [_logs(of_members.reindex(one).to_numpy(np.float64)) for one in ids]
-    return MethodCurve(
+    curve = MethodCurve(
         trial_ids=tuple(rows["trial_id"]),
         steps=rows["steps"].to_numpy(np.float64),
         fid=rows["fid"].to_numpy(np.float64),
@@ -96,6 +98,55 @@ def build_curve(
         log_replicates_by_training=np.array(by_training).reshape(len(trainings), len(rows), -1 if trainings else 0),
         shift_by_training=shift,
         more_steps_in=next((name for name in rows["more_steps_in"] if name), ""),
+    )
+    return keep_whole_trainings(curve)
+
+
+def keep_whole_trainings(curve: MethodCurve) -> MethodCurve:
+    """Return the curve at the points of its first training, with the trainings that have all of them.
+
+    A training that was not run at some step count is no training that misses a target.
+    Where the first one is alone, the curve is its own: its FIDs, replicates and times.
+    """
+    if not curve.trainings:
+        return curve
+    points = np.isfinite(curve.fid_by_training[0])
+    whole = np.isfinite(curve.fid_by_training[:, points]).all(axis=1)
+    if points.all() and whole.all():
+        return curve
+
+    # the points, in the trainings that have them
+    cut = replace(
+        curve,
+        trial_ids=tuple(np.array(curve.trial_ids, dtype=object)[points]),
+        disturbed=tuple(bool(one) for one in np.array(curve.disturbed)[points]),
+        trainings=tuple(int(one) for one in np.array(curve.trainings)[whole]),
+        left_out=int((~whole).sum()),
+        # [points] and [trainings, points]
+        **{name: getattr(curve, name)[points] for name in _BY_POINT},
+        **{name: getattr(curve, name)[whole][:, points] for name in _BY_TRAINING},
+    )
+    return cut if whole.sum() > 1 else _in_first_training(cut)
+
+
+_BY_POINT = (
+    "steps", "fid", "fid_high", "log_seconds", "log_relative", "sides", "relative_sides", "log_replicates",
+)  # fmt: skip
+_BY_TRAINING = ("fid_by_training", "log_replicates_by_training", "shift_by_training")
+
+
+def _in_first_training(curve: MethodCurve) -> MethodCurve:
+    """Return the first training's own curve, of one training."""
+    shift = np.nan_to_num(curve.shift_by_training[0])
+    return replace(
+        curve,
+        fid=curve.fid_by_training[0],
+        log_replicates=curve.log_replicates_by_training[0],
+        log_seconds=curve.log_seconds + shift,
+        log_relative=curve.log_relative + shift,
+        # no trainings to read it in
+        trainings=(),
+        **{name: getattr(curve, name)[:0] for name in _BY_TRAINING},
     )
 
 

@@ -30,12 +30,13 @@ ONE_STEP_COUNT = "one step count"
 OPEN_HIGH = "upper end open: within its interval the FID may not reach the target"
 OPEN_LOW = "lower end open: its smallest step count may already reach the target"
 MAY_REACH = "not reached, but the target lies in the 95 % interval of its FID"
+FEWER_TRAININGS = "over trainings with all points of the line: {}; left out: {}"
 NO_INTERVAL = "no interval: replicates of FID or timing intervals are missing"
 
 
 @dataclass(frozen=True)
 class TargetTime:
-    """Where one curve reaches one target; seconds per image, NaN where not reached or not known."""
+    """Where one curve reaches one target; seconds per image, NaN where not reached by all trainings or not known."""
 
     state: str
     seconds: float = math.nan
@@ -58,10 +59,13 @@ def read_target(curve: MethodCurve, target: float) -> TargetTime:
         return TargetTime(NOT_MEASURED, notes=("no row with both a FID and a time",))
     found = _read_trainings(curve, target) if curve.trainings else _read_one(curve, target)
     if found.state == REACHED and math.isnan(found.low) and math.isnan(found.high) and not found.notes:
-        return _with_note(found, NO_INTERVAL)
-    if len(set(curve.steps)) > 1:
-        return found
-    return _with_note(found, f"{ONE_STEP_COUNT}: {f'see {curve.more_steps_in}' if curve.more_steps_in else 'no curve'}")
+        found = _with_note(found, NO_INTERVAL)
+    elif len(set(curve.steps)) == 1:
+        where = f"see {curve.more_steps_in}" if curve.more_steps_in else "no curve"
+        found = _with_note(found, f"{ONE_STEP_COUNT}: {where}")
+
+    fewer = FEWER_TRAININGS.format(len(curve.trainings) or 1, curve.left_out)
+    return _with_note(found, fewer) if curve.left_out else found
 
 
 def _with_note(found: TargetTime, note: str) -> TargetTime:
@@ -120,19 +124,22 @@ def _open_notes(low: float, high: float, at_smallest: bool) -> tuple[str, ...]:
 
 
 def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
-    """Return the mean log time over the trainings that reach, with Student's t where all do inside their curves."""
+    """Return the mean log time over the trainings, with Student's t where all reach inside their curves.
+
+    Where some do not reach there is no time: a mean over the others may be sooner than that to a looser target.
+    """
     readings = [
         read_curve(curve, fid, target, shift)
         for fid, shift in zip(curve.fid_by_training, np.nan_to_num(curve.shift_by_training), strict=True)
     ]
     reached = [reading for reading in readings if reading is not None]
-    if not reached:
-        return TargetTime(NOT_REACHED, trainings=len(readings))
+    if len(reached) < len(readings):
+        return TargetTime(PARTLY if reached else NOT_REACHED, trainings=len(readings), reached=len(reached))
 
     # Student's t, then the timing
     half = math.nan
     at_smallest = any(one.side for one in reached)
-    if len(reached) == len(readings) and not at_smallest:
+    if not at_smallest:
         logs = np.array([one.log_time for one in reached])
         left_out = [left_out_times(curve, target, training) for training in range(len(readings))]
         half = parts_half_width(training_parts(logs, stack_trainings(left_out)))
@@ -148,7 +155,7 @@ def _read_trainings(curve: MethodCurve, target: float) -> TargetTime:
         high, notes = math.nan, (*notes, OPEN_HIGH)
 
     # a bound: the first point of which the whole interval of the FID reaches the target
-    if at_smallest and len(reached) == len(readings):
+    if at_smallest:
         certain = curve.log_seconds[curve.fid_high <= target]
         high = math.hypot(max(float(certain.min()) - middle, 0.0), up) if len(certain) else math.nan
         notes = notes if len(certain) else (*notes, OPEN_HIGH)
@@ -164,11 +171,7 @@ def _reached(
     trainings: int = 1,
 ) -> TargetTime:
     """Return the result of readings that reach; `low` and `high` are log distances to the ends."""
-    state = REACHED
-    if len(readings) < trainings:
-        state = PARTLY
-    elif any(one.side for one in readings):
-        state = AT_SMALLEST
+    state = AT_SMALLEST if any(one.side for one in readings) else REACHED
     middle = float(np.mean([one.log_time for one in readings]))
     used = np.flatnonzero(np.any([one.weights > 0 for one in readings], axis=0))
 
@@ -176,7 +179,7 @@ def _reached(
         state=state,
         seconds=math.exp(middle),
         low=math.nan if state != REACHED else math.exp(middle - low),
-        high=math.nan if state == PARTLY else math.exp(middle + high),
+        high=math.exp(middle + high),
         steps=tuple(sorted({float(curve.steps[place]) for place in used})),
         trial_ids=tuple(curve.trial_ids[place] for place in used),
         disturbed=any(curve.disturbed[place] for place in used),

@@ -1,7 +1,8 @@
 """Time to quality: for every method on a network and every FID target, the time on the method's own curve.
 
 Targets are absolute and the same for all rows. Serial executors rank by throughput, parallel ones by latency.
-Only values have a rank. A method that reaches a target at its smallest step count stands among them by that time.
+Only values have a rank, counted among values alone.
+A method that reaches a target at its smallest step count stands among them by that time.
 One that reaches a target in some trainings only comes after these, one that does not reach it comes last.
 A value that was read from a disturbed row has a rank only where its interval overlaps no other.
 """
@@ -30,6 +31,7 @@ from harness.report.analysis.target_time import (
     TargetTime,
     read_target,
 )
+from harness.report.analysis.time_ties import is_time_tie, overlap_in_time
 
 NO_BASELINE = "the suite's baseline has no VALID row"
 NO_COSTLESS = "no costless schedule reaches the target"
@@ -58,10 +60,15 @@ class QualityTime:
     target: float
     by_measure: dict[str, MeasuredTime]
     rank: int | None
+    """Number among the values of its table; None for a bound, and for what does not reach."""
     best_fid: float
     """The lowest FID of its rows; NaN where none has one."""
     below_limit: bool
     """Whether a point that was read is significantly below the network's own limit."""
+    ties_with_first: bool = False
+    """Whether its time cannot be set apart from that of the first in order, a bound or a value."""
+    ties_with_rank_1: bool = False
+    """The same of the line with rank 1."""
 
     @property
     def ranked(self) -> MeasuredTime:
@@ -118,7 +125,7 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
         found = [_read_line(line, curves[line.name], target, plain, best, below) for line in lines]
         for group in (False, True):
             ranked = rank_times([time for time in found if time.line.parallel is group])
-            times |= {(time.line.name, target): time for time in ranked}
+            times |= {(time.line.name, target): time for time in mark_ties(ranked, curves)}
 
     ordered = sorted(lines, key=lambda line: _order_of_line(line, targets, times))
     return ClassQuality(
@@ -135,7 +142,19 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
 def read_targets(rows: DataFrame) -> tuple[float, ...]:
     """Return the targets that the rows' suites name, loosest first; empty where there is none."""
     texts = {text for text in rows["fid_targets"] if text}
-    return tuple(sorted({float(target) for text in texts for target in json.loads(text)}, reverse=True))
+    return tuple(sorted({target for text in texts for target in _parse_targets(text)}, reverse=True))
+
+
+def _parse_targets(text: str) -> list[float]:
+    """Return the FIDs of a JSON list of positive numbers; none where the text is something else."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return []
+    values = found if isinstance(found, list) else []
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+        return []
+    return [float(one) for one in values] if all(0 < one < math.inf for one in values) else []
 
 
 def reference_lines(comparable: DataFrame) -> tuple[MethodLine | None, list[MethodLine]]:
@@ -199,25 +218,40 @@ def _read_line(
 
 
 def rank_times(times: list[QualityTime]) -> list[QualityTime]:
-    """Return the times of one target in order, with the place of those that are values and may have a rank.
+    """Return the times of one target in order; values that may have a rank are numbered 1, 2, 3.
 
-    A place counts what stands above: a bound there is faster still.
+    A bound, or a disturbed value that may be equal to another, stands in the order without a number.
     """
     ordered = sorted(times, key=rank_order)
     values = [one for one in ordered if one.ranked.time.state == REACHED]
-    numbered = []
-    for place, one in enumerate(ordered, start=1):
-        undecided = one.ranked.time.disturbed and any(_overlap(one, other) for other in values if other is not one)
-        is_value = one.ranked.time.state == REACHED
-        numbered.append(replace(one, rank=place if is_value and not undecided else None))
+    rank, numbered = 0, []
+    for one in ordered:
+        time = one.ranked.time
+        undecided = time.disturbed and any(
+            overlap_in_time(time, other.ranked.time) for other in values if other is not one
+        )
+        has_rank = time.state == REACHED and not undecided
+        rank += has_rank
+        numbered.append(replace(one, rank=rank if has_rank else None))
     return numbered
 
 
-def _overlap(one: QualityTime, other: QualityTime) -> bool:
-    """Return whether the intervals overlap; an open end reaches everywhere."""
-    lows = [0.0 if math.isnan(t.ranked.time.low) else t.ranked.time.low for t in (one, other)]
-    highs = [math.inf if math.isnan(t.ranked.time.high) else t.ranked.time.high for t in (one, other)]
-    return max(lows) <= min(highs)
+def mark_ties(ordered: list[QualityTime], curves: dict[str, Curves]) -> list[QualityTime]:
+    """Return the times of `rank_times`, each with whether it ties with the first in order and with rank 1.
+
+    `curves` are the lines' by name.
+    """
+
+    def ties(one: QualityTime, leader: QualityTime | None) -> bool:
+        if leader is None or one.line.name == leader.line.name:
+            return False
+        own, other = (curves[each.line.name][each.ranked.measure.name] for each in (one, leader))
+        return is_time_tie(one.ranked.time, leader.ranked.time, read_ratio(own, other, one.target))
+
+    # leaders
+    top = next((one for one in ordered if one.rank == 1), None)
+    first = ordered[0] if ordered else None
+    return [replace(one, ties_with_first=ties(one, first), ties_with_rank_1=ties(one, top)) for one in ordered]
 
 
 def rank_order(one: QualityTime) -> tuple[int, float, float, str]:

@@ -42,5 +42,5 @@ def _to_row(quality: ClassQuality, one: QualityTime) -> dict:
         "is_baseline": one.line.name == quality.baseline,
         "is_below": one.below_limit,
         "is_disturbed": time.disturbed,
-        "note": f"in {time.reached} of {time.trainings} trainings, " if time.state == PARTLY else "",
+        "note": f"reached in {time.reached} of {time.trainings} trainings, " if time.state == PARTLY else "",
     }

@@ -45,10 +45,14 @@ def pivot_table(
         *((Heading("control", "Against its control, at equal steps", words=True),) if claimed else ()),
     )
 
+    most = max((row["trainings"] for one in pivot.lines for row in one.cells if row is not None), default=1)
     rows = []
     for one in pivot.lines:
         times = [time_cell(quality.times[one.line.name, target], None) for target in quality.targets]
-        fids = [_fid_cell(row, column, parallel, quality) for row, column in zip(one.cells, pivot.columns, strict=True)]
+        fids = [
+            _fid_cell(row, column, parallel, quality, most)
+            for row, column in zip(one.cells, pivot.columns, strict=True)
+        ]
         rows.append((
             _method_cell(one.line, quality, cells_by_trial), limit_cell(quality.limits.get(one.line.network)), *fids,
             *times, *((of_line[one.line.name],) if claimed else ()),
@@ -77,7 +81,10 @@ def _conditions(quality: ClassQuality, parallel: bool) -> tuple[str, ...]:
             "Columns are evaluations of the network per image. A row of another NFE stands under the nearest column "
             "within a quarter and names its NFE."
         )
-    limit = "The network's limit is its FID solved out, where the sampler's error is gone."
+    limit = (
+        "The network's limit is its FID as trained, whole, and solved out, where the sampler's error is gone; "
+        "a tuned or narrowed network has the same."
+    )
     if not quality.targets:
         order = "Lines stand by their best FID. The suite names no FID targets, so there is no time to quality."
         return (columns + " A dash: the suite has no such row.", limit, order)
@@ -103,10 +110,13 @@ def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mappin
     return Cell(line.name + role, line.name, (), Table(line.name, (), headings, tuple(rows)))
 
 
-def _fid_cell(row: Series | None, column: int, parallel: bool, quality: ClassQuality) -> Cell:
+def _fid_cell(row: Series | None, column: int, parallel: bool, quality: ClassQuality, most: float) -> Cell:
+    """Return the FID; a footnote where it is over fewer than `most` trainings."""
     if row is None or math.isnan(row["fid"]):
         return Cell(DASH)
     text = interval_text(row["fid"], row["fid_low"], row["fid_high"])
     if stands_elsewhere(row, column, parallel):
         text += f" (NFE {format_number(row['nfe'])})"
-    return number_cell(row["fid"], text, BELOW_LIMIT if row["trial_id"] in quality.below_limit else "")
+    count = row["trainings"]
+    fewer = f"over {count:.0f} training{'' if count == 1 else 's'}" if count < most else ""
+    return number_cell(row["fid"], text, BELOW_LIMIT if row["trial_id"] in quality.below_limit else "", fewer)

@@ -7,7 +7,7 @@ import math
 from pandas import DataFrame
 
 from harness.report.analysis.method_lines import distinct_names
-from harness.report.analysis.target_time import AT_SMALLEST, REACHED
+from harness.report.analysis.target_time import AT_SMALLEST, PARTLY, REACHED
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
 from harness.report.formats import format_count, format_number
 from harness.report.tables.cells import interval_text
@@ -35,7 +35,7 @@ def _fastest(quality: ClassQuality) -> str:
         where = ", in one training" if first.ranked.time.trainings == 1 else ""
         return (
             f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} "
-            f"ms/image{_beside_baseline(first, quality)}{where}."
+            f"ms/image{_beside_baseline(first, quality)}{where}{_ties(times)}."
         )
     return f"No serial method reaches FID {format_count(quality.targets[0])}."
 
@@ -45,9 +45,18 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
     plain = quality.times.get((quality.baseline, first.target))
     if plain is None or plain is first:
         return ""
-    if math.isnan(plain.ranked.time.seconds):
+    time = plain.ranked.time
+    if time.state == PARTLY:
+        return f"; the baseline {quality.baseline} reaches it in {time.reached} of {time.trainings} trainings"
+    if math.isnan(time.seconds):
         return f"; the baseline {quality.baseline} does not reach it"
     return f"; the baseline {quality.baseline} takes {_milliseconds(plain)} ms"
+
+
+def _ties(times: list[QualityTime]) -> str:
+    """Return how many lines have a time that may be that of the first."""
+    count = sum(one.ties_with_first for one in times)
+    return f"; {count} other{'' if count == 1 else 's'} cannot be told from it" if count else ""
 
 
 def _milliseconds(one: QualityTime) -> str:

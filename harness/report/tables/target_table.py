@@ -20,6 +20,7 @@ from harness.report.tables.cells import Cell, Heading, Table, dash, number_cell
 from harness.report.tables.limit_cell import limit_cell
 
 DISTURBED = "read from a disturbed timing: it has a rank only where its interval overlaps no other"
+TIES_WITH_RANK_1 = "cannot be told from rank 1"
 _SIGNS = {">=": "≥ ", "<=": "≤ ", "": ""}
 
 
@@ -53,9 +54,14 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
     )
     # what was measured
     title = f"{'Parallel executors: latency' if parallel else 'Time per image'} to FID {fid}"
+    missed = len(every) - len(times)
+    lines_miss = "line does" if missed == 1 else "lines do"
+    further = f" {missed} further {lines_miss} not reach the target: the table above has the best FID."
     conditions = (
-        f"Ranked by {measure}. A bound (≤) has no rank; the ranks below count it. {len(every) - len(times)} further "
-        "lines do not reach the target: the table above has their best FID.",
+        f"Ranked by {measure}. A bound (≤) stands in the order by its time, without a rank; ranks count values alone."
+        + (further if missed else ""),
+        "Ratios are paired where both lines reach the target, so their intervals may be closed where those of the "
+        "times are open.",
         f"Best free schedule under the baseline's solver: {costless or 'none reaches it'}. "
         f"Baseline: {quality.baseline or 'none with a VALID row'}.",
     )
@@ -65,7 +71,8 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
 def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid]) -> tuple[Cell, ...]:
     # the place
     ranked = one.ranked
-    rank = Cell(DASH) if one.rank is None else number_cell(one.rank, str(one.rank))
+    tie = (TIES_WITH_RANK_1,) if one.ties_with_rank_1 else ()
+    rank = Cell(DASH, "", tie) if one.rank is None else number_cell(one.rank, str(one.rank), *tie)
     steps = " to ".join(f"{step:.0f}" for step in (*ranked.time.steps[:1], *ranked.time.steps[1:][-1:]))
 
     # both times, the ratios, what is best
@@ -75,8 +82,8 @@ def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid])
         time_cell(one, one.by_measure[THROUGHPUT.name]),
         time_cell(one, one.by_measure[LATENCY.name]),
         Cell(steps or DASH, float(ranked.time.steps[0]) if ranked.time.steps else ""),
-        _ratio_cell(ranked.over_costless),
-        _ratio_cell(ranked.over_baseline),
+        _ratio_cell(ranked.over_costless, one.below_limit),
+        _ratio_cell(ranked.over_baseline, one.below_limit),
         Cell(DASH) if math.isnan(one.best_fid) else number_cell(one.best_fid, format_number(one.best_fid)),
         limit_cell(limits.get(one.line.network)),
     )
@@ -96,6 +103,9 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
         best = "" if math.isnan(one.best_fid) else f", best FID {format_number(one.best_fid)}"
         return Cell(f"not reached{best}", "", time.notes)
 
+    if time.state == PARTLY:
+        return Cell(f"reached in {time.reached} of {time.trainings} trainings", "", time.notes)
+
     # a time
     text = format_number(time.seconds * 1e3)
     if not (math.isnan(time.low) and math.isnan(time.high)) or time.notes:
@@ -106,16 +116,14 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
     if time.state == AT_SMALLEST:
         end = "" if math.isnan(time.high) else f" [{DASH}, {format_number(time.high * 1e3)}]"
         return Cell(f"≤ {format_number(time.seconds * 1e3)}{end}", "", tuple(notes))
-    if time.state == PARTLY:
-        return Cell(f"{format_number(time.seconds * 1e3)} in {time.reached} of {time.trainings} trainings", "",
-                    tuple(notes))  # fmt: skip
     return Cell(text, time.seconds, tuple(notes))
 
 
-def _ratio_cell(ratio: TimeRatio) -> Cell:
+def _ratio_cell(ratio: TimeRatio, below_limit: bool) -> Cell:
     """Return the ratio; one that is only bounded does not sort."""
     if math.isnan(ratio.value):
         return dash(ratio.note)
     ends = ", ".join(DASH if math.isnan(end) else format_number(end) for end in (ratio.low, ratio.high))
     text = f"{_SIGNS[ratio.sign]}{format_number(ratio.value)}× [{ends}]"
-    return Cell(text, "" if ratio.sign else ratio.value, (ratio.note,) if ratio.note else ())
+    notes = (ratio.note, BELOW_LIMIT if below_limit else "")
+    return Cell(text, "" if ratio.sign else ratio.value, tuple(note for note in notes if note))

@@ -79,8 +79,8 @@ def measured_batches(rows: DataFrame, timings: DataFrame) -> Series:
 
 def _conditions() -> tuple[str, ...]:
     return (
-        "FID with its 95 % interval; rows of one tie group cannot be told apart by FID, 1 is best. FID floor: what "
-        "perfect images of this N would score.",
+        "FID with its 95 % interval; rows of one tie group cannot be told from its best by FID (a wide interval ties "
+        "with more), 1 is best. FID floor: what perfect images of this N would score.",
         "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
         "the row's, interleaved pairs. Intervals of all three include the drift between timing blocks.",
         f"Pareto fronts: the probability that the row is on it, from {100 * LEAST_CHANCE:.0f} %.",
@@ -110,7 +110,9 @@ def _latency_cell(row: Series) -> Cell:
 
 def _throughput_cell(row: Series) -> Cell:
     value, low, high = (row[f"{THROUGHPUT.pooled}{end}"] for end in ("", "_low", "_high"))
-    return number_cell(1 / value, interval_text(1 / value, 1 / high, 1 / low)) if value > 0 else dash(NO_FIGURE)
+    if not 0 < value < math.inf:
+        return dash(NO_FIGURE)
+    return number_cell(1 / value, interval_text(1 / value, 1 / high, 1 / low))
 
 
 def _count_cell(value: float) -> Cell:

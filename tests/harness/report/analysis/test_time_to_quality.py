@@ -19,6 +19,7 @@ from harness.report.analysis.rows import typed_table
 from harness.report.analysis.target_ratio import BOTH_BOUNDS, THE_SAME, read_ratio
 from harness.report.analysis.target_time import (
     AT_SMALLEST,
+    FEWER_TRAININGS,
     MAY_REACH,
     NOT_MEASURED,
     NOT_REACHED,
@@ -29,7 +30,7 @@ from harness.report.analysis.target_time import (
     REACHED,
     read_target,
 )
-from harness.report.analysis.time_to_quality import ClassQuality, read_class
+from harness.report.analysis.time_to_quality import ClassQuality, rank_order, read_class, read_targets
 from harness.report.analysis.times import add_pooled_times
 
 GROUPS = 20
@@ -151,13 +152,15 @@ def test_a_bound_over_trainings_ends_where_the_whole_interval_of_the_fid_reaches
     assert (OPEN_HIGH in found.notes) is math.isnan(end)
 
 
-def test_a_target_that_some_trainings_miss_is_counted_and_has_no_interval() -> None:
+def test_a_target_that_some_trainings_miss_is_counted_and_has_no_time() -> None:
     plain = power_law()
     found = read_target(with_trainings(plain, plain.fid[None, :] * np.array([[1.0], [1.1], [3.0]])), 3.0)
     assert found.state == PARTLY
     assert (found.reached, found.trainings) == (2, 3)
+    assert math.isnan(found.seconds)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+    assert found.steps == ()
 
 
 def test_a_ratio_is_taken_within_a_training_first() -> None:
@@ -257,9 +260,27 @@ def test_no_bound_has_a_rank_and_lines_stand_by_time() -> None:
     assert by_method["alone"].ranked.time.state == AT_SMALLEST
     assert by_method["never"].ranked.time.state == NOT_REACHED
     assert [by_method[name].rank for name in ("best", "alone", "never")] == [None, None, None]
-    assert by_method["ddim"].rank < by_method["slow"].rank  # type: ignore[operator]
-    assert by_method["ddim"].rank == 2 + 1  # two bounds stand above it
+    assert (by_method["ddim"].rank, by_method["slow"].rank) == (1, 2)  # two bounds stand above them
     assert [line.method for line in quality.serial] == ["best", "alone", "ddim", "slow", "never"]
+
+
+def test_what_ties_with_rank_1_and_with_the_first_is_marked() -> None:
+    quality = quality_of(
+        *baseline(),
+        *solver("near", 200.0, 1.001),
+        *solver("far", 200.0, 5.0),
+        *solver("low", 40.0, 1.0),
+        *solver("high", 95.0, 2.0, steps=(20,)),
+    )
+    found = {one.line.method: one for one in quality.times.values() if one.target == 10.0}
+    assert {name: one.rank for name, one in found.items()} == {
+        "ddim": 1, "near": 2, "far": 3, "low": None, "high": None,
+    }  # fmt: skip
+    # a bound is certainly sooner where its upper end is; another may be as soon, as its lower end is open
+    assert {name for name, one in found.items() if one.ties_with_rank_1} == {"near", "high"}
+    # the first in order is a bound
+    assert min(found.values(), key=rank_order) is found["low"]
+    assert {name for name, one in found.items() if one.ties_with_first} == {"high"}
 
 
 def test_every_rank_is_a_value_and_ranks_rise_with_time() -> None:
@@ -270,6 +291,7 @@ def test_every_rank_is_a_value_and_ranks_rise_with_time() -> None:
         )
         assert found
         assert all(one.ranked.time.state == REACHED for one in found)
+        assert [one.rank for one in found] == list(range(1, len(found) + 1))
         assert all(a.ranked.time.seconds <= b.ranked.time.seconds for a, b in pairwise(found))
 
 
@@ -309,7 +331,7 @@ def test_a_disturbed_value_has_a_rank_only_where_its_interval_is_apart(monkeypat
         measured = type(one.ranked)(**{**one.ranked.__dict__, "time": time})
         disturbed.append(type(one)(**{**one.__dict__, "by_measure": {**one.by_measure, "throughput": measured}}))
     ranks = {one.line.method: one.rank for one in time_to_quality.rank_times(disturbed)}
-    assert ranks == {"ddim": 1, "near": None, "far": 3}
+    assert ranks == {"ddim": 1, "near": None, "far": 2}
 
 
 def test_members_give_each_training_its_own_curve_and_time() -> None:
@@ -322,6 +344,64 @@ def test_members_give_each_training_its_own_curve_and_time() -> None:
     assert curve.shift_by_training == pytest.approx(0.0)
     in_batch = build_curve(rows, THROUGHPUT, DataFrame(), members)
     assert np.exp(in_batch.shift_by_training[1]) == pytest.approx(1.05)
+
+
+def incomplete(*kept: tuple[float, tuple[int, ...]]) -> MethodCurve:
+    """Return the baseline's curve in trainings with these factors of FID at these step counts."""
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    each = [
+        rows[rows["steps"].isin(steps)].assign(
+            training=float(place), fid=lambda table, factor=factor: table["fid"] * factor
+        )
+        for place, (factor, steps) in enumerate(kept)
+    ]
+    members = pd.concat(each).assign(row_id=lambda table: table["trial_id"])
+    of_each = members.groupby("trial_id")["fid"]
+    return build_curve(rows.assign(fid=rows["trial_id"].map(of_each.mean())), THROUGHPUT, DataFrame(), members)
+
+
+def test_a_training_without_all_points_of_the_line_does_not_count() -> None:
+    # FID 200 / steps: 10.0 lies at 20 steps; the third training was run at 5 steps alone
+    every = ((1.0, STEPS), (1.01, STEPS), (1.02, STEPS))
+    whole = read_target(incomplete(*every), 9.0)
+    found = read_target(incomplete(*every, (1.0, (5,))), 9.0)
+    assert (found.state, found.reached, found.trainings) == (REACHED, 3, 3)
+    assert (found.seconds, found.high) == (pytest.approx(whole.seconds), pytest.approx(whole.high))
+    assert FEWER_TRAININGS.format(3, 1) in found.notes
+    assert whole.notes == ()
+
+
+def test_one_whole_training_is_read_alone_and_by_its_own_fids() -> None:
+    curve = incomplete((1.0, STEPS), (3.0, (5, 40)))
+    found = read_target(curve, 9.0)
+    assert (found.state, found.trainings) == (REACHED, 1)
+    assert found.seconds == pytest.approx(tables.SECONDS * 20 * (200 / 9.0) / 20)
+    assert FEWER_TRAININGS.format(1, 1) in found.notes
+    assert curve.fid == pytest.approx([40.0, 20.0, 10.0, 5.0])
+
+
+def test_the_curve_has_the_points_of_its_first_training() -> None:
+    curve = incomplete((1.0, (5, 10, 20)), (1.0, STEPS))
+    assert curve.steps.tolist() == [5, 10, 20]
+    assert curve.fid_by_training.shape == (2, 3)
+    assert curve.left_out == 0
+
+
+@pytest.mark.parametrize(
+    "stored", ["no JSON", "7", "null", '{"a": 1}', '["a"]', "[true]", "[null, 3]", "[NaN]", "[-1.0]", "[" * 100_000]
+)
+def test_stored_targets_that_are_no_list_of_numbers_are_none(stored: str) -> None:
+    assert read_targets(DataFrame({"fid_targets": [stored, "[3, 5.5]", ""]})) == (5.5, 3.0)
+    assert read_targets(DataFrame({"fid_targets": [stored]})) == ()
+
+
+def test_a_throughput_of_zero_gives_no_time() -> None:
+    stopped = {"throughput_images_per_second": 0.0, "speedup": 0.0, "speedup_low": 0.0, "speedup_high": 0.0}
+    quality = quality_of(*baseline(), *solver("stopped", 50.0, 1.0, **stopped))
+    time = quality.times["unet-small:stopped", 10.0].by_measure[THROUGHPUT.name].time
+    assert time.state == NOT_MEASURED
+    rows = add_pooled_times(typed_table("trials", DataFrame(baseline())))
+    assert not len(build_curve(rows.assign(pooled_seconds_per_image=math.inf), THROUGHPUT, DataFrame()).fid)
 
 
 def test_without_targets_nothing_is_read() -> None:
