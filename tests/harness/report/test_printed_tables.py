@@ -16,7 +16,6 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.limits import BELOW_LIMIT
-from harness.report.analysis.method_lines import method_line_name
 from harness.report.formats import format_number
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import CSV_COLUMNS, to_csv, to_latex, to_markdown
@@ -24,7 +23,7 @@ from harness.report.page import render_page
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
 from harness.report.sections import price_table, step_table, timing_table
 from harness.report.tables.target_table import DISTURBED
-from harness.schema.trial_name import trial_name
+from harness.schema.trial_name import method_line_name, trial_name
 
 TARGETS = (12.0, 6.0, 2.5)
 
