@@ -140,8 +140,8 @@ def solvers() -> str:
     return (
         f"On networks that are trained out, more accurate sampling is better: from 10 to 40 steps DDIM comes from FID "
         f"{listed(values('ddim', 'unet-8', 10))} to {listed(values('ddim', 'unet-8', 40))}, and 2M has "
-        f"{listed(values('dpmpp-2m', 'unet-8', 10))} at 10. A perfect sampler would show {floor:.1f} at this N: below "
-        f"that, differences are the noise of 1,200 images."
+        f"{listed(values('dpmpp-2m', 'unet-8', 10))} at 10. Fresh images like the reference's would show "
+        f"{floor:.1f} at this N; a FID below that says nothing more of the sampler."
     )
 
 

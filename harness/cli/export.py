@@ -11,7 +11,7 @@ import typer
 app = typer.Typer(
     name="export",
     help="Print what was measured in the formats of other programs.",
-    epilog="Example: oneclock export schedule ddim@arctan-10",
+    epilog="Example: oneclock export schedule ddim@few-step-5",
     no_args_is_help=True,
 )
 
@@ -36,7 +36,7 @@ def export() -> None:
     """Print what was measured in the formats of other programs."""
 
 
-@app.command(epilog="Example: oneclock export schedule dpmpp-2m@unet-8-10 --results results/quick --format json")
+@app.command(epilog="Example: oneclock export schedule unet-8:dpmpp-2m-10 --results results/quick --format json")
 def schedule(
     trial: Annotated[str, typer.Argument(help="Its id, 4 or more digits of it, or METHOD[@NETWORK][-STEPS].")],
     results: Annotated[Path, typer.Option(help="Results folder of one suite.")] = Path("results/quick"),
