@@ -83,9 +83,7 @@ class Timing(Closed):
 class QualitySettings(Closed):
     """What FIDs are compared with: absolute targets of each data set, and what counts as equal."""
 
-    targets: dict[str, Annotated[tuple[PositiveFloat, ...], Field(min_length=2, max_length=3)]] = Field(
-        default_factory=dict
-    )
+    targets: dict[str, tuple[PositiveFloat, ...]] = Field(default_factory=dict)
     """FIDs by data set, loosest first: the time to each is read on every method's own curve."""
     equivalence_margin: PositiveFloat | None = None
     """Difference of FID within which two trials count as equal; without it none do."""
@@ -103,6 +101,8 @@ class QualitySettings(Closed):
     @classmethod
     def _fall(cls, targets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
         for dataset, fids in targets.items():
+            if len(fids) not in (2, 3):
+                raise ValueError(f"the targets of {dataset} are {list(fids)}; expected two or three FIDs")
             if list(fids) != sorted(set(fids), reverse=True):
                 raise ValueError(f"the targets of {dataset} are {list(fids)}; expected falling numbers, loosest first")
         return targets

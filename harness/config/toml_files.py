@@ -16,6 +16,7 @@ SIZE_CAP_BYTES = 1_000_000
 _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    "tuple_type": "expected a list",
     **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
 }
 """What should have been there, by pydantic's kind of fault; other kinds have pydantic's own words."""

@@ -14,6 +14,7 @@ from harness.planning.trial import Trial
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.schema import REAL, TRIALS, WHOLE
+from harness.schema.trial_name import method_line_name
 from harness.specs.base import deciding_fields
 from methods.parts import Denoiser, Executor, Method
 
@@ -35,7 +36,9 @@ def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial | None:
     """Return the trial of "METHOD[ @ NETWORK]" on a control's data, training, steps and seed set."""
     method, at, network = name.partition(" @ ")
     place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
-    others = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place and t is not control]
+    there = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place]
+    # itself is no control of itself, in no training
+    others = [t for t in there if (t.method, t.network.name) != (control.method, control.network.name)]
     found = [trial for trial in others if trial.method == method]
     if not found:
         raise UsageError(
@@ -78,10 +81,11 @@ def _describe_unused_part(only: str, trials: list[Trial]) -> str:
 
 
 def _names(trial: Trial) -> tuple[str, ...]:
-    """Return the names of a trial: as printed, without the network, its method, its parts and its network."""
+    """Return the names of a trial: as printed, without network or steps or both, its parts and its network."""
     short = f"{trial.method}-{trial.steps}"
     parts = (method.name for method in trial.parts.values())
-    return (trial.printed_name, trial.short, short, trial.method, *parts, trial.network.name)
+    line = method_line_name(trial.network.name, trial.method)
+    return (trial.printed_name, trial.short, short, line, trial.method, *parts, trial.network.name)
 
 
 def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:

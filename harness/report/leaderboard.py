@@ -162,4 +162,7 @@ def _clock_condition(one: ResourceClass) -> str:
         return "Clock: no VALID clock trial, so there is no A/A floor."
     floor = format_interval(*one.floor) or NO_FIGURE
     name = distinct_names(DataFrame([one.clock]))[0]
-    return f"Clock: {name}, trial {one.clock['trial_id'][:16]}. A/A floor: {floor}; a speed-up inside it is a tie."
+    return (
+        f"Clock: {name}, trial {one.clock['trial_id'][:16]}. A/A floor: {floor}, drift between timing blocks included; "
+        "a speed-up inside it, or whose own interval holds 1, is a tie."
+    )

@@ -1,8 +1,13 @@
-"""The printed name of a trial: network, method and steps, the same in tables, figures, files and `--only`."""
+"""Printed names of trials and of their lines, the same in tables, figures, files and `--only`."""
 
 from __future__ import annotations
 
 
+def method_line_name(network: str, method: str) -> str:
+    """Return `network:method`, which is a trial's name without its steps."""
+    return f"{network}:{method}"
+
+
 def trial_name(network: str, method: str, steps: float) -> str:
     """Return `network:method-steps`, which is unique within a suite and a data set; `steps` is a whole number."""
-    return f"{network}:{method}-{steps:.0f}"
+    return f"{method_line_name(network, method)}-{steps:.0f}"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis
-from harness.report.analysis.method_lines import method_line_name
 from harness.report.formats import Section, format_number, one_line
+from harness.schema.trial_name import method_line_name
 
 
 class SharedCalibration(NamedTuple):

@@ -159,10 +159,17 @@ def _plain(value: float) -> str:
 
 
 def _p_text(pair: Comparison) -> str:
-    """Return the adjusted p-value; of a pair outside the family a dash."""
-    if math.isnan(pair.p_holm):
+    """Return the adjusted p-value; of a pair outside the family a dash.
+
+    It has three significant digits, or as many more as put it on its own side of the rule.
+    """
+    p = pair.p_holm
+    if math.isnan(p):
         return DASH
-    return "< 0.001" if pair.p_holm < 0.001 else format_number(pair.p_holm, 2)
+    if p < 0.001:
+        return "< 0.001"
+    texts = (format_number(p, digits) for digits in range(3, 18))  # 17 digits are exact
+    return next(text for text in texts if (float(text) <= ERROR_RATE) == (p <= ERROR_RATE))
 
 
 def _yield_text(pair: Comparison) -> str:

@@ -46,6 +46,7 @@ THE_CLOCK = "the clock trial itself"
 NO_PREPARE = "the price of preparation was not measured"
 NO_RATIO = "speed-up at equal quality is empty or only bounded, or throughput was not measured"
 NEVER = "no time saved against the baseline at equal quality: never pays for itself"
+GAIN_NOT_SHOWN = "the interval of the speed-up at equal quality shows no time saved, so no number of images is shown"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class ResourceClass:
     key: dict[str, str | float]
     rows: DataFrame
     floor: tuple[float, float]
-    """The clock's speed-up interval against itself; NaN where not measured."""
+    """The clock's speed-up interval against itself, drift included; NaN where not measured."""
     clock: Series | None
     baseline: DataFrame
 
@@ -123,7 +124,9 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
     baseline = comparable[comparable["is_baseline"]].sort_values(["nfe", "trial_id"])
     clocks = comparable[comparable["trial_id"] == key["clock_trial_id"]]
     clock = clocks.iloc[0] if len(clocks) else None
-    floor = (math.nan, math.nan) if clock is None else (clock["speedup_low"], clock["speedup_high"])
+    floor = (math.nan, math.nan)
+    if clock is not None:
+        floor = (1.0 / clock["relative_time_high"], 1.0 / clock["relative_time_low"])
 
     # what FIDs may truly be
     replicates = averaged.member_replicates["fid"]
@@ -141,7 +144,8 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
     table["pareto_flops"] = pareto_front(table["flops_per_image"].to_numpy(), table["fid"].to_numpy())
     for name, share in zip(("time", "flops"), front_probabilities(table, draws), strict=True):
         table[f"pareto_{name}_probability"] = share
-    table["clock_tie"] = table["speedup"].between(*floor)
+    holds_one = (table["relative_time_low"] <= 1.0) & (table["relative_time_high"] >= 1.0)
+    table["clock_tie"] = holds_one | table["speedup"].between(*floor)
 
     return ResourceClass(key, _ordered(table), floor, clock, baseline)
 
@@ -154,7 +158,8 @@ def _derive_row(row: Series, baseline: DataFrame, clock: Series | None, draws: F
     columns: dict = equal_quality_columns(row, baseline, draws)
     share, columns["flops_to_time_yield_note"] = flops_to_time_yield(row, clock)
     columns["flops_to_time_yield"] = share
-    images, columns["break_even_images_note"] = break_even_images(row, columns["equal_quality_speedup"], baseline)
+    ends = tuple(columns[f"equal_quality_speedup{end}"] for end in ("_low", "_high"))
+    images, columns["break_even_images_note"] = break_even_images(row, columns["equal_quality_speedup"], ends, baseline)
     columns["break_even_images"] = images
     return columns
 
@@ -171,12 +176,15 @@ def flops_to_time_yield(row: Series, clock: Series | None) -> tuple[float, str]:
     return time_yield(1.0 / row["speedup"], row["flops_per_image"] / clock["flops_per_image"])
 
 
-def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataFrame) -> tuple[float, str]:
+def break_even_images(
+    row: Series, equal_quality_speedup: float, ends: tuple[float, float], baseline: DataFrame
+) -> tuple[float, str]:
     """Return after how many images the extra preparation has paid for itself, or NaN and the reason.
 
     Extra is what exceeds the baseline's own preparation (training its network).
     Costs are device-seconds at the throughput's batch.
-    The baseline spends `equal_quality_speedup` times the row's seconds, on its own devices.
+    The baseline spends `equal_quality_speedup` times the row's seconds, on its own devices; `ends` are those of its
+    95 % interval. A gain that the lower end does not show does not pay anything back.
     """
     extra = row["prepare_seconds"] - baseline["prepare_seconds"].min()
     if math.isnan(extra):
@@ -186,9 +194,12 @@ def break_even_images(row: Series, equal_quality_speedup: float, baseline: DataF
     if not (equal_quality_speedup > 0 and row["throughput_images_per_second"] > 0):
         return math.nan, NO_RATIO
 
+    needed = row["devices"] / baseline["devices"].max()
+    if not ends[0] > needed:
+        return math.nan, NEVER if ends[1] <= needed else GAIN_NOT_SHOWN
     seconds = 1.0 / row["throughput_images_per_second"]
     saved = seconds * (equal_quality_speedup * baseline["devices"].max() - row["devices"])
-    return (extra / saved, "") if saved > 0 else (math.nan, NEVER)
+    return extra / saved, ""
 
 
 def ranking_speedup(rows: DataFrame) -> Series:

@@ -41,12 +41,14 @@ DERIVED = {
     "pareto_time_probability": "Share of draws in which the row is on that front of FID and time: FIDs are drawn "
     "together (paired noise of images, Student's t over trainings), times from their intervals.",
     "pareto_flops_probability": "The same of FID and FLOPs; FLOPs are exact.",
-    "clock_tie": "Whether the speed-up lies inside the A/A floor, the clock's interval against itself.",
+    "clock_tie": "Whether the speed-up cannot be told from 1: its own interval holds 1, or it lies inside the A/A "
+    "floor, the clock's interval against itself. Both include drift.",
     "flops_to_time_yield": "Share of the saved arithmetic that became saved time: (1 - time ratio) / (1 - FLOPs "
     "ratio), both relative to the clock trial; above 1 where time fell more than arithmetic. Empty where less than "
     f"{LEAST_SAVING:.0%} of the arithmetic was saved.",
     "flops_to_time_yield_note": "Why it is empty.",
     "break_even_images": "Images after which preparation beyond the baseline's has paid for itself: its device-seconds "
-    "over those saved per image against the baseline at equal quality.",
+    "over those saved per image against the baseline at equal quality. Empty unless the lower end of that speed-up's "
+    "interval shows a gain.",
     "break_even_images_note": "Why it is empty.",
 }

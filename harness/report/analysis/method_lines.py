@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pandas import DataFrame
 
 from harness.report.analysis.derive import COMPARABLE, Analysis, ResourceClass
-from harness.schema.trial_name import trial_name
+from harness.schema.trial_name import method_line_name, trial_name
 
 _LINE = ("suite", "network", "method")
 _ADDITIONS = (("dataset", "{}"), ("suite", "suite {}"), ("seed_set", "seed set {:.0f}"),
@@ -24,11 +24,6 @@ class MethodLine:
     parallel: bool
     """Whether an executor other than the serial one ran: such lines rank by latency."""
     rows: DataFrame
-
-
-def method_line_name(network: str, method: str) -> str:
-    """Return `network:method`, which is a trial's name without its steps."""
-    return f"{network}:{method}"
 
 
 def split_into_lines(rows: DataFrame) -> list[MethodLine]:

@@ -3,6 +3,8 @@
 On several devices the two are in different resource classes.
 So they are compared here and never ranked together.
 Times are of one image alone (batch 1), the purpose of such executors; they are medians.
+Latency and device-ms are the pooled ones, as in every other table.
+Virtual over measured latency has the latency of the block itself below: both are of one block.
 A speed-up is the median over pairs of one timing block, where the serial run was timed in it.
 Virtual times are a model's, on devices of which some were not there.
 They are labelled so, in a separate table.
@@ -43,11 +45,12 @@ def parallel_table(analysis: Analysis) -> Section:
             continue
         serial = _find_serial_row(row, everyone)
         speedup, ends = _speedup(row, serial)
+        latency = _pooled_latency(row)
         found.append((
             _name(row), f"{row['devices']:.0f}", _refinements(row), _text(row["distance_to_serial"]),
             _text(row["nfe"]), _text(row["nfe_critical_path"]), _text(row["nfe_speculative"]),
             _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, figures),
-            _text(1e3 * row["latency_seconds"]), _text(1e3 * row["latency_seconds"] * row["devices"]),
+            _text(1e3 * latency), _text(1e3 * latency * row["devices"]),
             f"{_text(speedup)} {ends}".strip(), _text(speedup / row["devices"]),
             _text(row["virtual_latency_seconds"] / row["latency_seconds"]),
         ))  # fmt: skip
@@ -77,12 +80,18 @@ def _replay_texts(row: Series, replay: Series) -> tuple[str, ...]:
 
 
 def _speedup(row: Series, serial: Series | None) -> tuple[float, str]:
-    """Return the measured speed-up and its interval: paired in one block, else of two rows' medians."""
+    """Return the measured speed-up and its interval: paired in one block, else of two rows' pooled medians."""
     if not math.isnan(row["speedup_over_serial"]):
         return row["speedup_over_serial"], format_interval(
             row["speedup_over_serial_low"], row["speedup_over_serial_high"]
         )
-    return (math.nan if serial is None else serial["latency_seconds"] / row["latency_seconds"]), ""
+    return (math.nan if serial is None else _pooled_latency(serial) / _pooled_latency(row)), ""
+
+
+def _pooled_latency(row: Series) -> float:
+    """Return the latency that compares across blocks, in seconds; that of the row's own block where it has none."""
+    pooled = row["pooled_latency_seconds"]
+    return row["latency_seconds"] if math.isnan(pooled) else pooled
 
 
 def _name(row: Series) -> str:

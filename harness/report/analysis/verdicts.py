@@ -4,6 +4,7 @@ Rules, as a reviewer would have them:
 
 - A difference of FID is shown where its 95 % interval leaves out 0; among the control verdicts of a suite, where
   Holm's adjusted p-value is at most 0.05. One that is shown by itself alone is called so, and nothing is claimed.
+- "Does not beat" is said where a higher FID is shown, else "not shown to beat".
 - "Beats" is said of two trainings or more. Every sentence from one training ends "in one training".
 - That no difference is shown says nothing of equality. Equal within M: the suite states the margin M before it is
   run, and the whole 95 % interval of the difference lies inside -M .. M (stricter than two one-sided tests at 5 %).
@@ -115,21 +116,21 @@ def control_sentence(one: Evidence) -> str:
     if one.time_high < 1 and one.at_most_margin_higher:
         return _ended(f"faster than its control, FID at most {one.margin_text} higher", one)
 
-    # neither
+    # neither; a higher FID that is shown does not beat, all else is not shown to
     if shown:
-        text = f"{one.side}{one.less_than_margin}"
-    elif one.equal:
+        return _ended(f"does not beat its control: {one.side}{one.less_than_margin}", one)
+    if one.equal:
         text = f"FID equal within {one.margin_text}"
     elif one.by_itself:
-        text = f"{one.side} by itself, not among the {one.family} verdicts"
+        text = f"{one.side} by itself, not after Holm over {one.family}"
     else:
         text = "no difference in FID shown"
-    return _ended(f"does not beat its control: {text}{_time_text(one, shown)}", one)
+    return _ended(f"not shown to beat its control: {text}{_time_text(one)}", one)
 
 
-def _time_text(one: Evidence, shown: bool) -> str:
-    """Return what follows where the row is faster and no claim is made of it; nothing where its FID is higher."""
-    if one.time_high >= 1 or math.isnan(one.time_high) or shown:
+def _time_text(one: Evidence) -> str:
+    """Return what follows where the row is faster and no claim is made of it."""
+    if one.time_high >= 1 or math.isnan(one.time_high):
         return ""
     return "; faster" if one.by_itself and one.difference < 0 else "; faster, but equal FID is not shown"
 

@@ -15,7 +15,7 @@ from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, number_cell
 from harness.report.tables.limit_cell import limit_cell
 
-IN_FLOOR = "inside the A/A floor: a tie with the clock"
+CLOCK_TIE = "a tie with the clock: its interval holds 1, or it lies inside the A/A floor"
 NO_FIGURE = "not measured"
 LEAST_CHANCE = 0.05
 """Probability from which a Pareto front is named in a row."""
@@ -142,7 +142,7 @@ def _cell(key: str, row: Series) -> Cell:
     if key == "speedup":
         ends = format_interval(1 / row[f"{THROUGHPUT.relative}_high"], 1 / row[f"{THROUGHPUT.relative}_low"])
         text = f"{format_number(value)}× {ends}"
-        return number_cell(value, text.strip(), IN_FLOOR if row["clock_tie"] else "")
+        return number_cell(value, text.strip(), CLOCK_TIE if row["clock_tie"] else "")
     if key == "break_even_images":
         return number_cell(value, f"{value:.0f}")
     if key in ("tie_group", "nfe"):

@@ -59,6 +59,9 @@ def test_a_shipped_suite_is_read_and_called_like_its_file(name: str) -> None:
     assert load_suite(name).name == name
 
 
+ONE_TARGET = "quality.targets: the targets of gaussian are [2.0]; expected two or three FIDs"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -79,8 +82,11 @@ def test_a_shipped_suite_is_read_and_called_like_its_file(name: str) -> None:
         ("n_images = 20", "n_images = 20\ndeadline_seconds = nan", ["deadline_seconds", "nan"]),
         ("n_images = 20", "n_images = 20\ndeadline_seconds = inf", ["deadline_seconds", "inf"]),
         ("n_images = 20", "n_images = 20\ntrainings = 0", ['"trainings" is 0', "greater than 0"]),
-        ("[baseline]", "[quality]\ntargets = { gaussian = [2.0] }\n[baseline]", ["quality.targets.gaussian", "2"]),
-        ("[baseline]", "[quality]\ntargets = { gaussian = [4.0, 3.0, 2.0, 1.0] }\n[baseline]", ["quality.targets"]),
+        ("[baseline]", "[quality]\ntargets = { gaussian = [2.0] }\n[baseline]", [ONE_TARGET]),
+        ("[baseline]", "[quality]\ntargets = { gaussian = 2.0 }\n[baseline]",
+         ['"quality.targets.gaussian" is 2.0; expected a list']),
+        ("[baseline]", "[quality]\ntargets = { gaussian = [4.0, 3.0, 2.0, 1.0] }\n[baseline]",
+         ["quality.targets", "expected two or three FIDs"]),
         (
             "[baseline]",
             "[quality]\ntargets = { gaussian = [1.0, 2.0] }\n[baseline]",

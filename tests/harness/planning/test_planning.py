@@ -234,6 +234,8 @@ def test_every_need_of_a_task_is_a_task() -> None:
         ("logsnr", ["ddim@logsnr 2"]),
         ("analytic", ["ddim 2", "ddim 3", "heun 2", "ddim@logsnr 2"]),
         ("analytic:ddim-2", ["ddim 2"]),
+        ("analytic:ddim", ["ddim 2", "ddim 3"]),
+        ("analytic:heu?", ["heun 2"]),
         ("analytic:ddim@*", ["ddim@logsnr 2"]),
     ],
 )
@@ -254,6 +256,17 @@ def test_only_takes_a_printed_name_literally_before_it_is_a_pattern() -> None:
             (found,) = plan(dataset="digits", network="uvit-8", trials=trials, only=only).trials
             assert found.id == planned.id, only
     assert sum("[" in p.trial.printed_name for p in made.trials) == 3
+
+
+def test_only_takes_the_name_of_a_line_literally_before_it_is_a_pattern() -> None:
+    shapes = [{"name": "early-exit", "schedule": depths, "tune_steps": 0} for depths in ([1, 3], [3, 1])]
+    trials = [{"steps": 2}, {"steps": [2, 3], "denoiser": shapes}]
+    settings: dict[str, Any] = {"dataset": "digits", "network": "uvit-8", "trials": trials}
+    methods = [p.trial.method for p in plan(**settings).trials]
+    for method in set(methods):
+        chosen = plan(**settings, only=f"uvit-8:{method}").trials
+        assert [p.trial.method for p in chosen] == [method] * methods.count(method)
+    assert sum("[" in method for method in methods) == 4
 
 
 def test_messages_say_what_tells_the_trials_of_a_suite_apart() -> None:

@@ -134,6 +134,14 @@ def test_a_control_of_a_network_with_one_training_is_one_in_training_0_alone(tmp
     assert controls == [found["unet-tiny:ddim-2", 0].id, None]
 
 
+@pytest.mark.parametrize("trainings", [1, 2])
+@pytest.mark.parametrize("name", ["ddim", "ddim @ unet-8"])
+def test_a_control_that_names_itself_is_refused_in_any_number_of_trainings(trainings: int, name: str) -> None:
+    trials = [{"steps": 2, "solver": "ddim", "control_of": name}, {"steps": 2, "solver": "heun"}]
+    with pytest.raises(UsageError, match=f'is a control of "{name}", which is no other trial on the same data'):
+        plan(**ZOO, trials=trials, trainings=trainings)
+
+
 DDSM = {"name": "ddsm", "population": 10, "generations": 2, "search_images": 40}
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,10 +71,10 @@ def test_unpaired_swings_widen_the_interval_until_nothing_is_shown() -> None:
     [
         ({}, "lower FID than its control, in one training"),
         ({"fid": {CONTROL: 3.0}}, "does not beat its control: higher FID, in one training"),
-        ({"wobble": {CONTROL: -3.0}}, "does not beat its control: no difference in FID shown, in one training"),
+        ({"wobble": {CONTROL: -3.0}}, "not shown to beat its control: no difference in FID shown, in one training"),
         (
             {"wobble": {CONTROL: -3.0}, "time": {CONTROL: 1.0}},
-            "does not beat its control: no difference in FID shown; faster, but equal FID is not shown, "
+            "not shown to beat its control: no difference in FID shown; faster, but equal FID is not shown, "
             "in one training",
         ),
     ],
@@ -120,6 +121,25 @@ def test_without_replicates_there_is_no_finding() -> None:
     rows = [tables.row(FULL, 20, 5.0, 1.0), tables.row(EXIT, 20, 5.5, 0.75, denoiser="early-exit")]
     (found,) = find_comparisons(derive({"trials": DataFrame(rows)}))
     assert found.finding == "no interval, no finding"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.05034, "0.0503"),
+        (0.05004, "0.05004"),
+        (0.0500000001, "0.0500000001"),
+        (0.05, "0.0500"),
+        (0.04996, "0.0500"),
+        (0.4849, "0.485"),
+        (1.0, "1.00"),
+        (0.0009, "< 0.001"),
+        (math.nan, "–"),
+    ],
+)
+def test_a_printed_p_never_contradicts_the_rule(p: float, text: str) -> None:
+    table = controls_table([replace(pair("control"), p_holm=p)])
+    assert table.rows[0][table.headings.index("p, Holm's")] == text
 
 
 def test_a_control_on_another_network_is_named_with_it_and_parameters_are_compared() -> None:

@@ -11,7 +11,7 @@ from kit import tables
 from pandas import DataFrame
 
 from harness.report.analysis import equal_quality as eq
-from harness.report.analysis.derive import THE_CLOCK, derive
+from harness.report.analysis.derive import GAIN_NOT_SHOWN, NEVER, THE_CLOCK, break_even_images, derive
 from harness.report.analysis.pareto import pareto_front
 from harness.report.analysis.rows import last_attempts, typed_table
 
@@ -122,6 +122,27 @@ def test_yield_and_break_even_follow_their_definitions() -> None:
     assert row["break_even_images"] == pytest.approx(60 / (2 * 0.25 * 0.024))
 
 
+@pytest.mark.parametrize(("time", "note"), [(0.99, GAIN_NOT_SHOWN), (1.005, GAIN_NOT_SHOWN), (2.0, NEVER)])
+def test_a_gain_that_its_interval_does_not_show_pays_nothing_back(time: float, note: str) -> None:
+    row = method_row(hyperbola(12.0, time))
+    assert row["equal_quality_speedup"] == pytest.approx(1 / time)
+    assert row["equal_quality_speedup_low"] < 1.0
+    assert (row["equal_quality_speedup_high"] > 1.0) == (note == GAIN_NOT_SHOWN)
+    assert math.isnan(row["break_even_images"])
+    assert row["break_even_images_note"] == note
+
+
+def test_a_gain_on_more_devices_is_held_against_all_of_them() -> None:
+    """At 1.2 times the speed on two devices, as on one, nothing is saved."""
+    row, baseline = (
+        pd.Series({"prepare_seconds": 70.0, "throughput_images_per_second": 10.0}),
+        DataFrame({"prepare_seconds": [10.0], "devices": [1]}),
+    )
+    one, two = (break_even_images(pd.Series({**row, "devices": n}), 1.2, (1.1, 1.3), baseline) for n in (1, 2))
+    assert one == (pytest.approx(60 / (0.1 * 0.2)), "")
+    assert (math.isnan(two[0]), two[1]) == (True, NEVER)
+
+
 def test_yield_is_empty_with_a_reason_where_no_arithmetic_is_saved() -> None:
     rows = derive(hyperbola(16.0, 0.25)).classes[0].rows.set_index(["method", "nfe"])
     assert rows.loc[("ddim", 40.0), "flops_to_time_yield_note"] == "no arithmetic saved"
@@ -131,12 +152,33 @@ def test_yield_is_empty_with_a_reason_where_no_arithmetic_is_saved() -> None:
 def test_a_speedup_inside_the_clocks_own_interval_is_a_tie() -> None:
     one = derive(tables.tables()).classes[0]
     tied = one.rows[one.rows["clock_tie"]]
-    assert one.floor == (0.99, 1.01)
+    # without the clock's calls in other blocks, drift is as wide as the clock's own interval
+    low, high = (math.exp(-math.sqrt(2) * abs(math.log(end))) for end in (0.99, 1.01))
+    assert one.floor == pytest.approx((low, 1 / high), rel=1e-3)
     assert set(zip(tied["method"], tied["nfe"], strict=True)) == {
         ("ddim", 20),
         ("ddim karras", 20),
         ("ddim logsnr", 20),
     }
+
+
+def test_the_floor_holds_1_where_the_clocks_own_interval_does_not() -> None:
+    source = hyperbola(16.0, 0.25)
+    source["trials"].loc[2, ["speedup", "speedup_low", "speedup_high"]] = [0.985, 0.972, 0.998]
+    one = derive(source).classes[0]
+    assert one.clock is not None
+    assert one.clock["nfe"] == 20
+    assert one.floor[0] < 0.972
+    assert one.floor[1] > 1.0
+    assert one.floor == (1 / one.clock["relative_time_high"], 1 / one.clock["relative_time_low"])
+
+
+@pytest.mark.parametrize(("low", "high", "tied"), [(0.9, 1.5, True), (1.15, 1.25, False), (math.nan, math.nan, False)])
+def test_a_speedup_whose_own_interval_holds_1_is_a_tie(low: float, high: float, tied: bool) -> None:
+    source = hyperbola(16.0, 1 / 1.2)
+    source["trials"].loc[4, ["speedup_low", "speedup_high"]] = [low, high]
+    assert derive(source).classes[0].floor[1] < 1.2
+    assert method_row(source)["clock_tie"] == tied
 
 
 @pytest.mark.parametrize(

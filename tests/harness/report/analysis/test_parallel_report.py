@@ -58,6 +58,17 @@ def test_time_work_and_traffic_stand_beside_the_serial_run() -> None:
     assert line["FID minus that of the serial run"].startswith("0.500")
 
 
+def test_latency_is_pooled_over_blocks_and_a_models_ratio_is_of_its_own() -> None:
+    """The clock took 20 ms in one block and 30 ms in the other: its pooled time is 25 ms."""
+    pairs = {"latency_ratio_low": 2.9, "latency_ratio_high": 4.1}
+    serial = row("serial", 0.08, latency_ratio=4.0, clock_latency_seconds=0.02, **pairs)
+    slowed = srds(0.09, latency_ratio=3.0, clock_latency_seconds=0.03, virtual_latency_seconds=0.045, **pairs)
+    (line,) = shown(serial, slowed)
+    assert (line["Latency (ms)"], line["Device-ms per image"]) == ("75.0", "150")
+    assert line["Speed-up over serial"] == "1.33"
+    assert line["Virtual / measured latency"] == "0.500"
+
+
 def test_only_the_row_that_differs_in_nothing_else_is_the_twin() -> None:
     others = [
         row("a", 0.08, solver="heun"), row("b", 0.08, params_json=params("serial", order=3)), row("c", 0.08, steps=17),

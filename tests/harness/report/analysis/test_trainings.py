@@ -137,7 +137,7 @@ def test_the_margin_is_read_from_the_rows_and_stated() -> None:
     fids = {**FIDS, "blind": [4.01, 4.42, 4.21]}
     pairs = find_comparisons(analysed(fids, exit={"equivalence_margin": 0.25}))
     (pair,) = (p for p in pairs if p.kind == CONTROL)
-    assert pair.verdict == "does not beat its control: FID equal within 0.250"
+    assert pair.verdict == "not shown to beat its control: FID equal within 0.250"
     assert any("M = 0.250" in note for note in controls_table(pairs).notes)
 
 
