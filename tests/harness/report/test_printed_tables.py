@@ -17,27 +17,17 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.limits import BELOW_LIMIT
-<<<<<<< HEAD
-from harness.report.analysis.method_lines import method_line_name
 from harness.report.analysis.target_time import PARTLY
 from harness.report.figures.target_frames import frames_by_target
 from harness.report.formats import format_count, format_number
-=======
-from harness.report.formats import format_number
->>>>>>> fixa
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import CSV_COLUMNS, to_csv, to_latex, to_markdown
 from harness.report.page import render_page
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
 from harness.report.sections import price_table, step_table, timing_table
-<<<<<<< HEAD
 from harness.report.tables.summary import summary_sentences
 from harness.report.tables.target_table import DISTURBED, TIES_WITH_RANK_1, target_tables
-from harness.schema.trial_name import trial_name
-=======
-from harness.report.tables.target_table import DISTURBED
 from harness.schema.trial_name import method_line_name, trial_name
->>>>>>> fixa
 
 TARGETS = (12.0, 6.0, 2.5)
 
