@@ -9,6 +9,7 @@ import math
 from pandas import Series
 
 from harness.report.analysis.comparisons import CONTROL, WHOLE, WHOLE_TUNED, Comparison, control_families
+from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.analysis.saved_work import LEAST_SAVING
 from harness.report.analysis.verdicts import ERROR_RATE
 from harness.report.formats import DASH, Section, escape_csv, format_interval, format_number
@@ -47,13 +48,14 @@ def whole_network_table(pairs: list[Comparison]) -> Section:
             _plain(pair.flops),
             _ranged(pair.time, pair.time_low, pair.time_high),
             _yield_text(pair),
+            limit_text(pair.row),
             pair.finding,
         )
         for pair in pairs
     ]
 
     headings = ("Trial", "Whole network", "Trainings", "FID", "FID minus that of the whole network", "FLOPs ratio",
-                "Time ratio", "FLOPs-to-time yield", "Finding")  # fmt: skip
+                "Time ratio", "FLOPs-to-time yield", LIMIT_HEADING, "Finding")  # fmt: skip
     yields = f"The yield is empty where less than {LEAST_SAVING:.0%} of the arithmetic was saved."
     notes = ("Each finding is at 95 % by itself, uncorrected for their number.", _OVER_TRAININGS, yields)
     return Section(headings, rows, (*notes, _margin_note(pairs)))
@@ -77,13 +79,14 @@ def controls_table(pairs: list[Comparison]) -> Section:
             _plain(pair.flops),
             _ranged(pair.time, pair.time_low, pair.time_high),
             _plus_minus(pair.truncation, pair.truncation_half),
+            limit_text(pair.row),
             pair.verdict,
         )
         for pair in controls
     ]
 
     headings = ("Trial", "Control", "Trainings", "FID", "FID of the control", "Difference", "p, Holm's",
-                "Parameters ratio", "FLOPs ratio", "Time ratio", "Difference in truncation error",
+                "Parameters ratio", "FLOPs ratio", "Time ratio", "Difference in truncation error", LIMIT_HEADING,
                 "Finding")  # fmt: skip
     return Section(headings, rows, (*_family_notes(pairs), _OVER_TRAININGS, _margin_note(controls)))
 

@@ -10,6 +10,7 @@ from pandas import Series
 
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.gain_chains import ALONE, CHAIN, TOGETHER, Gain, Measured, find_gains
+from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.formats import DASH, Section, escape_csv, format_interval, format_number
 from harness.schema.gain_links import LINKED_PARTS
 from harness.schema.trial_name import trial_name
@@ -35,9 +36,9 @@ def gains_table(analysis: Analysis) -> Section:
         start = next(gain for gain in gains if gain.kind in (CHAIN, TOGETHER))
         lines.append((
             _name(gains[0].row, several), _name(start.before, several),
-            *(cells.get(part, "") for part in LINKED_PARTS), total,
+            *(cells.get(part, "") for part in LINKED_PARTS), total, limit_text(gains[0].row),
         ))  # fmt: skip
-    headings = ("Trial", "From", *(part.capitalize() for part in LINKED_PARTS), "All together")
+    headings = ("Trial", "From", *(part.capitalize() for part in LINKED_PARTS), "All together", LIMIT_HEADING)
     return Section(headings, lines)
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pandas import DataFrame, Series
 
 from harness.report.analysis.method_lines import distinct_names
+from harness.report.formats import DASH, format_interval, format_number
 
+LIMIT_HEADING = "Network's limit (FID)"
 BELOW_LIMIT = "below the network's own limit: errors cancel"
 FROM_CARD = "zoo card"
 WHOLE_DENOISER = "full"
@@ -83,3 +85,9 @@ def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
 def rows_below_limit(rows: DataFrame, limits: dict[str, LimitFid]) -> set[str]:
     """Return the ids of the trials that are significantly below their network's limit."""
     return {row["trial_id"] for _, row in rows.iterrows() if is_below_limit(row, limits.get(row["network"]))}
+
+
+def limit_text(row: Series) -> str:
+    """Return the limit of a row's network as its zoo card has it, with its interval; a dash where it has none."""
+    value, low, high = (float(row[f"network_limit_fid{end}"]) for end in ("", "_low", "_high"))
+    return DASH if math.isnan(value) else f"{format_number(value)} {format_interval(low, high)}".strip()

@@ -18,6 +18,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis
+from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.analysis.paired import TrainingFigures, training_figures
 from harness.report.formats import DASH, Section, format_interval, format_number
 from harness.schema.trial_name import trial_name
@@ -26,6 +27,7 @@ HEADINGS = (
     "Trial", "Devices", "Refinements, mean (most)", "Distance to the serial answer", "NFE",
     "NFE on the critical path", "Speculative NFE", "KiB sent per image", "FID minus that of the serial run",
     "Latency (ms)", "Device-ms per image", "Speed-up over serial", "Parallel efficiency", "Virtual / measured latency",
+    LIMIT_HEADING,
 )  # fmt: skip
 VIRTUAL_HEADINGS = (
     "Trial, run on", "Virtual devices", "Refinements, mean", "Call (ms)", "Crowded call (ms)", "Hop (ms)",
@@ -52,7 +54,7 @@ def parallel_table(analysis: Analysis) -> Section:
             _text(row["bytes_sent_per_image"] / 1024), _fid_difference(row, serial, figures),
             _text(1e3 * latency), _text(1e3 * latency * row["devices"]),
             f"{_text(speedup)} {ends}".strip(), _text(speedup / row["devices"]),
-            _text(row["virtual_latency_seconds"] / row["latency_seconds"]),
+            _text(row["virtual_latency_seconds"] / row["latency_seconds"]), limit_text(row),
         ))  # fmt: skip
     return Section(HEADINGS, found)
 

@@ -7,6 +7,7 @@ from pandas import DataFrame, Series
 from harness.identity import canonical_json
 from harness.report.analysis.alike import PARTS, part_parameters
 from harness.report.analysis.derive import Analysis
+from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.formats import Section, format_number
 from harness.schema.trial_name import trial_name
 
@@ -27,8 +28,9 @@ def search_spread_table(analysis: Analysis) -> Section:
                 ", ".join(names), str(len(group)), ", ".join(format_number(fid) for fid in group["fid"]),
                 format_number(fids.iloc[-1] - fids.iloc[0]),
                 f"{format_number(gigaflops.min())} to {format_number(gigaflops.max())}",
+                limit_text(group.iloc[0]),
             ))  # fmt: skip
-    headings = ("Trials", "Seeds", "FID of each", "Greatest less least FID", "GFLOPs/image")
+    headings = ("Trials", "Seeds", "FID of each", "Greatest less least FID", "GFLOPs/image", LIMIT_HEADING)
     return Section(headings, rows)
 
 

@@ -7,6 +7,7 @@ import math
 from pandas import Series
 
 from harness.report.analysis.derive import Analysis
+from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.formats import DASH, Section, format_interval, format_number
 from harness.schema.trial_name import trial_name
 
@@ -27,9 +28,10 @@ def tuned_truncation_table(analysis: Analysis) -> Section:
             rows.append((
                 trial_name(row["network"], row["method"], row["steps"]), format_number(row["fid"]),
                 _ranged(row, "truncation_error"), _ranged(row, "own_truncation_error"), row["returned"] or DASH,
+                limit_text(row),
             ))  # fmt: skip
     headings = ("Trial", "FID", "Truncation error, untuned network's flow",
-                "Truncation error, its own flow", "Preparing returned")  # fmt: skip
+                "Truncation error, its own flow", "Preparing returned", LIMIT_HEADING)  # fmt: skip
     return Section(headings, rows)
 
 

@@ -8,7 +8,7 @@ import pytest
 from kit import tables
 from pandas import DataFrame
 
-from harness.report.analysis.limits import FROM_CARD, is_below_limit, network_limits, rows_below_limit
+from harness.report.analysis.limits import FROM_CARD, is_below_limit, limit_text, network_limits, rows_below_limit
 from harness.report.analysis.method_lines import distinct_names, split_into_lines
 from harness.report.analysis.pivot import build_pivot, stands_elsewhere
 from harness.report.analysis.rows import typed_table
@@ -102,3 +102,9 @@ def test_below_the_limit_is_a_test_of_the_difference_with_both_intervals(fid: fl
     assert is_below_limit(rows.iloc[0], found["unet-small"]) is below
     assert rows_below_limit(rows, found) == ({row["trial_id"]} if below else set())
     assert not is_below_limit(rows.iloc[0], None)
+
+
+def test_the_limit_of_a_card_stands_in_every_table_with_its_interval() -> None:
+    limits = {"network_limit_fid": 1.5, "network_limit_fid_low": 1.0, "network_limit_fid_high": 2.0}
+    rows = rows_of(plain("ddim", 5, 5, **limits), plain("heun", 5, 10))
+    assert [limit_text(row) for _, row in rows.iterrows()] == ["1.50 [1.00, 2.00]", "–"]

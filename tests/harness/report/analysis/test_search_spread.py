@@ -24,12 +24,13 @@ def found(*rows: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def test_trials_that_differ_in_the_seed_alone_are_one_row() -> None:
-    ((names, seeds, fids, spread, flops),) = found(
+    ((names, seeds, fids, spread, flops, limit),) = found(
         row("b", 7.5, 1), row("a", 9.0, 0), row("c", 8.25, 2), row("whole", 5.0, None)
     )
     assert names == "unet-small:a-10, unet-small:b-10, unet-small:c-10"
     assert (seeds, fids, spread) == ("3", "9.00, 7.50, 8.25", "1.50")
     assert flops == "7.50 to 9.00"
+    assert limit == "–"  # no card
 
 
 def test_nothing_else_may_differ() -> None:
