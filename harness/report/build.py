@@ -20,6 +20,7 @@ from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.derived import DERIVED
 from harness.report.analysis.equal_distance import equal_distance_table
+from harness.report.analysis.gain_chains import find_gains
 from harness.report.analysis.gains import gains_csv, gains_table, one_part_table
 from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
@@ -66,15 +67,15 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     """
     # data and figures
     analysis = derive(tables)
-    pairs = find_comparisons(analysis)
+    pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
     plots = draw_all(analysis)
     samples = _samples(folder / "samples", analysis)
 
     # tables
     compared = {
-        BROUGHT: gains_table(analysis),
-        ONE_PART: one_part_table(analysis),
+        BROUGHT: gains_table(gains),
+        ONE_PART: one_part_table(gains),
         AGAINST_WHOLE: whole_network_table(pairs),
         AGAINST_CONTROLS: controls_table(pairs),
         SEARCH_SPREAD: search_spread_table(analysis),
@@ -89,7 +90,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     # text of every file
     texts = {
         "comparisons.csv": comparisons_csv(pairs),
-        "gains.csv": gains_csv(analysis),
+        "gains.csv": gains_csv(gains),
         "leaderboard.md": to_markdown(board, {**compared, OTHERS: apart}),
         "leaderboard.csv": to_csv(board),
         "pivot.csv": pivot_csv(board),

@@ -70,6 +70,6 @@ def gains_of(rows: list[dict[str, Any]], method: str, kind: str = CHAIN, network
 
 def line(rows: list[dict[str, Any]], trial: str) -> dict[str, str]:
     """Return the cells of a trial's line of the table by their headings."""
-    section = gains_table(analyse(rows))
+    section = gains_table(find_gains(analyse(rows)))
     (found,) = (row for row in section.rows if row[0] == trial)
     return dict(zip(section.headings, found, strict=True))

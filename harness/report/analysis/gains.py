@@ -8,8 +8,7 @@ import math
 
 from pandas import Series
 
-from harness.report.analysis.derive import Analysis
-from harness.report.analysis.gain_chains import ALONE, CHAIN, TOGETHER, Gain, Measured, find_gains
+from harness.report.analysis.gain_chains import ALONE, CHAIN, TOGETHER, Gain, Measured
 from harness.report.analysis.limits import LIMIT_HEADING, limit_text
 from harness.report.formats import DASH, Section, escape_csv, format_interval, format_number
 from harness.schema.gain_links import LINKED_PARTS
@@ -22,15 +21,15 @@ _CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def gains_table(analysis: Analysis) -> Section:
+def gains_table(found: list[Gain]) -> Section:
     """Return per row what each part brought, link by link from the suite's baseline.
 
     The second column is the baseline with as many evaluations. The last one is all links together.
     Rows of the baseline have no line; parts that are equal have an empty cell.
     """
     lines = []
-    several = _has_several_datasets(analysis)
-    for gains in _by_row(find_gains(analysis)):
+    several = _has_several_datasets(found)
+    for gains in _by_row(found):
         cells = {gain.part: _gain_text(gain) for gain in gains if gain.kind == CHAIN}
         total = next((_gain_text(gain) for gain in gains if gain.kind == TOGETHER), "")
         start = next(gain for gain in gains if gain.kind in (CHAIN, TOGETHER))
@@ -42,14 +41,14 @@ def gains_table(analysis: Analysis) -> Section:
     return Section(headings, lines)
 
 
-def one_part_table(analysis: Analysis) -> Section:
+def one_part_table(found: list[Gain]) -> Section:
     """Return per row and part what the row gains over one that has the baseline's part there alone.
 
     Only rows that differ in several parts, and parts of which such a row is there. A chain's last link is not repeated.
     """
-    several = _has_several_datasets(analysis)
+    several = _has_several_datasets(found)
     lines = []
-    for gains in _by_row(find_gains(analysis)):
+    for gains in _by_row(found):
         last = [gain.part for gain in gains if gain.kind == CHAIN][-1]
         lines += [
             (_name(gain.row, several), gain.part, _name(gain.before, several), _gain_text(gain))
@@ -59,12 +58,12 @@ def one_part_table(analysis: Analysis) -> Section:
     return Section(("Trial", "Part", "The row without it", "What the part brings"), lines)
 
 
-def gains_csv(analysis: Analysis) -> str:
+def gains_csv(found: list[Gain]) -> str:
     """Return every link with its numbers in full; a cell is empty where nothing was measured."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
-    writer.writerows(_csv_line(gain) for gain in find_gains(analysis))
+    writer.writerows(_csv_line(gain) for gain in found)
     return stream.getvalue()
 
 
@@ -119,8 +118,8 @@ def _ranged(figure: Measured) -> str:
     return f"{format_number(figure.value)} {format_interval(figure.low, figure.high)}".strip()
 
 
-def _has_several_datasets(analysis: Analysis) -> bool:
-    return len({one.key["dataset"] for one in analysis.classes}) > 1
+def _has_several_datasets(found: list[Gain]) -> bool:
+    return len({gain.row["dataset"] for gain in found}) > 1
 
 
 def _name(row: Series | None, with_dataset: bool = False) -> str:

@@ -32,7 +32,7 @@ def test_the_table_has_a_cell_per_part_and_none_where_parts_are_equal() -> None:
 
 def test_rows_of_the_baseline_have_no_line() -> None:
     rows = [baseline(), baseline(steps=20), one("dpmpp-2m", **SECOND)]
-    assert [row[0] for row in gains_table(analyse(rows)).rows] == ["unet:dpmpp-2m-10"]
+    assert [row[0] for row in gains_table(find_gains(analyse(rows))).rows] == ["unet:dpmpp-2m-10"]
 
 
 def test_a_single_link_is_not_repeated_as_all_together() -> None:
@@ -107,7 +107,7 @@ def test_without_the_baseline_at_these_steps_later_links_still_stand() -> None:
 
 
 def test_without_any_row_of_the_baseline_nothing_is_split() -> None:
-    assert gains_table(analyse(exit_chain()[1:])).rows == []
+    assert gains_table(find_gains(analyse(exit_chain()[1:]))).rows == []
 
 
 def test_a_row_that_does_not_rank_is_missing_for_its_own_reason() -> None:
@@ -206,7 +206,7 @@ def test_a_solver_that_only_parallel_rows_have_is_not_compared_at_a_guess() -> N
 
 def test_each_network_has_a_chain_of_its_own() -> None:
     rows = [baseline(9.0), one("ddim", 8.0, 0.7, network="uvit"), one("ddim", 8.5, 0.9, network="slim")]
-    found = {row[0]: row[4] for row in gains_table(analyse(rows)).rows}
+    found = {row[0]: row[4] for row in gains_table(find_gains(analyse(rows))).rows}
     assert found == {
         "uvit:ddim-10": "FID -1.00 [-1.00, -1.00], time ×0.700 [0.690, 0.710]",
         "slim:ddim-10": "FID -0.500 [-0.500, -0.500], time ×0.900 [0.887, 0.913]",

@@ -12,7 +12,7 @@ from kit import tables
 from kit.gain_kit import SECOND, analyse, baseline, exit_chain, gains_of, line, one
 
 from harness.report.analysis.derive import derive
-from harness.report.analysis.gain_chains import ALONE, CHAIN, LATENCY
+from harness.report.analysis.gain_chains import ALONE, CHAIN, LATENCY, find_gains
 from harness.report.analysis.gains import gains_csv, gains_table, one_part_table
 
 SRDS = {"executor": "srds", "devices": 2, "nfe": 22.0}
@@ -86,21 +86,21 @@ def test_a_part_is_also_set_back_alone() -> None:
     ]
     alone = {gain.part: gain.fid.value for gain in gains_of(rows, "dpmpp-2m@few-step", ALONE)}
     assert alone == pytest.approx({"solver": -1.5, "schedule": -0.5})
-    assert one_part_table(analyse(rows)).rows == [
+    assert one_part_table(find_gains(analyse(rows))).rows == [
         ("unet:dpmpp-2m@few-step-10", "solver", "unet:ddim@few-step-10",
          "FID -1.50 [-1.50, -1.50], time ×1.00 [0.986, 1.01]"),
     ]  # fmt: skip
 
 
 def test_parts_whose_row_is_missing_are_not_set_back() -> None:
-    assert one_part_table(analyse(exit_chain())).rows == []
+    assert one_part_table(find_gains(analyse(exit_chain()))).rows == []
 
 
 def test_data_sets_are_apart_and_named_where_there_are_several() -> None:
     rows = [baseline(9.0), one("dpmpp-2m", 5.0, **SECOND)]
     rows += [baseline(90.0, dataset="faces", clock_trial_id="other")]
     rows += [one("dpmpp-2m", 70.0, **SECOND, dataset="faces", clock_trial_id="other")]
-    found = {row[0]: row[1:3] for row in gains_table(analyse(rows)).rows}
+    found = {row[0]: row[1:3] for row in gains_table(find_gains(analyse(rows))).rows}
     assert found["faces unet:dpmpp-2m-10"][0] == "faces unet:ddim-10"
     assert found["faces unet:dpmpp-2m-10"][1].startswith("FID -20.0 ")
     assert found["digits unet:dpmpp-2m-10"][1].startswith("FID -4.00 ")
@@ -155,7 +155,7 @@ def test_rows_without_a_common_training_show_no_difference() -> None:
 
 def test_the_csv_has_every_link_with_its_numbers_in_full() -> None:
     rows = [row for row in exit_chain() if (row["method"], row["network"]) != ("dpmpp-2m", "unet")]
-    lines = list(csv.DictReader(io.StringIO(gains_csv(analyse(rows)))))
+    lines = list(csv.DictReader(io.StringIO(gains_csv(find_gains(analyse(rows))))))
     solver, network, denoiser = (cells for cells in lines if cells["kind"] == CHAIN and "exit" in cells["trial"])
     assert (solver["part"], solver["missing"]) == ("solver", "unet:dpmpp-2m-10 is not in these results")
     assert solver["fid_difference"] == solver["time_ratio"] == solver["after"] == ""
@@ -170,10 +170,10 @@ def test_the_csv_has_every_link_with_its_numbers_in_full() -> None:
 
 def test_the_order_of_the_rows_changes_nothing() -> None:
     rows = exit_chain()
-    assert gains_csv(analyse(rows)) == gains_csv(analyse(rows[::-1]))
+    assert gains_csv(find_gains(analyse(rows))) == gains_csv(find_gains(analyse(rows[::-1])))
 
 
 def test_tables_without_rows_have_no_gains() -> None:
     nothing = derive({})
-    assert gains_table(nothing).rows == one_part_table(nothing).rows == []
-    assert len(gains_csv(nothing).splitlines()) == 1
+    assert gains_table(find_gains(nothing)).rows == one_part_table(find_gains(nothing)).rows == []
+    assert len(gains_csv(find_gains(nothing)).splitlines()) == 1
