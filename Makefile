@@ -11,7 +11,7 @@ HARNESS := $(BIN)/python -m harness
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install benchmark plan report test test-all lint format submit doctor bench clean zoo zoo-pause zoo-resume
+.PHONY: help install benchmark plan report test test-browser test-all lint format submit doctor bench clean zoo zoo-pause zoo-resume
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -50,7 +50,10 @@ zoo-resume: install  ## let them go on
 	$(HARNESS) zoo resume --results $(RESULTS)
 
 test: install  ## the test suite (CPU, minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "not slow and not browser"
+
+test-browser: install  ## drive report.html in headless Chromium (Debian's package chromium)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 test-all: install  ## the same with the slow tests: real clusters, ZeRO stages, all of CIFAR-10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12
