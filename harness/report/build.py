@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pandas import DataFrame
@@ -26,6 +26,7 @@ from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
 from harness.report.analysis.search_spread import search_spread_table
 from harness.report.analysis.tuned_truncation import tuned_truncation_table
+from harness.report.facts import MethodFacts
 from harness.report.figures.draw import CAPTIONS, draw_all
 from harness.report.formats import Section
 from harness.report.leaderboard import Leaderboard, build_leaderboard
@@ -59,14 +60,20 @@ _TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # it becomes a file name: nothing else 
 _LARGEST_SAMPLE = 8 << 20  # bytes
 
 
-def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
+def build_report(
+    folder: Path,
+    tables: Mapping[str, DataFrame],
+    others: DataFrame | None = None,
+    facts: Sequence[MethodFacts] = (),
+) -> list[Path]:
     """Write plots, leaderboard.*, report.html and the CSV of pivot, times, gains and comparisons; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
+    `facts` are those of the methods and networks: families, and what their papers claim.
     """
     # data and figures
-    analysis = derive(tables)
+    analysis = derive(tables, facts)
     pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
     plots = draw_all(analysis)
