@@ -7,7 +7,7 @@ So a crash while rendering leaves the old report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pandas import DataFrame
@@ -23,6 +23,7 @@ from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
 from harness.report.analysis.search_spread import search_spread_table
 from harness.report.analysis.tuned_truncation import tuned_truncation_table
+from harness.report.facts import MethodFacts
 from harness.report.figures.draw import draw_all
 from harness.report.leaderboard import build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
@@ -45,14 +46,20 @@ VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there
 OTHERS = "Rows that are not of this plan"
 
 
-def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
+def build_report(
+    folder: Path,
+    tables: Mapping[str, DataFrame],
+    others: DataFrame | None = None,
+    facts: Sequence[MethodFacts] = (),
+) -> list[Path]:
     """Write plots, leaderboard.*, report.html and the CSV of pivot, times, gains and comparisons; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
+    `facts` are those of the methods and networks: families, and what their papers claim.
     """
     # data and figures
-    analysis = derive(tables)
+    analysis = derive(tables, facts)
     pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
     plots = draw_all(analysis)

@@ -7,7 +7,6 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.method_lines import distinct_names
-from harness.report.figures.families import find_families
 
 FACETS = (("family", "Family"), ("network", "Network"), ("steps", "Steps"), ("solver", "Solver"),
           ("dataset", "Data set"), ("devices", "Devices"))  # fmt: skip
@@ -17,23 +16,17 @@ FACETS = (("family", "Family"), ("network", "Network"), ("steps", "Steps"), ("so
 def page_rows(analysis: Analysis) -> DataFrame:
     """Return every row of a page by trial_id: ranked ones, averaged, then those that do not rank.
 
-    `page_name` is the name by which the page knows a row, `family` its family.
+    `page_name` is the name by which the page knows a row.
     """
     parts = [one.rows for one in analysis.classes] + [analysis.invalid]
     filled = [part for part in parts if len(part)]
     rows = pd.concat(filled, ignore_index=True) if filled else analysis.invalid
-    families = rows["family"] if "family" in rows else _families(rows)
-    named = rows.assign(page_name=distinct_names(rows), family=families)
-    return named.set_index("trial_id", drop=False)
+    return rows.assign(page_name=distinct_names(rows)).set_index("trial_id", drop=False)
 
 
 def facet_values(row: Series) -> list[str]:
     """Return the row's value of each of `FACETS`."""
     return [_plain(row[column]) for column, _ in FACETS]
-
-
-def _families(rows: DataFrame) -> Series:
-    return find_families(rows) if len(rows) else Series([], rows.index, dtype=object)
 
 
 def _plain(value: object) -> str:
