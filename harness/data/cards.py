@@ -129,6 +129,7 @@ class DatasetCard(Closed):
         images `found` by split.
         """
         stated = {name: split.n for name, split in self.splits.items() if split.n is not None}
+
         return DataSpec(
             name=self.name,
             channels=self.channels,
