@@ -33,6 +33,7 @@ from harness.report.analysis.rows import (
 from harness.report.analysis.saved_work import time_yield
 from harness.report.analysis.times import add_pooled_times
 from harness.report.facts import MethodFacts
+from harness.report.family_colors import order_families
 from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
@@ -81,6 +82,9 @@ class Analysis:
     """The ranked rows per training; `row_id` is the trial_id of the ranked row."""
     member_replicates: Mapping[str, DataFrame]
     """By metric: the figure of each member without each jackknife group."""
+    families: tuple[str, ...]
+    """All families, those of methods without rows too, in the order in which they get colors."""
+    facts: tuple[MethodFacts, ...]
 
 
 def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -> Analysis:
@@ -113,6 +117,8 @@ def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -
         replicates=averaged.replicates,
         members=averaged.members,
         member_replicates=averaged.member_replicates,
+        families=order_families((one.family for one in facts), trials["family"]),
+        facts=tuple(facts),
     )
 
 
