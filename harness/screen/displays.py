@@ -196,7 +196,9 @@ class NotebookDisplay:
 
     def _html(self) -> str:
         """Return the live view as HTML that loads nothing."""
-        console = Console(file=io.StringIO(), record=True, width=100, height=40, force_terminal=True, legacy_windows=False)
+        console = Console(
+            file=io.StringIO(), record=True, width=100, height=40, force_terminal=True, legacy_windows=False
+        )
         console.print(LiveView(self._progress))
         code = '<pre style="line-height:1.3;font-family:monospace;background:none">{code}</pre>'
         return console.export_html(inline_styles=True, code_format=code)

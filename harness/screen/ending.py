@@ -1,11 +1,11 @@
-"""The end of a run: the compact table, the report's sentences, what is wrong, what to do next, the path of the report."""
+"""The end of a run: a compact table, the report's sentences, what is wrong, how to go on, the path of the report."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -49,7 +49,7 @@ def show_errors(tables: Tables) -> None:
 
 
 def result_lines(folder: Path, width: int | None) -> Iterator[str]:
-    """Yield the final tables and the report's sentences, for a terminal of so many columns or, with None, for a pipe."""
+    """Yield the final tables and the report's sentences, for a terminal of this width or, with None, for a pipe."""
     for table in read_final_tables(folder):
         lines = plain_lines(table) if width is None else fit_table(table, width)
         yield table.title
@@ -64,22 +64,24 @@ def result_lines(folder: Path, width: int | None) -> Iterator[str]:
 
 def wrong_sentences(tables: Tables) -> list[str]:
     """Return one sentence for each thing that is wrong with a run's rows."""
-    trials = tables.trials
+    trials = _planned_rows(tables)
     disturbed, returned = trials[_filled(trials["disturbed"])], trials[_filled(trials["returned"])]
     sentences = invalid_sentences(tables)
     if len(disturbed):
         sentences.append(
-            f"timed while other work ran, so with wider intervals of time: {_names(disturbed)}; "
-            "they are timed anew only in another results folder"
+            f"timed while other work ran, so with wider intervals of time, which may not separate close rows: "
+            f"{_names(disturbed)}"
         )
     if len(returned):
-        sentences.append(f"preparing returned {returned['returned'].iloc[0]}, so nothing is claimed: {_names(returned)}")
+        sentences.append(
+            f"preparing returned {returned['returned'].iloc[0]}, so nothing is claimed: {_names(returned)}"
+        )
     return sentences
 
 
 def invalid_sentences(tables: Tables) -> list[str]:
     """Return one sentence for each row that is not VALID."""
-    trials = tables.trials
+    trials = _planned_rows(tables)
     return [
         f"{_name(row)} is {row['verdict']} and does not rank: {row['reasons']}"
         for _, row in trials[trials["verdict"] != "VALID"].iterrows()
@@ -90,22 +92,18 @@ def exit_code_sentences(tables: Tables) -> list[str]:
     """Return what exit code 1 means; nothing where every planned trial has a VALID row."""
     if tables.all_valid:
         return []
-    valid = set(tables.trials.loc[tables.trials["verdict"] == "VALID", "trial_id"])
-    missing = sum(trial_id not in valid for trial_id in tables.planned)
+    rows = _planned_rows(tables)
+    valid, failed = (rows["verdict"] == "VALID").sum(), (rows["status"] == "failed").sum()
+    again = f"; the same command tries the {failed} that failed again" if failed else ""
     return [
-        f"exit code 1: {missing} of {len(tables.planned)} planned trials have no VALID row; the other rows and the "
-        "report stand, and the same command tries again what failed"
+        f"exit code 1 means: {len(tables.planned) - valid} of {len(tables.planned)} planned trials have no VALID row; "
+        f"all other rows and the report stand{again}"
     ]
 
 
-def next_sentences(program: str, cifar10_hours: str) -> list[str]:
-    """Return three commands to go on with; `cifar10_hours` says in words how long that suite takes here."""
-    return [
-        "next:",
-        f"  a solver of your own        {program} new solver mine",
-        f"  your folder of pictures     {program} new dataset ./pictures",
-        f"  the suite cifar10           {program} run cifar10   ({cifar10_hours})",
-    ]
+def _planned_rows(tables: Tables) -> pd.DataFrame:
+    """Return the rows of the trials that this run had planned."""
+    return tables.trials[tables.trials["trial_id"].isin(tables.planned)]
 
 
 def _filled(column: pd.Series) -> pd.Series:
@@ -124,9 +122,9 @@ def _name(row: pd.Series) -> str:
     return trial_name(row["network"], row["method"], row["steps"])
 
 
-def _print(line: str, console: Console | None, file: object = None) -> None:
+def _print(line: str, console: Console | None, file: TextIO | None = None) -> None:
     """Print a line; a terminal wraps a sentence between words."""
     if console is None:
-        print(line, file=file or sys.stdout)  # type: ignore[call-overload]
+        print(line, file=file or sys.stdout)
     else:
         console.print(Text(line))

@@ -88,9 +88,7 @@ def _make_table(
 
     # the targets: the tightest ones that somebody reaches
     reached = {
-        (row["name"], row["target"]): row
-        for row in times
-        if (row["class"], row["executor"]) == (kind, executor)
+        (row["name"], row["target"]): row for row in times if (row["class"], row["executor"]) == (kind, executor)
     }
     usable = {target for (_, target), row in reached.items() if not _state(row).startswith(_NOT_REACHED)}
     targets = sorted(usable, key=float)[:_MOST_TARGETS][::-1]

@@ -83,7 +83,7 @@ def _head(progress: RunProgress, width: int) -> Text:
 
 def _running(progress: RunProgress, width: int) -> list[Text]:
     """Return the line of devices, and a line for each running unit; of very many, their number by kind."""
-    units = sorted(list(progress.running.values()), key=lambda one: one.began)
+    units = progress.oldest_first()
     lines = [Text(f"  devices busy {progress.busy()} of {progress.devices}")] if progress.devices else []
     if len(units) > _MOST_RUNNING:
         kinds = Counter(one.doing.partition(" ")[0] for one in units)

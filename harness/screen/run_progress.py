@@ -133,7 +133,12 @@ class RunProgress:
 
     def busy(self) -> int:
         """Return how many devices are busy."""
-        return sum(one.devices for one in list(self.running.values()))
+        return sum(one.devices for one in self.oldest_first())
+
+    def oldest_first(self) -> list[RunningUnit]:
+        """Return the units that run, the one that has run longest first."""
+        units = tuple(self.running.values())  # at once, since another thread may change them
+        return sorted(units, key=lambda one: one.began)
 
     def front(self) -> list[FrontRow]:
         """Return at most `FRONT_ROWS` rows of the front of FID against latency, those of lowest FID, fastest first.
@@ -155,8 +160,7 @@ class RunProgress:
     def words(self) -> list[str]:
         """Return the parts of a heartbeat: trials, tasks, time left, and what has run longest or is done now."""
         words = [f"{count.name} {count}" for count in (self.trials, self.tasks) if count.total]
-        running = sorted(list(self.running.values()), key=lambda one: one.began)
-        doing = [running[0].text()] if running else []
+        doing = [one.text() for one in self.oldest_first()[:1]]
         return [word for word in (*words, self.left_text(), self.phase_text()) if word] + doing
 
 

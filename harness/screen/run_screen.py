@@ -135,7 +135,7 @@ class Screen:
         if self._open_units is not None:
             progress.update_time_left(self._open_units())
         if self._page is not None:
-            running = [one.text() for one in sorted(progress.running.values(), key=lambda one: one.began)]
+            running = [one.text() for one in progress.oldest_first()]
             self._page.set_progress(progress.trials.done, progress.trials.total, progress.seconds_left(), running)
 
 
