@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.planning.plan import Plan
     from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
+    from harness.screen.run_screen import Screen
     from harness.storage.snapshot import Snapshot
 
 RESULTS = "results"
@@ -124,42 +125,63 @@ def run(
     address: str | None = None,
     results: str | Path = RESULTS,
     pool: Callable[[], Pool] | None = None,
-    quiet: bool = True,
+    quiet: bool | None = None,
     report: bool = True,
 ) -> Tables:
     """Run what is missing of a suite, rebuild its report and return its tables.
 
     `results` holds one folder per suite. `address` names a Ray cluster; else RAY_ADDRESS does,
     else Ray starts here. `pool` makes other workers, as for tests. Without `report` only the
-    tables are written. With `quiet` nothing is shown; messages reach the logger "oneclock" and
+    tables are written. By default nothing is shown but a bar in a notebook; with `quiet` not even that,
+    with `quiet=False` as much as the command line shows. Messages reach the logger "oneclock" and
     `log.txt` in any case. UsageError, before anything is written, for a suite that cannot run;
     StoreDamagedError, at the end, if committed parts are damaged.
     """
-    from harness.driver.progress import Screen
+    from harness.screen.run_screen import Screen
+
+    wanted = _suite(suite, settings, seeds)
+    with Screen(wanted.name, quiet) as screen:
+        tables = _run(wanted, only, address, Path(results), pool, report, screen)
+    _raise_if_damaged(tables, results)
+    return tables
+
+
+def _run(
+    wanted: Suite,
+    only: str | None,
+    address: str | None,
+    root: Path,
+    pool: Callable[[], Pool] | None,
+    report: bool,
+    screen: Screen,
+) -> Tables:
+    """Run what is missing of a suite, as `run` does, and show it on a screen."""
+    screen.begin("importing torch")
     from harness.measure.machine_use import MachineUse
-    from harness.planning.few_images import describe_missing_fid
     from harness.planning.fit import drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
+    from harness.screen.opening import announce
 
     use = MachineUse()
 
     # plan here if this machine does the work; a cluster's devices are known only once it is joined
-    wanted = _suite(suite, settings, seeds)
-    root = Path(results)
     device_class, name = this_device()
+    screen.begin("planning")
     remote = pool is not None or bool(address or os.environ.get("RAY_ADDRESS"))
     local = make_plan(wanted, device_class, name, only)  # raises before a folder is made
     planned = None if remote else local
 
     # hold the folder, and show and log what happens
     store = Store.create_or_open(root / wanted.name)
-    page = LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS) if report else None
-    with RunLock(store.folder) as lock, Screen(quiet, page) as screen, logging_to_file(store.folder):
+    if report:
+        screen.show_page(LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS))
+    with RunLock(store.folder) as lock, logging_to_file(store.folder):
         if lock.taken_over is not None:
             _LOG.debug(lock.taken_over)
 
         # what is finished
+        screen.begin("reading what is measured")
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
@@ -170,25 +192,36 @@ def run(
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.on_start(len(planned.trials), len(planned.trials), 0)
         else:
+            if planned is not None:
+                announce(screen, planned, finished, root)
+            screen.begin(_describe_start(address))
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
+                    screen.begin("planning")
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
+                    announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
-                if few := describe_missing_fid(planned):
-                    _LOG.warning(few)
+                screen.begin("reading results of earlier tasks")
                 _measure(planned, store, root, workers, screen, finished)
                 use.read_workers()
-                snapshot = store.snapshot(snapshot)
+                screen.begin("stopping the workers")
+            snapshot = store.snapshot(snapshot)
 
         # tables and report
+        screen.begin("writing the report")
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
             _refresh_report(tables)
         _LOG.info("took %s", use.sentence())
-    _raise_if_damaged(tables, root)
     return tables
+
+
+def _describe_start(address: str | None) -> str:
+    """Return what happens until workers are there."""
+    cluster = address or os.environ.get("RAY_ADDRESS")
+    return f"joining the Ray cluster at {cluster}" if cluster else "starting Ray on this machine"
 
 
 def _with_current_references(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> dict[str, str]:
@@ -261,12 +294,13 @@ def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite)
         made.close()
 
 
-def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, finished: Container[str]) -> None:
+def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Screen, finished: Container[str]) -> None:
     from harness.driver.loop import Engine
     from harness.planning.fit import check_pool_size
 
     check_pool_size(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
+    screen.watch(engine.graph.count_open_by_kind, workers.size)
     with graceful_shutdown() as engine.stop:
         engine.run()
     engine.stop.raise_if_set()
@@ -287,4 +321,4 @@ def _refresh_report(tables: Tables) -> None:
         return
     _build(tables)
     mark.write_text(state)
-    _LOG.info("report: %s", page)
+    _LOG.debug("report: %s", page)

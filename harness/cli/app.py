@@ -55,13 +55,15 @@ def run(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no sentences but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only; tables are in the results folder.")] = False,
 ) -> None:
     """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
     from harness import api
+    from harness.screen.ending import show_end, show_errors
+    from harness.screen.next_steps import list_next_steps
 
     tables = api.run(suite, only=only, settings=settings, seeds=seeds, address=address, results=results, quiet=quiet)
-    typer.echo((tables.folder / "leaderboard.md").read_text(encoding="utf-8"))
+    show_errors(tables) if quiet else show_end(tables, list_next_steps(tables.folder.name, results, api.plan))
     if not tables.all_valid:
         raise typer.Exit(1)
 

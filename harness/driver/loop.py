@@ -45,6 +45,9 @@ class RunListener(Protocol):
     def on_units_added(self, units: int) -> None:
         """Called when so many units were added; negative if they were dropped."""
 
+    def on_unit_start(self, unit: Unit) -> None:
+        """Called when a unit starts; not for a second run of it."""
+
     def on_progress(self, unit: Unit, progress: Progress) -> None:
         """Called for each progress event of a unit."""
 
@@ -90,7 +93,7 @@ class Engine:
         # what is to be done, and what runs
         self.graph = Graph(self._end_task, self.failed)
         self.retries = Retries(clock)
-        self.running = RunningUnits(pool, clock)
+        self.running = RunningUnits(pool, clock, listener.on_unit_start)
         added = listener.on_units_added
         self.starter = Starter(self.graph, pool, self.results, self.inputs, self.running, clock, added)
         self.stop = StopRequest()
