@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import HarnessError
+from harness.measure.machine_use import MachineUse
+from harness.planning.plan import Plan
 from harness.planning.schedule import TaskSeconds, schedule_seconds
-from harness.planning.work import network_key, rest_keys, round_work, search_key, task_work
+from harness.planning.wall_time import LOOP_KEYS, START_KEYS
+from harness.planning.work import network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
+from harness.pools.pool import Pool
+from harness.signals import StopRequest
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareSpec
 from harness.specs.rules.timing import TIERS
@@ -24,6 +31,15 @@ _LEAST_REST = 0.05  # seconds of a timing besides warm-up and blocks, where the 
 _LEAST_LOOP = 5.0  # seconds of a loop from which its overhead can be told
 
 _LOG = logging.getLogger("oneclock.driver.unit_rates")
+
+
+class MeasuredRun(Protocol):
+    """What `keeping_rates` reads of an engine."""
+
+    plan: Plan
+    pool: Pool
+    rates: UnitRates
+    stop: StopRequest
 
 
 class UnitRates:
@@ -92,15 +108,42 @@ class UnitRates:
         """Add a timing's rounds, how many blocks it took, and the rest of its seconds, without its warm-up."""
         counted, work, tier = output.blocks[output.counted], round_work(spec), TIERS[spec.tier]
         one = counted.seconds / counted.rounds
-        warm_up = max(tier.warm_up_calls * one, tier.warm_up_seconds)
-        rest = seconds - sum(block.seconds for block in output.blocks) - warm_up
+        rest = seconds - sum(block.seconds for block in output.blocks) - warm_up_seconds(tier, one)
         self._add(work.keys, one, work.amount)
         self._add(rest_keys(spec), max(rest, _LEAST_REST), 1.0)
         self._add((f"blocks {spec.tier}",), float(len(output.blocks)), 1.0)
 
 
+@contextmanager
+def keeping_rates(engine: MeasuredRun, results: Path, use: MachineUse, is_local: bool) -> Iterator[None]:
+    """Keep the rates of the units that an engine runs within the block, also where it is interrupted.
+
+    `use` counts from the start of the run. Its CPU seconds say whether the cores were shared, if the workers are
+    processes of this machine (`is_local`).
+    """
+    use.read_workers()
+    start, cpu_before = use.seconds(), use.cpu_seconds()
+    try:
+        yield
+    finally:
+        use.read_workers()
+        rates, cpu = engine.rates, use.cpu_seconds() - cpu_before
+        if rates.busy_seconds:
+            found = rates.rates() | {START_KEYS[0]: start}
+            loop = rates.loop_factor(use.seconds() - start, engine.pool.size(), engine.pool.hosts())
+            if loop is not None and engine.stop.signal is None:
+                found[LOOP_KEYS[0]] = max(loop, 1.0)
+            is_own = is_local and engine.plan.device_class.startswith("cpu")
+            share = cpu / rates.busy_seconds if is_own else None
+            keep_run_rates(results, engine.plan.device_class, found, share)
+
+
 def keep_run_rates(
-    results: Path, device_class: str, rates: Mapping[str, float], cpu_share: float | None = None, is_new_run: bool = True
+    results: Path,
+    device_class: str,
+    rates: Mapping[str, float],
+    cpu_share: float | None = None,
+    is_new_run: bool = True,
 ) -> None:
     """Add a run's rates to the file in the results root; what goes wrong there is logged and ends no run.
 

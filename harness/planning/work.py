@@ -16,6 +16,7 @@ from harness.specs.base import Json, Spec
 from harness.specs.prepare import PrepareSpec
 from harness.specs.reference import ReferenceSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
+from harness.specs.rules.timing import TierRules
 from harness.specs.sample import SampleSpec
 from harness.specs.sampler import ExtractorSpec, ModelSpec, PartSpec, SamplerSpec
 from harness.specs.score import ScoreSpec
@@ -114,6 +115,11 @@ def round_work(spec: TimeSpec) -> Work:
     exact = f"{net} {denoiser} {part_key(trial.solver)} {executor} {trial.steps} {spec.batch} {spec.clock.steps}"
     keys = (f"round {exact}", f"round {net} {denoiser} {executor} {spec.batch}", f"round {net} {spec.batch}")
     return Work(keys, amount, trial.model, amount * (spec.batch + 1))
+
+
+def warm_up_seconds(tier: TierRules, round_seconds: float) -> float:
+    """Return the seconds of a warm-up: each kind of call of trial and clock so often, or so long."""
+    return max(tier.warm_up_calls * round_seconds, 4 * tier.warm_up_seconds)
 
 
 def rest_keys(spec: TimeSpec) -> tuple[str, ...]:

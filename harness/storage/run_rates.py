@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.storage.disk import read_regular, replace
 
-FILE = "rates.json"
+RATES_FILE = "rates.json"
 OLD_WEIGHT = 0.5
 """What all earlier runs together weigh falls by this factor with each run."""
 _MOST_KEYS = 4_000
@@ -83,7 +83,7 @@ class KeptRates:
 
 def read_rates(results: Path) -> KeptRates:
     """Return the rates kept in a results root; none where there is no file, or none that can be read."""
-    path = results / FILE
+    path = results / RATES_FILE
     try:
         found = _RatesFile.model_validate_json(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -105,4 +105,4 @@ def add_run_rates(results: Path, device_class: str, found: Mapping[str, float], 
     after = before.updated(found)
     kept[device_class] = after if is_new_run else after.model_copy(update={"runs": max(before.runs, 1)})
     text = json.dumps(_RatesFile(devices=kept).model_dump(mode="json"), indent=1, sort_keys=True)
-    replace(results / FILE, f"{text}\n".encode())
+    replace(results / RATES_FILE, f"{text}\n".encode())
