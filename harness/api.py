@@ -26,6 +26,7 @@ from harness.storage.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.measure.machine_use import MachineUse
     from harness.planning.plan import Plan
     from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
@@ -204,7 +205,7 @@ def _run(
                     announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
                 screen.begin("reading results of earlier tasks")
-                _measure(planned, store, root, workers, screen, finished)
+                _measure(planned, store, root, workers, screen, finished, use, not remote)
                 use.read_workers()
                 screen.begin("stopping the workers")
             snapshot = store.snapshot(snapshot)
@@ -213,7 +214,9 @@ def _run(
         screen.begin("writing the report")
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
-            _refresh_report(tables)
+            before = use.seconds()
+            if _refresh_report(tables):
+                _keep_report_rate(root, planned, use.seconds() - before)
         _LOG.info("took %s", use.sentence())
     return tables
 
@@ -294,20 +297,38 @@ def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite)
         made.close()
 
 
-def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Screen, finished: Container[str]) -> None:
+def _measure(
+    plan: Plan,
+    store: Store,
+    root: Path,
+    workers: Pool,
+    screen: Screen,
+    finished: Container[str],
+    use: MachineUse,
+    is_here: bool,
+) -> None:
     from harness.driver.loop import Engine
+    from harness.driver.unit_rates import keeping_rates
     from harness.planning.fit import check_pool_size
 
     check_pool_size(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
     screen.watch(engine.graph.count_open_by_kind, workers.size)
-    with graceful_shutdown() as engine.stop:
+    with keeping_rates(engine, root, use, is_here), graceful_shutdown() as engine.stop:
         engine.run()
     engine.stop.raise_if_set()
 
 
-def _refresh_report(tables: Tables) -> None:
-    """Rebuild the report unless it was built from exactly these entries, by this code."""
+def _keep_report_rate(root: Path, plan: Plan, seconds: float) -> None:
+    """Keep what a report took per trial, with the rates of the run that it belongs to."""
+    from harness.driver.unit_rates import keep_run_rates
+    from harness.planning.wall_time import REPORT_KEYS
+
+    keep_run_rates(root, plan.device_class, {REPORT_KEYS[0]: seconds / len(plan.trials)}, is_new_run=False)
+
+
+def _refresh_report(tables: Tables) -> bool:
+    """Rebuild the report unless it was built from exactly these entries, by this code; tell whether it was."""
     from harness.identity import content_hash
     from harness.report.live import MARK, PAGE
 
@@ -318,7 +339,8 @@ def _refresh_report(tables: Tables) -> None:
     state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
-        return
+        return False
     _build(tables)
     mark.write_text(state)
     _LOG.debug("report: %s", page)
+    return True
