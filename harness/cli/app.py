@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import export, zoo
+from harness.cli.new import verbs as new
 from harness.errors import UsageError, did_you_mean
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(new.app)
 app.add_typer(export.app)
 app.add_typer(zoo.app)
 
