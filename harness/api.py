@@ -137,8 +137,8 @@ def run(
     """
     from harness.driver.progress import Screen
     from harness.measure.machine_use import MachineUse
-    from harness.planning.few_images import describe_missing_fid
     from harness.planning.fit import drop_unplaceable_trials
+    from harness.planning.notes import plan_notes
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
 
@@ -170,14 +170,14 @@ def run(
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.on_start(len(planned.trials), len(planned.trials), 0)
         else:
+            for note in plan_notes(local):
+                _LOG.info("note: %s", note)
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
                 planned = drop_unplaceable_trials(planned, workers.size(), finished)
-                if few := describe_missing_fid(planned):
-                    _LOG.warning(few)
                 _measure(planned, store, root, workers, screen, finished)
                 use.read_workers()
                 snapshot = store.snapshot(snapshot)
