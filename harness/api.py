@@ -228,10 +228,10 @@ def report(folder: str | Path) -> list[Path]:
 
 
 def _build(tables: Tables) -> list[Path]:
+    from harness.planning.method_facts import collect_facts
     from harness.report.build import build_report
 
-    named = tables.by_name
-    return build_report(tables.folder, named, tables.others)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts())
 
 
 def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:

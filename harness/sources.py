@@ -1,9 +1,9 @@
 """Which code decides a result: the modules that an entry point imports, hashed without their prose, and the libraries.
 
-A better comment, a moved file or a new import line must not invalidate results. So comments, docstrings, blank lines
-and import statements are blanked by their position in the token stream; the tokens themselves, and `ast.dump`, differ
-between versions of Python. A file's name is not hashed. Imports inside functions count; those under `if TYPE_CHECKING`
-do not.
+A better comment, a moved file or a new import line must not invalidate results. So comments, docstrings, blank lines,
+import statements and what a class says for reports are blanked by their position in the token stream; the tokens
+themselves, and `ast.dump`, differ between versions of Python. A file's name is not hashed. Imports inside functions
+count; those under `if TYPE_CHECKING` do not.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ LEFT_OUT = {
 """Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""
 FOLLOWED = "harness.specs.rules"
 """A package among them whose modules do decide: the rules of a measurement are values that no Spec holds."""
+FOR_REPORTS = ("method_family", "claim")
+"""Class attributes that reports print: as prose, where a class body sets them to a string."""
 _OWN = ("harness", "methods")
 _SPACE = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
@@ -90,9 +92,9 @@ def _left_out(name: str) -> bool:
 
 
 def strip_prose(source: str) -> str:
-    """Return source text without comments, docstrings, blank lines and import statements."""
+    """Return source text without comments, docstrings, blank lines, import statements and FOR_REPORTS."""
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    prose = list(_prose(tokens))
+    prose = list(_prose(tokens, _lines_for_reports(source)))
     lines = source.splitlines(keepends=True)
     kept = {
         row
@@ -112,8 +114,25 @@ def strip_prose(source: str) -> str:
     return "".join(line if row in inside else line.rstrip() + "\n" for row, line in enumerate(lines, 1) if row in kept)
 
 
-def _prose(tokens: list[tokenize.TokenInfo]) -> Iterator[_Span]:
-    """Yield the spans of comments, of statements that are a string alone, and of import statements."""
+def _lines_for_reports(source: str) -> set[int]:
+    """Return the lines on which a class body sets one of FOR_REPORTS to a string, or declares it alone."""
+    if not any(name in source for name in FOR_REPORTS):
+        return set()
+    bodies = [node.body for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    return {one.lineno for body in bodies for one in body if _is_for_reports(one)}
+
+
+def _is_for_reports(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return False
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    value = statement.value
+    said = value is None or (isinstance(value, ast.Constant) and isinstance(value.value, str))
+    return said and all(isinstance(one, ast.Name) and one.id in FOR_REPORTS for one in targets)
+
+
+def _prose(tokens: list[tokenize.TokenInfo], for_reports: set[int]) -> Iterator[_Span]:
+    """Yield the spans of comments, strings alone, import statements, and statements that begin `for_reports`."""
     begins = True  # of a logical line
 
     for number, token in enumerate(tokens):
@@ -124,9 +143,13 @@ def _prose(tokens: list[tokenize.TokenInfo]) -> Iterator[_Span]:
         else:
             if begins and token.type == tokenize.STRING and (end := _alone(tokens, number)):
                 yield token.start, end
-            elif begins and token.string in ("import", "from"):
+            elif begins and (token.string in ("import", "from") or _begins_for_reports(token, for_reports)):
                 yield token.start, _statement_end(tokens, number)
             begins = token.string == ";"
+
+
+def _begins_for_reports(token: tokenize.TokenInfo, lines: set[int]) -> bool:
+    return token.string in FOR_REPORTS and token.start[0] in lines
 
 
 def _alone(tokens: list[tokenize.TokenInfo], number: int) -> tuple[int, int] | None:

@@ -32,6 +32,13 @@ class Method(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     """One line for `ls methods`: what it is, with author and year."""
+    method_family: ClassVar[str] = ""
+    """The family under which reports group it; each of the four parts has its usual one.
+
+    Such as "early exit". It decides no result.
+    """
+    claim: ClassVar[str] = ""
+    """What its paper claims, with its figure, in one sentence; empty where there is none. It decides no result."""
     families: ClassVar[tuple[str, ...]] = ("*",)
     """Network families that it fits; `*` is any."""
     prepares: bool = False

@@ -9,7 +9,8 @@ estimate of the clean data. Methods have no access to files, timing, seeds or Ra
 
 | part     | must                         | may                                                                        |
 |----------|------------------------------|----------------------------------------------------------------------------|
-| every    | name, summary, part's calls  | Params, families, refusal, fixed_work, search, prepare (methods.preparing) |
+| every    | name, summary, part's calls  | Params, families, refusal, fixed_work, search, prepare (methods.preparing),|
+|          |                              | method_family and claim, which reports print                               |
 | Schedule | levels                       |                                                                            |
 | Solver   | order, step                  | init_memory, multistep, stochastic, evaluations_per_step                   |
 | Denoiser | build (a BuiltDenoiser)      | has_memory, own_flow                                                       |
@@ -58,6 +59,7 @@ class Schedule(Method):
     """Which noise levels are visited."""
 
     part = "schedule"
+    method_family = "schedule"
 
     def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
         """Return True: there are as many levels as steps. Denoisers that go by the level look at `parts`."""
@@ -76,6 +78,7 @@ class Solver(Method):
     """How one step is taken along the grid, given denoised estimates."""
 
     part = "solver"
+    method_family = "solver"
     order: ClassVar[int]
     """Order of convergence in the largest step."""
     stochastic: ClassVar[bool] = False
@@ -214,6 +217,7 @@ class Executor(Method, ReplayedTime):
     """In which order, and on which devices, the steps run."""
 
     part = "executor"
+    method_family = "parallel in time"
     parallel: ClassVar[bool] = False
     """Whether evaluations of one sample overlap, so that its critical path is shorter than its total work."""
 

@@ -43,7 +43,8 @@ def _list_datasets() -> Iterator[str]:
     for name in card_names():
         card = load_card(name)
         side = f"{card.resolution}x{card.resolution}x{card.channels}"
-        yield f"{name:16} {side:10} reference {card.reference} {card.splits[card.reference].n:>7,}  {card.title}"
+        n = card.splits[card.reference].n
+        yield f"{name:16} {side:10} reference {card.reference} {'as found' if n is None else f'{n:,}':>8}  {card.title}"
 
 
 def _list_suites() -> Iterator[str]:

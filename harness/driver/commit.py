@@ -10,9 +10,9 @@ from harness.driver.results import TaskResults
 from harness.planning.plan import PlannedTrial
 from harness.rows.provenance import provenance
 from harness.rows.row import failed_tables, finished_tables, timed_images
-from harness.rows.sample_grid import write_grid
 from harness.schema import Row
 from harness.specs.base import Output
+from harness.storage.sample_grid import write_grid
 from harness.storage.store import Store
 from harness.task import Failure
 

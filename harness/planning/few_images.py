@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.data.splits import count_images
 from harness.planning.plan import Plan
 from harness.planning.trial import Trial
 from harness.specs.sampler import ExtractorSpec
@@ -16,7 +17,7 @@ def describe_missing_fid(plan: Plan) -> str:
 
     for name, planned in sorted(by_dataset.items()):
         trial, extractor = planned.trial, planned.row.extractor
-        dim, n_reference = feature_count(extractor, trial), trial.dataset.splits[trial.dataset.reference].n
+        dim, n_reference = feature_count(extractor, trial), count_images(trial.dataset, trial.dataset.reference)
 
         # too few on one side
         rule = f"for the {dim:,} features of {extractor.name}; FID needs more images than features"
@@ -25,7 +26,7 @@ def describe_missing_fid(plan: Plan) -> str:
                 f'every row on "{name}" will be INVALID: found n_images = {trial.n_images:,} {rule}, '
                 f"so set n_images to {dim + 1:,} or more"
             )
-        if n_reference <= dim:
+        if n_reference is not None and n_reference <= dim:
             return (
                 f'every row on "{name}" will be INVALID: found {n_reference:,} reference images {rule}, '
                 "so choose another extractor"

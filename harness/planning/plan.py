@@ -12,7 +12,7 @@ from harness.config.network_card import NetworkCard, load_network_card
 from harness.config.suite import Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
-from harness.errors import UsageError, located
+from harness.errors import DataAbsentError, located
 from harness.identity import spec_id
 from harness.metrics.extractors import extractor_spec
 from harness.planning.baseline import BaselineTrials, as_list, as_part, find_same_nfe
@@ -209,12 +209,13 @@ class _Planner:
         """Return the spec of a data set, with its pixels unless they may be absent and are."""
         try:
             split = load_split(card, card.reference)
-        except UsageError:
+        except DataAbsentError:
             if not self.data_may_be_absent:
                 raise
             return card.spec()
         learnt = load_split(card, card.training_split)
-        return card.spec(split.fingerprint, learnt.fingerprint, split.variant)
+        found = {card.reference: len(split.images), card.training_split: len(learnt.images)}
+        return card.spec(split.fingerprint, learnt.fingerprint, split.variant, found)
 
     def _load_network(self, name: str) -> NetworkCard:
         if name not in self.networks:

@@ -7,9 +7,7 @@ So a crash while rendering leaves the old report.
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pandas import DataFrame
@@ -17,8 +15,7 @@ from pandas import DataFrame
 from harness.report.analysis.calibration import calibration_table
 from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
 from harness.report.analysis.comparisons import find_comparisons
-from harness.report.analysis.derive import Analysis, derive
-from harness.report.analysis.derived import DERIVED
+from harness.report.analysis.derive import derive
 from harness.report.analysis.equal_distance import equal_distance_table
 from harness.report.analysis.gain_chains import find_gains
 from harness.report.analysis.gains import gains_csv, gains_table, one_part_table
@@ -26,23 +23,15 @@ from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
 from harness.report.analysis.search_spread import search_spread_table
 from harness.report.analysis.tuned_truncation import tuned_truncation_table
-from harness.report.figures.draw import CAPTIONS, draw_all
-from harness.report.formats import Section
-from harness.report.leaderboard import Leaderboard, build_leaderboard
+from harness.report.facts import MethodFacts
+from harness.report.figures.draw import draw_all
+from harness.report.leaderboard import build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
-from harness.report.sections import (
-    other_rows_table,
-    price_table,
-    provenance_table,
-    sample_grids,
-    step_table,
-    timing_table,
-    verdict_table,
-)
-from harness.schema import TRIALS
-from harness.storage.disk import read_regular, replace, swapped_folder
+from harness.report.sections import other_rows_table
+from harness.report.web.report_page import render_report
+from harness.storage.disk import replace, swapped_folder
 
 BROUGHT = "What each part brought, from the suite's baseline at as many evaluations"
 ONE_PART = "Against the row that lacks one part alone"
@@ -55,22 +44,25 @@ EQUAL_DISTANCE = "Executors at equal distance to the serial answer"
 CALIBRATION = "Uncertainty predicted, beside the true one"
 VIRTUAL = "Virtual time, a model's and never ranked: devices that were not there"
 OTHERS = "Rows that are not of this plan"
-_TRIAL_ID = re.compile(r"[0-9a-f]{64}")  # it becomes a file name: nothing else may
-_LARGEST_SAMPLE = 8 << 20  # bytes
 
 
-def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFrame | None = None) -> list[Path]:
+def build_report(
+    folder: Path,
+    tables: Mapping[str, DataFrame],
+    others: DataFrame | None = None,
+    facts: Sequence[MethodFacts] = (),
+) -> list[Path]:
     """Write plots, leaderboard.*, report.html and the CSV of pivot, times, gains and comparisons; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
+    `facts` are those of the methods and networks: families, and what their papers claim.
     """
     # data and figures
-    analysis = derive(tables)
+    analysis = derive(tables, facts)
     pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
     plots = draw_all(analysis)
-    samples = _samples(folder / "samples", analysis)
 
     # tables
     compared = {
@@ -97,7 +89,7 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
         "time_to_quality.csv": time_to_quality_csv(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
-        "report.html": _report(analysis, board, plots, samples, compared, apart),
+        "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart),
     }
 
     # nothing was written before this line
@@ -109,61 +101,3 @@ def build_report(folder: Path, tables: Mapping[str, DataFrame], others: DataFram
     for name, text in texts.items():
         replace(folder / name, text.encode())
     return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
-
-
-def _report(
-    analysis: Analysis,
-    board: Leaderboard,
-    plots: dict[str, bytes],
-    samples: dict[str, str],
-    compared: Mapping[str, Section],
-    apart: Section,
-) -> str:
-    figures = [
-        (_caption(name), _data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
-    ]
-
-    return render_page(
-        "report.html.j2",
-        board=board,
-        verdicts=verdict_table(analysis),
-        compared=compared,
-        figures=figures,
-        samples=sample_grids(analysis, samples),
-        # further tables
-        steps=step_table(analysis),
-        timings=timing_table(analysis),
-        prices=price_table(analysis),
-        provenance=provenance_table(analysis),
-        others=apart,
-        definitions=[*((column.name, column.sentence) for column in TRIALS.columns), *DERIVED.items()],
-    )
-
-
-def _caption(name: str) -> str:
-    """Return the caption of a figure file; those of later classes end in the class's number."""
-    stem = name.removesuffix(".svg")
-    if stem in CAPTIONS:
-        return CAPTIONS[stem]
-    stem, _, place = stem.rpartition("-")
-    return f"{CAPTIONS[stem]} (Resource class {place} of the leaderboard.)"
-
-
-def _samples(folder: Path, analysis: Analysis) -> dict[str, str]:
-    """Return trial_id -> data URL of the sample grids.
-
-    Anything but a regular PNG file of at most `_LARGEST_SAMPLE` bytes is left out.
-    """
-    found = {}
-    for trial_id in analysis.trials["trial_id"]:
-        path = folder / f"{trial_id}.png"
-        if not _TRIAL_ID.fullmatch(trial_id) or not path.is_file() or path.is_symlink():
-            continue
-        data = read_regular(path)
-        if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) <= _LARGEST_SAMPLE:
-            found[trial_id] = _data_url("image/png", data)
-    return found
-
-
-def _data_url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

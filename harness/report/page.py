@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,35 @@ from harness.report.formats import escape_latex, escape_markdown
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(template: str, **values: object) -> str:
+def render_page(template: str, scripts: Sequence[str] = (), styles: Sequence[str] = (), **values: object) -> str:
     """Return an HTML page that loads nothing: everything is inline, and its policy forbids the rest.
 
     Values are escaped by jinja2.
-    Our own style sheet and script are trusted, the script by its SHA-256.
+    `scripts` run in their order at the end of the page; `styles` stand before our own style sheet.
+    Both are trusted, and the policy names each script by its SHA-256, so no other one runs.
     """
-    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    inline = [_inline_script(script) for script in scripts]
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in inline) or "'none'"
     trusted = {
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "styles": [Markup(style) for style in (*styles, read_template("style.css"))],
+        "scripts": [Markup(script) for script in inline],
+        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}",
     }
     return _environment().get_template(template).render(**trusted, **values)
+
+
+def read_template(name: str) -> str:
+    """Return the text of a file of the folder of templates, such as a script or a style sheet."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _inline_script(script: str) -> str:
+    """Return a script that HTML ends nowhere too early; `<` is escaped where it stands in strings of JavaScript."""
+    return re.sub(r"<(?=!--|/?script)", r"\\x3C", script, flags=re.IGNORECASE)
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def render_markdown(template: str, **values: object) -> str:

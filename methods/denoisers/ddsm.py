@@ -32,6 +32,11 @@ class DDSM(Denoiser):
 
     name = "ddsm"
     summary = "a network width for every step, by evolutionary search: DDSM (Yang 2024)"
+    method_family = "DDSM"
+    claim = (
+        "The paper reports 49 % less computation on CIFAR-10, at FID 3.55 against 3.71 of the whole network over 1000 "
+        "steps, and 76 % less on ImageNet."
+    )
     families = ("slimmable-unet",)
     prepares_for = ("steps", "schedule", "solver")
     scores = True

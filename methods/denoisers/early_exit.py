@@ -40,6 +40,11 @@ class EarlyExit(Denoiser):
 
     name = "early-exit"
     summary = "blocks left out by a fixed schedule of time, fine-tuned: ASE (Moon 2024)"
+    method_family = "early exit"
+    claim = (
+        "The authors report 21.0 to 34.6 % less time with DiT on ImageNet 256, and 13.8 to 25.8 % less with U-ViT on "
+        "CelebA 64."
+    )
     families = ("uvit", "dit")
 
     class Params(DrawnTuningParams):

@@ -41,6 +41,10 @@ class ParaDiGMS(Executor):
 
     name = "paradigms"
     summary = "Picard iteration on a sliding window (Shih et al. 2023)"
+    claim = (
+        "The paper reports 1.8 times the speed of the serial sampler with DDIM at 200 steps and 3.1 times with DDPM at "
+        "1000 steps, both of Stable Diffusion v2."
+    )
     parallel = True
 
     class Params(BaseParams):

@@ -47,6 +47,10 @@ class SRDS(Executor):
 
     name = "srds"
     summary = "Parareal refinement of blocks of steps (Selvam, Merchant, Ermon 2024)"
+    claim = (
+        "The abstract reports up to 1.7 times the speed of the serial sampler at 25 steps of Stable Diffusion v2, and "
+        "up to 4.3 times on longer trajectories."
+    )
     parallel = True
 
     class Params(BaseParams):

@@ -41,6 +41,13 @@ class Network(nn.Module):
 
     family: ClassVar[str]
     summary: ClassVar[str]
+    method_family: ClassVar[str] = ""
+    """The family of methods under which reports group rows of the whole network; empty for a plain network.
+
+    It decides no result.
+    """
+    claim: ClassVar[str] = ""
+    """What its paper claims, with its figure, in one sentence; empty where there is none. It decides no result."""
     Params: ClassVar[type[NetworkParams]] = NetworkParams
     trainable: ClassVar[bool] = True
     scatters: ClassVar[bool] = True

@@ -41,6 +41,10 @@ class GITS(Schedule):
 
     name = "gits"
     summary = "the cheapest Euler jumps along a teacher's trajectories, GITS-like (Chen 2024)"
+    claim = (
+        "The authors report FID 10.37 against 15.69 without it for DDIM at 10 evaluations on CIFAR-10, and 28.05 "
+        "against 49.66 at 5."
+    )
     prepares = True
     prepares_for = ("steps",)
     jobs_for = ()

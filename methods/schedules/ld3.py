@@ -49,6 +49,10 @@ class LD3(Schedule):
 
     name = "ld3"
     summary = "levels learnt by gradients through the sampler, LD3-like (Tong 2025)"
+    claim = (
+        "The abstract reports FID 2.38 on CIFAR-10 and 2.27 on AFHQv2 at 10 evaluations, after 5 to 10 minutes of "
+        "training."
+    )
     prepares = True
     prepares_for = ("steps",)
 

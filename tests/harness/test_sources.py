@@ -80,6 +80,38 @@ def test_what_is_prose_and_what_is_not(old: str, new: str, same: bool) -> None:
     assert (sources.strip_prose(CODE.replace(old, new)) == LEFT) == same
 
 
+SAID = """class C:
+    claim = (
+        "it is "  # why
+        "fast"
+    )
+    method_family: str = "a"
+    name = "c"; claim = "b"
+
+    def f(self):
+        claim = "c"
+        return claim
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('"fast"', '"slow"', True),
+        ('    method_family: str = "a"\n', "", True),
+        ('claim = "b"', 'claim = "d"', True),
+        ('name = "c"', 'name = "d"', False),
+        ('        claim = "c"', '        claim = "d"', False),
+        ('claim = "b"', "claim = compute()", False),
+        ("claim = (", "claims = (", False),
+    ],
+)
+def test_what_a_class_says_for_reports_decides_nothing(old: str, new: str, same: bool) -> None:
+    assert SAID.count(old) == 1
+    assert (sources.strip_prose(SAID.replace(old, new)) == sources.strip_prose(SAID)) == same
+    assert "return claim" in sources.strip_prose(SAID)
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a package `plug`, whose entry imports helpers in several ways."""

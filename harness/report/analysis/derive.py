@@ -8,7 +8,7 @@ A class has one table, one ranking and one Pareto front.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.draws import FidDraws, draw_log_fids
 from harness.report.analysis.equal_quality import equal_quality_columns
+from harness.report.analysis.families import name_families
 from harness.report.analysis.paired import training_figures
 from harness.report.analysis.pareto import front_probabilities, pareto_front
 from harness.report.analysis.ranking import tie_groups
@@ -31,6 +32,8 @@ from harness.report.analysis.rows import (
 )
 from harness.report.analysis.saved_work import time_yield
 from harness.report.analysis.times import add_pooled_times
+from harness.report.facts import MethodFacts
+from harness.report.family_colors import order_families
 from harness.schema import METRICS, TABLES
 
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
@@ -79,12 +82,19 @@ class Analysis:
     """The ranked rows per training; `row_id` is the trial_id of the ranked row."""
     member_replicates: Mapping[str, DataFrame]
     """By metric: the figure of each member without each jackknife group."""
+    families: tuple[str, ...]
+    """All families, those of methods without rows too, in the order in which they get colors."""
+    facts: tuple[MethodFacts, ...]
 
 
-def derive(tables: Mapping[str, DataFrame]) -> Analysis:
-    """Return what follows from the stored tables, given by name; missing ones count as empty."""
+def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -> Analysis:
+    """Return what follows from the stored tables, given by name; missing ones count as empty.
+
+    `facts` are those of the methods and networks; they name the families of the rows.
+    """
     # last attempts
     trials = last_attempts(typed_table("trials", tables.get("trials")))
+    trials["family"] = name_families(trials, facts)
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
 
@@ -107,6 +117,8 @@ def derive(tables: Mapping[str, DataFrame]) -> Analysis:
         replicates=averaged.replicates,
         members=averaged.members,
         member_replicates=averaged.member_replicates,
+        families=order_families((one.family for one in facts), trials["family"]),
+        facts=tuple(facts),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from harness.report.analysis.saved_work import LEAST_SAVING
 
 DERIVED = {
+    "family": "Family of the row: its parallel executor's, else its denoiser's, its network's or its schedule's own; "
+    '"solver" where it differs from the baseline in the solver alone.',
     "seed_sets": "Seed sets averaged into the row.",
     "fid_by_seed_set": "FID of each of these seed sets; a bar stands between trainings.",
     "trainings": "Trainings of the network averaged into the row, with their searches and tunings. Of two or more, "

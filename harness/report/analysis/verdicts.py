@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 
 from harness.report.formats import format_number
 from harness.stats import LEVEL
@@ -93,6 +94,32 @@ def finding_sentence(one: Evidence) -> str:
     else:
         text = "no difference in FID shown"
     return _ended(text, one)
+
+
+class Outcome(Enum):
+    """What a pair of a method and its control comes to, in words after the method's name."""
+
+    LOWER_FID = "has a lower FID than its control"
+    FASTER = "is faster than its control at equal FID"
+    NOT_SHOWN = "is not shown to beat its control"
+    HIGHER_FID = "does not beat its control (higher FID)"
+    RETURNED = "makes no claim, because its preparation returned something else"
+    NO_FINDING = "was measured without an interval, so nothing is found"
+
+
+def control_outcome(one: Evidence) -> Outcome:
+    """Return what `control_sentence` says, without its numbers; "at equal FID" is within the suite's margin."""
+    if one.returned:
+        return Outcome.RETURNED
+    if math.isnan(one.half):
+        return Outcome.NO_FINDING
+
+    shown = one.p_holm <= ERROR_RATE
+    if shown and one.difference < 0:
+        return Outcome.LOWER_FID
+    if one.time_high < 1 and (one.equal or one.at_most_margin_higher):
+        return Outcome.FASTER
+    return Outcome.HIGHER_FID if shown else Outcome.NOT_SHOWN
 
 
 def control_sentence(one: Evidence) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -43,14 +46,30 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.running: list[str] = []
+        """Hashes of the scripts, without blocks of data, as a policy writes them."""
+        self.allowed: list[str] = []
+        """Hashes of the policy."""
         self.handlers: list[str] = []
         self.addresses: list[str] = []
+        self._in_script = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        if dict(attrs).get("http-equiv") == "Content-Security-Policy":
+            self.allowed = re.findall("sha256-[^']+", dict(attrs)["content"] or "")
+        self._in_script = tag == "script" and "type" not in dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            digest = base64.b64encode(hashlib.sha256(data.encode()).digest()).decode()
+            self.running.append(f"sha256-{digest}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +174,7 @@ def test_a_page_asks_the_network_for_nothing_and_runs_only_our_script(
     hostile_board: Leaderboard, template: str
 ) -> None:
     page = Page(render_page(template, board=hostile_board))
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 0
     assert page.handlers == []
     assert [address for address in page.addresses if not address.startswith(("data:image/", "#"))] == []
 
@@ -164,7 +183,7 @@ def test_the_report_survives_hostile_names(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(figures, "DRAWERS", {"headline": figures.DRAWERS["headline"]})
     build_report(tmp_path, tables.tables(lambda table: hostile(table).head(6)))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.tags.count("script") == 1
+    assert page.running == page.allowed
     assert page.handlers == []
     assert [address for address in page.addresses if not address.startswith(("data:image/", "#"))] == []
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
-from harness.report.analysis.verdicts import Evidence, control_sentence, finding_sentence
+from harness.report.analysis.verdicts import Evidence, Outcome, control_outcome, control_sentence, finding_sentence
 
 NAN = math.nan
 LOWER = Evidence(-2.0, 0.5, 0.01, 12, 1.2, NAN, 3, "")
@@ -67,3 +68,26 @@ def test_a_verdict_claims_what_is_shown_and_no_more(one: Evidence, changes: dict
 )
 def test_a_finding_outside_a_family_is_by_itself(one: Evidence, changes: dict, sentence: str) -> None:
     assert finding_sentence(replace(one, **changes)) == sentence
+
+
+BEGINNINGS = {
+    Outcome.LOWER_FID: ("beats its control in FID", "lower FID than its control"),
+    Outcome.FASTER: ("faster than its control",),
+    Outcome.NOT_SHOWN: ("not shown to beat its control",),
+    Outcome.HIGHER_FID: ("does not beat its control: higher FID",),
+    Outcome.RETURNED: ("returned",),
+    Outcome.NO_FINDING: ("no interval", "no training in common"),
+}
+
+
+def test_the_outcome_of_a_pair_is_what_its_sentence_says() -> None:
+    found = set()
+    for difference, p, high, margin, trainings, returned in product(
+        (-2.0, -0.4, 0.1, 2.0), (0.01, 0.3, NAN), (0.9, 1.2, NAN), (NAN, 0.31, 3.0), (1, 3), ("", "the untuned network")
+    ):
+        half = NAN if math.isnan(p) else 0.5
+        one = Evidence(difference, half, p, 12, high, margin, trainings, returned)
+        outcome = control_outcome(one)
+        found.add(outcome)
+        assert control_sentence(one).startswith(BEGINNINGS[outcome])
+    assert found == set(Outcome)
