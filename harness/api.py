@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,15 +127,19 @@ def run(
     address: str | None = None,
     results: str | Path = RESULTS,
     pool: Callable[[], Pool] | None = None,
+    in_process: bool = False,
+    raise_errors: bool = False,
     quiet: bool | None = None,
     report: bool = True,
 ) -> Tables:
     """Run what is missing of a suite, rebuild its report and return its tables.
 
     `results` holds one folder per suite. `address` names a Ray cluster; else RAY_ADDRESS does,
-    else Ray starts here. `pool` makes other workers, as for tests. Without `report` only the
-    tables are written. By default nothing is shown but a bar in a notebook; with `quiet` not even that,
-    with `quiet=False` as much as the command line shows. Messages reach the logger "oneclock" and
+    else Ray starts here. With `in_process` one worker runs in this process, in the calling thread,
+    without Ray; with `raise_errors` too, what a method raises there ends the run, as for a
+    debugger. `pool` makes other workers, as for tests. Without `report` only the tables are
+    written. By default nothing is shown but a bar in a notebook; with `quiet` not even that, with
+    `quiet=False` as much as the command line shows. Messages reach the logger "oneclock" and
     `log.txt` in any case. UsageError, before anything is written, for a suite that cannot run;
     StoreDamagedError, at the end, if committed parts are damaged.
     """
@@ -142,7 +147,7 @@ def run(
 
     wanted = _suite(suite, settings, seeds)
     with Screen(wanted.name, quiet) as screen:
-        tables = _run(wanted, only, address, Path(results), pool, report, screen)
+        tables = _run(wanted, only, address, Path(results), pool, in_process, raise_errors, report, screen)
     _raise_if_damaged(tables, results)
     return tables
 
@@ -153,24 +158,30 @@ def _run(
     address: str | None,
     root: Path,
     pool: Callable[[], Pool] | None,
+    in_process: bool,
+    raise_errors: bool,
     report: bool,
     screen: Screen,
 ) -> Tables:
     """Run what is missing of a suite, as `run` does, and show it on a screen."""
     screen.begin("importing torch")
     from harness.measure.machine_use import MachineUse
-    from harness.planning.fit import drop_unplaceable_trials
+    from harness.planning.fit import check_single_device, drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
     from harness.screen.opening import announce
 
     use = MachineUse()
+    if in_process:
+        pool = _local_pool(address, pool, raise_errors)
 
     # plan here if this machine does the work; a cluster's devices are known only once it is joined
     device_class, name = this_device()
     screen.begin("planning")
-    remote = pool is not None or bool(address or os.environ.get("RAY_ADDRESS"))
+    remote = not in_process and (pool is not None or bool(address or os.environ.get("RAY_ADDRESS")))
     local = make_plan(wanted, device_class, name, only)  # raises before a folder is made
+    if in_process:
+        check_single_device(local, lambda task_id: (root / "zoo" / f"{task_id}.safetensors").is_file())
     planned = None if remote else local
 
     # hold the folder, and show and log what happens
@@ -203,7 +214,7 @@ def _run(
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids)
                     announce(screen, planned, finished, root, workers.size())
-                planned = drop_unplaceable_trials(planned, workers.size(), finished)
+                planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
                 _measure(planned, store, root, workers, screen, finished, use, not remote)
                 use.read_workers()
@@ -286,6 +297,19 @@ def make_pool(address: str | None, workers: int | None) -> Pool:
     from harness.pools.ray import RayPool
 
     return RayPool(address, workers)
+
+
+def _local_pool(address: str | None, pool: Callable[[], Pool] | None, raise_errors: bool) -> Callable[[], Pool]:
+    """Return what makes the pool of a run in this process; UsageError where other workers are given too."""
+    from harness.pools.local import LocalPool
+
+    if address:
+        raise UsageError(
+            f"--in-process runs without Ray and --address {address} names a Ray cluster; expected one of the two"
+        )
+    if pool is not None:
+        raise UsageError("found in_process=True and a pool; expected one of the two")
+    return partial(LocalPool, raise_errors)
 
 
 @contextmanager
