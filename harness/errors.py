@@ -21,6 +21,10 @@ class UsageError(HarnessError):
     exit_code = 2
 
 
+class DataAbsentError(UsageError):
+    """The images of a data set are not on this machine; a plan can be made without them."""
+
+
 class UnstorableError(UsageError):
     """A value that tables and files cannot hold, such as a number that is not finite."""
 

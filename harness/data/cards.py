@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,9 +25,12 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class SplitCard(Closed):
-    """One split: how many images, where the reader finds them, and the SHA-256 of the pixels if it is pinned."""
+    """One split: how many images, where the reader finds them, and the SHA-256 of the pixels if it is pinned.
 
-    n: int = Field(gt=0)
+    Without `n` it has as many as are found.
+    """
+
+    n: int | None = Field(default=None, gt=0)
     source: str | None = None
     sha256: Sha256 | None = None
 
@@ -112,11 +116,20 @@ class DatasetCard(Closed):
         side, labels = self.resolution, self.labels
         return WantedSplit(self.name, split, card.source, card.n, self.channels, side, labels, self.obtain)
 
-    def spec(self, pixels: str = "absent", training_pixels: str = "absent", variant: str = "") -> DataSpec:
+    def spec(
+        self,
+        pixels: str = "absent",
+        training_pixels: str = "absent",
+        variant: str = "",
+        found: Mapping[str, int] | None = None,
+    ) -> DataSpec:
         """Return what decides a result, as Specs of tasks hold it.
 
-        The source of the pixels is left out: `load_split` gives their fingerprint and variant.
+        The source of the pixels is left out: `load_split` gives their fingerprint and variant, and the numbers of
+        images `found` by split.
         """
+        stated = {name: split.n for name, split in self.splits.items() if split.n is not None}
+
         return DataSpec(
             name=self.name,
             channels=self.channels,
@@ -124,7 +137,7 @@ class DatasetCard(Closed):
             labels=self.labels,
             sigma_min=self.sigma_min,
             sigma_max=self.sigma_max,
-            splits={name: split.n for name, split in self.splits.items()},
+            splits={**(found or {}), **stated},
             training=self.training_split,
             reference=self.reference,
             pixels=pixels,

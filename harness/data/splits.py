@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.data.cards import DatasetCard
 from harness.data.readers.base import DATA_SETTING, Pixels
-from harness.errors import UsageError
+from harness.errors import DataAbsentError, UsageError
 from harness.identity import content_hash
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -48,6 +48,16 @@ def load_split(card: DatasetCard, split: str) -> Split:
         if key not in _loaded or _loaded[key][0] != stamp:
             _loaded[key] = stamp, _read(card, split)
         return _loaded[key][1]
+
+
+def count_images(card: DatasetCard, split: str) -> int | None:
+    """Return how many images a split has: as the card states, else as are found; None if they are absent."""
+    if card.splits[split].n is not None:
+        return card.splits[split].n
+    try:
+        return len(load_split(card, split).images)
+    except DataAbsentError:
+        return None
 
 
 def pixel_fingerprint(images: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from harness.config.network_card import NetworkCard
 from harness.config.zoo_card import PREFIX, ZooCard, load_zoo_card, weights_path
 from harness.data.cards import DatasetCard
 from harness.data.splits import load_split
-from harness.errors import UsageError
+from harness.errors import DataAbsentError, UsageError
 from harness.sampling.network import network_params
 from harness.sampling.weights_file import read_state_dict
 from harness.specs.row import NetworkLimit
@@ -72,5 +72,5 @@ def _same_pixels(found: ZooCard, card: DatasetCard) -> bool:
     """Compare fingerprints if the images are on this machine; a plan may lack them."""
     try:
         return load_split(card, found.data.split).fingerprint == found.data.pixels
-    except UsageError:
+    except DataAbsentError:
         return found.data.split in card.splits

@@ -13,7 +13,7 @@ from harness.data.readers.base import Pixels, WantedSplit
 from harness.errors import UsageError
 
 
-def target(n: int = 4, **changes: Any) -> WantedSplit:
+def target(n: int | None = 4, **changes: Any) -> WantedSplit:
     facts: dict[str, Any] = {"source": None, "channels": 3, "resolution": 4, "labels": 2, "obtain": "from the attic"}
     return WantedSplit(dataset="toy", split="train", n=n, **{**facts, **changes})
 

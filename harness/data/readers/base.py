@@ -12,19 +12,22 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from harness.errors import UsageError
+from harness.errors import DataAbsentError, UsageError
 
 DATA_SETTING = "ONECLOCK_DATA"
 
 
 @dataclass(frozen=True)
 class WantedSplit:
-    """The requested split: data set, number and size of images, and how to obtain missing data."""
+    """The requested split: data set, number and size of images, and how to obtain missing data.
+
+    `n` is None where the card leaves the number to what is found.
+    """
 
     dataset: str
     split: str
     source: str | None
-    n: int
+    n: int | None
     channels: int
     resolution: int
     labels: int = 0
@@ -39,7 +42,11 @@ class WantedSplit:
         """Return a UsageError that names data set and split."""
         return UsageError(f'data set "{self.dataset}", split "{self.split}": {found}; expected {expected}; {remedy}')
 
-    def missing_error(self, found: str, argument: str, folder: str | None = None) -> UsageError:
+    def absent_error(self, found: str, expected: str, remedy: str) -> DataAbsentError:
+        """Return the error of data that this machine does not have; it names data set and split."""
+        return DataAbsentError(str(self.usage_error(found, expected, remedy)))
+
+    def missing_error(self, found: str, argument: str, folder: str | None = None) -> DataAbsentError:
         """Return the error for missing data; `argument` is the card's argument for their folder.
 
         `folder` is the data set's folder below ONECLOCK_DATA where it is not called like the data set.
@@ -48,26 +55,33 @@ class WantedSplit:
             f"set {DATA_SETTING} to the folder that holds {folder or self.dataset}/, "
             f"or give `{argument}` under [arguments] of the card"
         )
-        return self.usage_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
+        return self.absent_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
-    def allocate(self, found: int) -> np.ndarray:
-        """Return an empty array for the images, uint8 [n, channels, height, width]; UsageError unless `found` is n."""
-        if found != self.n:
+    def allocate(self, found: int, place: Path | None = None) -> np.ndarray:
+        """Return an empty array for the found images, uint8 [found, channels, height, width].
+
+        UsageError if there are none, or another number than the card states; `place` is where they were found.
+        """
+        where = "" if place is None else f" in {place}"
+        if found == 0 and self.n is None:
+            raise self.usage_error(f"found no image{where}", "one or more", "put the images there")
+        if self.n not in (None, found):
             raise self.usage_error(
-                f"found {found:,} images", f"{self.n:,}", f"complete the data, or state n = {found} in the card"
+                f"found {found:,} images{where}",
+                f"{self.n:,}, as its card states",
+                f"complete the data, or state n = {found} in the card, or leave n out",
             )
-        return np.empty((self.n, *self.pixel_shape), dtype=np.uint8)
+        return np.empty((found, *self.pixel_shape), dtype=np.uint8)
 
     def rows(self) -> tuple[int, int]:
-        """Return (start, stop) of a source "start:stop" that spans exactly n rows."""
+        """Return (start, stop) of a source "start:stop" that spans exactly n rows, one or more without n."""
         parts = (self.source or "").split(":")
         if len(parts) == 2 and all(part.isdecimal() for part in parts):
             start, stop = map(int, parts)
-            if stop - start == self.n:
+            if stop - start == self.n or (self.n is None and stop > start):
                 return start, stop
-        raise self.usage_error(
-            f"source is {self.source!r}", f'"start:stop" spanning the n = {self.n} rows', "correct it in the card"
-        )
+        rows = "one or more rows" if self.n is None else f"the n = {self.n} rows"
+        raise self.usage_error(f"source is {self.source!r}", f'"start:stop" spanning {rows}', "correct it in the card")
 
 
 @dataclass(frozen=True)

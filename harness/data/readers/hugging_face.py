@@ -32,7 +32,7 @@ class HuggingFaceReader(Reader):
         rows = self._open(wanted)
         self._check_columns(rows, wanted)
         images = wanted.allocate(len(rows))
-        labels = np.zeros(wanted.n, dtype=np.int64) if self.label else None
+        labels = np.zeros(len(images), dtype=np.int64) if self.label else None
         for index, row in enumerate(rows):
             images[index] = _pixels(row[self.image], wanted, f"image {index} of {self.dataset}")
             if labels is not None:
@@ -46,7 +46,7 @@ class HuggingFaceReader(Reader):
             return library.load_dataset(self.dataset, self.config, split=split, revision=self.revision)
         except Exception as error:  # the library's errors have no common base: no network, no such set, no such split
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise wanted.usage_error(
+            raise wanted.absent_error(
                 f"load_dataset({self.dataset!r}) failed ({type(error).__name__}: {reason})",
                 "a data set of the Hub or of its local cache",
                 "check the name, the split and the network",
@@ -76,7 +76,7 @@ def _library(wanted: WantedSplit) -> Any:
         spec = None if "datasets" in sys.modules else importlib.util.find_spec("datasets")
         if spec is None or spec.origin is None:  # absent, or a mere folder (a namespace package has no origin)
             folder = "" if spec is None else f" (only the folder {next(iter(spec.submodule_search_locations or ['']))})"
-            raise wanted.usage_error(
+            raise wanted.absent_error(
                 f"the library `datasets` is not installed{folder}",
                 "it for the reader huggingface",
                 "pip install datasets, or use the reader parquet",

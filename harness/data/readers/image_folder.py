@@ -30,7 +30,7 @@ class ImageFolderReader(Reader):
         if not folder.is_dir():
             raise wanted.missing_error(f"found no folder {folder}", "path")
         files = _pictures(folder)
-        images = wanted.allocate(len(files))
+        images = wanted.allocate(len(files), folder)
         labels = _classes(folder, files, wanted) if wanted.labels else None
         for index, file in enumerate(files):
             images[index] = decode_picture(_content(file, wanted), wanted, str(file), resize=self.resize)

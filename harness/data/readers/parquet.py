@@ -45,8 +45,8 @@ class ParquetReader(Reader):
     def read(self, wanted: WantedSplit) -> Pixels:
         """Return the images of all matching files, the files in sorted order, the rows in file order."""
         files = self._files(wanted)
-        images = wanted.allocate(sum(self._count(file, wanted) for file in files))
-        labels = np.empty(wanted.n, dtype=np.int64) if self.label else None
+        images = wanted.allocate(sum(self._count(file, wanted) for file in files), files[0].parent)
+        labels = np.empty(len(images), dtype=np.int64) if self.label else None
 
         start = 0
         for file in files:

@@ -66,7 +66,7 @@ class SklearnReader(Reader):
         try:
             bunch = getattr(sklearn.datasets, self.loader)()
         except Exception as error:  # the loader may download: whatever it reports is the reason
-            raise wanted.usage_error(
+            raise wanted.absent_error(
                 f"{self.loader} failed ({error})", "the images", "see to its cause and try again"
             ) from None
 

@@ -28,9 +28,9 @@ class TorchvisionReader(Reader):
         """Return the images of one split in the class's own order."""
         rows = self._open(wanted)
         images = wanted.allocate(len(rows))
-        labels = np.zeros(wanted.n, dtype=np.int64) if wanted.labels else None
+        labels = np.zeros(len(images), dtype=np.int64) if wanted.labels else None
 
-        for index in range(wanted.n):
+        for index in range(len(images)):
             picture, label = rows[index]
             where = f"image {index} of torchvision's {self.dataset}"
             if not isinstance(picture, Image.Image):

@@ -82,8 +82,8 @@ def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid])
         time_cell(one, one.by_measure[THROUGHPUT.name]),
         time_cell(one, one.by_measure[LATENCY.name]),
         Cell(steps or DASH, float(ranked.time.steps[0]) if ranked.time.steps else ""),
-        _ratio_cell(ranked.over_costless, one.below_limit),
-        _ratio_cell(ranked.over_baseline, one.below_limit),
+        ratio_cell(ranked.over_costless, one.below_limit),
+        ratio_cell(ranked.over_baseline, one.below_limit),
         Cell(DASH) if math.isnan(one.best_fid) else number_cell(one.best_fid, format_number(one.best_fid)),
         limit_cell(limits.get(one.line.network)),
     )
@@ -119,7 +119,7 @@ def time_cell(one: QualityTime, measured: MeasuredTime | None) -> Cell:
     return Cell(text, time.seconds, tuple(notes))
 
 
-def _ratio_cell(ratio: TimeRatio, below_limit: bool) -> Cell:
+def ratio_cell(ratio: TimeRatio, below_limit: bool) -> Cell:
     """Return the ratio; one that is only bounded does not sort."""
     if math.isnan(ratio.value):
         return dash(ratio.note)

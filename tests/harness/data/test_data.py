@@ -117,7 +117,7 @@ def test_a_known_copy_is_named_even_beside_a_pinned_original(pictures: Path, tmp
 
 def test_a_missing_picture_is_a_count_in_the_sentence(pictures: Path, tmp_path: Path) -> None:
     (pictures / "1.png").unlink()
-    with pytest.raises(UsageError, match="found 1 images; expected 2; complete the data"):
+    with pytest.raises(UsageError, match=r"found 1 images in .*; expected 2, as its card states; complete"):
         load(tmp_path)
 
 

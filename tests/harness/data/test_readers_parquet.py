@@ -174,4 +174,4 @@ def test_parquet_wrong_columns_and_counts(tmp_path: Path) -> None:
     assert "expected a column 'y'" in refusal("parquet", target(), image="img", label="y", **where)
     assert "encoded pictures" in refusal("parquet", target(), image="label", **where)
     assert "a whole number in every row" in refusal("parquet", target(), image="img", label="img", **where)
-    assert "found 4 images; expected 5; complete" in refusal("parquet", target(5), image="img", **where)
+    assert f"found 4 images in {tmp_path}; expected 5, as" in refusal("parquet", target(5), image="img", **where)

@@ -1,0 +1,115 @@
+"""Whether other programs use this machine now: CPU time in a short window, and processes on the GPU.
+
+A load average lags by a minute and counts this program too, so it is not read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+BUSY_SHARE = 0.25
+"""Other programs that use more than this share of the cores disturb timings."""
+WINDOW_SECONDS = 0.5
+"""How long CPU time is watched."""
+_NAMED_SHARE = 0.1
+"""A program that used at least this share of one core is named."""
+_MOST_NAMED = 2
+
+
+@dataclass(frozen=True)
+class CpuReading:
+    """CPU seconds so far: of the cores that this process may use, of it with all processes below, of other programs."""
+
+    at: float
+    """Seconds of a clock that never steps back."""
+    cores: int
+    busy: float
+    own: float
+    by_process: Mapping[int, tuple[str, float]] = field(default_factory=dict)
+    """Name and seconds of other processes, by their id; those that may not be read are left out."""
+
+
+def describe_busy_machine(seconds: float = WINDOW_SECONDS, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Return one sentence if other programs use this machine now, else "". Blocks for `seconds`."""
+    before = read_cpu_use()
+    sleep(seconds)
+    return describe_cpu_use(before, read_cpu_use()) or _describe_gpu_use()
+
+
+def read_cpu_use() -> CpuReading:
+    """Return CPU seconds of the usable cores, this process's own share, and those of other processes."""
+    cores = _usable_cores()
+    own = {process.pid for process in (psutil.Process(), *psutil.Process().children(recursive=True))}
+    own_seconds = 0.0
+    by_process: dict[int, tuple[str, float]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            times = process.cpu_times()
+            if process.pid in own:
+                own_seconds += times.user + times.system
+            else:
+                by_process[process.pid] = process.name(), times.user + times.system
+
+    times_by_core = psutil.cpu_times(percpu=True)
+    busy = sum(_busy_seconds(times_by_core[core]) for core in cores if core < len(times_by_core))
+    return CpuReading(time.monotonic(), len(cores), busy, own_seconds, by_process)
+
+
+def describe_cpu_use(before: CpuReading, after: CpuReading) -> str:
+    """Return one sentence if other programs used over `BUSY_SHARE` of the cores between two readings, else ""."""
+    window = max(after.at - before.at, 1e-9)
+    others = min(max((after.busy - before.busy) - max(after.own - before.own, 0.0), 0.0) / window, after.cores)
+    if others <= BUSY_SHARE * after.cores:
+        return ""
+
+    # the programs that used most
+    used: dict[str, float] = defaultdict(float)
+    for pid, (name, spent) in after.by_process.items():
+        used[name] += (spent - before.by_process.get(pid, (name, 0.0))[1]) / window
+    largest = sorted(used.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMED]
+    named = ", ".join(f"{name} {share:.1f}" for name, share in largest if share >= _NAMED_SHARE)
+
+    cores = "1 core" if after.cores == 1 else f"{after.cores} cores"
+    return (
+        f"other programs use {others:.1f} of {cores} now{f' ({named})' if named else ''}: timings taken now "
+        "may be marked disturbed and will not separate close rows"
+    )
+
+
+def _describe_gpu_use() -> str:
+    """Return one sentence if other processes compute on a GPU that this one sees, else ""."""
+    import torch
+
+    from harness.measure.disturbance import read_gpu_load
+
+    if not torch.cuda.is_available():
+        return ""
+    found = [
+        read_gpu_load(torch.device("cuda", index))["foreign_processes"] for index in range(torch.cuda.device_count())
+    ]
+    shared = sum(bool(count) for count in found)
+    if not shared:
+        return ""
+    return (
+        f"other processes compute on {shared} of {len(found)} GPUs now: timings taken now may be marked disturbed "
+        "and will not separate close rows"
+    )
+
+
+def _usable_cores() -> list[int]:
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        return list(process.cpu_affinity())
+    return list(range(psutil.cpu_count() or 1))
+
+
+def _busy_seconds(times: object) -> float:
+    """Return the seconds that a core was not idle; `user` holds a guest's time already, `steal` is other machines'."""
+    names = ("user", "nice", "system", "irq", "softirq", "steal")
+    return float(sum(getattr(times, name, 0.0) for name in names))
