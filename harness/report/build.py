@@ -88,6 +88,7 @@ def build_report(
         "pivot.csv": pivot_csv(board),
         "time_to_quality.csv": time_to_quality_csv(board),
         "leaderboard.tex": to_latex(board),
+        "summary.txt": "".join(f"{sentence}\n" for one in board.classes[:1] for sentence in one.summary),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
         "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart),
     }

@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis
-from harness.report.family_colors import family_color, order_families
+from harness.report.family_colors import family_color
 from harness.report.figures.draw import CAPTIONS
 from harness.report.formats import Section
 from harness.report.leaderboard import Leaderboard
@@ -83,13 +83,14 @@ def _page_data(
     analysis: Analysis, board: Leaderboard, pairs: Sequence[Comparison], rows: DataFrame, strips: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the block of data from which the page builds its tables."""
-    methods = method_tables(analysis, board, rows)
+    methods, known = method_tables(analysis, board, rows), analysis.families
     found = sorted(set(rows["family"]))
-    known = order_families((), found)
     return {
         "classes": [{"title": one.title, "banner": one.banner} for one in board.classes],
         "facets": [name for _, name in FACETS],
-        "families": {name: [family_color(name, known), family_color(name, known, dark=True)] for name in found},
+        "families": {
+            name: [family_color(name, known, dark) for dark in (False, True)] for name in sorted(set(rows["family"]))
+        },
         "tables": [*methods.tables, *target_tables(board)],
         "trials": methods.trials,
         "details": trial_details(analysis, pairs, rows, strips),
