@@ -19,7 +19,8 @@ CUT = """
     if (!box.width || one.closest(".scroll, .panel, .frame.scrolls")) continue;
     const style = getComputedStyle(one);
     const clipped = one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0 && style.overflowX !== "visible";
-    if (box.right > wide + 1 || box.left < -1 || clipped) found.push([one.tagName, one.className, one.textContent, box.right]);
+    const outside = box.right > wide + 1 || box.left < -1;
+    if (outside || clipped) found.push([one.tagName, one.className, one.textContent, box.right]);
   }
   return found;
 }

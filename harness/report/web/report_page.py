@@ -88,9 +88,7 @@ def _page_data(
     return {
         "classes": [{"title": one.title, "banner": one.banner} for one in board.classes],
         "facets": [name for _, name in FACETS],
-        "families": {
-            name: [family_color(name, known, dark) for dark in (False, True)] for name in sorted(set(rows["family"]))
-        },
+        "families": {name: [family_color(name, known, dark) for dark in (False, True)] for name in found},
         "tables": [*methods.tables, *target_tables(board)],
         "trials": methods.trials,
         "details": trial_details(analysis, pairs, rows, strips),
