@@ -19,11 +19,11 @@ from harness.report.sections import price_table, provenance_table, step_table, t
 from harness.report.web.bundle import datatables_bundle
 from harness.report.web.definitions import page_definitions
 from harness.report.web.families import make_families
-from harness.report.web.method_tables import method_tables
+from harness.report.web.method_tables import methods_data
 from harness.report.web.page_head import page_head
 from harness.report.web.page_rows import FACETS, page_rows
 from harness.report.web.sample_files import data_url, make_strips, read_samples
-from harness.report.web.target_tables import target_tables
+from harness.report.web.target_tables import targets_data
 from harness.report.web.top import make_top
 from harness.report.web.trial_details import trial_details
 
@@ -83,13 +83,13 @@ def _page_data(
     analysis: Analysis, board: Leaderboard, pairs: Sequence[Comparison], rows: DataFrame, strips: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the block of data from which the page builds its tables."""
-    methods, known = method_tables(analysis, board, rows), analysis.families
+    methods, known = methods_data(analysis, board, rows), analysis.families
     found = sorted(set(rows["family"]))
     return {
         "classes": [{"title": one.title, "banner": one.banner} for one in board.classes],
         "facets": [name for _, name in FACETS],
         "families": {name: [family_color(name, known, dark) for dark in (False, True)] for name in found},
-        "tables": [*methods.tables, *target_tables(board)],
+        "tables": [*methods.tables, *targets_data(board)],
         "trials": methods.trials,
         "details": trial_details(analysis, pairs, rows, strips),
     }

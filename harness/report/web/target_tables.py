@@ -36,7 +36,7 @@ DETAILS = (TARGET, RANK, MS, LATENCY_MS, STEPS, COSTLESS, BASELINE)
 """Columns of what unfolds below a method."""
 
 
-def target_tables(board: Leaderboard) -> list[dict[str, Any]]:
+def targets_data(board: Leaderboard) -> list[dict[str, Any]]:
     """Return a table per class and kind of executor; none where the suite names no targets."""
     tables: list[dict[str, Any]] = []
     for place, one in enumerate(board.classes):
