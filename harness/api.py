@@ -20,7 +20,7 @@ from harness.schema import TABLES
 from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
-from harness.storage.planned import read_planned, write_planned
+from harness.storage.planned import read_planned, read_title, write_planned
 from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
@@ -198,7 +198,7 @@ def _run(
         finished = snapshot.finished()
         if planned is not None:
             finished = _with_current_references(planned, snapshot, finished)
-            write_planned(store.folder, planned.listed_ids)
+            write_planned(store.folder, planned.listed_ids, wanted.title)
 
         # run what is missing
         if planned is not None and all(p.id in finished for p in planned.trials):
@@ -212,7 +212,7 @@ def _run(
                     screen.begin("planning")
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
-                    write_planned(store.folder, planned.listed_ids)
+                    write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
@@ -269,7 +269,8 @@ def _build(tables: Tables) -> list[Path]:
     from harness.planning.method_facts import collect_facts
     from harness.report.build import build_report
 
-    return build_report(tables.folder, tables.by_name, tables.others, collect_facts())
+    title = read_title(tables.folder)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title)
 
 
 def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:
@@ -360,7 +361,9 @@ def _refresh_report(tables: Tables) -> bool:
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
+    state = content_hash(
+        [entries, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
+    )
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
         return False
