@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import export, zoo
+from harness.cli.new import verbs as new
 from harness.errors import UsageError, did_you_mean
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(new.app)
 app.add_typer(export.app)
 app.add_typer(zoo.app)
 
@@ -56,13 +58,31 @@ def run(
     only: Only = None,
     seeds: Seeds = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only; tables are in the results folder.")] = False,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="One worker in this process, without Ray: for a laptop, a CI job.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--pdb", help="In this process too; what a method raises opens Python's debugger there.")
+    ] = False,
 ) -> None:
     """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
     from harness import api
+    from harness.cli.debugger import open_debugger
     from harness.screen.ending import show_end, show_errors
     from harness.screen.next_steps import list_next_steps
 
-    tables = api.run(suite, only=only, settings=settings, seeds=seeds, address=address, results=results, quiet=quiet)
+    with open_debugger(debug):
+        tables = api.run(
+            suite,
+            only=only,
+            settings=settings,
+            seeds=seeds,
+            address=address,
+            results=results,
+            in_process=in_process or debug,
+            raise_errors=debug,
+            quiet=quiet,
+        )
     show_errors(tables) if quiet else show_end(tables, list_next_steps(tables.folder.name, results, api.plan))
     if not tables.all_valid:
         raise typer.Exit(1)

@@ -37,7 +37,9 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
-    if make_plan(suite, *api.this_device()).trials[0].trial.weights_id is None:  # refused before a folder is made
+    if (
+        make_plan(suite, *api.this_device(), trains_only=True).trials[0].trial.weights_id is None
+    ):  # refused before a folder is made
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
 
     store = Store.create_or_open(results / "train")
@@ -45,7 +47,7 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         screen.begin("starting Ray")
         pool = api.make_pool(address, None)
         try:
-            plan = make_plan(suite, pool.device_class, pool.device_name)
+            plan = make_plan(suite, pool.device_class, pool.device_name, trains_only=True)
             task = str(plan.trials[0].trial.weights_id)
             engine = Engine(plan, store, results, pool, screen)
             screen.watch(engine.graph.count_open_by_kind, pool.size)

@@ -29,7 +29,7 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
     `workers` is None before they are known.
     """
     from harness.measure.machine_load import describe_busy_machine
-    from harness.planning.few_images import describe_missing_fid
+    from harness.planning.notes import plan_notes
     from harness.planning.wall_time import estimate_wall_time
 
     wall_time = estimate_wall_time(plan, finished, results, workers)
@@ -44,9 +44,10 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
         page=screen.progress.report,
     )
     screen.open_run(sentences, [one.trial.short for one in plan.trials], wall_time.seconds)
-    for warning in (describe_busy_machine(), describe_missing_fid(plan)):
-        if warning:
-            _LOG.warning(warning)
+    if busy := describe_busy_machine():
+        _LOG.warning(busy)
+    for note in plan_notes(plan):
+        _LOG.info("note: %s", note)
 
 
 def opening_sentences(
