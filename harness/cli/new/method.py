@@ -54,7 +54,9 @@ def _choose_module(part: str, name: str) -> str:
     check_name(name, f"the {part}'s name")
     module = name.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module):
-        raise UsageError(f'the {part} "{name}" would be the module {module}, no name in Python; did you mean "my-{name}"?')
+        raise UsageError(
+            f'the {part} "{name}" would be the module {module}, no name in Python; did you mean "my-{name}"?'
+        )
     if any(known.name == name for known in registry().methods(part)):
         raise UsageError(f'the {part} "{name}" exists already (see `oneclock ls methods`); did you mean "my-{name}"?')
     if not Path(name).exists() and importlib.util.find_spec(module) is not None:

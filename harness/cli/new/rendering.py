@@ -24,7 +24,9 @@ def render_template(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  (the texts are Python and TOML)
     )
-    environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)  # TOML for text, numbers and lists
+    environment.filters["toml"] = lambda value: json.dumps(
+        value, ensure_ascii=False
+    )  # TOML for text, numbers and lists
     return environment.get_template(template).render(**values)
 
 

@@ -34,8 +34,10 @@ class NetworkChoice:
     n_images: int
     why_so_many: str
     targets: tuple[float, ...] = ()
-    note: str = ""
-    """What a person should know of it, such as how long it trains."""
+    said: str = "of the zoo, nothing is trained"
+    """Where its weights come from, in words."""
+    note: Sequence[str] = ()
+    """A comment for the suite's file, line by line."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,6 @@ def describe_count(dim: int) -> str:
     return f"FID needs more than {dim}, the features of the feature network; its interval is narrower with more"
 
 
-def steps_of(evaluations_per_step: int) -> tuple[int, ...]:
-    """Return a method's step counts, so that its evaluations are those of the baseline's."""
-    return tuple(sorted({max(1, steps // evaluations_per_step) for steps in METHOD_STEPS}))
+def steps_of(evaluations_per_step: int, evaluations: Sequence[int] = METHOD_STEPS) -> tuple[int, ...]:
+    """Return step counts of so many evaluations, at most."""
+    return tuple(sorted({max(1, count // evaluations_per_step) for count in evaluations}))
