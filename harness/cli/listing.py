@@ -12,8 +12,7 @@ from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import list_extractors
 from harness.planning.estimate import Estimator
-from harness.planning.few_images import describe_missing_fid
-from harness.planning.links import find_missing_links
+from harness.planning.notes import plan_notes
 from harness.planning.plan import Plan
 from harness.registry import registry
 from harness.storage.store import Store
@@ -110,11 +109,8 @@ def plan_lines(
     training = estimator.estimate_training_seconds([p for p in plan.trials if p.id not in verdicts], results)
     yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training_text(training)}"
     yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
-    if few := describe_missing_fid(plan):
-        yield few
     yield from _list_absent_data(plan)
-    if only is None:
-        yield from _list_missing_links(plan)
+    yield from (f"note: {note}" for note in plan_notes(plan))
 
 
 def _training_text(seconds: float) -> str:
@@ -128,11 +124,3 @@ def _read_verdicts(folder: Path) -> dict[str, str]:
 def _list_absent_data(plan: Plan) -> Iterator[str]:
     for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data.pixels == "absent"}):
         yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'
-
-
-def _list_missing_links(plan: Plan) -> Iterator[str]:
-    """Yield one sentence on the links of gains that the suite lacks, if it lacks any."""
-    baselines = {p.trial.dataset.name: p.trial for p in plan.trials if p.row.relations.is_baseline}
-    sentence = find_missing_links([p.trial for p in plan.trials], baselines).sentence
-    if sentence:
-        yield sentence

@@ -72,6 +72,13 @@ class Baseline(Closed):
     fid_band: tuple[float, float] | None = None
     """Where the clock trial's FID must lie, else no row of the run is valid (wrong weights, reference or resize)."""
 
+    @field_validator("fid_band")
+    @classmethod
+    def _hold_something(cls, band: tuple[float, float] | None) -> tuple[float, float] | None:
+        if band is not None and not 0 <= band[0] < band[1]:
+            raise ValueError(f"fid_band is {list(band)}; expected a FID of 0 or more and a larger one")
+        return band
+
 
 class Timing(Closed):
     """The repetition rules: a named tier; tiers never share a ranking."""

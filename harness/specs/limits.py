@@ -12,6 +12,12 @@ POOL_POLL_SECONDS = 0.5
 """The longest wait for events of the pool; so often the screen is drawn at least."""
 HEARTBEAT_SECONDS = 30.0
 """Where there is no terminal, a line about the run comes at least this often."""
+PHASE_SECONDS = 2.0
+"""There, what is done before the first trial is named once it takes so long."""
+NOTEBOOK_SECONDS = 1.0
+"""A notebook's bar is drawn at most this often."""
+TIME_LEFT_SECONDS = 1.0
+"""How often the time left is taken anew."""
 LIVE_REPORT_SECONDS = 15.0
 """While a run goes on, its page is rebuilt, and read by a browser, at most this often."""
 JOURNAL_GROUP_SECONDS = 0.1

@@ -59,7 +59,7 @@ def test_rows_of_the_settings_before_are_back_when_these_are_asked_for_again(tmp
     assert "Rows that are not of this plan" in (again.folder / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("setting", ["timing.batch=4", "baseline.clock_steps=4", "n_images=12", "extractor=digits-cnn"])
+@pytest.mark.parametrize("setting", ["timing.batch=4", "baseline.clock_steps=4", "n_images=30", "seed_sets=[7]"])
 def test_other_settings_are_another_plan(tmp_path: Path, setting: str) -> None:
     suite = suite_file(tmp_path, trial(steps=4))
     first = run(suite, tmp_path)
