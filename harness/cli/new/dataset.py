@@ -25,8 +25,8 @@ _NAMED = 3  # faulty files, or sizes, that one sentence holds
 def create_card(folder: Path, name: str | None, resolution: int | None) -> Iterator[str]:
     """Write the card of a folder of pictures; yield what was found, what it means, and the next command.
 
-    The card lies in the folder of ONECLOCK_DATASETS, else in `datasets` of the current folder, else beside the
-    pictures. UsageError for no pictures, for pictures that no reader takes, and for a name that is taken.
+    The card lies in the folder of ONECLOCK_DATASETS, else in `datasets` of the current folder, else where the
+    pictures' folder lies. UsageError for no pictures, for pictures that no reader takes, and for a name that is taken.
     """
     if not folder.is_dir():
         raise UsageError(f"found no folder {folder}; expected one that holds PNG, JPEG or WebP pictures")
@@ -34,27 +34,31 @@ def create_card(folder: Path, name: str | None, resolution: int | None) -> Itera
     survey = survey_pictures(folder)
     _check_readable(survey)
     side, resize = _choose_resolution(survey, resolution)
-    splits = _find_splits(survey)
 
-    # the card, first as it is, then as text with what its pixels say
     home = own_cards_folder() or folder.resolve().parent
     path = home / f"{name}.toml"
-    card = DatasetCard.model_validate(
-        {
-            "name": name,
-            "title": f"pictures of the folder {folder.resolve().name}",
-            "reader": "image-folder",
-            "arguments": {"path": str(folder.resolve()), "resize": resize},
-            "resolution": side,
-            "channels": survey.channels,
-            "splits": {split: {"source": source} for split, source in splits.items()},
-            "licence": "not stated",
-        }
-    )
-    counts = {split: len(load_split(card, split).images) for split in splits}
+    card = _make_card(name, survey, side, resize)
+    counts = {split: len(load_split(card, split).images) for split in card.splits}
     write_new_file(path, _text(card, counts, survey, path))
 
     yield from _describe(card, counts, survey, path)
+
+
+def _make_card(name: str, survey: PictureSurvey, side: int, resize: str) -> DatasetCard:
+    """Return the card as the pictures are found here."""
+    folder = survey.folder.resolve()
+    return DatasetCard.model_validate(
+        {
+            "name": name,
+            "title": f"pictures of the folder {folder.name}",
+            "reader": "image-folder",
+            "arguments": {"path": str(folder), "resize": resize},
+            "resolution": side,
+            "channels": survey.channels,
+            "splits": {split: {"source": source} for split, source in _find_splits(survey).items()},
+            "licence": "not stated",
+        }
+    )
 
 
 def _choose_name(folder: Path, name: str | None) -> str:
@@ -85,6 +89,8 @@ def _choose_resolution(survey: PictureSurvey, wanted: int | None) -> tuple[int, 
     if wanted is None:
         if survey.square_side in _KEPT_SIDES:
             return survey.square_side, "none"
+
+        # the largest size that all pictures have
         fitting = [side for side in _CHOSEN_SIDES if side <= smallest]
         if not fitting:
             raise UsageError(
@@ -92,6 +98,7 @@ def _choose_resolution(survey: PictureSurvey, wanted: int | None) -> tuple[int, 
                 f"{_CHOSEN_SIDES[0]} or more, so remove small ones or choose --resolution {smallest}"
             )
         wanted = fitting[-1]
+
     if not 1 <= wanted <= smallest:
         raise UsageError(
             f"--resolution is {wanted}; expected 1 to {smallest}, the shortest side of any picture in {survey.folder}, "
@@ -111,24 +118,23 @@ def _text(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, path
     if deviation == 0:
         raise UsageError(f"all values of the pictures in {survey.folder} are the same; expected pictures that differ")
 
-    # a path that moves with the card where both lie in the current folder
-    folder, here = survey.folder.resolve(), Path.cwd()
-    is_near = folder.is_relative_to(here) and path.parent.resolve().is_relative_to(here)
-    shown = (
-        os.path.relpath(folder, path.parent.resolve())
-        if is_near or path.parent.resolve() == folder.parent
-        else str(folder)
-    )
     return render_template(
         "card.toml.j2",
         card=card,
         counts=counts,
-        path=shown,
+        path=_path_from(path.parent.resolve(), survey.folder.resolve()),
         resize=card.arguments.model_dump()["resize"],
         sigma_data=round(deviation, 3),
         sigma_max=float(f"{_EDM_RATIO * deviation * (card.channels * card.resolution**2) ** 0.5:.2g}"),
         looked_at=f"{len(survey.files):,} pictures of {_describe_sizes(survey)}",
     )
+
+
+def _path_from(home: Path, folder: Path) -> str:
+    """Return the pictures' folder as their card names it: relative where the two move together, else absolute."""
+    here = Path.cwd()
+    is_near = home == folder.parent or (folder.is_relative_to(here) and home.is_relative_to(here))
+    return os.path.relpath(folder, home) if is_near else str(folder)
 
 
 def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, path: Path) -> Iterator[str]:
@@ -143,8 +149,8 @@ def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, 
     # what it means
     if survey.square_side != side:
         yield (
-            f"of {_describe_sizes(survey)}: the largest centred square of each picture is averaged down to {side}x{side}; "
-            "another size: --resolution"
+            f"of {_describe_sizes(survey)}: the largest centred square of each picture is averaged down to "
+            f"{side}x{side}; another size: --resolution"
         )
     if known is None:
         yield describe_no_feature_network(side)
@@ -155,7 +161,7 @@ def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, 
 
     # how it is named
     if own_cards_folder() is None:
-        yield f"{where} lies beside the pictures, so suites name it by its path; in datasets/ or {CARDS_SETTING} by its name"
+        yield f"suites name {where} by its path; a card in datasets/ or {CARDS_SETTING} has a name"
     chosen = card.name if own_cards_folder() else where
     if known is not None and counts[card.reference] > known.dim:
         yield f"next: {oneclock_command()} new suite mine --dataset {chosen} --methods dpmpp-2m,unipc --vs ddim"
@@ -164,8 +170,8 @@ def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, 
 def _describe_few(known: FeatureNetwork, n: int) -> Iterator[str]:
     if n <= known.dim:
         yield (
-            f"too few for FID: {n:,} pictures for the {known.dim} features of {known.name}, and it needs more pictures than "
-            f"features; find {known.wanted_images} or more"
+            f"too few for FID: {n:,} pictures for the {known.dim} features of {known.name}, and it needs more pictures "
+            f"than features; find {known.wanted_images} or more"
         )
     elif n < known.wanted_images:
         yield (

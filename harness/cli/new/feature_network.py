@@ -30,9 +30,9 @@ class FeatureNetwork:
 def fitting_feature_network(channels: int, resolution: int) -> FeatureNetwork | None:
     """Return the shipped feature network for pictures of a shape, their pixels where these are few, or None."""
     for name in find_extractors(resolution):
-        shape, spec = picture_shape(name), None
+        shape = picture_shape(name)
         if shape.side != resolution:
-            continue
+            continue  # it takes every size
         spec = extractor_spec(name)
         caution = "" if shape.channels in (None, channels) else f"{name} {shape.converts}"
         return FeatureNetwork(name, spec.dim or 0, caution)
@@ -46,6 +46,6 @@ def describe_no_feature_network(resolution: int) -> str:
     sides = [side for side in range(1, resolution) if fitting_feature_network(3, side) and side >= 8]
     smaller = f"--resolution {sides[-1]} averages them down to a size that one takes, or " if sides else ""
     return (
-        f"no feature network here takes {resolution}x{resolution} pictures: {smaller}give the literature's Inception "
-        'its weights in the suite (extractor = "inception-v3-compat", extractor_weights = "FILE.pth", n_images above 2048)'
+        f"no feature network here takes {resolution}x{resolution} pictures: {smaller}write a suite by hand with the "
+        'literature\'s, which wants its weights and more than 2048 images (extractor = "inception-v3-compat")'
     )

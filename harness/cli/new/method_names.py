@@ -32,7 +32,8 @@ def _parse_words(text: str, words: list[str], usual: Mapping[str, str]) -> dict[
         found = [part for part in PARTS if words[0] in _names(part)]
         if len(found) > 1:
             raise UsageError(
-                f'"{text}" is a {" and a ".join(found)}; expected which, as tables name it: DENOISER/SOLVER@SCHEDULE/EXECUTOR'
+                f'"{text}" is a {" and a ".join(found)}; expected which, as tables name it: '
+                "DENOISER/SOLVER@SCHEDULE/EXECUTOR"
             )
         if not found:
             known = {name for part in PARTS for name in _names(part)}

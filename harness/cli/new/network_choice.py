@@ -14,10 +14,10 @@ from harness.errors import UsageError
 from harness.planning.checks import check_compatible
 from harness.planning.zoo_networks import zoo_entry
 from harness.registry import registry
+from harness.specs.limits import NEW_TRAINING_SECONDS
 from methods.parts import PARTS
 
 _EXACT, _SMALL, _USUAL_FAMILY = "analytic", "unet-tiny", "unet"
-_BUDGET_SECONDS = 120  # of a training that nobody asked for
 _USUAL = {"denoiser": "full", "schedule": "edm", "solver": "ddim", "executor": "serial"}
 _CHECKED_STEPS = 10
 Parts = Mapping[str, str]
@@ -92,7 +92,7 @@ def _small_training(card: DatasetCard, features: FeatureNetwork, methods: Sequen
     _check_methods(methods, net)
     assert net.train is not None
     per_step = time_training_image(net, card.shape()) * net.train.batch
-    steps = max(net.train.steps, round(_BUDGET_SECONDS / per_step, -1))
+    steps = max(net.train.steps, round(NEW_TRAINING_SECONDS / per_step, -1))
     said = f"trains about {describe_duration(steps * per_step)} here"
     note = (
         f"No network of the zoo was trained on these pictures. This one {said}: its images are no good, and",

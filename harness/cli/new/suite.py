@@ -11,7 +11,7 @@ from harness.cli.new.method_names import parse_method
 from harness.cli.new.network_choice import choose_network
 from harness.cli.new.next_commands import oneclock_command
 from harness.cli.new.rendering import write_new_file
-from harness.cli.new.suite_text import BASELINE_STEPS, CLOCK_STEPS, NewSuite, TrialLines, steps_of
+from harness.cli.new.suite_text import BASELINE_STEPS, CLOCK_STEPS, METHOD_STEPS, NewSuite, TrialLines
 from harness.config.suite import Suite, suite_names
 from harness.config.toml_files import validated
 from harness.data.cards import DatasetCard, card_names, load_card
@@ -36,27 +36,31 @@ def write_suite(name: str, dataset: str, methods: str, vs: str, network: str | N
 
     suite = NewSuite(
         name=name,
-        title=f"{', '.join(methods.split(','))} against {vs} on {card.name}",
+        title=f"{', '.join(parts)} against {vs} on {card.name}",
         dataset=dataset,
         card_name=card.name,
         extractor=features.name,
         network=choose_network(card, features, network, [baseline, *parts.values()]),
         baseline=baseline,
-        trials=[
-            TrialLines(baseline, _steps(baseline, BASELINE_STEPS), "the baseline's curve"),
-            *(TrialLines(own, _steps(own), "") for own in parts.values()),
-        ],
+        trials=_trials(baseline, parts),
         clock_steps=_steps(baseline, (CLOCK_STEPS,))[0],
     )
     text = suite.text(_command(name, dataset, methods, vs, network))
     trials = _count_trials(text, path)
     write_new_file(path, text)
 
+    # what it is
     curve = ", ".join(map(str, suite.trials[0].steps))
     yield f"{path}: {trials} trials, baseline {vs} at {curve} steps, {suite.network.n_images:,} images a trial"
     yield f"network {suite.network.name}: {suite.network.said} · feature network {features.name}"
     yield f"next: {oneclock_command()} plan {name}"
     yield f"      {oneclock_command()} run {name}"
+
+
+def _trials(baseline: Mapping[str, str], methods: Mapping[str, Mapping[str, str]]) -> list[TrialLines]:
+    """Return the baseline's curve, and each method at fewer steps."""
+    own = [TrialLines(parts, _steps(parts)) for parts in methods.values()]
+    return [TrialLines(baseline, _steps(baseline, BASELINE_STEPS), "the baseline's curve"), *own]
 
 
 def _choose_path(name: str) -> Path:
@@ -99,10 +103,10 @@ def _parse_methods(methods: str, baseline: Mapping[str, str]) -> dict[str, dict[
     return parts
 
 
-def _steps(parts: Mapping[str, str], evaluations: Sequence[int] | None = None) -> Sequence[int]:
-    """Return steps of so many evaluations, by default a method's."""
-    per_step = registry().method("solver", parts["solver"]).evaluations_per_step
-    return steps_of(per_step) if evaluations is None else steps_of(per_step, evaluations)
+def _steps(parts: Mapping[str, str], evaluations: Sequence[int] = METHOD_STEPS) -> Sequence[int]:
+    """Return step counts of so many evaluations, by default those of a method."""
+    solver = registry().make("solver", parts["solver"], {})
+    return tuple(sorted({max(1, count // solver.evaluations_per_step) for count in evaluations}))
 
 
 def _count_trials(text: str, path: Path) -> int:

@@ -87,8 +87,3 @@ def choose_from_zoo(name: str, extractor: str) -> NetworkChoice:
 def describe_count(dim: int) -> str:
     """Return why a suite has its number of images."""
     return f"FID needs more than {dim}, the features of the feature network; its interval is narrower with more"
-
-
-def steps_of(evaluations_per_step: int, evaluations: Sequence[int] = METHOD_STEPS) -> tuple[int, ...]:
-    """Return step counts of so many evaluations, at most."""
-    return tuple(sorted({max(1, count // evaluations_per_step) for count in evaluations}))
