@@ -119,6 +119,11 @@ JOB_READY_SECONDS = 60.0
 MOST_FAILED_JOB_POLLS = 10
 """Consecutive failed polls after which contact with a job counts as lost."""
 
+# Trainings of new suites
+
+NEW_TRAINING_SECONDS = 120.0
+"""A new suite for pictures that no network of the zoo knows trains a small network about so long."""
+
 # Trainings of the zoo
 
 TRAINING_POLL_SECONDS = 1.0
