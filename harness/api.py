@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -336,11 +336,18 @@ def _local_pool(address: str | None, pool: Callable[[], Pool] | None, raise_erro
 
 @contextmanager
 def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
-    made = pool() if pool is not None else make_pool(address, suite.workers)
-    try:
+    """Yield the pool; before, what measures is checked, while Ray starts if it starts here."""
+    from harness.known_answer.check import check_known_answers
+    from harness.pools.local_ray import LOCAL_RAY
+
+    with ExitStack() as stack:
+        if pool is None and not (address or os.environ.get("RAY_ADDRESS")):
+            stack.callback(LOCAL_RAY.end)
+            LOCAL_RAY.begin()
+        check_known_answers()
+        made = pool() if pool is not None else make_pool(address, suite.workers)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
 
 
 def _measure(
