@@ -52,7 +52,7 @@ def build_report(
     others: DataFrame | None = None,
     facts: Sequence[MethodFacts] = (),
 ) -> list[Path]:
-    """Write plots, leaderboard.*, report.html, summary.txt and the CSV of pivot, times, gains and comparisons; return their paths.
+    """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
