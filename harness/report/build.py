@@ -51,12 +51,13 @@ def build_report(
     tables: Mapping[str, DataFrame],
     others: DataFrame | None = None,
     facts: Sequence[MethodFacts] = (),
+    title: str = "",
 ) -> list[Path]:
     """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
-    `facts` are those of the methods and networks: families, and what their papers claim.
+    `facts` are those of the methods and networks: families, and what their papers claim. `title` is the suite's.
     """
     # data and figures
     analysis = derive(tables, facts)
@@ -90,7 +91,7 @@ def build_report(
         "leaderboard.tex": to_latex(board),
         "summary.txt": _summary_text(board),
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
-        "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart),
+        "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart, title),
     }
 
     # nothing was written before this line

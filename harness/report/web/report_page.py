@@ -39,11 +39,12 @@ def render_report(
     samples: Path,
     compared: Mapping[str, Section],
     apart: Section,
+    title: str = "",
 ) -> str:
     """Return report.html.
 
     `plots` are the figures by file name, `samples` the folder of sample grids, `compared` further tables by title.
-    `apart` lists the rows of other plans.
+    `apart` lists the rows of other plans. `title` is the suite's, empty where it is not known.
     """
     rows = page_rows(analysis)
     pictures = read_samples(samples, rows["trial_id"])
@@ -60,7 +61,7 @@ def render_report(
         "report.html.j2",
         scripts=(*top.scripts, tables.script, _own_script()),
         styles=(read_template("report.css"),),
-        head=page_head(analysis, board.counts),
+        head=page_head(analysis, board.counts, title),
         board=board,
         top=top,
         data=data,
