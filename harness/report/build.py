@@ -53,7 +53,7 @@ def build_report(
     facts: Sequence[MethodFacts] = (),
     title: str = "",
 ) -> list[Path]:
-    """Write plots, leaderboard.*, report.html, summary.txt and the CSV of pivot, times, gains and comparisons; return their paths.
+    """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
