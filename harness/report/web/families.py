@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from harness.report.analysis.comparisons import CONTROL, Comparison
 from harness.report.analysis.derive import Analysis
 from harness.report.analysis.family_findings import FamilyFindings, find_by_family
 from harness.report.facts import NETWORK, MethodFacts
-from harness.report.figures.draw import CAPTIONS
 from harness.report.formats import DASH, format_count, format_interval, format_number
 from harness.report.leaderboard import Leaderboard
 from harness.report.tables.family_sentences import count_outcomes, join_words, whole_network_sentence
 from harness.report.tables.summary import equal_quality_sentence
 from harness.report.web.chart import both_grounds
-from harness.report.web.family_figures import place_figures
+from harness.report.web.family_figures import FamilyFigure, family_figures
 from harness.report.web.page_rows import page_rows
-from harness.report.web.sample_files import data_url
 
+_MOST_STEPS = 6
 PARTS = (NETWORK, "denoiser", "schedule", "solver", "executor")
 
 
@@ -53,8 +52,7 @@ class FamilySection:
     measured: tuple[str, ...]
     """Sentences on what was measured here."""
     controls: tuple[Beside, ...]
-    figures: tuple[tuple[str, str, str], ...]
-    """File name, caption and address of its own figures."""
+    figures: tuple[FamilyFigure, ...]
 
 
 def make_families(
@@ -67,8 +65,7 @@ def make_families(
     if not analysis.classes:
         return ()
     names = page_rows(analysis)["page_name"]
-    drawn = {name.removesuffix(".svg") for name in plots if name.endswith(".svg")}
-    figures = place_figures(analysis.classes[0].rows, analysis, drawn)
+    figures = family_figures(analysis.classes[0], analysis, plots)
 
     # findings of all classes, by family
     found: dict[str, list[FamilyFindings]] = {}
@@ -81,9 +78,9 @@ def make_families(
             *both_grounds(family, analysis.families),
             methods=(methods := _methods(rows := pd.concat([one.rows for one in found[family]]), family, analysis)),
             claims=tuple(dict.fromkeys(one.claim for one in methods if one.claim)),
-            measured=tuple(_measured(found[family], rows)),
+            measured=tuple(_measured(found[family], rows, analysis.classes[0].baseline)),
             controls=tuple(_beside(pair, names) for one in found[family] for pair in one.controls),
-            figures=tuple(_figure(name, plots) for name in figures.get(family, ())),
+            figures=tuple(figures.get(family, ())),
         )
         for family in analysis.families
         if family in found
@@ -97,21 +94,14 @@ def _methods(rows: DataFrame, family: str, analysis: Analysis) -> tuple[MethodFa
     return tuple(one for one in analysis.facts if one.family == family and (one.part, one.name) in used)
 
 
-def _measured(found: Sequence[FamilyFindings], rows: DataFrame) -> list[str]:
-    """Return what was measured of a family: its rows, its speed-up, what it saves, its controls."""
-    steps = sorted(set(rows["steps"]))
-    counts = (
-        f"at {join_words([format_count(one) for one in steps])} steps"
-        if len(steps) <= 6
-        else (f"at {format_count(steps[0])} to {format_count(steps[-1])} steps")
-    )
-    low, high = rows["fid"].min(), rows["fid"].max()
-    fid = (
-        "" if math.isnan(low) else f", FID {format_number(low)}" + (f" to {format_number(high)}" if high > low else "")
-    )
+def _measured(found: Sequence[FamilyFindings], rows: DataFrame, baseline: DataFrame) -> list[str]:
+    """Return what was measured of a family: its rows, what it saves, its controls.
+
+    A speed-up over the baseline is the family's own only in rows that differ from the baseline in one part.
+    """
     sentences = [
-        f"{len(rows)} row{'' if len(rows) == 1 else 's'} on {join_words(sorted(set(rows['network'])))}, {counts}{fid}.",
-        equal_quality_sentence(rows),
+        _extent(rows),
+        equal_quality_sentence(rows[_in_one_part(rows, baseline)]),
         whole_network_sentence(found),
     ]
 
@@ -120,8 +110,27 @@ def _measured(found: Sequence[FamilyFindings], rows: DataFrame) -> list[str]:
         counted = count_outcomes(pairs)
         sentences.append(f"{counted[0].upper()}{counted[1:]}.")
     elif not pairs:
-        sentences.append("The suite names no control for these rows, so no gain is attributed to the method itself.")
+        sentences.append("The suite names no control for these rows.")
     return [sentence for sentence in sentences if sentence]
+
+
+def _in_one_part(rows: DataFrame, baseline: DataFrame) -> Series:
+    """Return which rows [rows] have the baseline's network, and its schedule or its solver, and are else plain."""
+    if baseline.empty:
+        return Series(False, rows.index)
+    first = baseline.iloc[0]
+    plain = (rows["denoiser"] == "full") & (rows["executor"] == "serial") & (rows["network"] == first["network"])
+    return plain & ((rows["schedule"] == first["schedule"]) | (rows["solver"] == first["solver"]))
+
+
+def _extent(rows: DataFrame) -> str:
+    """Return how many rows there are, on which networks, at which steps, with which FIDs."""
+    count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+    steps = [format_count(one) for one in sorted(set(rows["steps"]))]
+    at = join_words(steps) if len(steps) <= _MOST_STEPS else f"{steps[0]} to {steps[-1]}"
+    low, high = format_number(rows["fid"].min()), format_number(rows["fid"].max())
+    fid = "" if rows["fid"].isna().all() else f", FID {low}" if low == high else f", FID {low} to {high}"
+    return f"{count} on {join_words(sorted(set(rows['network'])))}, at {at} steps{fid}."
 
 
 def _beside(pair: Comparison, names: Mapping[str, str]) -> Beside:
@@ -137,8 +146,3 @@ def _beside(pair: Comparison, names: Mapping[str, str]) -> Beside:
         else f"×{format_number(pair.time)} {format_interval(pair.time_low, pair.time_high)}".strip(),
         finding=pair.verdict if pair.kind == CONTROL else pair.finding,
     )
-
-
-def _figure(name: str, plots: Mapping[str, bytes]) -> tuple[str, str, str]:
-    file = f"{name}.svg"
-    return file, CAPTIONS[name], data_url("image/svg+xml", plots[file])

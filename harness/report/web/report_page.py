@@ -49,7 +49,7 @@ def render_report(
     rows = page_rows(analysis)
     pictures = read_samples(samples, rows["trial_id"])
     families = make_families(analysis, board, pairs, plots)
-    apart_figures = {name for one in families for name, *_ in one.figures}
+    apart_figures = {figure.file for one in families for figure in one.figures}
     figures = [
         (_caption(name), data_url("image/svg+xml", data))
         for name, data in plots.items()
