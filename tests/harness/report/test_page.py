@@ -11,7 +11,7 @@ from harness.report.leaderboard import Leaderboard
 from harness.report.page import render_latex, render_markdown, render_page
 
 Render = Callable[..., str]
-EMPTY = Leaderboard((), (("<a_b>", "50 %", "$x$"),), "<0> & 1", None)  # type: ignore[arg-type]
+EMPTY = Leaderboard((), (("<a_b>", "50 %", "$x$"),), "<0> & 1", None, (), "")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
