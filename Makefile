@@ -4,6 +4,7 @@ PYTHON  ?= python3
 SUITE   ?= quick
 ADDRESS ?=
 RESULTS ?= results
+IN_PROCESS ?=
 ZOO     ?=
 BIN     := .venv/bin
 HARNESS := $(BIN)/python -m harness
@@ -28,8 +29,8 @@ help:  ## these lines
 
 install: .venv/.installed  ## set up .venv with the pinned dependencies; a second call does nothing
 
-benchmark: install  ## run what is missing of SUITE (quick) and rebuild its report; ADDRESS= names a Ray cluster
-	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS))
+benchmark: install  ## run what is missing of SUITE (quick) and rebuild its report; ADDRESS= names a Ray cluster, IN_PROCESS=1 does without Ray
+	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(IN_PROCESS),--in-process)
 
 plan: install  ## what SUITE would run, and what is already measured
 	$(HARNESS) plan $(SUITE) --results $(RESULTS)

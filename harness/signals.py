@@ -41,6 +41,27 @@ class StopRequest:
             raise signal_exception(self.signal)
 
 
+class StepInterrupted(BaseException):
+    """The first signal came within `interruptible_step`; no plug-in's `except Exception` takes it."""
+
+
+_STEP = threading.local()
+"""`active` in the thread that is within `interruptible_step`."""
+
+
+@contextmanager
+def interruptible_step() -> Iterator[None]:
+    """Let the first signal of `graceful_shutdown` raise StepInterrupted within the block, besides being noted.
+
+    For work in the driver's own process, whose steps may be long.
+    """
+    _STEP.active = True
+    try:
+        yield
+    finally:
+        _STEP.active = False
+
+
 def signal_exception(number: int) -> BaseException:
     """Return the exception for a signal: KeyboardInterrupt, or Terminated with its exit code."""
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated(128 + number)
@@ -59,6 +80,8 @@ def graceful_shutdown() -> Iterator[StopRequest]:
             raise signal_exception(number)
         stop.signal = number
         _LOG.info("stopping; what is finished is kept (once more to stop at once)")
+        if getattr(_STEP, "active", False):
+            raise StepInterrupted
 
     ignored = [number for number in _SILENT if signal.getsignal(number) == signal.SIG_IGN]  # as nohup does
     with signal_handler(note, [number for number in ENDING if number not in ignored]):

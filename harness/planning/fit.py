@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
-from dataclasses import replace
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 from harness.planning.plan import Plan
@@ -12,28 +12,58 @@ from harness.planning.plan import Plan
 _LOG = logging.getLogger("oneclock.planning.fit")
 
 
-def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str]) -> Plan:
+@dataclass(frozen=True)
+class _Words:
+    """How a sentence names what has the devices, and what to do where they are too few."""
+
+    has: str
+    offers: str
+    mend: str
+
+
+_CLUSTER = _Words("the cluster has", "the cluster offers {}", "a larger cluster")
+_PROCESS = _Words("a run in one process has", "a run in one process has {}", "run without --in-process")
+
+
+def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], in_process: bool = False) -> Plan:
     """Return the plan without optional trials that need more devices than the pool has.
 
     Logs dropped ones without a finished row; raises UsageError if no other trial is left.
     """
+    words = _PROCESS if in_process else _CLUSTER
     small = [p for p in plan.trials if p.trial.optional and p.trial.devices > devices]
     kept = tuple(p for p in plan.trials if p not in small)
     missing = [p.trial for p in small if p.id not in finished]
     if missing:
         needs = ", ".join(f"{trial.short} (needs {trial.devices})" for trial in missing)
-        sentence = f"left out, as they need more devices than the {devices} that the cluster has: {needs}"
+        sentence = f"left out, as they need more devices than the {devices} that {words.has}: {needs}"
         if not kept:
-            raise UsageError(f"{sentence}; no other trial was chosen, so choose others or a larger cluster")
+            raise UsageError(f"{sentence}; no other trial was chosen, so choose others or {words.mend}")
         _LOG.warning(sentence)
     return replace(plan, trials=kept)
 
 
-def check_pool_size(plan: Plan, devices: int) -> None:
+def check_pool_size(plan: Plan, devices: int, in_process: bool = False) -> None:
     """Raise UsageError if a trial needs more devices at once than the pool has."""
+    words = _PROCESS if in_process else _CLUSTER
     for planned in plan.trials:
         if planned.trial.devices > devices:
             raise UsageError(
-                f"{planned.trial.short} needs {planned.trial.devices} devices at once; the cluster offers "
-                f"{devices}; choose fewer or a larger cluster"
+                f"{planned.trial.short} needs {planned.trial.devices} devices at once; {words.offers.format(devices)}; "
+                f"choose fewer or {words.mend}"
+            )
+
+
+def check_single_device(plan: Plan, has_weights: Callable[[str], bool]) -> None:
+    """Raise UsageError for what a run in one process cannot do: trials and trainings on several devices at once.
+
+    Optional trials are dropped later. `has_weights` is called with the ids of trainings; those that are done pass.
+    """
+    check_pool_size(replace(plan, trials=tuple(p for p in plan.trials if not p.trial.optional)), 1, in_process=True)
+    for planned in plan.trials:
+        task = None if planned.trial.weights_id is None else plan.tasks[planned.trial.weights_id]
+        if task is not None and task.ranks > 1 and not has_weights(task.id):
+            raise UsageError(
+                f"{task.label} needs {task.ranks} devices at once; {_PROCESS.offers.format(1)}; {_PROCESS.mend}, or "
+                f"with --set networks.{planned.trial.network.name}.train.workers=1, which trains other weights"
             )
