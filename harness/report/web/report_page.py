@@ -60,7 +60,7 @@ def render_report(
     return render_page(
         "report.html.j2",
         scripts=(*top.scripts, tables.script, _own_script()),
-        styles=(read_template("report.css"),),
+        styles=(read_template("report.css"), read_template("top.css")),
         head=page_head(analysis, board.counts, title),
         board=board,
         top=top,
@@ -76,7 +76,7 @@ def render_report(
         provenance=provenance_table(analysis),
         others=apart,
         definitions=page_definitions(data["tables"]),
-        libraries=(tables.note,),
+        libraries=(*top.libraries, tables.note),
     )
 
 
