@@ -65,15 +65,22 @@ class Silence:
 
 
 class TerminalDisplay:
-    """One live screen; sentences and finished rows scroll by above it. A thread redraws it while the driver waits."""
+    """One live screen; sentences and finished rows scroll by above it. A thread redraws it while the driver waits.
 
-    def __init__(self, progress: RunProgress, console: Console) -> None:
+    It does not where units run in this process: then it is drawn between them. `draw_seconds`: so often; None: never.
+    """
+
+    def __init__(
+        self, progress: RunProgress, console: Console, draw_seconds: float | None = 1.0 / _DRAWS_PER_SECOND
+    ) -> None:
         self.console = console
-        self._progress = progress
+        self._progress, self._draw_seconds = progress, draw_seconds
+        self._drawn = progress.clock()
+        self._closed = threading.Event()
         self._live = Live(
             LiveView(progress),
             console=console,
-            refresh_per_second=_DRAWS_PER_SECOND,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             vertical_overflow="crop",
@@ -81,9 +88,12 @@ class TerminalDisplay:
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
+        if self._draw_seconds is not None:
+            threading.Thread(target=self._redraw, name="run-screen", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed.set()
         with suppress(OSError):  # the terminal may be closed
             self._live.stop()
 
@@ -95,7 +105,18 @@ class TerminalDisplay:
         self._print(row_line(number, words, self.console.width, progress.name_width, progress.left_text()))
 
     def draw(self) -> None:
-        pass  # its own thread does
+        """Draw between units that run in this process; else the thread does."""
+        now = self._progress.clock()
+        if self._progress.shares_process and now - self._drawn >= 1.0 / _DRAWS_PER_SECOND:
+            self._drawn = now
+            with suppress(OSError):
+                self._live.refresh()
+
+    def _redraw(self) -> None:
+        while not self._closed.wait(self._draw_seconds):
+            if not self._progress.is_undisturbed:
+                with suppress(OSError):
+                    self._live.refresh()
 
     def _print(self, text: Text) -> None:
         with suppress(OSError):  # a closed terminal does not end a run

@@ -22,7 +22,7 @@ def render_template(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  (the texts are Python and TOML)
+        autoescape=False,
     )
     environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)  # TOML for text, numbers and lists
     return environment.get_template(template).render(**values)
