@@ -61,7 +61,9 @@ def create_suite(
     dataset: Annotated[str, typer.Option(help="A data set's name (see `oneclock ls datasets`) or card.")],
     methods: Annotated[str, typer.Option(help="Methods, with commas: names, or as tables have them: ddim@cosine.")],
     vs: Annotated[str, typer.Option(help="The baseline of every speed-up.")] = "ddim",
-    network: Annotated[str | None, typer.Option(help="A network of the zoo or a card; the fitting one by default.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A network of the zoo or a card; the fitting one by default.")
+    ] = None,
 ) -> None:
     """Write a suite: the baseline at several steps, methods at fewer, and a network and a feature network that fit."""
     from harness.cli.new.suite import write_suite

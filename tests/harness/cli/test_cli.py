@@ -23,7 +23,7 @@ from harness.storage import lock
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
-VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo")
+VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo", "new")
 
 
 class Said:
