@@ -18,10 +18,7 @@ from rich.text import Text
 from harness.screen.live_view import LiveView, row_line
 from harness.screen.row_words import RowWords
 from harness.screen.run_progress import RunProgress
-from harness.specs.limits import HEARTBEAT_SECONDS, NOTEBOOK_SECONDS, PHASE_SECONDS
-
-_DRAWS_PER_SECOND = 4
-"""Of the live screen: some milliseconds each, in the driver's process, where no timing runs."""
+from harness.specs.limits import DRAW_SECONDS, HEARTBEAT_SECONDS, NOTEBOOK_SECONDS, PHASE_SECONDS, WATCH_SECONDS
 
 
 class Display(Protocol):
@@ -70,9 +67,7 @@ class TerminalDisplay:
     It does not where units run in this process: then it is drawn between them. `draw_seconds`: so often; None: never.
     """
 
-    def __init__(
-        self, progress: RunProgress, console: Console, draw_seconds: float | None = 1.0 / _DRAWS_PER_SECOND
-    ) -> None:
+    def __init__(self, progress: RunProgress, console: Console, draw_seconds: float | None = DRAW_SECONDS) -> None:
         self.console = console
         self._progress, self._draw_seconds = progress, draw_seconds
         self._drawn = progress.clock()
@@ -107,7 +102,7 @@ class TerminalDisplay:
     def draw(self) -> None:
         """Draw between units that run in this process; else the thread does."""
         now = self._progress.clock()
-        if self._progress.shares_process and now - self._drawn >= 1.0 / _DRAWS_PER_SECOND:
+        if self._progress.shares_process and now - self._drawn >= DRAW_SECONDS:
             self._drawn = now
             with suppress(OSError):
                 self._live.refresh()
@@ -129,7 +124,7 @@ class LineDisplay:
     A thread of its own looks every `watch_seconds`, so that a driver that waits is no silence; None: no thread.
     """
 
-    def __init__(self, progress: RunProgress, file: Any = None, watch_seconds: float | None = 1.0) -> None:
+    def __init__(self, progress: RunProgress, file: Any = None, watch_seconds: float | None = WATCH_SECONDS) -> None:
         self._progress, self._file = progress, sys.stderr if file is None else file
         self._watch_seconds = watch_seconds
         self._lock = threading.RLock()  # a signal's handler may show a sentence while this thread holds it
