@@ -19,6 +19,7 @@ from harness.cli import doctor, main
 from harness.config.suite import suite_names
 from harness.pools.local import LocalPool
 from harness.report.figures import draw as figures
+from harness.storage import lock
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,21 +93,43 @@ def test_help_names_every_verb(command: Command) -> None:
 def test_results_go_to_stdout_and_talk_to_stderr(command: Command, suite: str, tmp_path: Path) -> None:
     said = command("run", suite, "--results", tmp_path / "results")
     assert said.code == 0
-    assert said.out.startswith("# Leaderboard")
-    assert said.out.rstrip() == (tmp_path / "results/toy/leaderboard.md").read_text().rstrip()
+    title, headings, *rows = said.out.splitlines()
+    assert title.startswith("gaussian on ")
+    assert [one.strip() for one in headings.split("\t")] == ["method", "limit", "FID at 2", "FID at 3"]
+    assert rows[0].startswith("analytic:ddim\t")
     assert "2 trials: 0 already measured" in said.err
-    assert "report.html" in said.err
-    again = command("run", suite, "--results", tmp_path / "results", "--quiet")
-    assert (again.code, again.err) == (0, "")
+    assert said.err.splitlines()[-1] == f"report: {tmp_path / 'results/toy/report.html'}"
+    again = command("run", suite, "--results", tmp_path / "results")
     assert again.out == said.out
+    assert "2 trials: 2 already measured" in again.err
+
+
+def test_quiet_says_nothing_where_all_is_well_and_only_errors_where_it_is_not(
+    command: Command, suite: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results/toy"
+    folder.mkdir(parents=True)
+    (folder / lock.LOCK_NAME).write_text("{}")  # of nobody: it is taken over
+    os.utime(folder / lock.LOCK_NAME, (0, 0))
+    said = command("run", suite, "--results", tmp_path / "results", "--quiet")
+    assert (said.code, said.out, said.err) == (0, "", "")
+    assert "took over the lock" in (folder / "log.txt").read_text()
+    with toys.registered(toys.NaN):
+        broken = suite_file(tmp_path, trial(solver="toy-nan", steps=2))
+        said = command("run", broken, "--results", tmp_path / "results", "--quiet")
+    assert (said.code, said.out) == (1, "")
+    wrong, code = said.err.splitlines()
+    assert wrong.startswith("analytic:toy-nan-2 is INVALID and does not rank: nan-samples: 4 of 40 images")
+    assert code.startswith("exit code 1 means: 1 of 2 planned trials")
 
 
 @pytest.mark.usefixtures("toy_methods")
 def test_a_trial_that_is_not_valid_is_exit_code_1(command: Command, tmp_path: Path) -> None:
     said = command("run", suite_file(tmp_path, trial(solver="toy-nan", steps=2)), "--results", tmp_path / "results")
     assert said.code == 1
-    assert "nan-samples" in said.out
-    assert "nan-samples" in said.err
+    assert "nan-samples" not in said.out
+    assert said.err.count("nan-samples") == 2  # its row, and what is wrong at the end
+    assert "exit code 1 means: 1 of 2 planned trials have no VALID row" in said.err
     assert command("run", str(tmp_path / "toy.toml"), "--results", tmp_path / "results").code == 1
     only = command("run", str(tmp_path / "toy.toml"), "--results", tmp_path / "results", "--only", "ddim")
     assert only.code == 0  # all that was planned is valid
