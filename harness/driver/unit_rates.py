@@ -28,7 +28,7 @@ from harness.task import Task, Unit
 LEAST_SHARE = 0.85
 """Own CPU seconds over busy seconds; a run that had less shared its cores, and its seconds are scaled down by that."""
 _LEAST_REST = 0.05  # seconds of a timing besides warm-up and blocks, where the difference of two clocks says less
-_LEAST_LOOP = 5.0  # seconds of a loop from which its overhead can be told
+_LEAST_LOOP = 5.0  # seconds of a loop from which its overhead is seen
 
 _LOG = logging.getLogger("oneclock.driver.unit_rates")
 
