@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.schema import TABLES
 from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
-from harness.storage.planned import read_planned, write_planned
+from harness.storage.planned import read_planned, read_title, write_planned
 from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
@@ -219,7 +219,7 @@ def _run(
         finished = snapshot.finished()
         if planned is not None:
             finished = _with_current_references(planned, snapshot, finished)
-            write_planned(store.folder, planned.listed_ids)
+            write_planned(store.folder, planned.listed_ids, wanted.title)
 
         # run what is missing
         if planned is not None and all(p.id in finished for p in planned.trials):
@@ -233,7 +233,7 @@ def _run(
                     screen.begin("planning")
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
-                    write_planned(store.folder, planned.listed_ids)
+                    write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
@@ -290,7 +290,8 @@ def _build(tables: Tables) -> list[Path]:
     from harness.planning.method_facts import collect_facts
     from harness.report.build import build_report
 
-    return build_report(tables.folder, tables.by_name, tables.others, collect_facts())
+    title = read_title(tables.folder)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title)
 
 
 def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:
@@ -335,11 +336,18 @@ def _local_pool(address: str | None, pool: Callable[[], Pool] | None, raise_erro
 
 @contextmanager
 def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
-    made = pool() if pool is not None else make_pool(address, suite.workers)
-    try:
+    """Yield the pool; before, what measures is checked, while Ray starts if it starts here."""
+    from harness.known_answer.check import check_known_answers
+    from harness.pools.local_ray import LOCAL_RAY
+
+    with ExitStack() as stack:
+        if pool is None and not (address or os.environ.get("RAY_ADDRESS")):
+            stack.callback(LOCAL_RAY.end)
+            LOCAL_RAY.begin()
+        check_known_answers()
+        made = pool() if pool is not None else make_pool(address, suite.workers)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
 
 
 def _measure(
@@ -381,7 +389,9 @@ def _refresh_report(tables: Tables) -> bool:
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
+    state = content_hash(
+        [entries, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
+    )
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
         return False

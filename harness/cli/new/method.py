@@ -1,4 +1,4 @@
-"""A package with a method of one's own: the method, its tests, and a suite that has it beside the baseline."""
+"""A package with a method of one's own: the method, its tests, and a suite with it and the baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import keyword
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.cli.new.next_commands import oneclock_command, python_command
+from harness.cli.new.next_commands import install_command, oneclock_command, python_command
 from harness.cli.new.rendering import render_template, write_new_folder
 from harness.cli.new.suite_text import BASELINE_STEPS, METHOD_STEPS, NewSuite, TrialLines, choose_from_zoo
 from harness.errors import UsageError
@@ -43,7 +43,7 @@ def create_method(part: str, name: str) -> Iterator[str]:
 
     yield f"created {name}/: {', '.join(texts)}"
     yield "next:"
-    yield f"  {python_command()} -m pip install --no-deps --no-build-isolation -e ./{name}"
+    yield f"  {install_command(name)}"
     yield f"  {python_command()} -m pytest {name}"
     yield f"  {oneclock_command()} plan {name}/suite.toml"
     yield f"  {oneclock_command()} run {name}/suite.toml"
@@ -53,14 +53,15 @@ def _choose_module(part: str, name: str) -> str:
     """Return the module of a method's name; UsageError if it cannot be one, or if name or module are taken."""
     check_name(name, f"the {part}'s name")
     module = name.replace("-", "_")
-    if not module.isidentifier() or keyword.iskeyword(module):
-        raise UsageError(
-            f'the {part} "{name}" would be the module {module}, no name in Python; did you mean "my-{name}"?'
-        )
+    hint = "choose another" if name.startswith("my-") else f'did you mean "my-{name}"?'
     if any(known.name == name for known in registry().methods(part)):
-        raise UsageError(f'the {part} "{name}" exists already (see `oneclock ls methods`); did you mean "my-{name}"?')
+        raise UsageError(f'the {part} "{name}" exists already (see `oneclock ls methods`); {hint}')
+
+    # the module must be one, and no other
+    if not module.isidentifier() or keyword.iskeyword(module):
+        raise UsageError(f'the {part} "{name}" would be the module {module}, which is no name in Python; {hint}')
     if not Path(name).exists() and importlib.util.find_spec(module) is not None:
-        raise UsageError(f'the {part} "{name}" would be the module {module}, which exists; did you mean "my-{name}"?')
+        raise UsageError(f'the {part} "{name}" would be the module {module}, which exists already; {hint}')
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -18,6 +19,14 @@ def oneclock_command() -> str:
     """Return how this command line is called: by its script if it has one, else as a module."""
     script = Path(sys.executable).with_name("oneclock")
     return _shortest(script, ("oneclock",)) if script.is_file() else f"{python_command()} -m harness"
+
+
+def install_command(folder: str) -> str:
+    """Return how a package is installed for the running Python, without any network."""
+    options = f"--no-deps --no-build-isolation -e ./{folder}"
+    if importlib.util.find_spec("pip") is not None:
+        return f"{python_command()} -m pip install -q {options}"
+    return f"uv pip install -q --python {python_command()} {options}"
 
 
 def _shortest(program: Path, names: tuple[str, ...]) -> str:

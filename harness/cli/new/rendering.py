@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ def render_template(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  (the texts are Python and TOML)
+        autoescape=False,
     )
-    environment.filters["toml"] = lambda value: json.dumps(
-        value, ensure_ascii=False
-    )  # TOML for text, numbers and lists
+    environment.filters["toml"] = _toml_value
     return environment.get_template(template).render(**values)
+
+
+def _toml_value(value: str | float | Sequence[str] | Sequence[float]) -> str:
+    """Return text, a number or a list of them as TOML, which writes them as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write_new_folder(folder: Path, texts: Mapping[str, str]) -> None:

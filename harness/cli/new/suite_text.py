@@ -34,8 +34,10 @@ class NetworkChoice:
     n_images: int
     why_so_many: str
     targets: tuple[float, ...] = ()
-    note: str = ""
-    """What a person should know of it, such as how long it trains."""
+    said: str = "of the zoo, nothing is trained"
+    """Where its weights come from, in words."""
+    note: Sequence[str] = ()
+    """A comment for the suite's file, line by line."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,3 @@ def choose_from_zoo(name: str, extractor: str) -> NetworkChoice:
 def describe_count(dim: int) -> str:
     """Return why a suite has its number of images."""
     return f"FID needs more than {dim}, the features of the feature network; its interval is narrower with more"
-
-
-def steps_of(evaluations_per_step: int) -> tuple[int, ...]:
-    """Return a method's step counts, so that its evaluations are those of the baseline's."""
-    return tuple(sorted({max(1, steps // evaluations_per_step) for steps in METHOD_STEPS}))

@@ -22,7 +22,7 @@ from harness.report.figures import draw as figures
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
-VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo")
+VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo", "new")
 
 
 class Said:
