@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -50,12 +50,10 @@ def describe_busy_machine(seconds: float = LOAD_WINDOW_SECONDS) -> str:
     return measure_machine_load(seconds).sentence
 
 
-def measure_machine_load(
-    seconds: float = LOAD_WINDOW_SECONDS, sleep: Callable[[float], None] = time.sleep
-) -> MachineLoad:
+def measure_machine_load(seconds: float = LOAD_WINDOW_SECONDS) -> MachineLoad:
     """Return what other programs do here within `seconds`, for which it blocks."""
     before = read_cpu_use()
-    sleep(seconds)
+    time.sleep(seconds)
     after = read_cpu_use()
     cpu = describe_cpu_use(before, after)
     return MachineLoad(cpu or _describe_gpu_use(), 1.0 + other_cores(before, after) / after.cores if cpu else 1.0)

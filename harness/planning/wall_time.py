@@ -19,7 +19,7 @@ from harness.storage.run_rates import DeviceRates, read_rates
 START_KEYS, REPORT_KEYS, LOOP_KEYS = ("start",), ("report",), ("loop",)
 """Under which a run keeps the seconds before its first task, those of its report per trial, and the loop's overhead."""
 _FIRST_RUN = {"start": 25.0, "report": 5.0, "row": 0.5, "loop": 1.15}
-"""Seconds before the first task, of a report and of each row in it, and the loop's overhead, before any run has left them."""
+"""The same where no run has left them: a report and each row in it take seconds."""
 _BUSY_MARGIN = 1.5
 """Another program may take more than its share: the upper end on a busy machine."""
 
