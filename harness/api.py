@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.schema import TABLES
 from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
-from harness.storage.planned import read_planned, write_planned
+from harness.storage.planned import read_planned, read_title, write_planned
 from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
@@ -105,17 +105,38 @@ def plan(
 
     Nothing is run or written.
     """
+    return plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)[0]
+
+
+def plan_with_devices(
+    suite: str | Suite,
+    *,
+    only: str | None = None,
+    settings: list[str] | None = None,
+    seeds: int | None = None,
+    address: str | None = None,
+) -> tuple[Plan, int, int]:
+    """Return a plan as `plan` does, with the number of devices that a run has, and of hosts that they are on."""
     from harness.planning.plan import make_plan
+    from harness.planning.wall_time import count_local_devices
 
     wanted = _suite(suite, settings, seeds)
-    if address or os.environ.get("RAY_ADDRESS"):
-        pool = make_pool(address, 1)
-        try:
-            return make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
-        finally:
-            pool.close()
-    device_class, name = this_device()
-    return make_plan(wanted, device_class, name, only, data_may_be_absent=True)
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        device_class, name = this_device()
+        made = make_plan(wanted, device_class, name, only, data_may_be_absent=True)
+        return made, count_local_devices(made), 1
+
+    # a cluster's devices are known only once it is joined
+    from harness.pools.cluster import count_cluster_devices
+
+    pool = make_pool(address, 1)
+    try:
+        devices, hosts = count_cluster_devices()
+        made = make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
+    finally:
+        pool.close()
+    devices = min(devices, wanted.workers or devices)
+    return made, devices, min(hosts, devices)
 
 
 def run(
@@ -198,7 +219,7 @@ def _run(
         finished = snapshot.finished()
         if planned is not None:
             finished = _with_current_references(planned, snapshot, finished)
-            write_planned(store.folder, planned.listed_ids)
+            write_planned(store.folder, planned.listed_ids, wanted.title)
 
         # run what is missing
         if planned is not None and all(p.id in finished for p in planned.trials):
@@ -212,7 +233,7 @@ def _run(
                     screen.begin("planning")
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
-                    write_planned(store.folder, planned.listed_ids)
+                    write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
@@ -269,7 +290,8 @@ def _build(tables: Tables) -> list[Path]:
     from harness.planning.method_facts import collect_facts
     from harness.report.build import build_report
 
-    return build_report(tables.folder, tables.by_name, tables.others, collect_facts())
+    title = read_title(tables.folder)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title)
 
 
 def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:
@@ -314,11 +336,18 @@ def _local_pool(address: str | None, pool: Callable[[], Pool] | None, raise_erro
 
 @contextmanager
 def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite) -> Iterator[Pool]:
-    made = pool() if pool is not None else make_pool(address, suite.workers)
-    try:
+    """Yield the pool; before, what measures is checked, while Ray starts if it starts here."""
+    from harness.known_answer.check import check_known_answers
+    from harness.pools.local_ray import LOCAL_RAY
+
+    with ExitStack() as stack:
+        if pool is None and not (address or os.environ.get("RAY_ADDRESS")):
+            stack.callback(LOCAL_RAY.end)
+            LOCAL_RAY.begin()
+        check_known_answers()
+        made = pool() if pool is not None else make_pool(address, suite.workers)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
 
 
 def _measure(
@@ -360,7 +389,9 @@ def _refresh_report(tables: Tables) -> bool:
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
+    state = content_hash(
+        [entries, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
+    )
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
         return False

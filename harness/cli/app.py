@@ -96,11 +96,14 @@ def list_plan(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time one evaluation of each network here, instead of a guess from FLOPs.")
+    ] = False,
 ) -> None:
-    """List a suite's trials: already measured or to do, with estimated device-seconds. Runs nothing."""
-    from harness.cli.listing import plan_lines
+    """List what a run would do: trials done and to do, its wall time with a range, what is missing. Runs nothing."""
+    from harness.cli.plan_lines import plan_lines
 
-    for line in plan_lines(suite, settings, seeds, only, address, results):
+    for line in plan_lines(suite, settings, seeds, only, address, results, measure):
         typer.echo(line)
 
 

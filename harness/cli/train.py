@@ -37,9 +37,9 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
-    if (
-        make_plan(suite, *api.this_device(), trains_only=True).trials[0].trial.weights_id is None
-    ):  # refused before a folder is made
+
+    # refused before a folder is made
+    if make_plan(suite, *api.this_device(), trains_only=True).trials[0].trial.weights_id is None:
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
 
     store = Store.create_or_open(results / "train")

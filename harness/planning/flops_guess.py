@@ -30,8 +30,8 @@ class AssumedSpeed:
 
 
 SPEEDS = {
-    "cpu": AssumedSpeed(40e9, 0.0015, "40 GFLOP/s a core"),
-    "cuda": AssumedSpeed(15e12, 0.01, "15 TFLOP/s a GPU"),
+    "cpu": AssumedSpeed(40e9, 0.0015, "an assumed 40 GFLOP/s a core"),
+    "cuda": AssumedSpeed(15e12, 0.01, "an assumed 15 TFLOP/s a GPU"),
 }
 """By kind of device. On a core of a server small networks ran at 40 to 55 GFLOP/s; the GPU's was not measured."""
 

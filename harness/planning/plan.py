@@ -14,7 +14,7 @@ from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import DataAbsentError, located
 from harness.identity import spec_id
-from harness.metrics.extractors import extractor_spec
+from harness.planning.absent import AbsentThings
 from harness.planning.baseline import BaselineTrials, as_list, as_part, find_same_nfe
 from harness.planning.checks import (
     check_compatible,
@@ -70,6 +70,8 @@ class Plan:
     datasets: Mapping[str, DatasetCard]
     """The cards of its data sets, by name."""
     baseline: BaselineTrials
+    absent: tuple[str, ...] = ()
+    """What is not on this machine and a run will need, a sentence each; none where nothing may be absent."""
 
 
 def make_plan(
@@ -82,8 +84,8 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a suite on a class of devices.
 
-    Reads the data unless it may be absent; runs nothing. Where `trains_only`, nothing of it is to
-    be scored, and its quality figures are not checked.
+    Reads the data unless it may be absent, as may then weights that a user names; runs nothing.
+    Where `trains_only`, nothing of it is to be scored, and its quality figures are not checked.
 
     Raises UsageError for parts that do not fit together, for names that mean nothing, where no row
     could be VALID, and for missing data.
@@ -100,10 +102,10 @@ class _Planner:
         self.suite = suite
         self.baseline = BaselineTrials(suite)
         self.device_class = device_class
+        self.absent, self.trains_only = AbsentThings(data_may_be_absent), trains_only
         weights = Path(suite.extractor_weights) if suite.extractor_weights else None
-        self.extractor = extractor_spec(suite.extractor, weights)
-        self.graph = TaskGraph(suite, device_class, device_name, self.extractor)
-        self.data_may_be_absent, self.trains_only = data_may_be_absent, trains_only
+        self.extractor = self.absent.extractor_spec(suite.extractor, weights)
+        self.graph = TaskGraph(suite, device_class, device_name, self.extractor, self.absent)
         self.datasets: dict[str, DatasetCard] = {}
         self.networks: dict[str, NetworkCard] = {}
 
@@ -149,6 +151,7 @@ class _Planner:
             listed_ids=tuple(ids[id(t)] for t in trials),
             datasets={card.name: card for card in self.datasets.values()},
             baseline=self.baseline,
+            absent=tuple(self.absent.sentences),
         )
 
     def _expand(self, number: int, training: int) -> Iterable[Trial]:
@@ -233,9 +236,8 @@ class _Planner:
         """Return the spec of a data set, with its pixels unless they may be absent and are."""
         try:
             split = load_split(card, card.reference)
-        except DataAbsentError:
-            if not self.data_may_be_absent:
-                raise
+        except DataAbsentError as error:
+            self.absent.add(error)
             return card.spec()
         learnt = load_split(card, card.training_split)
         found = {card.reference: len(split.images), card.training_split: len(learnt.images)}

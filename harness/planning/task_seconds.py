@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.planning.flops_guess import EvaluationFlops, assumed_speed
+from harness.planning.flops_guess import AssumedSpeed, EvaluationFlops, assumed_speed
 from harness.planning.plan import Plan
 from harness.planning.schedule import TaskSeconds
 from harness.planning.unfinished import KeptTasks
@@ -58,6 +58,15 @@ class TaskEstimate:
         return TaskSeconds(seconds, seconds * self.chain_share)
 
 
+def speed_of(plan: Plan, rates: DeviceRates) -> AssumedSpeed:
+    """Return the speed at which FLOPs are taken to run: that of all sampling in earlier runs, else an assumed one."""
+    assumed, kept = assumed_speed(plan.device_class), rates.rates.get("flop")
+    if kept is None:
+        return assumed
+    per_second = 1.0 / kept.value
+    return AssumedSpeed(per_second, assumed.call_seconds, f"the {per_second / 1e9:,.3g} GFLOP/s of sampling there")
+
+
 class TaskEstimator:
     """Estimates the tasks of one plan on one class of devices; `measured` holds seconds of an evaluation by network."""
 
@@ -71,7 +80,7 @@ class TaskEstimator:
     ) -> None:
         self._plan, self._rates, self._kept = plan, rates, kept
         self._measured = measured or {}
-        self._speed = assumed_speed(plan.device_class)
+        self.speed = speed_of(plan, rates)
         self._batch = batch
         flops = {key.removeprefix("flops "): one.value for key, one in rates.rates.items() if key.startswith("flops ")}
         cards = {network_key(planned.trial.model): planned.trial.network for planned in plan.trials}
@@ -123,7 +132,7 @@ class TaskEstimator:
         if flops is None:
             self.unknown.add(model.network.name)
             return Estimate(0.0, _DOUBTS[GUESSED], GUESSED)
-        seconds = evaluations * flops / self._speed.flops_per_second + calls * self._speed.call_seconds
+        seconds = evaluations * flops / self.speed.flops_per_second + calls * self.speed.call_seconds
         return Estimate(seconds, _DOUBTS[GUESSED], GUESSED)
 
     def _timing(self, spec: TimeSpec) -> Estimate:

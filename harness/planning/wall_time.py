@@ -7,10 +7,9 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.planning.flops_guess import assumed_speed
 from harness.planning.plan import Plan, PlannedTrial
 from harness.planning.schedule import schedule_seconds
-from harness.planning.task_seconds import GUESSED, KEPT, MEASURED, Estimate, TaskEstimate, TaskEstimator
+from harness.planning.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
 from harness.planning.unfinished import KeptTasks
 from harness.specs.rules.timing import MOST_REPEATS
 from harness.specs.train import TrainSpec
@@ -21,7 +20,6 @@ START_KEYS, REPORT_KEYS, LOOP_KEYS = ("start",), ("report",), ("loop",)
 _START_SECONDS, _REPORT_SECONDS = 25.0, 0.5
 _BUSY_MARGIN = 1.5
 """Another program may take more than its share: the upper end on a busy machine."""
-_SHOWN = {KEPT: "rates kept from earlier runs", MEASURED: "evaluations timed just now"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class WallTime:
     low: float
     high: float
     basis: str
-    """From what it is known, in words."""
+    """From what it is known, in words that follow "from"."""
     trials: Mapping[str, float] = field(default_factory=dict)
     """Device-seconds of sampling, scoring and timing by id of a trial that is to do."""
     trainings: Mapping[str, float] = field(default_factory=dict)
@@ -42,9 +40,9 @@ class WallTime:
     problem: str = ""
     """One sentence about kept rates that could not be read, else empty."""
 
-    def sentence(self) -> str:
+    def sentence(self, place: str = "here") -> str:
         """Return it in words, as "about 6 min here (4 to 9)"."""
-        return f"about {describe_seconds(self.seconds)} here ({describe_range(self.low, self.high, self.seconds)})"
+        return f"about {describe_seconds(self.seconds)} {place} ({describe_range(self.low, self.high, self.seconds)})"
 
 
 def estimate_wall_time(
@@ -87,7 +85,7 @@ def estimate_wall_time(
         middle,
         low,
         high,
-        _describe_basis(tasks.values(), rates, plan, estimator.unknown),
+        _describe_basis(tasks.values(), rates, estimator),
         {planned.id: _own_seconds(planned, tasks) for planned in todo},
         {
             one.task.spec.network.name: one.total.seconds
@@ -182,21 +180,21 @@ def _guessed_share(tasks: Collection[TaskEstimate]) -> float:
     return guessed / total if total else 0.0
 
 
-def _describe_basis(tasks: Collection[TaskEstimate], rates: DeviceRates, plan: Plan, unknown: set[str]) -> str:
-    """Return from what the seconds are known; says what is guessed, at which speed, and what is left out."""
-    runs = f"{rates.runs} earlier {'run' if rates.runs == 1 else 'runs'} on this kind of device"
-    speed, share = assumed_speed(plan.device_class).words, _guessed_share(tasks)
-    timed = any(one.total.source == MEASURED for one in tasks)
+def _describe_basis(tasks: Collection[TaskEstimate], rates: DeviceRates, estimator: TaskEstimator) -> str:
+    """Return from what the seconds are known, to follow "from": says what is guessed, and what is left out."""
+    share, timed = _guessed_share(tasks), any(one.total.source == MEASURED for one in tasks)
+    speed = f"counted FLOPs at {estimator.speed.words}"
+    known = []
+    if rates.runs:
+        known.append(f"the rates of {rates.runs} earlier {'run' if rates.runs == 1 else 'runs'} on such a device")
+    if timed:
+        known.append("evaluations timed just now")
 
-    if share <= 0.02:
-        found = f"from the rates of {runs}" if rates.runs else "from evaluations timed just now"
-    elif share < 0.98 and (rates.runs or timed):
-        basis = f"the rates of {runs}" if rates.runs else "evaluations timed just now"
-        found = f"from {basis}, {100 * share:.0f} % of it guessed from FLOPs at {speed}"
-    else:
-        found = f"a guess from FLOPs at {speed}, as no run on this kind of device has left rates here"
-    if timed and rates.runs:
-        found += ", and from evaluations timed just now"
-    if unknown:
-        found += f"; not counted, as its FLOPs are not known: {', '.join(sorted(unknown))}"
+    found = " and ".join(known)
+    if share > 0.02:
+        found = f"{found}, {100 * share:.0f} % of it a guess from {speed}" if known else f"{speed}: a guess"
+    if not rates.runs:
+        found += ", as no run on such a device has left rates here"
+    if estimator.unknown:
+        found += f"; without {', '.join(sorted(estimator.unknown))}, whose FLOPs are not known"
     return found

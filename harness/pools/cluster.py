@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
+from harness.pools.local_ray import LOCAL_RAY, VARIABLES, StartFailedError
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15: then timed calls wait for whatever else runs
+os.environ.update({**VARIABLES, **os.environ})
 
 import ray
+from ray import _raylet
 
 from harness import signals
 from harness.errors import HarnessError, UsageError
@@ -26,6 +24,7 @@ from harness.specs.limits import (
     CLUSTER_POLL_AGAIN_SECONDS,
     CLUSTER_POLL_SECONDS,
     MOST_FAILED_POLLS,
+    RAY_START_SECONDS,
 )
 
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
@@ -90,25 +89,50 @@ def connect(address: str | None) -> bool:
     """Join the cluster at an address (or RAY_ADDRESS), or start one here.
 
     Return whether we have to stop it. A Ray that this process has already joined is used as it is.
-    Raises UsageError if no cluster can be joined.
+    Raises UsageError if no cluster can be joined or started.
     """
     if ray.is_initialized():
         return False
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # local clusters have a token by default
     address = address or os.environ.get("RAY_ADDRESS")
     if address in (None, "", "local"):
-        _start_local()
+        LOCAL_RAY.start(_join_local)
     else:
         _join(str(address))
     return True
 
 
-def _start_local() -> None:
-    """Start a cluster on the cores of this machine that this process may use."""
-    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-    _ensure_token()
-    with signals.restored_handlers():  # Ray sets its own handler for SIGTERM
-        ray.init(address="local", num_cpus=cores, include_dashboard=False, **_RAY_OPTIONS)
+def count_cluster_devices() -> tuple[int, int]:
+    """Return the whole devices of the cluster that this process has joined, and the number of hosts that have them.
+
+    Devices are GPUs where it has any, else CPU cores.
+    """
+    kind = "GPU" if ray.cluster_resources().get("GPU", 0) else "CPU"
+    found = [int(node["Resources"].get(kind, 0)) for node in ray.nodes() if node["Alive"]]
+    return max(sum(found), 1), max(sum(count > 0 for count in found), 1)
+
+
+def disconnect() -> None:
+    """Leave the cluster that `connect` has joined, and end it if it was started there."""
+    ray.shutdown()
+    LOCAL_RAY.end()
+
+
+def _join_local(address: str) -> None:
+    """Join the cluster that was started here; StartFailedError if that fails."""
+    # a notebook may have imported Ray before RAY_AUTH_MODE was set: read it again
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]
+    overdue = threading.Timer(RAY_START_SECONDS, LOCAL_RAY.end)
+    overdue.daemon = True
+    overdue.start()
+    try:
+        with signals.restored_handlers():  # Ray sets its own handler for SIGTERM
+            ray.init(address=address, **_RAY_OPTIONS)
+    except Exception as error:
+        ray.shutdown()
+        raise StartFailedError(" ".join(str(error).split())[:200]) from None
+    finally:
+        overdue.cancel()
 
 
 def _join(address: str) -> None:
@@ -138,13 +162,3 @@ def _join(address: str) -> None:
                 f"the Ray cluster at {address} refuses us ({reason}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             ) from None
         raise UsageError(f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`") from None
-
-
-def _ensure_token() -> None:
-    """Set a token for this process where Ray cannot write a new one to ~/.ray."""
-    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    folder = Path.home() / ".ray"
-    if given or (folder / "auth_token").is_file():
-        return
-    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

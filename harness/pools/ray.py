@@ -21,7 +21,7 @@ from harness.errors import HarnessError, UsageError
 from harness.pools.actor import WorkerInfo, WorkerSlot
 from harness.pools.actor_set import ActorSet
 from harness.pools.background import Background
-from harness.pools.cluster import Cluster, connect
+from harness.pools.cluster import Cluster, connect, disconnect
 from harness.pools.deaths import deadline_passed, inputs_lost, read_stack, worker_died
 from harness.pools.local import failure_of
 from harness.specs.base import Spec
@@ -191,7 +191,7 @@ class RayPool:
             return  # disconnecting from a lost cluster can take a minute
         self._actors.close()
         if self._owns_ray:
-            ray.shutdown()
+            disconnect()
 
     def _collect(self, seconds: float) -> None:
         """Wait a part of these seconds for an awaited reference.

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.screen.live_view import LiveView, row_line
-from harness.screen.row_words import RowWords, cells_width
+from harness.screen.row_words import RowWords
 from harness.screen.run_progress import RunProgress
 from harness.specs.limits import HEARTBEAT_SECONDS, NOTEBOOK_SECONDS, PHASE_SECONDS
 
@@ -91,15 +91,11 @@ class TerminalDisplay:
         self._print(Text(sentence, style="yellow" if is_warning else ""))
 
     def show_row(self, number: str, words: RowWords) -> None:
-        left = self._progress.left_text()
-        self._print(row_line(number, words, self.console.width, self._name_width(number), left))
+        progress = self._progress
+        self._print(row_line(number, words, self.console.width, progress.name_width, progress.left_text()))
 
     def draw(self) -> None:
         pass  # its own thread does
-
-    def _name_width(self, number: str) -> int:
-        """Return the columns for names: the longest one's, or what the other cells leave, but 16 at least."""
-        return max(min(self._progress.name_width, self.console.width - len(number) - 1 - cells_width()), 16)
 
     def _print(self, text: Text) -> None:
         with suppress(OSError):  # a closed terminal does not end a run

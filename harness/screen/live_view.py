@@ -10,13 +10,16 @@ from rich.style import Style
 from rich.text import Text
 
 from harness.screen.clock_text import format_span
-from harness.screen.row_words import BETTER, WORSE, RowWords, crop_middle
+from harness.screen.row_words import BETTER, WORSE, RowWords, cells_width, crop_middle
 from harness.screen.run_progress import RunProgress
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURNS_PER_SECOND = 4
 _MOST_RUNNING = 6
 """Lines for running units; of more of them only the number is shown, by kind."""
+_WIDE = 100
+"""From so many columns on a row's line has its long form."""
+_LEAST_NAME = 16
 _LEAST_BAR, _MOST_BAR = 8, 40
 _FINDING_STYLES = {BETTER: "green", WORSE: "red"}
 
@@ -47,16 +50,23 @@ def view_lines(progress: RunProgress, width: int) -> list[Text]:
     return lines
 
 
-def row_line(number: str, words: RowWords, width: int, name_width: int, left: str) -> Text:
-    """Return the line of a finished row: its number, its words in columns, and the time left where that fits."""
-    cells = words.text(name_width, width - len(number) - 1)
-    line = Text(f"{number} {cells}", no_wrap=True, overflow="ellipsis")
+def row_line(number: str, words: RowWords, width: int, longest: int, left: str) -> Text:
+    """Return the line of a finished row: its number, its words in columns, and the time left where that fits.
+
+    `longest` is the length of the longest name.
+    """
+    narrow = width < _WIDE
+    name_width = max(min(longest, width - len(number) - 1 - cells_width(narrow)), _LEAST_NAME)
+    line = Text(f"{number} {words.text(name_width, width - len(number) - 1, narrow)}", no_wrap=True)
+
+    # colours, and the time left in a column of its own
     if not words.is_valid:
         line.stylize("red")
     elif words.finding in _FINDING_STYLES:
-        line.highlight_words([words.finding], _FINDING_STYLES[words.finding])
-    if left and len(line) + 3 + len(left) <= width:
-        line.append(f"{left:>{width - len(line)}}" if width < 120 else f"   {left}", style="bright_black")
+        line.highlight_regex(rf"{words.finding.removeprefix('FID ')}$", _FINDING_STYLES[words.finding])
+    start = len(number) + 1 + name_width + cells_width(narrow) + 3
+    if left and words.is_valid and start + len(left) <= width:
+        line.append(f"{'':{start - len(line)}}{left}", style="bright_black")
     return line
 
 
@@ -77,7 +87,7 @@ def _head(progress: RunProgress, width: int) -> Text:
     if bar >= _LEAST_BAR:
         share = progress.tasks.done / progress.tasks.total if progress.tasks.total else 1.0
         full = min(int(bar * share), bar)
-        line.append("━" * full, style="cyan").append("━" * (bar - full), style="bright_black")
+        line.append("━" * full, style="cyan").append("─" * (bar - full), style="bright_black")
     return line.append(after)
 
 
@@ -106,7 +116,7 @@ def _front(progress: RunProgress, width: int) -> list[Text]:
     lines = [Text("  front so far (lowest FID for its time, intervals aside)", style="bright_black")]
     for one in front:
         words = one.words
-        cells = f"{_fitted(words.name, name_width)}  {words.fid:16}{words.latency:>8}  {words.speed}"
+        cells = f"{_fitted(words.name, name_width)}  {words.fid:17}{words.latency:>8}  {words.speed}"
         lines.append(Text(f"    {cells}".rstrip()))
     return lines
 

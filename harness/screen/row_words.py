@@ -14,8 +14,8 @@ LEGEND = (
     "rows: FID with its 95 % interval, time of one image, speed beside the clock's (tie: the interval holds 1), "
     "FID beside the baseline's at as many evaluations"
 )
-_FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 16, 8, 10
-_FINDING_WIDTH = len(NO_DIFFERENCE)
+_NARROW = {BETTER: "better", WORSE: "worse", NO_DIFFERENCE: "not shown"}
+_FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 17, 8, 9
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,21 @@ class RowWords:
     """How its FID compares with the baseline's, or why the row is not VALID."""
     is_valid: bool = True
 
-    def text(self, name_width: int, most: int | None = None) -> str:
+    def text(self, name_width: int, most: int | None = None, narrow: bool = False) -> str:
         """Return the cells in columns, the name in `name_width`; of at most so many characters."""
         name = f"{crop_middle(self.name, name_width):{name_width}}"
+        gap = " " if narrow else "  "
         if not self.is_valid:
-            return _crop_end(f"{name}  {self.finding}", most)
-        cells = f"{self.fid:{_FID_WIDTH}}{self.latency:>{_TIME_WIDTH}}  {self.speed:{_SPEED_WIDTH}}  "
-        return _crop_end(f"{name}  {cells}{self.finding:{_FINDING_WIDTH}}", most).rstrip()
+            return _crop_end(f"{name}{gap}{self.finding}", most)
+        finding = _NARROW.get(self.finding, self.finding) if narrow else self.finding
+        cells = (f"{self.fid:{_FID_WIDTH}}{self.latency:>{_TIME_WIDTH}}", f"{self.speed:{_SPEED_WIDTH}}", finding)
+        return _crop_end(gap.join((name, *cells)), most).rstrip()
 
 
-def cells_width() -> int:
+def cells_width(narrow: bool) -> int:
     """Return how many characters a valid row takes besides its name."""
-    return 2 + _FID_WIDTH + _TIME_WIDTH + 2 + _SPEED_WIDTH + 2 + _FINDING_WIDTH
+    finding = max(map(len, _NARROW.values())) if narrow else len(NO_DIFFERENCE)
+    return _FID_WIDTH + _TIME_WIDTH + _SPEED_WIDTH + finding + 3 * (1 if narrow else 2)
 
 
 def describe_row(name: str, row: Mapping[str, Any]) -> RowWords:
@@ -52,7 +55,7 @@ def describe_row(name: str, row: Mapping[str, Any]) -> RowWords:
     return RowWords(
         name=name,
         fid=_fid_text(row),
-        latency="" if latency is None else f"{_three_digits(1e3 * latency)} ms",
+        latency="" if latency is None else _duration(latency),
         speed=_speed_text(row),
         finding=_finding(row),
     )
@@ -95,5 +98,5 @@ def _finding(row: Mapping[str, Any]) -> str:
     return BETTER if high < 0 else WORSE if low > 0 else NO_DIFFERENCE
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"

@@ -75,6 +75,14 @@ START_SECONDS = 120.0
 """So long a run waits for all workers; then it begins with those that are there, or goes on waiting for the first."""
 START_REPORT_SECONDS = 30.0
 """How often to say that actors are still starting."""
+RAY_START_SECONDS = 90.0
+"""The longest that one try to start Ray here may take; on an idle machine it takes 5 to 15."""
+RAY_START_TRIES = 3
+"""So often Ray is started here before a run gives up."""
+RAY_PAUSE_SECONDS = 2.0
+"""The pause between two tries."""
+RAY_END_SECONDS = 10.0
+"""The longest wait for a Ray that was started here to end by itself."""
 START_POLL_SECONDS = 1.0
 """The longest wait for an actor at once while nothing else goes on."""
 REFILL_SECONDS = 60.0
@@ -95,6 +103,11 @@ DEEPSPEED_START_SECONDS = 600.0
 """The longest wait for the process group of a training."""
 PROGRESS_SECONDS = 1.0
 """At least so long between two messages about the progress of a training."""
+
+# The known-answer check
+
+TIMED_SLEEP_SECONDS = 0.02
+"""A sleep so long is timed, to compare the timer with another clock."""
 
 # Other programs
 

@@ -64,7 +64,7 @@ function labelFacet(place, menu) {
 }
 
 function checkBox(label, count, checked, changed) {
-  const box = element("input", { type: "checkbox", checked });
+  const box = element("input", { type: "checkbox", checked, value: label });
   box.addEventListener("change", () => changed(box.checked));
   const number = count === null ? null : element("small", { text: String(count) });
   return element("label", {}, box, element("span", { text: label }), number);

@@ -20,8 +20,8 @@ class PageHead:
     facts: tuple[str, ...]
 
 
-def page_head(analysis: Analysis, counts: str) -> PageHead:
-    """Return the head of a page; `counts` says how many rows rank."""
+def page_head(analysis: Analysis, counts: str, title: str = "") -> PageHead:
+    """Return the head of a page; `counts` says how many rows rank. Without a title the suites' names stand there."""
     trials = analysis.trials
     suites, sets, machines = (_listed(trials[column]) for column in ("suite", "dataset", "device_name"))
     days = sorted({stamp[:_DAY] for stamp in trials["started_at"] if stamp})
@@ -29,13 +29,14 @@ def page_head(analysis: Analysis, counts: str) -> PageHead:
     dirty = ", with changes that are not committed" if trials["git_dirty"].any() else ""
 
     facts = (
+        f"suite {suites}" if suites and title else "",
         f"data set {sets}" if sets else "",
         machines,
         " to ".join(dict.fromkeys([*days[:1], *days[-1:]])),
         f"commit {commits}{dirty}" if commits else "",
         counts,
     )
-    return PageHead(suites or "Results", tuple(fact for fact in facts if fact))
+    return PageHead(title or suites or "Results", tuple(fact for fact in facts if fact))
 
 
 def _listed(values: Series) -> str:

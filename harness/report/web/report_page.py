@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis
-from harness.report.family_colors import family_color, order_families
+from harness.report.family_colors import family_color
 from harness.report.figures.draw import CAPTIONS
 from harness.report.formats import Section
 from harness.report.leaderboard import Leaderboard
@@ -19,11 +19,11 @@ from harness.report.sections import price_table, provenance_table, step_table, t
 from harness.report.web.bundle import datatables_bundle
 from harness.report.web.definitions import page_definitions
 from harness.report.web.families import make_families
-from harness.report.web.method_tables import method_tables
+from harness.report.web.method_tables import methods_data
 from harness.report.web.page_head import page_head
 from harness.report.web.page_rows import FACETS, page_rows
 from harness.report.web.sample_files import data_url, make_strips, read_samples
-from harness.report.web.target_tables import target_tables
+from harness.report.web.target_tables import targets_data
 from harness.report.web.top import make_top
 from harness.report.web.trial_details import trial_details
 
@@ -39,11 +39,12 @@ def render_report(
     samples: Path,
     compared: Mapping[str, Section],
     apart: Section,
+    title: str = "",
 ) -> str:
     """Return report.html.
 
     `plots` are the figures by file name, `samples` the folder of sample grids, `compared` further tables by title.
-    `apart` lists the rows of other plans.
+    `apart` lists the rows of other plans. `title` is the suite's, empty where it is not known.
     """
     rows = page_rows(analysis)
     pictures = read_samples(samples, rows["trial_id"])
@@ -60,7 +61,7 @@ def render_report(
         "report.html.j2",
         scripts=(*top.scripts, tables.script, _own_script()),
         styles=(read_template("report.css"),),
-        head=page_head(analysis, board.counts),
+        head=page_head(analysis, board.counts, title),
         board=board,
         top=top,
         data=data,
@@ -83,14 +84,13 @@ def _page_data(
     analysis: Analysis, board: Leaderboard, pairs: Sequence[Comparison], rows: DataFrame, strips: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the block of data from which the page builds its tables."""
-    methods = method_tables(analysis, board, rows)
+    methods, known = methods_data(analysis, board, rows), analysis.families
     found = sorted(set(rows["family"]))
-    known = order_families((), found)
     return {
         "classes": [{"title": one.title, "banner": one.banner} for one in board.classes],
         "facets": [name for _, name in FACETS],
-        "families": {name: [family_color(name, known), family_color(name, known, dark=True)] for name in found},
-        "tables": [*methods.tables, *target_tables(board)],
+        "families": {name: [family_color(name, known, dark) for dark in (False, True)] for name in found},
+        "tables": [*methods.tables, *targets_data(board)],
         "trials": methods.trials,
         "details": trial_details(analysis, pairs, rows, strips),
     }

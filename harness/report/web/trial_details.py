@@ -48,7 +48,7 @@ def trial_details(
             "own": {column: text for column in OWN if column in row and (text := _plain(row[column]))},
             "reasons": row["reasons"], "strip": strips.get(str(trial_id), ""),
             "baseline": rows["page_name"].get(beside, "") if beside in strips else "",
-            "steps": _steps(steps.get(trial_id)), "controls": controls.get(str(trial_id), []),
+            "steps": _steps(steps.get(str(trial_id))), "controls": controls.get(str(trial_id), []),
         }  # fmt: skip
     return {"versions": versions, "trials": found}
 

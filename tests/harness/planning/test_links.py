@@ -10,7 +10,7 @@ import pytest
 from kit import toys
 from kit.plan_kit import plan, with_train
 
-from harness.cli.listing import plan_lines
+from harness.cli.plan_lines import plan_lines
 from harness.planning.links import MissingLinks, find_missing_links
 from harness.schema.gain_links import LINKED_PARTS, baseline_steps, chain_links
 
