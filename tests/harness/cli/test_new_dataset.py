@@ -120,7 +120,7 @@ def test_the_card_lies_where_cards_are_found_by_name(here: Path, monkeypatch: py
     said = list(create_card(pictures, "again", None))
     assert "-> cards/again.toml" in said[0]
     assert len(load_split(load_card("again"), "train").images) == 3
-    assert not any("by its path" in line for line in said)
+    assert not any("named by its path" in line for line in said)
 
 
 def test_elsewhere_it_lies_with_the_folder_and_is_named_by_its_path(here: Path) -> None:
