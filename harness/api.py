@@ -20,16 +20,18 @@ from harness.schema import TABLES
 from harness.signals import graceful_shutdown
 from harness.specs.limits import LIVE_REPORT_SECONDS
 from harness.storage.lock import RunLock
-from harness.storage.planned import read_planned, write_planned
+from harness.storage.planned import read_planned, read_title, write_planned
 from harness.storage.run_log import logging_to_file
 from harness.storage.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.measure.machine_use import MachineUse
     from harness.planning.plan import Plan
     from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
+    from harness.screen.run_screen import Screen
     from harness.storage.snapshot import Snapshot
 
 RESULTS = "results"
@@ -103,17 +105,38 @@ def plan(
 
     Nothing is run or written.
     """
+    return plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)[0]
+
+
+def plan_with_devices(
+    suite: str | Suite,
+    *,
+    only: str | None = None,
+    settings: list[str] | None = None,
+    seeds: int | None = None,
+    address: str | None = None,
+) -> tuple[Plan, int, int]:
+    """Return a plan as `plan` does, with the number of devices that a run has, and of hosts that they are on."""
     from harness.planning.plan import make_plan
+    from harness.planning.wall_time import count_local_devices
 
     wanted = _suite(suite, settings, seeds)
-    if address or os.environ.get("RAY_ADDRESS"):
-        pool = make_pool(address, 1)
-        try:
-            return make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
-        finally:
-            pool.close()
-    device_class, name = this_device()
-    return make_plan(wanted, device_class, name, only, data_may_be_absent=True)
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        device_class, name = this_device()
+        made = make_plan(wanted, device_class, name, only, data_may_be_absent=True)
+        return made, count_local_devices(made), 1
+
+    # a cluster's devices are known only once it is joined
+    from harness.pools.cluster import count_cluster_devices
+
+    pool = make_pool(address, 1)
+    try:
+        devices, hosts = count_cluster_devices()
+        made = make_plan(wanted, pool.device_class, pool.device_name, only, data_may_be_absent=True)
+    finally:
+        pool.close()
+    devices = min(devices, wanted.workers or devices)
+    return made, devices, min(hosts, devices)
 
 
 def run(
@@ -127,7 +150,7 @@ def run(
     pool: Callable[[], Pool] | None = None,
     in_process: bool = False,
     raise_errors: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
     report: bool = True,
 ) -> Tables:
     """Run what is missing of a suite, rebuild its report and return its tables.
@@ -135,26 +158,47 @@ def run(
     `results` holds one folder per suite. `address` names a Ray cluster; else RAY_ADDRESS does,
     else Ray starts here. With `in_process` one worker runs in this process, in the calling thread,
     without Ray; with `raise_errors` too, what a method raises there ends the run, as for a
-    debugger. `pool` makes other workers, as for tests. Without `report` only the
-    tables are written. With `quiet` nothing is shown; messages reach the logger "oneclock" and
+    debugger. `pool` makes other workers, as for tests. Without `report` only the tables are
+    written. By default nothing is shown but a bar in a notebook; with `quiet` not even that, with
+    `quiet=False` as much as the command line shows. Messages reach the logger "oneclock" and
     `log.txt` in any case. UsageError, before anything is written, for a suite that cannot run;
     StoreDamagedError, at the end, if committed parts are damaged.
     """
-    from harness.driver.progress import Screen
+    from harness.screen.run_screen import Screen
+
+    wanted = _suite(suite, settings, seeds)
+    with Screen(wanted.name, quiet) as screen:
+        tables = _run(wanted, only, address, Path(results), pool, in_process, raise_errors, report, screen)
+    _raise_if_damaged(tables, results)
+    return tables
+
+
+def _run(
+    wanted: Suite,
+    only: str | None,
+    address: str | None,
+    root: Path,
+    pool: Callable[[], Pool] | None,
+    in_process: bool,
+    raise_errors: bool,
+    report: bool,
+    screen: Screen,
+) -> Tables:
+    """Run what is missing of a suite, as `run` does, and show it on a screen."""
+    screen.begin("importing torch")
     from harness.measure.machine_use import MachineUse
-    from harness.planning.few_images import describe_missing_fid
     from harness.planning.fit import check_single_device, drop_unplaceable_trials
     from harness.planning.plan import make_plan
     from harness.report.live import LiveReport
+    from harness.screen.opening import announce
 
     use = MachineUse()
     if in_process:
         pool = _local_pool(address, pool, raise_errors)
 
     # plan here if this machine does the work; a cluster's devices are known only once it is joined
-    wanted = _suite(suite, settings, seeds)
-    root = Path(results)
     device_class, name = this_device()
+    screen.begin("planning")
     remote = not in_process and (pool is not None or bool(address or os.environ.get("RAY_ADDRESS")))
     local = make_plan(wanted, device_class, name, only)  # raises before a folder is made
     if in_process:
@@ -163,41 +207,56 @@ def run(
 
     # hold the folder, and show and log what happens
     store = Store.create_or_open(root / wanted.name)
-    page = LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS) if report else None
-    with RunLock(store.folder) as lock, Screen(quiet, page) as screen, logging_to_file(store.folder):
+    if report:
+        screen.show_page(LiveReport(store.folder, wanted.title, LIVE_REPORT_SECONDS))
+    with RunLock(store.folder) as lock, logging_to_file(store.folder):
         if lock.taken_over is not None:
             _LOG.debug(lock.taken_over)
 
         # what is finished
+        screen.begin("reading what is measured")
         snapshot = store.snapshot()
         finished = snapshot.finished()
         if planned is not None:
             finished = _with_current_references(planned, snapshot, finished)
-            write_planned(store.folder, planned.listed_ids)
+            write_planned(store.folder, planned.listed_ids, wanted.title)
 
         # run what is missing
         if planned is not None and all(p.id in finished for p in planned.trials):
             screen.on_start(len(planned.trials), len(planned.trials), 0)
         else:
+            if planned is not None:
+                announce(screen, planned, finished, root)
+            screen.begin(_describe_start(address))
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
+                    screen.begin("planning")
                     planned = make_plan(wanted, workers.device_class, workers.device_name, only)
                     finished = _with_current_references(planned, snapshot, finished)
-                    write_planned(store.folder, planned.listed_ids)
+                    write_planned(store.folder, planned.listed_ids, wanted.title)
+                    announce(screen, planned, finished, root, workers.size())
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
-                if few := describe_missing_fid(planned):
-                    _LOG.warning(few)
-                _measure(planned, store, root, workers, screen, finished)
+                screen.begin("reading results of earlier tasks")
+                _measure(planned, store, root, workers, screen, finished, use, not remote)
                 use.read_workers()
-                snapshot = store.snapshot(snapshot)
+                screen.begin("stopping the workers")
+            snapshot = store.snapshot(snapshot)
 
         # tables and report
+        screen.begin("writing the report")
         tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
         if report:
-            _refresh_report(tables)
+            before = use.seconds()
+            if _refresh_report(tables):
+                _keep_report_rate(root, planned, use.seconds() - before)
         _LOG.info("took %s", use.sentence())
-    _raise_if_damaged(tables, root)
     return tables
+
+
+def _describe_start(address: str | None) -> str:
+    """Return what happens until workers are there."""
+    cluster = address or os.environ.get("RAY_ADDRESS")
+    return f"joining the Ray cluster at {cluster}" if cluster else "starting Ray on this machine"
 
 
 def _with_current_references(plan: Plan, snapshot: Snapshot, finished: dict[str, str]) -> dict[str, str]:
@@ -231,7 +290,8 @@ def _build(tables: Tables) -> list[Path]:
     from harness.planning.method_facts import collect_facts
     from harness.report.build import build_report
 
-    return build_report(tables.folder, tables.by_name, tables.others, collect_facts())
+    title = read_title(tables.folder)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title)
 
 
 def _raise_if_damaged(tables: Tables, folder: str | Path) -> None:
@@ -290,19 +350,38 @@ def _workers(pool: Callable[[], Pool] | None, address: str | None, suite: Suite)
         yield made
 
 
-def _measure(plan: Plan, store: Store, root: Path, workers: Pool, screen: Any, finished: Container[str]) -> None:
+def _measure(
+    plan: Plan,
+    store: Store,
+    root: Path,
+    workers: Pool,
+    screen: Screen,
+    finished: Container[str],
+    use: MachineUse,
+    is_here: bool,
+) -> None:
     from harness.driver.loop import Engine
+    from harness.driver.unit_rates import keeping_rates
     from harness.planning.fit import check_pool_size
 
     check_pool_size(plan, workers.size())
     engine = Engine(plan, store, root, workers, screen, finished)
-    with graceful_shutdown() as engine.stop:
+    screen.watch(engine.graph.count_open_by_kind, workers.size)
+    with keeping_rates(engine, root, use, is_here), graceful_shutdown() as engine.stop:
         engine.run()
     engine.stop.raise_if_set()
 
 
-def _refresh_report(tables: Tables) -> None:
-    """Rebuild the report unless it was built from exactly these entries, by this code."""
+def _keep_report_rate(root: Path, plan: Plan, seconds: float) -> None:
+    """Keep what a report took per trial, with the rates of the run that it belongs to."""
+    from harness.driver.unit_rates import keep_run_rates
+    from harness.planning.wall_time import REPORT_KEYS
+
+    keep_run_rates(root, plan.device_class, {REPORT_KEYS[0]: seconds / len(plan.trials)}, is_new_run=False)
+
+
+def _refresh_report(tables: Tables) -> bool:
+    """Rebuild the report unless it was built from exactly these entries, by this code; tell whether it was."""
     from harness.identity import content_hash
     from harness.report.live import MARK, PAGE
 
@@ -310,10 +389,13 @@ def _refresh_report(tables: Tables) -> None:
     source = Path(__file__).parent
     writers = sorted((*source.rglob("*.py"), *source.rglob("*.j2")))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
-    state = content_hash([entries, list(read_planned(folder) or ()), [p.stat().st_mtime_ns for p in writers]])
+    state = content_hash(
+        [entries, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
+    )
     mark, page = folder / MARK, folder / PAGE
     if mark.is_file() and mark.read_text() == state and page.is_file():
-        return
+        return False
     _build(tables)
     mark.write_text(state)
-    _LOG.info("report: %s", page)
+    _LOG.debug("report: %s", page)
+    return True

@@ -54,7 +54,10 @@ class Method(ABC):
     Methods that differ only in these share it.
     """
     scores: bool = False
-    """Whether the preparation measures FID, and so depends on the feature network and the reference set."""
+    """Whether the preparation measures FID, and so depends on the feature network and the reference set.
+
+    A parameter called `search_images` is then how many images a candidate is scored by.
+    """
     jobs_for: tuple[str, ...] | None = None
     """As `prepares_for`, for the search's jobs; the same if None, else the jobs measure no FID."""
     search_only: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import export, zoo
+from harness.cli.new import verbs as new
 from harness.errors import UsageError, did_you_mean
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(new.app)
 app.add_typer(export.app)
 app.add_typer(zoo.app)
 
@@ -55,7 +57,7 @@ def run(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no sentences but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only; tables are in the results folder.")] = False,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="One worker in this process, without Ray: for a laptop, a CI job.")
     ] = False,
@@ -66,6 +68,8 @@ def run(
     """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
     from harness import api
     from harness.cli.debugger import open_debugger
+    from harness.screen.ending import show_end, show_errors
+    from harness.screen.next_steps import list_next_steps
 
     with open_debugger(debug):
         tables = api.run(
@@ -79,7 +83,7 @@ def run(
             raise_errors=debug,
             quiet=quiet,
         )
-    typer.echo((tables.folder / "leaderboard.md").read_text(encoding="utf-8"))
+    show_errors(tables) if quiet else show_end(tables, list_next_steps(tables.folder.name, results, api.plan))
     if not tables.all_valid:
         raise typer.Exit(1)
 
@@ -92,11 +96,14 @@ def list_plan(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time one evaluation of each network here, instead of a guess from FLOPs.")
+    ] = False,
 ) -> None:
-    """List a suite's trials: already measured or to do, with estimated device-seconds. Runs nothing."""
-    from harness.cli.listing import plan_lines
+    """List what a run would do: trials done and to do, its wall time with a range, what is missing. Runs nothing."""
+    from harness.cli.plan_lines import plan_lines
 
-    for line in plan_lines(suite, settings, seeds, only, address, results):
+    for line in plan_lines(suite, settings, seeds, only, address, results, measure):
         typer.echo(line)
 
 

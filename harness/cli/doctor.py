@@ -81,6 +81,7 @@ def _check_devices() -> Iterator[Finding]:
     import torch
 
     from harness.measure.device import cpu_name
+    from harness.measure.machine_load import describe_busy_machine
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("cpu", f"{cores} cores, {cpu_name()}")
@@ -91,9 +92,10 @@ def _check_devices() -> Iterator[Finding]:
             yield Finding("gpu", f"{index}: {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     else:
         yield Finding("gpu", "none; suites run on CPU cores")
-    load = os.getloadavg()[0]
-    if load > cores / 2:
-        yield Finding("load", f"{load:.1f} processes run on {cores} cores; timings want an idle machine", bad=True)
+    if busy := describe_busy_machine():
+        yield Finding("load", busy, bad=True)
+    else:
+        yield Finding("load", "no other program uses this machine much, as timings want it")
 
 
 def _check_disk(results: Path) -> Iterator[Finding]:

@@ -1,22 +1,15 @@
-"""The lines that `ls` and `plan` print."""
+"""The lines that `ls` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from harness import api
 from harness.config.network_card import load_network_card, network_names
 from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import list_extractors
-from harness.planning.estimate import Estimator
-from harness.planning.few_images import describe_missing_fid
-from harness.planning.links import find_missing_links
-from harness.planning.plan import Plan
 from harness.registry import registry
-from harness.storage.store import Store
 
 
 def list_lines(what: str) -> Iterator[str]:
@@ -83,56 +76,3 @@ def _list_zoo() -> Iterator[str]:
         )
     if damaged:
         raise damaged[0]
-
-
-def plan_lines(
-    suite: str, settings: list[str] | None, seeds: int | None, only: str | None, address: str | None, results: Path
-) -> Iterator[str]:
-    """Yield a line per trial, cached or to do with estimated device-seconds, then sums."""
-    plan = api.plan(suite, only=only, settings=settings, seeds=seeds, address=address)
-    verdicts = _read_verdicts(results / plan.suite.name)
-    estimator = Estimator(plan)
-    width = max(len(planned.trial.short) for planned in plan.trials)
-    total = 0.0
-
-    # a line per trial
-    for planned in plan.trials:
-        if planned.id in verdicts:
-            state = f"cached  {verdicts[planned.id]}"
-        else:
-            seconds = estimator.estimate_seconds(planned)
-            total += seconds
-            state = f"to do   about {seconds:,.0f} device-seconds"
-        yield f"{planned.id[:12]}  {planned.trial.short:{width}} {state}"
-
-    # sums, and data that the run will lack
-    todo = sum(p.id not in verdicts for p in plan.trials)
-    training = estimator.estimate_training_seconds([p for p in plan.trials if p.id not in verdicts], results)
-    yield f"{len(plan.trials)} trials, {todo} to do: about {total:,.0f} device-seconds{_training_text(training)}"
-    yield f"estimated from one evaluation timed on {estimator.device} at batch {estimator.batch}"
-    if few := describe_missing_fid(plan):
-        yield few
-    yield from _list_absent_data(plan)
-    if only is None:
-        yield from _list_missing_links(plan)
-
-
-def _training_text(seconds: float) -> str:
-    return f", and about {seconds:,.0f} for training" if seconds else ""
-
-
-def _read_verdicts(folder: Path) -> dict[str, str]:
-    return Store(folder).snapshot().finished() if (folder / "log").is_dir() else {}
-
-
-def _list_absent_data(plan: Plan) -> Iterator[str]:
-    for name in sorted({p.trial.dataset.name for p in plan.trials if p.trial.data.pixels == "absent"}):
-        yield f'the images of "{name}" are not on this machine: {load_card(name).obtain or "see its card"}'
-
-
-def _list_missing_links(plan: Plan) -> Iterator[str]:
-    """Yield one sentence on the links of gains that the suite lacks, if it lacks any."""
-    baselines = {p.trial.dataset.name: p.trial for p in plan.trials if p.row.relations.is_baseline}
-    sentence = find_missing_links([p.trial for p in plan.trials], baselines).sentence
-    if sentence:
-        yield sentence

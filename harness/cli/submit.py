@@ -33,7 +33,7 @@ from harness.cli import in_one_line
 from harness.cli.job import SUITE_VARIABLE
 from harness.cli.job_log import follow_log, job_end
 from harness.cli.transfer import FRAME, merge, unpack
-from harness.config.suite import suite_names
+from harness.config.suite import find_suite, suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.pools.cluster import EXCLUDES
 from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS
@@ -56,8 +56,9 @@ def submit_suite(
     # what the job runs, and what it gets
     variables = {"PYTHONUNBUFFERED": "1"}
     if suite not in suite_names():
-        variables[SUITE_VARIABLE] = base64.b64encode(Path(suite).read_bytes()).decode()
-    words = ["python", "-m", "harness.cli.job", Path(suite).name, *_options(settings, only, seeds)]
+        variables[SUITE_VARIABLE] = base64.b64encode(find_suite(suite).read_bytes()).decode()
+    name_there = suite if suite in suite_names() else find_suite(suite).name
+    words = ["python", "-m", "harness.cli.job", name_there, *_options(settings, only, seeds)]
     root = Path(__file__).resolve().parents[2]
     env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": variables}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from harness import api
 from harness.config.suite import Baseline, Suite, TrialEntry, apply_settings
 from harness.driver.loop import Engine
-from harness.driver.progress import Screen
 from harness.errors import UsageError
 from harness.planning.plan import make_plan
+from harness.screen.run_screen import Screen
 from harness.specs.base import Json
 from harness.storage.lock import RunLock
 from harness.storage.run_log import logging_to_file
@@ -37,16 +37,20 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         baseline=Baseline(clock_steps=1),
         trials=[TrialEntry(steps=1)],
     )
-    if make_plan(suite, *api.this_device()).trials[0].trial.weights_id is None:  # refused before a folder is made
+
+    # refused before a folder is made
+    if make_plan(suite, *api.this_device(), trains_only=True).trials[0].trial.weights_id is None:
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
 
     store = Store.create_or_open(results / "train")
-    with RunLock(store.folder), Screen() as screen, logging_to_file(store.folder):
+    with Screen(suite.title) as screen, RunLock(store.folder), logging_to_file(store.folder):
+        screen.begin("starting Ray")
         pool = api.make_pool(address, None)
         try:
-            plan = make_plan(suite, pool.device_class, pool.device_name)
+            plan = make_plan(suite, pool.device_class, pool.device_name, trains_only=True)
             task = str(plan.trials[0].trial.weights_id)
             engine = Engine(plan, store, results, pool, screen)
+            screen.watch(engine.graph.count_open_by_kind, pool.size)
             engine.finish_tasks([task])
         finally:
             pool.close()

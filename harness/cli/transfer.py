@@ -26,7 +26,7 @@ from harness.cli import in_one_line
 from harness.errors import HarnessError
 from harness.schema import TABLES
 from harness.storage.lock import RunLock
-from harness.storage.planned import PLANNED, read_planned, write_planned
+from harness.storage.planned import PLANNED, read_planned, read_title, write_planned
 from harness.storage.store import Store
 
 FRAME = "ONECLOCK-RESULTS"
@@ -103,7 +103,7 @@ def merge(arrived: Path, folder: Path) -> None:
             _commit_missing(api.load(arrived), store)
             planned = read_planned(arrived)
             if planned is not None:
-                write_planned(store.folder, planned)
+                write_planned(store.folder, planned, read_title(arrived))
 
             for picture in sorted((arrived / "samples").glob("*.png")):
                 if not (folder / "samples" / picture.name).exists():

@@ -72,6 +72,13 @@ class Baseline(Closed):
     fid_band: tuple[float, float] | None = None
     """Where the clock trial's FID must lie, else no row of the run is valid (wrong weights, reference or resize)."""
 
+    @field_validator("fid_band")
+    @classmethod
+    def _hold_something(cls, band: tuple[float, float] | None) -> tuple[float, float] | None:
+        if band is not None and not 0 <= band[0] < band[1]:
+            raise ValueError(f"fid_band is {list(band)}; expected a FID of 0 or more and a larger one")
+        return band
+
 
 class Timing(Closed):
     """The repetition rules: a named tier; tiers never share a ranking."""
@@ -165,7 +172,7 @@ def suite_names() -> list[str]:
 
 def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int | None = None) -> Suite:
     """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError if it is wrong."""
-    path = _find(name_or_path)
+    path = find_suite(name_or_path)
     raw = read_toml(path)
     apply_settings(raw, settings or [])
     if seeds is not None:
@@ -184,13 +191,17 @@ def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int 
     return suite
 
 
-def _find(name_or_path: str) -> Path:
+def find_suite(name_or_path: str) -> Path:
+    """Return the file of a suite: a path, a shipped suite by its name, or NAME.toml of the current folder."""
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
             raise UsageError(f"suite file {name_or_path} does not exist; expected a TOML file or a known name")
         return path
     if name_or_path not in suite_names():
+        here = Path(f"{name_or_path}.toml")
+        if here.is_file():
+            return here
         hint = did_you_mean(name_or_path, suite_names())
         raise UsageError(f'suite "{name_or_path}" is unknown{hint} (see `oneclock ls suites`)')
     return SUITES / f"{name_or_path}.toml"

@@ -170,19 +170,10 @@ def load_card(name_or_path: str) -> DatasetCard:
     return card
 
 
-def card_template(name: str) -> str:
-    """Return the text of a card for a folder of the user's own images, ready to edit."""
-    check_name(name, "data set name")
-    return (
-        f'name = "{name}"\n'
-        f'title = "{name}: what the images show, in a few words"\n'
-        'reader = "image-folder"  # all png, jpg, jpeg and webp files of the folder and its sub-folders\n'
-        f'arguments = {{ path = "{name}", resize = "none" }}  # relative to this file; resize: or "center-crop-box"\n'
-        "resolution = 32  # pixels a side\n"
-        "channels = 3  # 1 for grey\n"
-        'splits.train = { n = 1000, source = "." }  # how many images there are\n'
-        'licence = "the terms under which the images may be used"\n'
-    )
+def own_cards_folder() -> Path | None:
+    """Return the folder in which a user's own cards are found by name, or None if there is none yet."""
+    first = _folders()[0]
+    return first if first.is_dir() else None
 
 
 def _find(name_or_path: str) -> Path:

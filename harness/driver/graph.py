@@ -7,7 +7,7 @@ heaps.
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -182,6 +182,13 @@ class Graph:
     def count_ready(self, exclusive: bool) -> int:
         """Return the number of units of a kind that are ready and not started."""
         return self._queued_units[exclusive]
+
+    def count_open_by_kind(self) -> Counter[str]:
+        """Return the number of units that have not ended, by the kind of their task."""
+        counts: Counter[str] = Counter()
+        for node in self._nodes.values():
+            counts[node.task.kind] += len(node.open)
+        return counts
 
     def count_unstarted(self, exclusive: bool) -> int:
         """Return the number of units of a kind that are not started, ready or not."""

@@ -21,6 +21,7 @@ from harness.driver.results import TaskResults
 from harness.driver.retries import Retries
 from harness.driver.running import Running, RunningUnits
 from harness.driver.starting import Starter
+from harness.driver.unit_rates import UnitRates
 from harness.errors import HarnessError, UnstorableError, UsageError
 from harness.planning.plan import Plan, PlannedTrial
 from harness.pools.pool import Pool
@@ -44,6 +45,9 @@ class RunListener(Protocol):
 
     def on_units_added(self, units: int) -> None:
         """Called when so many units were added; negative if they were dropped."""
+
+    def on_unit_start(self, unit: Unit) -> None:
+        """Called when a unit starts; not for a second run of it."""
 
     def on_progress(self, unit: Unit, progress: Progress) -> None:
         """Called for each progress event of a unit."""
@@ -90,9 +94,10 @@ class Engine:
         # what is to be done, and what runs
         self.graph = Graph(self._end_task, self.failed)
         self.retries = Retries(clock)
-        self.running = RunningUnits(pool, clock)
+        self.running = RunningUnits(pool, clock, listener.on_unit_start)
         added = listener.on_units_added
         self.starter = Starter(self.graph, pool, self.results, self.inputs, self.running, clock, added)
+        self.rates = UnitRates(self.results.tasks)
         self.stop = StopRequest()
 
     def run(self) -> list[Mapping[str, Any]]:
@@ -188,6 +193,7 @@ class Engine:
             return
         if self.graph.is_open(unit) and not self.results.is_spent(unit.task.id):
             self.inputs.cache(unit, happened.ref)
+        self.rates.add_unit(unit, result.output, seconds, self.starter.count_search_jobs(unit))
         self.graph.finish_unit(unit)
         self.listener.on_unit_end(unit)
 

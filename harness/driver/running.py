@@ -24,12 +24,15 @@ class Running:
 class RunningUnits:
     """The units that were started and have not ended. Only this class starts units on the pool."""
 
-    def __init__(self, pool: Pool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, pool: Pool, clock: Callable[[], float], on_start: Callable[[Unit], None] = lambda unit: None
+    ) -> None:
+        """`on_start` is called for each unit that starts, but not for second runs."""
         self.exclusive = 0
         """Number of exclusive ones among them."""
         self.devices = 0
         """Number of devices they hold, without second runs."""
-        self._pool, self._clock = pool, clock
+        self._pool, self._clock, self._on_start = pool, clock, on_start
         self._units: dict[str, Running] = {}
         self._durations = Durations()
 
@@ -49,6 +52,7 @@ class RunningUnits:
         self.exclusive += unit.task.exclusive
         self.devices += unit.task.ranks
         self._pool.submit(placed, inputs)
+        self._on_start(unit)
 
     def start_second_run(self, running: Running, inputs: Mapping[str, Any]) -> None:
         """Start a unit a second time while its first run continues."""

@@ -62,6 +62,10 @@ class Starter:
             self._on_units_added(self._dropped - dropped)
             self._dropped = dropped
 
+    def count_search_jobs(self, unit: Unit) -> int:
+        """Return how many jobs the search did that a unit concludes; 0 for a unit that concludes none."""
+        return self._searches.count_jobs(unit.task)
+
     def _start_unit(self, unit: Unit) -> None:
         """Start a unit; where results that it reads are lost, schedule those first."""
         placed = self._searches.with_finished_jobs(unit)

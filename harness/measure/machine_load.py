@@ -35,11 +35,28 @@ class CpuReading:
     """Name and seconds of other processes, by their id; those that may not be read are left out."""
 
 
-def describe_busy_machine(seconds: float = WINDOW_SECONDS, sleep: Callable[[float], None] = time.sleep) -> str:
+@dataclass(frozen=True)
+class MachineLoad:
+    """What other programs do here now."""
+
+    sentence: str = ""
+    """What was found and what it means, "" on an idle machine."""
+    slowdown: float = 1.0
+    """How many times longer work on all cores takes if the others keep their share; 1 on an idle machine."""
+
+
+def describe_busy_machine(seconds: float = WINDOW_SECONDS) -> str:
     """Return one sentence if other programs use this machine now, else "". Blocks for `seconds`."""
+    return measure_machine_load(seconds).sentence
+
+
+def measure_machine_load(seconds: float = WINDOW_SECONDS, sleep: Callable[[float], None] = time.sleep) -> MachineLoad:
+    """Return what other programs do here within `seconds`, for which it blocks."""
     before = read_cpu_use()
     sleep(seconds)
-    return describe_cpu_use(before, read_cpu_use()) or _describe_gpu_use()
+    after = read_cpu_use()
+    cpu = describe_cpu_use(before, after)
+    return MachineLoad(cpu or _describe_gpu_use(), 1.0 + other_cores(before, after) / after.cores if cpu else 1.0)
 
 
 def read_cpu_use() -> CpuReading:
@@ -63,8 +80,7 @@ def read_cpu_use() -> CpuReading:
 
 def describe_cpu_use(before: CpuReading, after: CpuReading) -> str:
     """Return one sentence if other programs used over `BUSY_SHARE` of the cores between two readings, else ""."""
-    window = max(after.at - before.at, 1e-9)
-    others = min(max((after.busy - before.busy) - max(after.own - before.own, 0.0), 0.0) / window, after.cores)
+    window, others = _window(before, after), other_cores(before, after)
     if others <= BUSY_SHARE * after.cores:
         return ""
 
@@ -80,6 +96,16 @@ def describe_cpu_use(before: CpuReading, after: CpuReading) -> str:
         f"other programs use {others:.1f} of {cores} now{f' ({named})' if named else ''}: timings taken now "
         "may be marked disturbed and will not separate close rows"
     )
+
+
+def other_cores(before: CpuReading, after: CpuReading) -> float:
+    """Return how many cores other programs used between two readings, at most all."""
+    others = (after.busy - before.busy) - max(after.own - before.own, 0.0)
+    return min(max(others, 0.0) / _window(before, after), float(after.cores))
+
+
+def _window(before: CpuReading, after: CpuReading) -> float:
+    return max(after.at - before.at, 1e-9)
 
 
 def _describe_gpu_use() -> str:

@@ -33,9 +33,13 @@ class MachineUse:
         """Return user and system seconds of this process and, when last read, of those below it."""
         return _own_cpu_seconds(psutil.Process()) - self._own_before + self._below
 
+    def seconds(self) -> float:
+        """Return wall seconds."""
+        return self._clock() - self._began
+
     def sentence(self) -> str:
         """Return wall time, cores, load and core-minutes in words."""
-        minutes, seconds = divmod(round(self._clock() - self._began), 60)
+        minutes, seconds = divmod(round(self.seconds()), 60)
         wall = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return (
             f"{wall} on {os.cpu_count()} cores, load {self.load:.1f} at the start; "

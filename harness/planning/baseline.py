@@ -49,13 +49,23 @@ class BaselineTrials:
             dataset = min(missing)
             raise UsageError(
                 f'suite "{self._suite.name}" names a baseline with clock_steps = {steps} that is not among its trials '
-                f'on "{dataset}"; add that trial or change [baseline]'
+                f'on "{dataset}", {self._describe_steps(trials, dataset)}; add that trial or change [baseline]'
             )
 
         for clock in clocks.values():
             if clock.optional:
                 raise UsageError(f"{clock.short} is the clock of every speed-up; remove its optional = true")
         return clocks
+
+    def _describe_steps(self, trials: list[Trial], dataset: str) -> str:
+        """Return which steps the baseline has on a data set, or whether its network stands there at all."""
+        there = [trial for trial in trials if trial.dataset.name == dataset]
+        steps = sorted({trial.steps for trial in there if self.includes(trial)})
+        if steps:
+            return f"where the baseline has {', '.join(map(str, steps))} steps"
+        if self._network not in {trial.network.name for trial in there}:
+            return f'where no trial is of its network "{self._network}"'
+        return "where no trial has its parts"
 
     def curve(self, trials: list[Trial]) -> dict[tuple[Any, ...], Trial]:
         """Return the baseline's trials by cell and steps; see `find_same_nfe`."""

@@ -1,4 +1,7 @@
-"""Checks of a plan: parts that do not fit, repeated trials, ambiguous names, missing controls; and `--only`."""
+"""Checks of a plan: parts that do not fit, repeated trials, ambiguous names, missing controls; and `--only`.
+
+Checks refuse with UsageError. What is merely empty or bounded is said by harness.planning.notes.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import fnmatch
 import re
 from collections.abc import Iterable
 
+import torch
+
 from harness.config.network_card import NetworkCard
 from harness.config.suite import Expectation, Suite
+from harness.data.cards import DatasetCard
 from harness.errors import UsageError, did_you_mean
 from harness.identity import canonical_json, content_hash
 from harness.planning.trial import Trial
 from harness.registry import registry
-from harness.sampling.network import network_params
+from harness.sampling.network import build_network, network_params
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.schema.trial_name import method_line_name
 from harness.specs.base import deciding_fields
@@ -100,6 +106,34 @@ def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> 
             raise UsageError(f'{method.part} "{method.name}" cannot be combined this way: {reason}')
 
 
+def check_resources(suite: Suite, trials: Iterable[Trial]) -> None:
+    """Raise UsageError for networks that cannot take their pictures, and for trials that need more than all workers."""
+    pairs = {(trial.network.name, trial.dataset.name): trial for trial in trials}
+    for trial in pairs.values():
+        _check_network_shape(trial.network, trial.dataset)
+
+    for trial in trials:
+        if suite.workers is not None and suite.workers < trial.devices and not trial.optional:
+            raise UsageError(
+                f"{trial.short} needs {trial.devices} devices at once, and the suite has workers = {suite.workers}; "
+                f"expected {trial.devices} or more, or none named, or optional = true on the trial"
+            )
+
+
+def _check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
+    """Refuse a network that cannot be built for the pictures' shape; nothing is computed, tensors have no storage."""
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            build_network(net, card.shape())
+    except UsageError as error:
+        side = card.resolution
+        raise UsageError(
+            f'{error}; the pictures of "{card.name}" are {side}x{side}, choose another network or other parameters'
+        ) from None
+    except (NotImplementedError, RuntimeError):
+        return  # a network that needs real values while it is built
+
+
 def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:
     """Return why a denoiser with memory does not fit a parallel executor, or None."""
     executor = parts["executor"]
@@ -139,6 +173,9 @@ def check_names(suite: Suite, trials: list[Trial], networks: Iterable[str]) -> N
                 f'suite "{suite.name}" has targets for the data set "{name}", which none of its trials uses'
                 f"{did_you_mean(name, datasets)}"
             )
+
+    if suite.quality.more_steps_in == suite.name:
+        raise UsageError(f'suite "{suite.name}" has more_steps_in = "{suite.name}"; expected another suite, or none')
 
     known = {column.name for column in TRIALS.columns if column.type in (REAL, WHOLE)}
     for number, expected in enumerate(suite.expect):

@@ -14,16 +14,18 @@ from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import DataAbsentError, located
 from harness.identity import spec_id
-from harness.metrics.extractors import extractor_spec
+from harness.planning.absent import AbsentThings
 from harness.planning.baseline import BaselineTrials, as_list, as_part, find_same_nfe
 from harness.planning.checks import (
     check_compatible,
     check_names,
+    check_resources,
     check_unique,
     choose_trials,
     controlled_trials,
     is_expected_of,
 )
+from harness.planning.quality_checks import check_quality
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial
@@ -61,36 +63,49 @@ class Plan:
     trials: tuple[PlannedTrial, ...]
     tasks: Mapping[str, Task]
     device_class: str
+    listed: tuple[Trial, ...]
+    """All trials of the suite; `only` leaves none of them out."""
     listed_ids: tuple[str, ...]
-    """Ids of all trials of the suite; `only` leaves none of them out."""
+    """Their ids, in the same order."""
     datasets: Mapping[str, DatasetCard]
     """The cards of its data sets, by name."""
+    baseline: BaselineTrials
+    absent: tuple[str, ...] = ()
+    """What is not on this machine and a run will need, a sentence each; none where nothing may be absent."""
 
 
 def make_plan(
-    suite: Suite, device_class: str, device_name: str, only: str | None = None, data_may_be_absent: bool = False
+    suite: Suite,
+    device_class: str,
+    device_name: str,
+    only: str | None = None,
+    data_may_be_absent: bool = False,
+    trains_only: bool = False,
 ) -> Plan:
     """Return the plan of a suite on a class of devices.
 
-    Reads the data unless it may be absent; runs nothing.
+    Reads the data unless it may be absent, as may then weights that a user names; runs nothing.
+    Where `trains_only`, nothing of it is to be scored, and its quality figures are not checked.
 
-    Raises UsageError for parts that do not fit together, for names that mean nothing, and for
-    missing data.
+    Raises UsageError for parts that do not fit together, for names that mean nothing, where no row
+    could be VALID, and for missing data.
     """
-    return _Planner(suite, device_class, device_name, data_may_be_absent).plan(only)
+    return _Planner(suite, device_class, device_name, data_may_be_absent, trains_only).plan(only)
 
 
 class _Planner:
     """Makes one plan; keeps the cards that it has read."""
 
-    def __init__(self, suite: Suite, device_class: str, device_name: str, data_may_be_absent: bool) -> None:
+    def __init__(
+        self, suite: Suite, device_class: str, device_name: str, data_may_be_absent: bool, trains_only: bool
+    ) -> None:
         self.suite = suite
         self.baseline = BaselineTrials(suite)
         self.device_class = device_class
+        self.absent, self.trains_only = AbsentThings(data_may_be_absent), trains_only
         weights = Path(suite.extractor_weights) if suite.extractor_weights else None
-        self.extractor = extractor_spec(suite.extractor, weights)
-        self.graph = TaskGraph(suite, device_class, device_name, self.extractor)
-        self.data_may_be_absent = data_may_be_absent
+        self.extractor = self.absent.extractor_spec(suite.extractor, weights)
+        self.graph = TaskGraph(suite, device_class, device_name, self.extractor, self.absent)
         self.datasets: dict[str, DatasetCard] = {}
         self.networks: dict[str, NetworkCard] = {}
 
@@ -100,9 +115,12 @@ class _Planner:
         trials = [t for k in range(self.suite.trainings) for number in numbers for t in self._expand(number, k)]
         check_unique(self.suite, trials)
         check_names(self.suite, trials, self.networks)
+        check_resources(self.suite, trials)
 
         # rows and their ids, without the trials that they name
         clocks, timed = self.baseline.find_clocks(trials), timed_in_place(trials)
+        if not self.trains_only:
+            check_quality(self.suite, trials, self.extractor)
         rows = {id(t): self._row_spec(t, clocks[t.dataset.name], timed.get(id(t))) for t in trials}
         ids = {key: spec_id(row) for key, row in rows.items()}
         chosen = trials if only is None else choose_trials(trials, only)
@@ -124,8 +142,17 @@ class _Planner:
             row = rows[id(trial)].model_copy(update={"baseline_score_id": baseline_score_id, "relations": relations})
             planned.append(PlannedTrial(trial, ids[id(trial)], row))
 
-        listed_ids = tuple(ids[id(t)] for t in trials)
-        return Plan(self.suite, tuple(planned), self.graph.tasks, self.device_class, listed_ids, self.datasets)
+        return Plan(
+            suite=self.suite,
+            trials=tuple(planned),
+            tasks=self.graph.tasks,
+            device_class=self.device_class,
+            listed=tuple(trials),
+            listed_ids=tuple(ids[id(t)] for t in trials),
+            datasets={card.name: card for card in self.datasets.values()},
+            baseline=self.baseline,
+            absent=tuple(self.absent.sentences),
+        )
 
     def _expand(self, number: int, training: int) -> Iterable[Trial]:
         """Yield the trials of one entry in one training: every combination of its lists, with every seed set.
@@ -209,9 +236,8 @@ class _Planner:
         """Return the spec of a data set, with its pixels unless they may be absent and are."""
         try:
             split = load_split(card, card.reference)
-        except DataAbsentError:
-            if not self.data_may_be_absent:
-                raise
+        except DataAbsentError as error:
+            self.absent.add(error)
             return card.spec()
         learnt = load_split(card, card.training_split)
         found = {card.reference: len(split.images), card.training_split: len(learnt.images)}

@@ -79,6 +79,10 @@ class SearchJobs:
         done = tuple(FinishedJob(job=dict(_job_of(job)), task_id=job.id) for job in self._jobs_of(task))
         return Unit(replace(task, spec=task.spec.model_copy(update={"done": done})))
 
+    def count_jobs(self, task: Task) -> int:
+        """Return how many jobs a search has proposed so far; 0 for a task that does not search."""
+        return len(self._jobs_of(task)) if self.is_search(task) else 0
+
     def _jobs_of(self, task: Task) -> list[Task]:
         return self._jobs.setdefault(task.id, [])
 

@@ -13,6 +13,7 @@ from harness.config.zoo_card import PREFIX, ZooCard, weights_path
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, spec_id
+from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
@@ -42,11 +43,14 @@ _REFERENCE_SOLUTION = {"denoiser": "full", "schedule": "edm", "solver": "heun", 
 class TaskGraph:
     """Makes tasks and keeps each once, by id. Trials share equal tasks."""
 
-    def __init__(self, suite: Suite, device_class: str, device_name: str, extractor: ExtractorSpec) -> None:
+    def __init__(
+        self, suite: Suite, device_class: str, device_name: str, extractor: ExtractorSpec, absent: AbsentThings
+    ) -> None:
         self.suite = suite
         self.device_class = device_class
         self.device_name = device_name
         self.extractor = extractor
+        self.absent = absent
         self.data: dict[str, DataSpec] = {}
         """The specs of the suite's data sets, by name, with the pixels that were found."""
         self.tasks: dict[str, Task] = {}
@@ -92,13 +96,17 @@ class TaskGraph:
                 path, sha256, price = weights_path(found.name), found.sha256, found.price()
             else:
                 path, price = Path(weights), Price()  # their price is not known here
-                if not path.is_file():
-                    raise UsageError(f'network "{net.name}": weights {path} do not exist; expected a safetensors file')
-                sha256 = file_sha256(path)
+                sha256 = file_sha256(path) if path.is_file() else self._note_absent_weights(net, path)
             self._given[key] = WeightsSpec(
                 path=str(path), sha256=sha256, price=price, data=self.data[card.name], network=net.spec()
             )
         return self._given[key]
+
+    def _note_absent_weights(self, net: NetworkCard, path: Path) -> str:
+        """Note that a file of weights is absent, and return what stands for its SHA-256."""
+        sentence = f'network "{net.name}": weights {path} do not exist; expected a safetensors file'
+        self.absent.add(UsageError(sentence), f", so set networks.{net.name}.weights to its path")
+        return ABSENT
 
     def network_limit(self, trial: Trial) -> NetworkLimit | None:
         """Return the FID of a trial's network solved out, None where the zoo has none that compares."""

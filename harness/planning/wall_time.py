@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Container, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.planning.plan import Plan
+from harness.planning.plan import Plan, PlannedTrial
+from harness.planning.schedule import schedule_seconds
+from harness.planning.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
+from harness.planning.unfinished import KeptTasks
+from harness.specs.rules.timing import MOST_REPEATS
+from harness.specs.train import TrainSpec
+from harness.storage.run_rates import DeviceRates, read_rates
+
+START_KEYS, REPORT_KEYS, LOOP_KEYS = ("start",), ("report",), ("loop",)
+"""Under which a run keeps the seconds before its first task, those of its report per trial, and the loop's overhead."""
+_START_SECONDS, _REPORT_SECONDS = 25.0, 0.5
+_BUSY_MARGIN = 1.5
+"""Another program may take more than its share: the upper end on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +30,171 @@ class WallTime:
     low: float
     high: float
     basis: str
-    """From what it is known, in words."""
+    """From what it is known, in words that follow "from"."""
+    trials: Mapping[str, float] = field(default_factory=dict)
+    """Device-seconds of sampling, scoring and timing by id of a trial that is to do."""
+    trainings: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds of each training that is to do, by network."""
+    is_guess: bool = False
+    """Whether most of it is guessed from FLOPs."""
+    problem: str = ""
+    """One sentence about kept rates that could not be read, else empty."""
 
-    def sentence(self) -> str:
+    def sentence(self, place: str = "here") -> str:
         """Return it in words, as "about 6 min here (4 to 9)"."""
-        return f"about {self.seconds / 60:.0f} min here ({self.low / 60:.0f} to {self.high / 60:.0f})"
+        return f"about {describe_seconds(self.seconds)} {place} ({describe_range(self.low, self.high, self.seconds)})"
 
 
-def estimate_wall_time(plan: Plan, finished: Container[str], results: Path, workers: int | None = None) -> WallTime:
-    """Return the wall time of what is missing of a plan; runs nothing.
+def estimate_wall_time(
+    plan: Plan,
+    finished: Container[str],
+    results: Path,
+    workers: int | None = None,
+    *,
+    hosts: int = 1,
+    slowdown: float = 1.0,
+    measured: Mapping[str, float] | None = None,
+) -> WallTime:
+    """Return the wall time of what is missing of a plan; runs nothing and changes nothing.
 
-    `finished` holds the ids of trials that have a row, `results` is the folder of all suites. `workers` is the
-    number of devices, by default what this machine offers, or what the suite asks for.
+    `finished` holds the ids of trials that have a row, `results` is the folder of all suites. `workers` is the number
+    of devices on `hosts` machines, by default what this machine offers, or what the suite asks for. `slowdown` is how
+    much slower other programs make this machine, see `MachineLoad`; `measured` holds seconds of one evaluation of an
+    image by network (`time_evaluations`).
     """
-    raise NotImplementedError
+    todo = [planned for planned in plan.trials if planned.id not in finished]
+    if not todo:
+        return WallTime(0.0, 0.0, 0.0, "nothing is to do")
+    workers = workers or count_local_devices(plan)
+    read = read_rates(results)
+    rates, kept = read.devices.get(plan.device_class, DeviceRates()), KeptTasks(plan, results)
+    estimator = TaskEstimator(plan, rates, kept, measured, plan.suite.batch)
+
+    # what is left of every task that is not finished
+    left = kept.unfinished(task_id for planned in todo for task_id in planned.needs)
+    tasks = {task_id: estimator.estimate(task) for task_id, task in left.items()}
+    start = estimator.fixed(START_KEYS, 1.0, _START_SECONDS)
+    report = estimator.fixed(REPORT_KEYS, float(len(plan.trials)), 5.0 + _REPORT_SECONDS * len(plan.trials))
+    loop = estimator.fixed(LOOP_KEYS, 1.0, 1.15)
+
+    # once as expected, once with all seconds at each end of their ranges
+    middle, low, high = (
+        _end_seconds(tasks, start, report, loop, workers, hosts, end, slowdown) for end in ("seconds", "low", "high")
+    )
+    return WallTime(
+        middle,
+        low,
+        high,
+        _describe_basis(tasks.values(), rates, estimator),
+        {planned.id: _own_seconds(planned, tasks) for planned in todo},
+        {
+            one.task.spec.network.name: one.total.seconds
+            for one in tasks.values()
+            if isinstance(one.task.spec, TrainSpec)
+        },
+        _guessed_share(tasks.values()) > 0.5,
+        read.problem,
+    )
+
+
+def count_local_devices(plan: Plan) -> int:
+    """Return how many workers a run here has: GPUs, else the cores that this process may use, at most the suite's."""
+    import psutil
+    import torch
+
+    if plan.device_class.startswith("cuda"):
+        found = max(torch.cuda.device_count(), 1)
+    else:
+        process = psutil.Process()
+        found = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+    return min(found, plan.suite.workers or found)
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration in words, of two digits or so: "40 s", "6 min", "3.5 h", "12 days", "4 years"."""
+    number, unit = _in_unit(seconds, seconds)
+    return f"{number} {unit}"
+
+
+def describe_range(low: float, high: float, seconds: float) -> str:
+    """Return a range in the unit of `seconds`, without the unit; an end that needs another unit has it."""
+    (first, low_unit), (last, high_unit), unit = _in_unit(low, low), _in_unit(high, high), _in_unit(seconds, seconds)[1]
+    if low_unit == high_unit:
+        return f"{first} to {last}" if low_unit == unit else f"{first} to {last} {low_unit}"
+    return f"{first} {low_unit} to {last} {high_unit}"
+
+
+def _in_unit(seconds: float, like: float) -> tuple[str, str]:
+    """Return a number and the unit that suits `like` seconds."""
+    sizes = ((99.5, 1.0, "s"), (5_970.0, 60.0, "min"), (172_800.0, 3_600.0, "h"), (63_072_000.0, 86_400.0, "days"))
+    size, unit = next(((size, unit) for most, size, unit in sizes if like < most), (31_536_000.0, "years"))
+    number = seconds / size
+    return f"{number:,.1f}" if number < 9.95 and unit in ("h", "days", "years") else f"{number:,.0f}", unit
+
+
+def _end_seconds(
+    tasks: Mapping[str, TaskEstimate],
+    start: Estimate,
+    report: Estimate,
+    loop: Estimate,
+    workers: int,
+    hosts: int,
+    end: str,
+    slowdown: float,
+) -> float:
+    """Return the wall seconds where every estimate is at one end of its range.
+
+    On a busy machine the low end hopes that the load goes away; at the high end disturbed timings are repeated.
+    """
+    factor = {"seconds": slowdown, "low": 1.0, "high": slowdown * (_BUSY_MARGIN if slowdown > 1.0 else 1.0)}[end]
+    repeats = 1.0 + MOST_REPEATS if end == "high" and slowdown > 1.0 else 1.0
+    specs = {task_id: one.task for task_id, one in tasks.items()}
+    seconds = {
+        task_id: one.at(getattr(one.total, end) * (repeats if one.task.exclusive else 1.0))
+        for task_id, one in tasks.items()
+    }
+    overhead = loop.seconds if end != "high" else max(loop.seconds * 1.15, loop.seconds * math.exp(loop.doubt / 4))
+    fixed = getattr(start, end) + getattr(report, end)
+    return factor * (fixed + overhead * schedule_seconds(specs, seconds, workers, hosts))
+
+
+def _own_seconds(planned: PlannedTrial, tasks: Mapping[str, TaskEstimate]) -> float:
+    """Return the device-seconds of a trial's own images, score and timing, as far as they are to do."""
+    row = planned.row
+    own = (*row.sample_ids, row.score_id, *(() if row.timed_sample_ids else (row.time_id,)))
+    return sum(tasks[task_id].total.seconds for task_id in own if task_id in tasks)
+
+
+def _training_seconds(tasks: Collection[TaskEstimate]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in tasks:
+        if isinstance(one.task.spec, TrainSpec):
+            name = one.task.spec.network.name
+            found[name] = found.get(name, 0.0) + one.total.seconds
+    return found
+
+
+def _guessed_share(tasks: Collection[TaskEstimate]) -> float:
+    total = sum(one.total.seconds for one in tasks)
+    guessed = sum(one.total.seconds for one in tasks if one.total.source == GUESSED)
+    return guessed / total if total else 0.0
+
+
+def _describe_basis(tasks: Collection[TaskEstimate], rates: DeviceRates, estimator: TaskEstimator) -> str:
+    """Return from what the seconds are known, to follow "from": says what is guessed, and what is left out."""
+    share, timed = _guessed_share(tasks), any(one.total.source == MEASURED for one in tasks)
+    speed = f"counted FLOPs at {estimator.speed.words}"
+    known = []
+    if rates.runs:
+        known.append(f"the rates of {rates.runs} earlier {'run' if rates.runs == 1 else 'runs'} on such a device")
+    if timed:
+        known.append("evaluations timed just now")
+
+    found = " and ".join(known)
+    if share > 0.02:
+        found = f"{found}, {100 * share:.0f} % of it a guess from {speed}" if known else f"{speed}: a guess"
+    if not rates.runs:
+        found += ", as no run on such a device has left rates here"
+    if estimator.unknown:
+        found += f"; without {', '.join(sorted(estimator.unknown))}, whose FLOPs are not known"
+    return found

@@ -19,7 +19,13 @@ from harness.report.formats import format_count, format_interval
 from harness.report.tables.cells import Cell, Table
 from harness.report.tables.control_cells import control_cells
 from harness.report.tables.pivot_table import pivot_table
-from harness.report.tables.summary import summary_sentences
+from harness.report.tables.summary import (
+    NOTHING_RANKS,
+    failures_sentence,
+    limits_sentence,
+    other_classes,
+    summary_sentences,
+)
 from harness.report.tables.target_table import target_tables
 from harness.report.tables.trial_table import (
     NO_FIGURE,
@@ -57,6 +63,8 @@ class ClassTables:
     quality: ClassQuality
     summary: tuple[str, ...]
     """Sentences on what the tables show."""
+    limits: str
+    """What they do not show."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -72,6 +80,15 @@ class Leaderboard:
     invalid: tuple[tuple[str, str, str], ...]
     counts: str
     invalid_source: DataFrame
+    summary: tuple[str, ...]
+    """Three to five sentences on the first class and on what failed; fewer where little was measured."""
+    limits: str
+    """What they do not show; empty where nothing ranks."""
+
+    @property
+    def summary_text(self) -> str:
+        """Return summary and limits, one sentence a line."""
+        return "".join(f"{sentence}\n" for sentence in (*self.summary, self.limits) if sentence)
 
 
 def build_leaderboard(analysis: Analysis, pairs: Sequence[Comparison] = ()) -> Leaderboard:
@@ -91,11 +108,18 @@ def build_leaderboard(analysis: Analysis, pairs: Sequence[Comparison] = ()) -> L
     valid, failed = len(analysis.trials) - len(invalid), int((invalid["status"] == "failed").sum())
     counts = f"{valid} VALID, {len(invalid) - failed} INVALID, {failed} failed of {len(analysis.trials)} trials"
     controls = control_cells(pairs)
-    classes = tuple(_class_tables(one, analysis, controls) for one in analysis.classes)
-    return Leaderboard(classes, listed, counts, invalid)
+    classes = tuple(_class_tables(one, analysis, controls, pairs) for one in analysis.classes)
+
+    # what the page begins with
+    first = classes[0].summary if classes else (NOTHING_RANKS,)
+    summary = (*first, failures_sentence(invalid, len(analysis.trials)))
+    limits = f"{classes[0].limits}{other_classes(analysis)}" if classes else ""
+    return Leaderboard(classes, listed, counts, invalid, summary, limits)
 
 
-def _class_tables(one: ResourceClass, analysis: Analysis, controls: Mapping[str, Cell]) -> ClassTables:
+def _class_tables(
+    one: ResourceClass, analysis: Analysis, controls: Mapping[str, Cell], pairs: Sequence[Comparison]
+) -> ClassTables:
     # the data
     key = one.key
     devices = f"{key['devices']:.0f} × " if key["devices"] != 1 else ""
@@ -114,7 +138,8 @@ def _class_tables(one: ResourceClass, analysis: Analysis, controls: Mapping[str,
         trials=trials,
         source=by_network_method_steps(one.rows),
         quality=quality,
-        summary=tuple(summary_sentences(quality, one.rows)),
+        summary=tuple(summary_sentences(one, quality, analysis, pairs)),
+        limits=limits_sentence(one, quality),
     )
 
 

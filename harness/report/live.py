@@ -1,4 +1,4 @@
-"""The page of a running benchmark: its rows so far, without figures.
+"""The page of a running benchmark: how far it is, when it ends, its latest rows; without figures.
 
 Drawing figures would disturb what is timed.
 """
@@ -6,7 +6,8 @@ Drawing figures would disturb what is timed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +26,79 @@ class LiveReport:
     Nothing here is timed, but what the workers of this machine time must not be disturbed.
     """
 
-    def __init__(self, folder: Path, title: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
         """`seconds`: the page is written, and read by a browser, at most this often."""
-        self._path, self._title = folder / PAGE, title
-        self._seconds, self._clock = seconds, clock
+        self.path, self._title = folder / PAGE, title
+        self._seconds, self._clock, self._now = seconds, clock, now
         self._wanted = not (folder / MARK).exists()
         self._rows: list[dict[str, str]] = []
-        self._total, self._shown, self._written = 0, 0, -seconds
+        self._sentences: tuple[str, ...] = ()
+        self._done = self._total = 0
+        self._left: float | None = None
+        self._running: tuple[str, ...] = ()
+        self._written = clock() - seconds
 
-    def set_total(self, total: int) -> None:
-        """Set how many trials the run has; called once, before the first row."""
-        self._total = total
+    def begin(self, sentences: Sequence[str]) -> None:
+        """Write the page before there is any row, with what the run is going to do."""
+        self._sentences = tuple(sentences)
+        self._write()
 
-    def add_row(self, row: Mapping[str, Any]) -> None:
-        """Add a row that was committed, and write the page if it is due."""
-        self._rows.append(_cell_texts(row))
-        self.write_if_due()
+    def set_progress(self, done: int, total: int, seconds_left: float | None, running: Sequence[str]) -> None:
+        """Set how many trials of how many have rows, the time left, and what runs; write the page if it is due."""
+        self._done, self._total, self._left, self._running = done, total, seconds_left, tuple(running)
+        if self._clock() - self._written >= self._seconds:
+            self._write()
 
-    def write_if_due(self) -> None:
-        """Write the page if rows are new and the last one is old enough."""
-        if not self._wanted or len(self._rows) == self._shown or self._clock() - self._written < self._seconds:
+    def add_row(self, row: Mapping[str, Any], finding: str = "") -> None:
+        """Add a row that was committed, with what it shows beside the baseline, and write the page if it is due.
+
+        The first row is due at once.
+        """
+        self._rows.insert(0, _cell_texts(row, finding))
+        if len(self._rows) == 1 or self._clock() - self._written >= self._seconds:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._wanted:
             return
-
+        now = self._now()
+        left = None if self._left is None else max(round(self._left / 60), 1)
         page = render_page(
-            "live.html.j2", title=self._title, rows=self._rows, total=self._total, seconds=round(self._seconds)
+            "live.html.j2",
+            title=self._title,
+            sentences=self._sentences,
+            rows=self._rows,
+            done=self._done,
+            total=self._total,
+            percent=round(100 * self._done / self._total) if self._total else 0,
+            minutes_left=left,
+            end=None if self._left is None else f"{now + timedelta(seconds=self._left):%H:%M}",
+            running=self._running,
+            written=f"{now:%H:%M:%S}",
+            seconds=round(self._seconds),
         )
-        replace(self._path, page.encode())
-        self._shown, self._written = len(self._rows), self._clock()
+        replace(self.path, page.encode())
+        self._written = self._clock()
 
 
-def _cell_texts(row: Mapping[str, Any]) -> dict[str, str]:
+def _cell_texts(row: Mapping[str, Any], finding: str) -> dict[str, str]:
     def figure(name: str, times: float = 1.0) -> str:
         value = row.get(name)
         return "–" if value is None else f"{value * times:.3g}"
 
-    verdict = row["verdict"] if row["verdict"] == "VALID" else f"{row['verdict']}: {row['reasons']}"
+    is_valid = row["verdict"] == "VALID"
     return {
         **{name: str(row[name]) for name in ("network", "method", "steps")},
         "fid": figure("fid"),
         "latency": figure("latency_seconds", 1e3),
         "speedup": figure("speedup"),
-        "verdict": verdict,
+        "finding": finding if is_valid else f"{row['verdict']}: {row['reasons']}",
+        "kind": "" if is_valid else "bad",
     }

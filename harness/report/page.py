@@ -25,13 +25,13 @@ def render_page(template: str, scripts: Sequence[str] = (), styles: Sequence[str
     """Return an HTML page that loads nothing: everything is inline, and its policy forbids the rest.
 
     Values are escaped by jinja2.
-    `scripts` run in their order at the end of the page; `styles` stand before our own style sheet.
+    `scripts` run in their order at the end of the page; `styles` follow the style sheet that all pages have.
     Both are trusted, and the policy names each script by its SHA-256, so no other one runs.
     """
     inline = [_inline_script(script) for script in scripts]
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in inline) or "'none'"
     trusted = {
-        "styles": [Markup(style) for style in (*styles, read_template("style.css"))],
+        "styles": [Markup(style) for style in (read_template("style.css"), *styles)],
         "scripts": [Markup(script) for script in inline],
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}",
     }

@@ -12,6 +12,12 @@ POOL_POLL_SECONDS = 0.5
 """The longest wait for events of the pool; so often the screen is drawn at least."""
 HEARTBEAT_SECONDS = 30.0
 """Where there is no terminal, a line about the run comes at least this often."""
+PHASE_SECONDS = 2.0
+"""There, what is done before the first trial is named once it takes so long."""
+NOTEBOOK_SECONDS = 1.0
+"""A notebook's bar is drawn at most this often."""
+TIME_LEFT_SECONDS = 1.0
+"""How often the time left is taken anew."""
 LIVE_REPORT_SECONDS = 15.0
 """While a run goes on, its page is rebuilt, and read by a browser, at most this often."""
 JOURNAL_GROUP_SECONDS = 0.1
@@ -125,6 +131,11 @@ JOB_READY_SECONDS = 60.0
 """How long submitting a job is tried again on a busy cluster."""
 MOST_FAILED_JOB_POLLS = 10
 """Consecutive failed polls after which contact with a job counts as lost."""
+
+# Trainings of new suites
+
+NEW_TRAINING_SECONDS = 120.0
+"""A new suite for pictures that no network of the zoo knows trains a small network about so long."""
 
 # Trainings of the zoo
 

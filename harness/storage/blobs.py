@@ -30,8 +30,8 @@ _TYPES = {
     "float32",
     "float64",
 }
-_KEY = "oneclock"  # one metadata key, because safetensors writes several in random order
-_SUFFIX = ".safetensors"
+BLOB_KEY = "oneclock"  # one metadata key, because safetensors writes several in random order
+BLOB_SUFFIX = ".safetensors"
 
 Blob = tuple[dict[str, np.ndarray], dict[str, Any]]
 
@@ -97,7 +97,7 @@ class Blobs:
             self._path(id).unlink(missing_ok=True)
 
     def _path(self, id: str) -> Path:
-        return self.folder / f"{check_name(id, 'artifact id')}{_SUFFIX}"
+        return self.folder / f"{check_name(id, 'artifact id')}{BLOB_SUFFIX}"
 
     def _set_aside(self, path: Path, reason: str) -> None:
         quarantine = self.folder / "quarantine"
@@ -116,7 +116,7 @@ class Blobs:
 def _encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
     plain = {name: plain_array(name, tensor) for name, tensor in tensors.items()}
     header = {"facts": dict(metadata), "sha256": _content_sha256(plain, dict(metadata))}
-    return save(plain, metadata={_KEY: canonical_json(header)})
+    return save(plain, metadata={BLOB_KEY: canonical_json(header)})
 
 
 def plain_array(name: str, tensor: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def plain_array(name: str, tensor: np.ndarray) -> np.ndarray:
 def _decode(data: bytes) -> Blob:
     try:
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][BLOB_KEY])
         metadata, claimed = header["facts"], header["sha256"]
         tensors = load(data)
         actual = _content_sha256(tensors, metadata)

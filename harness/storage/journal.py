@@ -204,7 +204,7 @@ class Journal:
             self.sync()
         with (self.folder / LINES).open("rb") as stream:
             stream.seek(place[0])
-            line = _decode(stream.read(place[1]))
+            line = decode_line(stream.read(place[1]))
         if line is None:
             self.warnings.append(f"{task_id[:12]} {unit} in {self.folder} is damaged")
             self.forget_unit(task_id, unit)
@@ -223,8 +223,8 @@ class Journal:
         """
         # lines in order: a later one replaces, drops or forgets
         good, damaged, bad = 0, 0, 0
-        for offset, text in _lines(self.folder / LINES):
-            line = _decode(text)
+        for offset, text in read_lines(self.folder / LINES):
+            line = decode_line(text)
             if line is None:
                 bad += 1
                 continue
@@ -254,7 +254,7 @@ class Journal:
         """Rewrite the journal with only the last line of each unit."""
         wanted = {place[0] for units in self._lines.values() for place in units.values()}
         wanted |= {since for since, _ in self._drops.values()}
-        kept = [text for offset, text in _lines(self.folder / LINES) if offset in wanted]
+        kept = [text for offset, text in read_lines(self.folder / LINES) if offset in wanted]
         replace(self.folder / LINES, b"".join(kept), self._disk)
         self._lines, self._drops = defaultdict(dict), {}
         self._replay()
@@ -323,7 +323,7 @@ def _encode(head: Mapping[str, Any], metadata: str) -> bytes:
     return f"{zlib.crc32(body):08x} ".encode() + body + b"\n"
 
 
-def _decode(line: bytes) -> tuple[dict[str, Any], str] | None:
+def decode_line(line: bytes) -> tuple[dict[str, Any], str] | None:
     """Return head and text of the metadata; None for a line that is damaged."""
     crc, _, body = line.partition(b" ")
     if not body.endswith(b"\n") or len(crc) != 8 or crc != b"%08x" % zlib.crc32(body[:-1]):
@@ -332,7 +332,7 @@ def _decode(line: bytes) -> tuple[dict[str, Any], str] | None:
     return json.loads(head), metadata
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield offset and bytes of each line of a file; the last one may lack its end."""
     offset = 0
     try:

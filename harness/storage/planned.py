@@ -15,10 +15,20 @@ PLANNED = "planned.json"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def write_planned(folder: Path, trial_ids: Sequence[str], disk: Disk = DISK) -> None:
-    """Write the trial ids of the latest plan, in its order, replacing those of the plan before."""
+def write_planned(folder: Path, trial_ids: Sequence[str], title: str = "", disk: Disk = DISK) -> None:
+    """Write the trial ids of the latest plan, in its order, and the suite's title, replacing those before."""
+    found = {"trials": list(trial_ids), "title": title}
     with storage_errors(folder, None):
-        replace(folder / PLANNED, (canonical_json({"trials": list(trial_ids)}) + "\n").encode(), disk)
+        replace(folder / PLANNED, (canonical_json(found) + "\n").encode(), disk)
+
+
+def read_title(folder: Path) -> str:
+    """Return the title of the suite of the latest plan; empty where none was written."""
+    try:
+        found = json.loads(read_regular(folder / PLANNED))["title"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def read_planned(folder: Path) -> tuple[str, ...] | None:

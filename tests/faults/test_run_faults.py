@@ -138,7 +138,7 @@ def test_a_failure_is_a_row_with_its_reason(tmp_path, ray_pool, baseline, fault,
 def test_500_tiny_trials_keep_the_tasks_in_flight_bounded(tmp_path, ray_pool):
     trials = [faulty("none", twin=twin) for twin in range(1, 500)]
     pool = Counting(ray_pool)
-    found = measure(suite(trials, n_images=10, batch=10, precision="float32"), tmp_path, pool)
+    found = measure(suite(trials, n_images=20, batch=10, precision="float32"), tmp_path, pool)
     assert len(found) == 500
     assert {row["status"] for row in found.values()} == {"finished"}
     assert pool.most <= ray_pool.size()

@@ -158,6 +158,9 @@ class Ears:
         self.units += units
         self.added.append(len(self.progress))
 
+    def on_unit_start(self, unit: Unit) -> None:
+        pass
+
     def on_progress(self, unit: Unit, progress: Progress) -> None:
         self.progress.append((unit.task.kind, progress.done))
         if self._on_progress is not None:

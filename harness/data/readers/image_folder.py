@@ -29,7 +29,7 @@ class ImageFolderReader(Reader):
         folder = data_folder(wanted, self.path, "path") / check_source(wanted, wanted.source or wanted.split)
         if not folder.is_dir():
             raise wanted.missing_error(f"found no folder {folder}", "path")
-        files = _pictures(folder)
+        files = find_pictures(folder)
         images = wanted.allocate(len(files), folder)
         labels = _classes(folder, files, wanted) if wanted.labels else None
         for index, file in enumerate(files):
@@ -37,7 +37,7 @@ class ImageFolderReader(Reader):
         return Pixels(images, labels)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path) -> list[Path]:
     """Return the picture files below a folder, sorted by the parts of their relative path; hidden ones are left out."""
     found = [
         file

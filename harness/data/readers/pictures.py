@@ -18,15 +18,15 @@ from harness.data.readers.base import WantedSplit
 Resize = Literal["none", "center-crop-box", "area"]
 """What is done with pictures of another size: refused; centre-cropped and box-averaged; whole boxes averaged."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
-_MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
+FORMATS = ("PNG", "JPEG", "WEBP")
+MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
 def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in error messages."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
             return to_pixels(picture, wanted, where, resize=resize)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).split(" <_io.")[0]
@@ -39,10 +39,10 @@ def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: R
 
 def to_pixels(picture: Image.Image, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
-    if picture.mode not in _MODES[wanted.channels] or "transparency" in picture.info:
+    if picture.mode not in MODES[wanted.channels] or "transparency" in picture.info:
         raise wanted.usage_error(
             f"{where} has the colour mode {_mode(picture)}",
-            f"one of {', '.join(_MODES[wanted.channels])} without transparency for {wanted.channels} channel(s)",
+            f"one of {', '.join(MODES[wanted.channels])} without transparency for {wanted.channels} channel(s)",
             "convert the picture first, or correct `channels` in the card",
         )
 

@@ -97,10 +97,10 @@ def finding_sentence(one: Evidence) -> str:
 
 
 class Outcome(Enum):
-    """What a pair of a method and its control comes to, in words after the method's name."""
+    """What a pair of a method and its control comes to, in words after the method's name; `margin` is the suite's."""
 
     LOWER_FID = "has a lower FID than its control"
-    FASTER = "is faster than its control at equal FID"
+    FASTER = "is faster than its control, FID at most {margin} higher"
     NOT_SHOWN = "is not shown to beat its control"
     HIGHER_FID = "does not beat its control (higher FID)"
     RETURNED = "makes no claim, because its preparation returned something else"
@@ -108,7 +108,10 @@ class Outcome(Enum):
 
 
 def control_outcome(one: Evidence) -> Outcome:
-    """Return what `control_sentence` says, without its numbers; "at equal FID" is within the suite's margin."""
+    """Return what `control_sentence` says, without its numbers.
+
+    FASTER holds both of its claims: equal within the margin is also at most the margin higher.
+    """
     if one.returned:
         return Outcome.RETURNED
     if math.isnan(one.half):

@@ -1,89 +1,234 @@
-"""The sentences that the report begins with, made from the first class: fastest, best, below the limit."""
+"""The sentences that a report begins with, from its tables alone: fastest, best, families, what failed.
+
+None says more than the tables show: where intervals overlap no row is called the fastest or the best, an open end of
+an interval is said, and what comes from one training ends so.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
+from harness.report.analysis.comparisons import Comparison
+from harness.report.analysis.derive import Analysis, ResourceClass, ranking_speedup
+from harness.report.analysis.family_findings import find_by_family
 from harness.report.analysis.method_lines import distinct_names
-from harness.report.analysis.target_time import AT_SMALLEST, PARTLY, REACHED
+from harness.report.analysis.target_time import AT_SMALLEST, MAY_REACH, PARTLY, REACHED
+from harness.report.analysis.time_ties import overlap_in_time
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
-from harness.report.formats import format_count, format_number
+from harness.report.analysis.verdicts import ONE_TRAINING
+from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import interval_text
+from harness.report.tables.family_sentences import controls_sentence, whole_network_sentence
+
+NOTHING_RANKS = "No trial has a VALID row yet, so nothing ranks."
+_LONGEST_REASON = 60
+_MOST_REASONS = 3
 
 
-def summary_sentences(quality: ClassQuality, rows: DataFrame) -> list[str]:
-    """Return two to four sentences on a class; `rows` are its trials."""
-    found = [_fastest(quality), _best(rows), _without_a_curve(quality), _below(quality)]
+def summary_sentences(
+    one: ResourceClass, quality: ClassQuality, analysis: Analysis, pairs: Sequence[Comparison]
+) -> list[str]:
+    """Return what a class shows in up to four sentences: fastest at equal quality, best quality, families twice.
+
+    `quality` are the lines of the class, `pairs` the comparisons of the analysis.
+    """
+    families = find_by_family(one, analysis, pairs)
+    found = [
+        fastest_sentence(quality) if quality.targets else _largest_speedup(one),
+        _best(one.rows, quality),
+        controls_sentence(families),
+        whole_network_sentence(families),
+    ]
     return [sentence for sentence in found if sentence]
 
 
-def _fastest(quality: ClassQuality) -> str:
-    """Return who reaches the tightest target first, and the baseline's time to it."""
-    if not quality.targets:
-        return "The suite names no FID targets, so no method is called the fastest."
+def failures_sentence(invalid: DataFrame, trials: int) -> str:
+    """Return what does not rank, of so many trials, with its commonest reasons."""
+    if invalid.empty:
+        return f"Nothing failed: all {trials} trials are VALID." if trials else "No trial has been run."
+    failed = int((invalid["status"] == "failed").sum())
+    counts = [f"{count} {word}" for count, word in ((failed, "failed"), (len(invalid) - failed, "INVALID")) if count]
+
+    # the commonest reasons
+    reasons = invalid["reasons"].map(_short_reason).replace("", "no reason was recorded").value_counts(sort=False)
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], str(item[0])))
+    shown = "; ".join(f"{reason} ({count})" if count > 1 else str(reason) for reason, count in ordered[:_MOST_REASONS])
+    more = f"; {len(ordered) - _MOST_REASONS} further reasons" if len(ordered) > _MOST_REASONS else ""
+    return f"Of {trials} trials {len(invalid)} do not rank, {' and '.join(counts)}: {shown}{more}."
+
+
+def limits_sentence(one: ResourceClass, quality: ClassQuality) -> str:
+    """Return what a class does not show: on how much its figures rest, and what they say nothing of."""
+    key, rows = one.key, one.rows
+    most, fewest = rows["trainings"].max(), rows["trainings"].min()
+    trainings = f"{most:.0f} trainings" if most > 1 else "one training"
+    trainings += " of each network" if fewest == most else " of a network at most, one of others"
+    disturbed = int((rows["disturbed"] != "").sum())
+    parts = [
+        f"{key['n_images']:.0f} images a row from {trainings} on {key['dataset'] or 'an unnamed data set'}",
+        f"features of {key['extractor'] or 'an unnamed network'}{_literature(str(key['extractor']))}",
+        f"times of one machine ({key['device_name'] or 'unnamed'})"
+        + (f", disturbed in {disturbed} of {len(rows)} rows" if disturbed else ""),
+    ]
+
+    cancelled = len(quality.below_limit)
+    below = f" {cancelled} of the rows lie below their network's own limit, where errors cancel." if cancelled else ""
+    return (
+        f"What this does not show: other data, networks, sizes or devices, and differences too small for "
+        f"{'; '.join(parts)}. Where no difference is shown, none is excluded.{below}"
+    )
+
+
+def other_classes(analysis: Analysis) -> str:
+    """Return a sentence on the rows that are ranked apart from the first class; empty where there is one class."""
+    others = sum(len(one.rows) for one in analysis.classes[1:])
+    if not others:
+        return ""
+    return f" {others} row{' is' if others == 1 else 's are'} ranked apart, of other devices, data or conditions."
+
+
+def _literature(extractor: str) -> str:
+    return "" if "inception" in extractor.lower() else ", whose FID is not comparable to the literature"
+
+
+def _short_reason(text: str) -> str:
+    """Return the first clause of a row's reasons."""
+    first = text.split(";")[0].split(":")[0].strip()
+    return first if len(first) <= _LONGEST_REASON else f"{first[:_LONGEST_REASON].rstrip()}..."
+
+
+def fastest_sentence(quality: ClassQuality) -> str:
+    """Return which method reaches the tightest target that is shown to be reached first, and the baseline's time.
+
+    A class without targets has none.
+    """
+    found = _choose_target(quality)
+    if found is None:
+        return f"No serial method reaches FID {format_count(quality.targets[0])}, the loosest target."
+    first, times = found
+    ties = _count_ties(first, times)
+    text = f"{first.line.name} ({_time_text(first)})"
+
+    target = f"FID {format_count(first.target)}"
+    if ties:
+        others = f"{ties} other{'' if ties == 1 else 's'}"
+        text = f"No single method is the fastest to {target}: {text} and {others} cannot be told apart"
+    else:
+        text = f"The fastest to {target} is {text}"
+    return f"{text}; {_beside_baseline(first, quality)}{ONE_TRAINING if first.ranked.time.trainings == 1 else ''}."
+
+
+def _choose_target(quality: ClassQuality) -> tuple[QualityTime, list[QualityTime]] | None:
+    """Return the first method at a target, and all times there; None where no serial method reaches any target.
+
+    It is the tightest target that some method reaches with the whole interval of its FID; without one, the tightest
+    that is reached by a FID alone.
+    """
+    by_fid_alone = None
     for target in reversed(quality.targets):
         times = sorted((quality.times[line.name, target] for line in quality.serial), key=rank_order)
         reached = [one for one in times if one.ranked.time.state in (REACHED, AT_SMALLEST)]
-        if not reached:
-            continue
+        surely = [one for one in reached if not math.isnan(one.ranked.time.high)]
+        if surely:
+            return surely[0], times
+        if reached and by_fid_alone is None:
+            by_fid_alone = reached[0], times
+    return by_fid_alone
 
-        # the first, and the baseline
-        first = reached[0]
-        most = "at most " if first.ranked.time.state == AT_SMALLEST else ""
-        where = ", in one training" if first.ranked.time.trainings == 1 else ""
-        return (
-            f"FID {format_count(target)} is reached first by {first.line.name}, in {most}{_milliseconds(first)} "
-            f"ms/image{_beside_baseline(first, quality)}{where}{_ties(times)}."
-        )
-    return f"No serial method reaches FID {format_count(quality.targets[0])}."
+
+def _count_ties(first: QualityTime, times: list[QualityTime]) -> int:
+    """Return how many other methods have a time that may be that of `first`, or a shorter one that is not sure."""
+    others = [one for one in times if one is not first and one.ranked.time.state in (REACHED, AT_SMALLEST)]
+    if first is times[0]:
+        return sum(one.ties_with_first for one in others)
+    return sum(overlap_in_time(first.ranked.time, one.ranked.time) for one in others)
+
+
+def _time_text(one: QualityTime) -> str:
+    time = one.ranked.time
+    most = "at most " if time.state == AT_SMALLEST else ""
+    ends = format_interval(time.low * 1e3, time.high * 1e3)
+    interval = f", 95 % interval {ends}" if ends else ""
+    unsure = ", within its interval its FID may not reach it" if math.isnan(time.high) else ""
+    return f"{most}{format_number(time.seconds * 1e3)} ms an image{interval}{unsure}{_unpriced(one.line.rows)}"
+
+
+def _unpriced(rows: DataFrame) -> str:
+    """Return what a time leaves out, where a part of the method was tuned or searched."""
+    return ", its preparation not counted" if (rows["prepared"] != "").any() else ""
 
 
 def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
-    """Return what the baseline takes to the same target, nothing where it is the first itself."""
+    """Return what the suite's baseline takes to the same target, and its time over the first's."""
     plain = quality.times.get((quality.baseline, first.target))
-    if plain is None or plain is first:
-        return ""
-    time = plain.ranked.time
+    if plain is None:
+        return "the suite's baseline has no VALID row"
+    if plain is first:
+        return "it is the suite's baseline"
+
+    # not reached
+    time, name = plain.ranked.time, f"the baseline {quality.baseline}"
     if time.state == PARTLY:
-        return f"; the baseline {quality.baseline} reaches it in {time.reached} of {time.trainings} trainings"
+        return f"{name} reaches it in {time.reached} of {time.trainings} trainings"
     if math.isnan(time.seconds):
-        return f"; the baseline {quality.baseline} does not reach it"
-    return f"; the baseline {quality.baseline} takes {_milliseconds(plain)} ms"
+        if any(MAY_REACH in note for note in time.notes):
+            return f"{name} is not shown to reach it"
+        best = "" if math.isnan(plain.best_fid) else f" (its lowest FID is {format_number(plain.best_fid)})"
+        return f"{name} does not reach it{best}"
+
+    # the ratio of times
+    ratio = first.ranked.over_baseline
+    if math.isnan(ratio.value):
+        return f"{name} takes {_time_text(plain)}"
+    sign = {">=": "at least ", "<=": "at most "}.get(ratio.sign, "")
+    ends = format_interval(ratio.low, ratio.high)
+    shown = "" if ratio.low > 1 else ", which is not shown to be longer"
+    return f"{name} takes {sign}{format_number(ratio.value)} times as long {ends}".rstrip() + shown
 
 
-def _ties(times: list[QualityTime]) -> str:
-    """Return how many lines have a time that may be that of the first."""
-    count = sum(one.ties_with_first for one in times)
-    return f"; {count} other{'' if count == 1 else 's'} cannot be told from it" if count else ""
+def _largest_speedup(one: ResourceClass) -> str:
+    """Return the row with the largest speed-up at equal quality, for suites without targets."""
+    rows = one.rows.assign(_name=distinct_names(one.rows), _gain=ranking_speedup(one.rows))
+    known = rows[~rows["is_baseline"]].dropna(subset=["_gain"])
+    if one.baseline.empty:
+        return "The suite's baseline has no VALID row, so there is no speed-up at equal quality."
+    if known.empty:
+        return "No row has a speed-up over the baseline at equal quality."
+
+    first = known.sort_values(["_gain", "trial_id"]).iloc[-1]
+    at_least = "at least " if not math.isnan(first["equal_quality_speedup_at_least"]) else ""
+    at_most = "at most " if not math.isnan(first["equal_quality_speedup_at_most"]) else ""
+    ends = format_interval(first["equal_quality_speedup_low"], first["equal_quality_speedup_high"])
+    low = first["equal_quality_speedup_low"]
+    shown = "" if low > 1 else "; it is not shown to be faster than the baseline"
+    ties = int((known["equal_quality_speedup_high"].fillna(math.inf) >= low).sum()) - 1 if low > 1 else 0
+    others = f"; {ties} other row{'' if ties == 1 else 's'} may be as fast" if ties else ""
+    return (
+        f"The largest speed-up over the baseline at equal quality is that of {first['_name']}, {at_least}{at_most}"
+        f"{format_number(first['_gain'])} times {ends}{' ' if ends else ''}at FID {format_number(first['fid'])}"
+        f"{_unpriced(first.to_frame().T)}{shown}{others}{_one_training(first)}."
+    )
 
 
-def _milliseconds(one: QualityTime) -> str:
-    return format_number(one.ranked.time.seconds * 1e3)
-
-
-def _best(rows: DataFrame) -> str:
-    """Return the row of lowest FID, and how many do not differ from it."""
+def _best(rows: DataFrame, quality: ClassQuality) -> str:
+    """Return the row of lowest FID, and how many cannot be told from it."""
     known = rows.assign(_name=distinct_names(rows)).dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
     if known.empty:
         return ""
     first = known.iloc[0]
     ties = int((known["tie_group"] == 1).sum()) - 1
-    fid = interval_text(first["fid"], first["fid_low"], first["fid_high"])
-    return f"The lowest FID is that of {first['_name']}, {fid}. Rows that cannot be told from it: {ties}."
+    text = f"{first['_name']}, {interval_text(first['fid'], first['fid_low'], first['fid_high'])}"
+
+    if len(known) == 1:
+        return f"The only row with a FID is {text}{_one_training(first)}."
+    if not ties:
+        return f"The lowest FID is that of {text}; each other row's is shown to be higher{_one_training(first)}."
+    others = f"{ties} other row{'' if ties == 1 else 's'}"
+    return f"No single row has the lowest FID: {text}, and {others} cannot be told apart{_one_training(first)}."
 
 
-def _without_a_curve(quality: ClassQuality) -> str:
-    lines = (*quality.serial, *quality.parallel)
-    alone = sum(line.rows["steps"].nunique() < 2 for line in lines)
-    if not alone or not quality.targets:
-        return ""
-    return f"Methods of one step count, so without a curve and a rank by time to quality: {alone} of {len(lines)}."
-
-
-def _below(quality: ClassQuality) -> str:
-    count = len(quality.below_limit)
-    if not count:
-        return ""
-    return f"Rows significantly below their network's own limit, where errors of sampler and network cancel: {count}."
+def _one_training(row: Series) -> str:
+    return ONE_TRAINING if row["trainings"] == 1 else ""

@@ -44,8 +44,8 @@ def datatables_bundle() -> Bundle:
     component = _COMPONENT.search(text)
     return Bundle(
         script,
-        f"Tables: DataTables {component[1] if component else ''} (MIT licence, SpryMedia) with jQuery (MIT), out of the "
-        f"package itables {version('itables')} (MIT, Marc Wouts), {len(script.encode()) / 1e6:.2f} MB of this page.",
+        f"Tables: DataTables {component[1] if component else ''} (MIT licence) with jQuery (MIT), out of the "
+        f"package itables {version('itables')} (MIT), {len(script.encode()) / 1e6:.2f} MB of this page.",
     )
 
 

@@ -43,7 +43,7 @@ class MethodTables:
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def method_tables(analysis: Analysis, board: Leaderboard, rows: DataFrame) -> MethodTables:
+def methods_data(analysis: Analysis, board: Leaderboard, rows: DataFrame) -> MethodTables:
     """Return a table per class and kind of executor; `rows` are those of `page_rows`.
 
     Rows that do not rank stand in the first table of their data set and kind of executor, else in one of their own.
@@ -148,7 +148,7 @@ def _ranked_table(
         under = {row["trial_id"]: f for row, f in zip(of_line.cells, fids, strict=True) if row is not None}
         for place, (trial_id, row) in enumerate(_by_gain(trials).iterrows()):
             fid = {under[trial_id].key: own[under[trial_id].key]} if trial_id in under else {}
-            builder.add_trial(row, {**ranked_cells(row, known[trial_id]), **fid}, place)
+            builder.add_trial(row, {**ranked_cells(row, known[str(trial_id)]), **fid}, place)
     return builder
 
 

@@ -21,7 +21,7 @@ def page_rows(analysis: Analysis) -> DataFrame:
     parts = [one.rows for one in analysis.classes] + [analysis.invalid]
     filled = [part for part in parts if len(part)]
     rows = pd.concat(filled, ignore_index=True) if filled else analysis.invalid
-    return rows.assign(page_name=distinct_names(rows)).set_index("trial_id", drop=False)
+    return rows.assign(page_name=distinct_names(rows)).set_index("trial_id", drop=False).rename_axis(None)
 
 
 def facet_values(row: Series) -> list[str]:

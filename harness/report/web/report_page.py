@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pandas import DataFrame
 
 from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis
-from harness.report.analysis.derived import DERIVED
+from harness.report.family_colors import family_color
 from harness.report.figures.draw import CAPTIONS
 from harness.report.formats import Section
 from harness.report.leaderboard import Leaderboard
-from harness.report.page import render_page
-from harness.report.sections import (
-    price_table,
-    provenance_table,
-    sample_grids,
-    step_table,
-    timing_table,
-    verdict_table,
-)
+from harness.report.page import read_template, render_page
+from harness.report.sections import price_table, provenance_table, step_table, timing_table, verdict_table
+from harness.report.web.bundle import datatables_bundle
+from harness.report.web.definitions import page_definitions
 from harness.report.web.families import make_families
-from harness.report.web.sample_files import data_url, read_sample_files
+from harness.report.web.method_tables import methods_data
+from harness.report.web.page_head import page_head
+from harness.report.web.page_rows import FACETS, page_rows
+from harness.report.web.sample_files import data_url, make_strips, read_samples
+from harness.report.web.target_tables import targets_data
 from harness.report.web.top import make_top
-from harness.schema import TRIALS
+from harness.report.web.trial_details import trial_details
+
+SCRIPTS = ("report-rows.js", "report-details.js", "report-tables.js", "report-copy.js", "report-bar.js")
+"""Our scripts, which share one scope, in the order in which they run."""
 
 
 def render_report(
@@ -34,36 +39,66 @@ def render_report(
     samples: Path,
     compared: Mapping[str, Section],
     apart: Section,
+    title: str = "",
 ) -> str:
     """Return report.html.
 
     `plots` are the figures by file name, `samples` the folder of sample grids, `compared` further tables by title.
-    `apart` lists the rows of other plans.
+    `apart` lists the rows of other plans. `title` is the suite's, empty where it is not known.
     """
-    grids = {trial_id: data_url("image/png", data) for trial_id, data in read_sample_files(samples, analysis).items()}
+    rows = page_rows(analysis)
+    pictures = read_samples(samples, rows["trial_id"])
     figures = [
         (_caption(name), data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
     ]
-    top = make_top(analysis, board, pairs, {})
+
+    # above the tables, the tables
+    top = make_top(analysis, board, pairs, pictures)
+    data = _page_data(analysis, board, pairs, rows, make_strips(pictures))
+    tables = datatables_bundle()
 
     return render_page(
         "report.html.j2",
-        scripts=top.scripts,
+        scripts=(*top.scripts, tables.script, _own_script()),
+        styles=(read_template("report.css"),),
+        head=page_head(analysis, board.counts, title),
         board=board,
         top=top,
+        data=data,
         families=make_families(analysis, board, pairs, plots),
+        figures=figures,
+        # folded
         verdicts=verdict_table(analysis),
         compared=compared,
-        figures=figures,
-        samples=sample_grids(analysis, grids),
-        # further tables
         steps=step_table(analysis),
         timings=timing_table(analysis),
         prices=price_table(analysis),
         provenance=provenance_table(analysis),
         others=apart,
-        definitions=[*((column.name, column.sentence) for column in TRIALS.columns), *DERIVED.items()],
+        definitions=page_definitions(data["tables"]),
+        libraries=(tables.note,),
     )
+
+
+def _page_data(
+    analysis: Analysis, board: Leaderboard, pairs: Sequence[Comparison], rows: DataFrame, strips: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the block of data from which the page builds its tables."""
+    methods, known = methods_data(analysis, board, rows), analysis.families
+    found = sorted(set(rows["family"]))
+    return {
+        "classes": [{"title": one.title, "banner": one.banner} for one in board.classes],
+        "facets": [name for _, name in FACETS],
+        "families": {name: [family_color(name, known, dark) for dark in (False, True)] for name in found},
+        "tables": [*methods.tables, *targets_data(board)],
+        "trials": methods.trials,
+        "details": trial_details(analysis, pairs, rows, strips),
+    }
+
+
+def _own_script() -> str:
+    parts = "\n".join(read_template(name) for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _caption(name: str) -> str:

@@ -36,7 +36,7 @@ DETAILS = (TARGET, RANK, MS, LATENCY_MS, STEPS, COSTLESS, BASELINE)
 """Columns of what unfolds below a method."""
 
 
-def target_tables(board: Leaderboard) -> list[dict[str, Any]]:
+def targets_data(board: Leaderboard) -> list[dict[str, Any]]:
     """Return a table per class and kind of executor; none where the suite names no targets."""
     tables: list[dict[str, Any]] = []
     for place, one in enumerate(board.classes):
@@ -74,7 +74,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
         fid = Cell(DASH) if math.isnan(best) else number_cell(best, format_number(best))
         cells = [
             cell_data(Cell(line.name, line.name), notes),
-            *(_bar_data(time, largest[time.target], notes) for time in times),
+            *(_bar_data(time, largest[time.target], line.name == quality.baseline, notes) for time in times),
             *(cell_data(cell, notes) for cell in (fid, limit_cell(quality.limits.get(line.network)))),
         ]
         details = [[cell_data(cell, notes) for cell in _detail_cells(time)] for time in times]
@@ -100,7 +100,7 @@ def _largest_ratio(quality: ClassQuality, lines: tuple[MethodLine, ...], target:
     return max([1.0, *(ratio for ratio in ratios if not math.isnan(ratio))])
 
 
-def _bar_data(time: QualityTime, largest: float, notes: Notes) -> list[Any]:
+def _bar_data(time: QualityTime, largest: float, baseline: bool, notes: Notes) -> list[Any]:
     """Return a cell with the kind of its result, the ratio's text and the bar's and the mark's share of its width."""
     tie = (TIES_WITH_RANK_1,) if time.ties_with_rank_1 else ()
     cell, ratio = time_cell(time, None), time.ranked.over_baseline
@@ -108,6 +108,8 @@ def _bar_data(time: QualityTime, largest: float, notes: Notes) -> list[Any]:
     filled = [*data, []] if len(data) == 2 else data
     if time.ranked.time.state in (NOT_REACHED, NOT_MEASURED, PARTLY):
         return [*filled, {"missed": True}]
+    if baseline:
+        return [*filled, {"ratio": "1×, the baseline", "share": round(1 / largest, 4), "one": round(1 / largest, 4)}]
     if math.isnan(ratio.value):
         return filled
 

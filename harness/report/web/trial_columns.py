@@ -1,4 +1,4 @@
-"""The columns that a trial fills in the tables of methods, with the cells of rows that rank and of those that do not."""
+"""The columns that a trial fills in the tables of methods, and the cells of rows that rank and of those that do not."""
 
 from __future__ import annotations
 

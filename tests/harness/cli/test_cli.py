@@ -22,7 +22,7 @@ from harness.report.figures import draw as figures
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
-VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo")
+VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo", "new")
 
 
 class Said:
@@ -156,15 +156,24 @@ def test_a_report_of_a_folder_without_a_store_names_what_is_missing(command: Com
     assert "Errno" not in said.err
 
 
-def test_too_few_images_for_fid_are_said_by_plan_and_before_a_run(command: Command, tmp_path: Path) -> None:
-    suite = suite_file(tmp_path, top="", timing="")
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_too_few_images_for_fid_are_refused_before_anything_is_written(
+    command: Command, tmp_path: Path, verb: str
+) -> None:
     few = ("--set", "dataset=gaussian-mixture", "--set", "n_images=2", "--set", "batch=2")
-    planned = command("plan", suite, *few, "--results", tmp_path / "results")
-    (line,) = [line for line in planned.out.splitlines() if "INVALID" in line]
-    assert line.startswith('every row on "gaussian-mixture" will be INVALID: found n_images = 2 for the ')
-    said = command("run", suite, *few, "--results", tmp_path / "results")
-    assert said.code == 1
-    assert said.err.index(line) < said.err.index("trials: 0 already measured")
+    said = command(verb, suite_file(tmp_path), *few, "--results", tmp_path / "results")
+    assert said.code == 2
+    assert 'every row on "gaussian-mixture" would be INVALID: found n_images = 2 for the 16 features' in said.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_notes_are_printed_by_plan_and_by_a_run_before_its_first_row(command: Command, tmp_path: Path) -> None:
+    results = ("--results", tmp_path / "results", "--set", "batch=50")
+    planned = command("plan", suite_file(tmp_path), *results)
+    notes = [line for line in planned.out.splitlines() if line.startswith("note: ")]
+    assert any("batch = 50 is more than n_images = 40" in note for note in notes)
+    said = " ".join(command("run", suite_file(tmp_path), *results).err.split())
+    assert all(said.index(note) < said.index("[1/") for note in notes)
 
 
 @pytest.mark.parametrize(

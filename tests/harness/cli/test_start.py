@@ -84,7 +84,7 @@ def verb(*words: str) -> str:
 
 
 def test_the_command_line_waits_for_nothing() -> None:
-    done = recorded("import harness", verb("--help"), verb("run", "--help"))
+    done = recorded("import harness", verb("--help"), verb("run", "--help"), verb("new", "suite", "--help"))
     assert not done.libraries & (DRAWS | WORKS | READS)
     assert len(done.modules) < 350  # 271
     assert not done.data(*OURS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kit.card_kit import EIGHT_LINES, write_card
 
-from harness.data.cards import DatasetCard, card_names, card_template, load_card
+from harness.data.cards import DatasetCard, card_names, load_card
 from harness.errors import UsageError
 from harness.identity import canonical_json, content_hash
 from harness.specs.base import deciding_fields
@@ -34,17 +34,6 @@ def test_eight_lines_are_a_card(tmp_path: Path) -> None:
     card = load_card(write_card(tmp_path, EIGHT_LINES))
     assert (card.labels, card.sigma_data, card.reference) == (0, 0.5, "train")
     assert card.arguments.model_dump()["path"] == str(tmp_path / "pictures")
-
-
-def test_the_template_is_a_card_of_eight_lines(tmp_path: Path) -> None:
-    text = card_template("my-photos")
-    assert len(text.splitlines()) == 8
-    assert load_card(write_card(tmp_path, text, "my-photos")).splits["train"].n == 1000
-
-
-def test_the_template_refuses_a_name_that_is_a_path() -> None:
-    with pytest.raises(UsageError, match="data set name"):
-        card_template("../x")
 
 
 @pytest.mark.parametrize(

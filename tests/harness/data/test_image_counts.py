@@ -13,7 +13,6 @@ from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.data.splits import count_images, load_split
 from harness.errors import DataAbsentError, UsageError
-from harness.planning.few_images import describe_missing_fid
 from harness.planning.plan import Plan, make_plan
 
 UNCOUNTED = EIGHT_LINES.replace("n = 2, ", "")
@@ -26,7 +25,7 @@ def pictures(folder: Path, n: int) -> Path:
     return folder
 
 
-def planned(card: str, absent: bool = True, **changes: object) -> Plan:
+def planned(card: str, absent: bool = True, scored: bool = False, **changes: object) -> Plan:
     suite = Suite.model_validate(
         {
             "name": "counts",
@@ -40,7 +39,7 @@ def planned(card: str, absent: bool = True, **changes: object) -> Plan:
             **changes,
         }
     )
-    return make_plan(suite, "cpu:a chip", "a chip", data_may_be_absent=absent)
+    return make_plan(suite, "cpu:a chip", "a chip", data_may_be_absent=absent, trains_only=not scored)
 
 
 def test_a_card_may_leave_its_number_to_what_is_found(tmp_path: Path) -> None:
@@ -96,9 +95,12 @@ def test_a_plan_is_made_where_the_images_are_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("n", "said"), [(48, "found 48 reference images"), (49, "")])
 def test_few_images_that_were_counted_are_too_few_for_fid(tmp_path: Path, n: int, said: str) -> None:
     pictures(tmp_path / "pictures", n)  # 4 x 4 x 3 = 48 values
-    few = describe_missing_fid(planned(write_card(tmp_path, UNCOUNTED)))
-    assert said in few
-    assert bool(few) == bool(said)
+    card = write_card(tmp_path, UNCOUNTED)
+    if said:
+        with pytest.raises(UsageError, match=said):
+            planned(card, scored=True)
+    else:
+        assert planned(card, scored=True).trials
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kit.toys import CountingPool, suite_file, trial
 import harness
 from harness import api
 from harness.errors import StoreDamagedError
-from harness.storage.planned import PLANNED, read_planned, write_planned
+from harness.storage.planned import PLANNED, read_planned, read_title, write_planned
 from harness.storage.store import Store
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -33,6 +33,16 @@ def test_a_plan_is_kept_and_read_back(tmp_path: Path) -> None:
         write_planned(tmp_path, ids)
         assert read_planned(tmp_path) == ids
     assert [path.name for path in tmp_path.iterdir()] == [PLANNED]
+
+
+def test_the_title_of_the_suite_is_kept_with_its_plan(tmp_path: Path) -> None:
+    assert read_title(tmp_path) == ""
+    write_planned(tmp_path, (ONE,), "Digits, by night")
+    assert read_title(tmp_path) == "Digits, by night"
+    assert read_planned(tmp_path) == (ONE,)
+    for text in ("", "[]", '{"trials": []}', '{"title": 3}'):
+        (tmp_path / PLANNED).write_text(text)
+        assert read_title(tmp_path) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"trials": 3}', '{"trials": ["../x"]}', '{"trials": [1]}', "\xff"])
@@ -59,7 +69,7 @@ def test_rows_of_the_settings_before_are_back_when_these_are_asked_for_again(tmp
     assert "Rows that are not of this plan" in (again.folder / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("setting", ["timing.batch=4", "baseline.clock_steps=4", "n_images=12", "extractor=digits-cnn"])
+@pytest.mark.parametrize("setting", ["timing.batch=4", "baseline.clock_steps=4", "n_images=30", "seed_sets=[7]"])
 def test_other_settings_are_another_plan(tmp_path: Path, setting: str) -> None:
     suite = suite_file(tmp_path, trial(steps=4))
     first = run(suite, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from kit import toys
 from kit.plan_kit import plan, with_train
 
-from harness.cli.listing import plan_lines
+from harness.cli.plan_lines import plan_lines
 from harness.planning.links import MissingLinks, find_missing_links
 from harness.schema.gain_links import LINKED_PARTS, baseline_steps, chain_links
 
@@ -125,7 +125,7 @@ def test_data_sets_are_named_where_there_are_several() -> None:
 def test_the_plan_says_it_once_and_lists_no_more_trials(tmp_path: Path) -> None:
     suite = toys.suite_file(tmp_path, toys.trial(steps=3, solver="dpmpp-2m"))
     lines = list(plan_lines(suite, None, None, None, None, tmp_path))
-    assert lines.count("1 link of gains is missing; 1 more row would close it: analytic:ddim-3") == 1
+    assert lines.count("note: 1 link of gains is missing; 1 more row would close it: analytic:ddim-3") == 1
     assert sum("to do   about" in line for line in lines) == 2
     part = list(plan_lines(suite, None, None, "dpmpp*", None, tmp_path))
     assert not any("gains" in line for line in part)

@@ -142,7 +142,7 @@ def test_a_control_that_names_itself_is_refused_in_any_number_of_trainings(train
         plan(**ZOO, trials=trials, trainings=trainings)
 
 
-DDSM = {"name": "ddsm", "population": 10, "generations": 2, "search_images": 40}
+DDSM = {"name": "ddsm", "population": 10, "generations": 2, "search_images": 80}
 
 
 def test_preparations_take_other_seeds_under_the_same_name_and_parameters() -> None:

@@ -6,15 +6,18 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kit import tables
 from pandas import DataFrame
+from PIL import Image
 
 from harness.report.analysis.derive import derive
 from harness.report.build import build_report
@@ -23,6 +26,7 @@ from harness.report.formats import escape_csv, escape_latex, escape_markdown, fo
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
+from harness.storage.sample_grid import write_grid
 
 NASTY = [
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '=cmd|"/c calc"!A1', "+1+1", "-2", "@SUM(A1)",
@@ -209,13 +213,28 @@ def test_a_report_of_little_is_still_a_report(change: object, tmp_path: Path, mo
     assert all(path.stat().st_size for path in written)
 
 
-def test_sample_grids_are_embedded_by_trial(tmp_path: Path) -> None:
-    trials = tables.trials().head(1).assign(fid=None)
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples" / f"{trials['trial_id'][0]}.png").write_bytes(b"\x89PNG\r\n\x1a\n grid")
+def test_sample_pictures_are_embedded_by_trial(tmp_path: Path) -> None:
+    trials = tables.trials().head(2).assign(fid=None)
+    pictures = np.arange(2 * 3 * 8 * 8, dtype=np.uint8).reshape(2, 3, 8, 8)
+    write_grid(tmp_path / "samples" / f"{trials['trial_id'][0]}.png", pictures)
+    (tmp_path / "samples" / f"{trials['trial_id'][1]}.png").write_bytes(b"no picture")
     build_report(tmp_path, {"trials": trials})
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert [address[:22] for address in page.addresses if "png" in address] == ["data:image/png;base64,"]
+    data = read_data((tmp_path / "report.html").read_text(encoding="utf-8"))
+    strips = [trial["strip"] for trial in data["details"]["trials"].values()]
+    assert sorted(bool(strip) for strip in strips) == [False, True]
+    with Image.open(io.BytesIO(base64.b64decode(max(strips).partition(",")[2]))) as image:
+        strip = np.asarray(image)
+    assert strip.shape == (8, 8 + 1 + 8, 4)  # own size, and a gap that becomes 8 pixels where pictures become 64
+    assert (strip[:, :8, :3].transpose(2, 0, 1) == pictures[0]).all()
+    assert (strip[:, 9:, :3].transpose(2, 0, 1) == pictures[1]).all()
+    assert (strip[..., 3] == np.where(np.arange(17) == 8, 0, 255)).all()
+
+
+def read_data(page: str) -> dict:
+    """Return the block of data of a page."""
+    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
 
 
 def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from harness.report.figures.target_frames import frames_by_target
 from harness.report.formats import format_count
 from harness.report.leaderboard import Leaderboard, build_leaderboard
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
-from harness.report.tables.summary import summary_sentences
+from harness.report.tables.summary import fastest_sentence
 from harness.report.tables.target_table import TIES_WITH_RANK_1, target_tables
 
 
@@ -113,7 +113,7 @@ def test_lines_that_cannot_be_told_from_rank_1_or_the_first_are_marked_and_count
     assert marked == wanted
     # made to tie
     tightest = min(target for (_, target), time in one.quality.times.items() if time.rank)
-    for count, words in ((0, ""), (1, "; 1 other cannot be told from it."), (2, "; 2 others cannot be told from it.")):
+    for count, words in ((0, ""), (1, "and 1 other cannot be told apart"), (2, "and 2 others cannot be told apart")):
         changed = dict(one.quality.times)
         for line in one.quality.serial[1 : 1 + count]:
             key = line.name, tightest
@@ -122,9 +122,9 @@ def test_lines_that_cannot_be_told_from_rank_1_or_the_first_are_marked_and_count
             key = line.name, tightest
             changed[key] = replace(changed[key], ties_with_first=False)
         quality = replace(one.quality, times=changed)
-        first = summary_sentences(quality, one.source)[0]
-        assert first.endswith(words)
-        assert ("cannot be told" in first) is bool(count)
+        first = fastest_sentence(quality)
+        assert words in first
+        assert first.startswith("No single method is the fastest" if count else "The fastest to FID")
         table = next(
             t for t in target_tables(quality, parallel=False) if t.title.endswith(f"FID {format_count(tightest)}")
         )

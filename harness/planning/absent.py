@@ -1,0 +1,46 @@
+"""What a plan lacks on this machine, a sentence each with the setting that gives it; and specs that stand in for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.metrics import extractors
+from harness.specs.sampler import ExtractorSpec
+
+ABSENT = "absent"
+"""Stands for the SHA-256 of bytes that are not on this machine."""
+
+
+class AbsentThings:
+    """Collects what a plan lacks; where nothing may be absent, the first thing is raised instead."""
+
+    def __init__(self, are_allowed: bool) -> None:
+        self.are_allowed = are_allowed
+        self.sentences: list[str] = []
+
+    def add(self, error: UsageError, remedy: str = "") -> None:
+        """Add what an error says is absent, with the setting that gives it; raise the error where none may be."""
+        if not self.are_allowed:
+            raise error
+        sentence = f"{error}{remedy}"
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+
+    def extractor_spec(self, name: str, weights: Path | None) -> ExtractorSpec:
+        """Return the spec of a feature network; one whose weights are absent has no SHA-256.
+
+        Raises UsageError for an unknown name, for weights that are not the ones that are wanted, and, where nothing
+        may be absent, for absent ones.
+        """
+        try:
+            return extractors.extractor_spec(name, weights)
+        except UsageError as error:
+            # read here: a function for it there would give every result another identity
+            kind = extractors._KINDS.get(name)
+            if kind is None or not kind.user_weights or (weights is not None and weights.is_file()):
+                raise
+            self.add(error, "" if weights is None else "; set extractor_weights to its path")
+            return ExtractorSpec(
+                name=name, layer=kind.layer, dim=kind.dim, batch=kind.batch, sha256=ABSENT, file=None, path=None
+            )

@@ -1,0 +1,89 @@
+"""A guess of what an evaluation takes, where nothing was measured: counted FLOPs over an assumed speed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from harness.config.network_card import NetworkCard
+from harness.config.zoo_card import PREFIX, load_zoo_card
+from harness.errors import HarnessError
+from harness.measure.flops import count_flops
+from harness.planning.work import BACKWARD, network_key
+from harness.sampling.network import build_network, data_shape
+from harness.specs.sampler import ModelSpec
+
+_LOG = logging.getLogger("oneclock.planning.flops_guess")
+
+
+@dataclass(frozen=True)
+class AssumedSpeed:
+    """What a device is taken to do; within a factor of three it was so where it was looked at."""
+
+    flops_per_second: float
+    call_seconds: float
+    """Of a call of a network, however small."""
+    words: str
+
+
+SPEEDS = {
+    "cpu": AssumedSpeed(40e9, 0.0015, "an assumed 40 GFLOP/s a core"),
+    "cuda": AssumedSpeed(15e12, 0.01, "an assumed 15 TFLOP/s a GPU"),
+}
+"""By kind of device. On a core of a server small networks ran at 40 to 55 GFLOP/s; the GPU's was not measured."""
+
+
+def assumed_speed(device_class: str) -> AssumedSpeed:
+    """Return the assumed speed of a class of devices."""
+    return SPEEDS.get(device_class.partition(":")[0], SPEEDS["cpu"])
+
+
+class EvaluationFlops:
+    """FLOPs of one evaluation of an image by network: kept ones, else the zoo's, else counted without memory or work.
+
+    The count goes through the network on torch's meta device, where tensors have shapes and no values.
+    """
+
+    def __init__(self, known: Mapping[str, float], cards: Mapping[str, NetworkCard]) -> None:
+        """`known` are kept FLOPs and `cards` network cards, both by `network_key`."""
+        self._known = dict(known)
+        self._cards = cards
+        self._missing: set[str] = set()
+
+    def of(self, model: ModelSpec) -> float | None:
+        """Return the FLOPs of one evaluation; None where they cannot be had without running the network."""
+        key = network_key(model)
+        if key not in self._known and key not in self._missing:
+            found = self._zoo_flops(key) or _count_on_meta(model)
+            if found is None:
+                self._missing.add(key)
+            else:
+                self._known[key] = found
+        return self._known.get(key)
+
+    def _zoo_flops(self, key: str) -> float | None:
+        """Return the FLOPs of an evaluation as the training of a network of the zoo counted them."""
+        card = self._cards.get(key)
+        if card is None or not (card.weights or "").startswith(PREFIX):
+            return None
+        try:
+            trained = load_zoo_card(str(card.weights).removeprefix(PREFIX)).training
+        except HarnessError:
+            return None
+        return trained.flops / trained.images_seen / BACKWARD if trained.flops and trained.images_seen else None
+
+
+def _count_on_meta(model: ModelSpec) -> float | None:
+    """Return the FLOPs of one evaluation of one image; None for a network that looks at values."""
+    data = model.data
+    try:
+        with torch.device("meta"):
+            network = build_network(model.network, data_shape(data)).eval()
+            x, sigma = torch.empty(1, data.channels, data.resolution, data.resolution), torch.ones(1)
+            return float(count_flops(network, x, sigma)) or None
+    except Exception as error:  # a family's own code, on a device that it may not know
+        _LOG.debug("the FLOPs of %s cannot be counted without running it: %s", model.network.name, error)
+        return None

@@ -1,0 +1,94 @@
+"""The paragraph at the start of a run: what is measured, when it ends, on what, how to leave, where the report is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Container
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from harness.screen.clock_text import format_end
+
+if TYPE_CHECKING:
+    from harness.planning.plan import Plan
+    from harness.planning.wall_time import WallTime
+    from harness.screen.run_screen import Screen
+
+_GIGABYTE = 1e9
+_LOG = logging.getLogger("oneclock.screen.opening")
+
+
+def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path, workers: int | None = None) -> None:
+    """Show the paragraph of the start, and what the machine or the plan lacks for it; writes the first page.
+
+    `workers` is None before they are known.
+    """
+    from harness.measure.machine_load import describe_busy_machine
+    from harness.planning.notes import plan_notes
+    from harness.planning.wall_time import estimate_wall_time
+
+    wall_time = estimate_wall_time(plan, finished, results, workers)
+    kind, _, name = plan.device_class.partition(":")
+    sentences = opening_sentences(
+        plan,
+        finished,
+        wall_time,
+        now=datetime.now(),
+        devices=describe_devices(kind, name, workers or plan.suite.workers),
+        free_bytes=shutil.disk_usage(results).free,
+        page=screen.progress.report,
+    )
+    screen.open_run(sentences, [one.trial.short for one in plan.trials], wall_time.seconds)
+    if busy := describe_busy_machine():
+        _LOG.warning(busy)
+    for note in plan_notes(plan):
+        _LOG.info("note: %s", note)
+
+
+def opening_sentences(
+    plan: Plan, finished: Container[str], wall_time: WallTime, now: datetime, devices: str, free_bytes: int, page: str
+) -> list[str]:
+    """Return the sentences of the paragraph. `page` is the path of report.html, "" where none is written."""
+    sentences = [
+        _what(plan, finished),
+        f"This takes {wall_time.sentence()} and ends about "
+        f"{format_end(now, wall_time.seconds, wall_time.low, wall_time.high)}, from {wall_time.basis}.",
+        f"Found {devices}, and {free_bytes / _GIGABYTE:,.0f} GB free on the disk of the results.",
+        "Ctrl-C is safe: finished trials are kept, and the same command goes on from there.",
+    ]
+    return [*sentences, f"The report is there already and refreshes itself: {page}"] if page else sentences
+
+
+def describe_devices(kind: str, device_name: str, workers: int | None) -> str:
+    """Return the devices in words; `workers` is None before they are known, then this machine's are."""
+    if kind == "cpu":
+        affinity = getattr(psutil.Process(), "cpu_affinity", None)
+        cores = workers or (len(affinity()) if affinity else os.cpu_count() or 1)
+        return f"{cores} CPU core{'' if cores == 1 else 's'} ({device_name})"
+    if workers is None:
+        import torch
+
+        workers = torch.cuda.device_count()
+    return f"{workers} {device_name}"
+
+
+def _what(plan: Plan, finished: Container[str]) -> str:
+    """Return what is measured: trials, methods, networks, images, data."""
+    todo = sum(one.id not in finished for one in plan.trials)
+    trials = [one.trial for one in plan.trials]
+    methods, networks = {one.method for one in trials}, {one.network.name for one in trials}
+    data = ", ".join(sorted({one.dataset.name for one in trials}))
+    left = "" if todo == len(trials) else f", {todo} of them still to do"
+    return (
+        f"{plan.suite.name} measures {_count(len(trials), 'trial')}{left}: {_count(len(methods), 'method')} on "
+        f"{_count(len(networks), 'network')}, {plan.suite.n_images:,} images of {data} for each, then its time."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
