@@ -119,6 +119,8 @@ TIMED_SLEEP_SECONDS = 0.02
 
 # Other programs
 
+LOAD_WINDOW_SECONDS = 0.5
+"""So long other programs' CPU time is watched, to say whether the machine is busy."""
 GIT_SECONDS = 10.0
 """The longest wait for one answer of git; without one the row names no commit."""
 STACK_DUMP_SECONDS = 10.0
