@@ -29,7 +29,7 @@ def chart_spec(records: Sequence[dict[str, Any]], cost: Axis, quality: Axis, hue
 
     here = [record for record in records if cost.key in record and quality.key in record]
     x, y = (_channel(kind, axis, here) for kind, axis in ((alt.X, cost), (alt.Y, quality)))
-    color = alt.Color("hue:N", scale=alt.Scale(domain=list(hues), range="category"), legend=None)  # type: ignore[arg-type]
+    color = alt.Color("hue:N", scale=alt.Scale(domain=list(hues), range="category"), legend=None)
     known = alt.Chart(alt.NamedData(POINTS)).transform_filter(
         f"isValid(datum.{cost.key}) && isValid(datum.{quality.key})"
     )
@@ -98,7 +98,7 @@ def _labels() -> list[altair.Chart]:
     base = alt.Chart(alt.NamedData(LABELS)).encode(
         x=alt.value(alt.expr("datum.x")), y=alt.value(alt.expr("datum.y")), text="text:N"
     )
-    place = {"align": alt.expr("datum.align"), "baseline": "middle", "fontSize": LABEL_SIZE}
+    place: dict[str, Any] = {"align": alt.expr("datum.align"), "baseline": "middle", "fontSize": LABEL_SIZE}
     return [
         base.mark_text(stroke=alt.expr("ground"), strokeWidth=3.5, color=alt.expr("ground"), **place),
         base.mark_text(color=alt.expr("ink"), **place),

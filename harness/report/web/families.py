@@ -64,7 +64,7 @@ def make_families(
     """
     if not analysis.classes:
         return ()
-    names = page_rows(analysis)["page_name"]
+    names = {str(trial_id): str(name) for trial_id, name in page_rows(analysis)["page_name"].items()}
     figures = family_figures(analysis.classes[0], analysis, plots)
 
     # findings of all classes, by family

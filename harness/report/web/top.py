@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pandas import DataFrame, Series
@@ -62,17 +62,20 @@ def make_top(
 
     `pictures` holds the sample pictures by trial_id, uint8 [n, channels, h, w]; trials without any are not in it.
     """
-    chart, strips, scripts, libraries = None, (), (), ()
-    if analysis.classes:
-        names = page_rows(analysis)["page_name"]
-        rows = analysis.classes[0].rows
-        rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
-        chart = make_chart(rows, analysis.families)
-        strips = choose_strips(rows, pictures, analysis.families)
-    if chart is not None:
-        bundle = vega_bundle()
-        scripts, libraries = (bundle.script, read_template("chart.js")), (bundle.note,)
-    return Top(read_health(analysis), board.summary, board.limits, chart, strips, scripts, libraries)
+    top = Top(read_health(analysis), board.summary, board.limits, scripts=(read_template("chart.js"),))
+    if not analysis.classes:
+        return top
+
+    # pictures of the first class
+    names = page_rows(analysis)["page_name"]
+    rows = analysis.classes[0].rows
+    rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
+    top = replace(top, strips=choose_strips(rows, pictures, analysis.families))
+    chart = make_chart(rows, analysis.families)
+    if chart is None:
+        return top
+    bundle = vega_bundle()
+    return replace(top, chart=chart, scripts=(bundle.script, *top.scripts), libraries=(bundle.note,))
 
 
 def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> tuple[Strip, ...]:
