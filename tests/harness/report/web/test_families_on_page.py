@@ -73,7 +73,7 @@ def test_a_speed_up_over_the_baseline_is_told_only_of_rows_that_differ_in_one_pa
 def test_figures_of_several_families_are_drawn_anew_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[set[str]] = []
 
-    def stub(one: object, _: object) -> None:
+    def stub(one: object, *_: object) -> None:
         drawn.append(set(one.rows["family"]))  # type: ignore[attr-defined]
 
     monkeypatch.setattr("harness.report.web.family_figures.DRAWERS", {"network-share": stub, "fid-nfe": stub})
