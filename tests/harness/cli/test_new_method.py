@@ -24,7 +24,7 @@ from harness.report.figures import draw as figures
 ROOT = Path(__file__).resolve().parents[3]
 MUTATIONS = {
     "solver": ("momentum * (found", "momentum * 1.1 * (found"),
-    "schedule": ("u**self.params.bend", "u ** (self.params.bend + 0.1)"),
+    "schedule": ("sigma_max + self.params.shift", "sigma_max + 2 * self.params.shift"),
     "denoiser": ("weight * (found - before)", "weight * (before - found)"),
     "executor": ("first + self.params.group)", "first + self.params.group - 1)"),
 }
