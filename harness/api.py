@@ -229,7 +229,7 @@ def _run(
         else:
             if planned is not None:
                 announce(screen, planned, finished, root, 1 if in_process else None)
-            screen.begin("" if in_process else _describe_start(address))
+            screen.begin("starting in this process" if in_process else _describe_start(address))
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     screen.begin("planning")

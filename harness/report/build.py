@@ -31,6 +31,7 @@ from harness.report.page import render_page
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
 from harness.report.sections import other_rows_table
 from harness.report.web.report_page import render_report
+from harness.report.web.sample_files import read_samples
 from harness.storage.disk import replace, swapped_folder
 
 BROUGHT = "What each part brought, from the suite's baseline at as many evaluations"
@@ -63,7 +64,8 @@ def build_report(
     analysis = derive(tables, facts)
     pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
-    plots = draw_all(analysis)
+    pictures = read_samples(folder / "samples", analysis.trials["trial_id"])
+    plots = draw_all(analysis, pictures)
 
     # tables
     compared = {
@@ -91,7 +93,7 @@ def build_report(
         "leaderboard.tex": to_latex(board),
         "summary.txt": board.summary_text,
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
-        "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart, title),
+        "report.html": render_report(analysis, board, pairs, plots, pictures, compared, apart, title),
     }
 
     # nothing was written before this line

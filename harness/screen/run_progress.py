@@ -88,6 +88,7 @@ class RunProgress:
     def begin_phase(self, phase: str) -> None:
         """Note what is done before the first trial or after the last, "" while trials run."""
         self.phase, self.phase_began = phase, self.clock()
+        self.left = None
 
     def start_unit(self, unit: Unit) -> None:
         """Note a unit that was started."""

@@ -53,6 +53,8 @@ LANE_GAP_PER_IDLE_SECOND = 20.0
 """The gap after a turn in which so many device-seconds were lost to waiting; between the two above."""
 MOST_LANE_GAP_SECONDS = 600.0
 """The gap doubles up to this after a turn that found no devices."""
+LANE_IDLE_SHARE = 0.1
+"""It ends sooner, with what the turn waited for, while at most this share of the devices' time was lost so."""
 LANE_DRAIN_SECONDS = 10.0
 """So long a turn waits for idle devices, or twice a usual unit if that is longer.
 

@@ -107,5 +107,5 @@ def _draw_alone(name: str, family: str, one: ResourceClass, analysis: Analysis) 
         return None
     rows = one.rows[(one.rows["family"] == family) | one.rows["is_baseline"]]
     with report_style():
-        figure = DRAWERS[name](replace(one, rows=rows), analysis)
+        figure = DRAWERS[name](replace(one, rows=rows), analysis, {})
         return None if figure is None else render_figure(figure)["svg"]

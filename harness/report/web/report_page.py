@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pandas import DataFrame
 
 from harness.report.analysis.comparisons import Comparison
@@ -22,7 +22,7 @@ from harness.report.web.families import make_families
 from harness.report.web.method_tables import methods_data
 from harness.report.web.page_head import page_head
 from harness.report.web.page_rows import FACETS, page_rows
-from harness.report.web.sample_files import data_url, make_strips, read_samples
+from harness.report.web.sample_files import data_url, make_strips
 from harness.report.web.target_tables import targets_data
 from harness.report.web.top import make_top
 from harness.report.web.trial_details import trial_details
@@ -36,18 +36,18 @@ def render_report(
     board: Leaderboard,
     pairs: Sequence[Comparison],
     plots: Mapping[str, bytes],
-    samples: Path,
+    pictures: Mapping[str, np.ndarray],
     compared: Mapping[str, Section],
     apart: Section,
     title: str = "",
 ) -> str:
     """Return report.html.
 
-    `plots` are the figures by file name, `samples` the folder of sample grids, `compared` further tables by title.
+    `plots` are the figures by file name, `pictures` the samples by trial_id, `compared` further tables by title.
     `apart` lists the rows of other plans. `title` is the suite's, empty where it is not known.
     """
     rows = page_rows(analysis)
-    pictures = read_samples(samples, rows["trial_id"])
+    pictures = {trial_id: pictures[trial_id] for trial_id in rows["trial_id"] if trial_id in pictures}
     families = make_families(analysis, board, pairs, plots)
     apart_figures = {figure.file for one in families for figure in one.figures}
     figures = [
