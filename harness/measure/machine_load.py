@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
 
+from harness.specs.limits import LOAD_WINDOW_SECONDS
+
 BUSY_SHARE = 0.25
 """Other programs that use more than this share of the cores disturb timings."""
-WINDOW_SECONDS = 0.5
-"""How long CPU time is watched."""
 _NAMED_SHARE = 0.1
 """A program that used at least this share of one core is named."""
 _MOST_NAMED = 2
@@ -45,15 +45,15 @@ class MachineLoad:
     """How many times longer work on all cores takes if the others keep their share; 1 on an idle machine."""
 
 
-def describe_busy_machine(seconds: float = WINDOW_SECONDS) -> str:
+def describe_busy_machine(seconds: float = LOAD_WINDOW_SECONDS) -> str:
     """Return one sentence if other programs use this machine now, else "". Blocks for `seconds`."""
     return measure_machine_load(seconds).sentence
 
 
-def measure_machine_load(seconds: float = WINDOW_SECONDS, sleep: Callable[[float], None] = time.sleep) -> MachineLoad:
+def measure_machine_load(seconds: float = LOAD_WINDOW_SECONDS) -> MachineLoad:
     """Return what other programs do here within `seconds`, for which it blocks."""
     before = read_cpu_use()
-    sleep(seconds)
+    time.sleep(seconds)
     after = read_cpu_use()
     cpu = describe_cpu_use(before, after)
     return MachineLoad(cpu or _describe_gpu_use(), 1.0 + other_cores(before, after) / after.cores if cpu else 1.0)

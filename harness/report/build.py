@@ -25,7 +25,7 @@ from harness.report.analysis.search_spread import search_spread_table
 from harness.report.analysis.tuned_truncation import tuned_truncation_table
 from harness.report.facts import MethodFacts
 from harness.report.figures.draw import draw_all
-from harness.report.leaderboard import Leaderboard, build_leaderboard
+from harness.report.leaderboard import build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
 from harness.report.page import render_page
 from harness.report.quality_csv import pivot_csv, time_to_quality_csv
@@ -53,7 +53,7 @@ def build_report(
     facts: Sequence[MethodFacts] = (),
     title: str = "",
 ) -> list[Path]:
-    """Write plots, leaderboard.*, report.html, summary.txt and the CSV of pivot, times, gains and comparisons; return their paths.
+    """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
@@ -89,7 +89,7 @@ def build_report(
         "pivot.csv": pivot_csv(board),
         "time_to_quality.csv": time_to_quality_csv(board),
         "leaderboard.tex": to_latex(board),
-        "summary.txt": _summary_text(board),
+        "summary.txt": board.summary_text,
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
         "report.html": render_report(analysis, board, pairs, plots, folder / "samples", compared, apart, title),
     }
@@ -103,9 +103,3 @@ def build_report(
     for name, text in texts.items():
         replace(folder / name, text.encode())
     return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
-
-
-def _summary_text(board: Leaderboard) -> str:
-    """Return the sentences on the first class, one a line; a sentence that nothing ranks where there is none."""
-    sentences = board.classes[0].summary if board.classes else (f"{board.counts}: nothing ranks.",)
-    return "".join(f"{sentence}\n" for sentence in sentences)

@@ -9,6 +9,8 @@ BASELINE, DARK_BASELINE = "#1f2430", "#e8eaee"
 """The ink of the baseline, on white and on a dark ground: no family has it."""
 OTHERS, DARK_OTHERS = "#aab0bb", "#6b7280"
 """The grey of what has no color of its own, on white and on a dark ground."""
+MUTED = "#6b7280"
+"""The grey of words and lines that explain, on white."""
 COLORS = ("#2370bd", "#c57118", "#216e45", "#e93684", "#a05ef7", "#6e3108", "#331bb6", "#8d197a")
 """On white, each at a contrast of 3.6 or more, and apart for readers without red or green cones."""
 DARK_COLORS = ("#34a9fe", "#faac27", "#67fe8e", "#ff7b8c", "#d1afe2", "#b8742e", "#8968f3", "#d654bc")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kit import tables
+from pandas import DataFrame
 
 from harness import api
 from harness.report.build import build_report
@@ -23,7 +24,21 @@ Object.defineProperty(navigator, "clipboard", {value: {writeText: async (text) =
 document.addEventListener("filter", (event) => window.filtered.push(event.detail));
 """
 
+NASTY = (
+    "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '=cmd|"/c calc"!A1', "+1+1", "@SUM(A1)",
+    r"\input{/etc/passwd}", "50%_&#$~^{}", "a|b, c |", "[x](javascript:alert(1))", "*[bold",
+)  # fmt: skip
+
 Open = Callable[..., Any]
+
+
+def hostile(table: DataFrame) -> DataFrame:
+    """Return rows whose names and reasons attack the page and what is copied from it."""
+    table = table[table["solver"].isin(["unipc", "ddim"])].head(len(NASTY)).reset_index(drop=True)
+    table["method"] = table["network"] = table["reasons"] = table["device_name"] = NASTY[: len(table)]
+    table["device_name"] = NASTY[0]
+    table.loc[table.index % 3 == 2, "verdict"] = "INVALID"
+    return table
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +50,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         patch.setattr(draw, "DRAWERS", {name: draw.DRAWERS[name] for name in FIGURES})
         api.report(root / "quick")
         build_report(root / "made", tables.tables())
-    return {name: root / name / "report.html" for name in ("quick", "made")}
+        build_report(root / "hostile", tables.tables(hostile))
+    return {name: root / name / "report.html" for name in ("quick", "made", "hostile")}
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +78,7 @@ def open_report(browser: Any, reports: dict[str, Path]) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: problems.append(str(error)))
         address = reports[name].as_uri()
         page.on("request", lambda request: problems.append(request.url) if not _is_own(request.url, address) else None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import pytest
@@ -141,43 +139,6 @@ def test_a_column_of_trials_is_hidden_with_that_of_their_method(page: Any) -> No
     kid = page.evaluate("() => [...document.querySelectorAll('tr.trial td.is-kid')].map((cell) => cell.textContent)")
     assert len(kid) == len(page.evaluate(DATA)["trials"])
     assert all(kid)
-
-
-@pytest.mark.parametrize("opened", [False, True])
-def test_csv_holds_what_is_shown_in_its_order(page: Any, opened: bool) -> None:
-    page.fill("#search", "unet-8")
-    if opened:
-        page.click("#show-all")
-    page.locator("#methods-0 thead th", has_text="Latency").click()
-    copy_as(page, "methods-0 CSV")
-    heading, *rows = csv.reader(io.StringIO(page.evaluate("window.copied.at(-1)")))
-    assert heading == [text.strip() for text in page.locator("#methods-0 thead th .dt-column-title").all_inner_texts()]
-    shown = page.evaluate(CELLS, "methods-0")
-    assert [row[0] for row in rows] == [row[0] for row in shown]
-    for copied, seen in zip(rows, shown, strict=True):
-        assert [text.split(" [")[0] for text in copied] == [text.split(" (NFE")[0] for text in seen]
-
-
-@pytest.mark.parametrize("form", ["Markdown", "LaTeX"])
-def test_every_table_is_copied_in_every_form(page: Any, form: str) -> None:
-    for table in page.evaluate(DATA)["tables"]:
-        copy_as(page, f"{table['id']} {form}")
-        text = page.evaluate("window.copied.at(-1)")
-        assert "copied" in page.inner_text("#count")
-        lines = [line for line in text.splitlines() if line.endswith("|" if form == "Markdown" else r"\\")]
-        assert len(lines) == len(table["rows"]) + (2 if form == "Markdown" else 1)
-        mark = r"(?<!\\)\|" if form == "Markdown" else r"(?<!\\)&"
-        cells = {page.evaluate("([text, mark]) => text.split(new RegExp(mark)).length", [line, mark]) for line in lines}
-        assert len(cells) == 1
-        if form == "LaTeX":
-            assert text.isascii()
-
-
-def copy_as(page: Any, which: str) -> None:
-    """Press a button of the menu of copies."""
-    if not page.evaluate("document.getElementById('copy').open"):
-        page.click("#copy > summary")
-    page.click(f"[data-copy='{which}']")
 
 
 def test_every_heading_sorts_both_ways_with_what_is_missing_last(page: Any) -> None:

@@ -78,6 +78,18 @@ def test_nothing_is_cut_off(open_report: Any, name: str, width: int, unfolded: b
     assert page.locator(".frame.scrolls").count() == 0
 
 
+def test_what_is_cut_off_or_pale_would_be_found(open_report: Any) -> None:
+    page = open_report()
+    page.evaluate(
+        "() => { const one = document.querySelector('h1'); one.style.color = '#ddd'; one.textContent = 'pale'; }"
+    )
+    assert [found[2] for found in page.evaluate(CONTRAST)] == ["pale"]
+    page.evaluate("() => { document.querySelector('h2').style.cssText = 'width: 9rem; margin-left: 90rem'; }")
+    assert page.evaluate(CUT)
+    scroll, client = page.evaluate(CLIENT)
+    assert scroll > client
+
+
 @pytest.mark.parametrize("width", [1400, 420])
 def test_no_menu_leaves_the_window(open_report: Any, width: int) -> None:
     page = open_report("quick", width)

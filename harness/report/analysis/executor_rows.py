@@ -48,10 +48,10 @@ def read_tolerance(row: Series) -> float:
     return float(json.loads(row["params_json"] or "{}").get("executor", {}).get("tolerance", "nan"))
 
 
-def key_without_parameter(row: Series, parameter: str) -> str:
-    """Return a key of the row's parts and steps, without this parameter of the executor."""
+def key_without_parameter(row: Series, *parameters: str) -> str:
+    """Return a key of the row's parts and steps, without these parameters of the executor."""
     params = json.loads(row["params_json"] or "{}")
-    params["executor"] = {name: value for name, value in params.get("executor", {}).items() if name != parameter}
+    params["executor"] = {name: value for name, value in params.get("executor", {}).items() if name not in parameters}
     return json.dumps([*(row[name] for name in _PARTS_AND_STEPS), params], sort_keys=True)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from harness.report.analysis.calibration import SharedCalibration, group_calibrations
-from harness.report.figures.plot_style import COLORS, DASHES, INK, MARKERS, add_question, new_figure, set_log_axis
+from harness.report.figures.margin_labels import label_lines
+from harness.report.figures.plot_style import DASHES, add_note, add_question, new_figure, set_log_axis
+from harness.report.figures.series_looks import assign_looks
 
 MOST_PANELS = 3
-_WIDTH, _PANEL_HEIGHT = 4.6, 2.9
-"""Inches: type of 9 points is legible where the page is 420 pixels wide."""
-_TITLE = 42
-"""Characters of a panel's title in a line."""
+_WIDTH, _PANEL_HEIGHT = 5.6, 3.3
+_TINTS = (1.0, 0.7, 0.45)
+"""Opacity of the first, the middle and the last block."""
+_MARKERS = ("s", "^", "D")
 
 
 def draw_calibration(trials: DataFrame, calibration: DataFrame) -> Figure | None:
@@ -32,17 +33,23 @@ def draw_calibration(trials: DataFrame, calibration: DataFrame) -> Figure | None
     # axes and marks
     figure, panels = new_figure(_WIDTH, 1.0 + _PANEL_HEIGHT * len(found), rows=len(found))
     for axes, one in zip(panels, found, strict=True):
-        _draw_panel(axes, one)
+        _draw_panel(axes, one, _family_color(trials, one))
 
-    # labels and legend
+    # labels
     add_question(figure, "Does the predicted error follow the true one?")
     panels[-1].set_xlabel("Noise level σ (sampling runs from left to right)")
-    kinds = [Line2D([], [], color=INK, linestyle=style) for style in ("-", DASHES)]
-    figure.legend(kinds, ["predicted", "true, at the same block"], loc="outside lower center", ncols=2)
+    add_note(figure, "line: predicted; dashes: true, at the same block")
     return figure
 
 
-def _draw_panel(axes: Axes, one: SharedCalibration) -> None:
+def _family_color(trials: DataFrame, one: SharedCalibration) -> str:
+    """Return the color of the family of the trials that share a preparation."""
+    rows = trials[trials["trial_id"].isin(one.rows["trial_id"])]
+    looks = assign_looks(rows.assign(series="one", is_baseline=False))
+    return looks["one"].color
+
+
+def _draw_panel(axes: Axes, one: SharedCalibration, color: str) -> None:
     # data: three blocks
     blocks = sorted(one.rows["block"].unique())
     shown = sorted({blocks[0], blocks[len(blocks) // 2], blocks[-1]})
@@ -50,10 +57,10 @@ def _draw_panel(axes: Axes, one: SharedCalibration) -> None:
     # marks
     for place, block in enumerate(shown):
         line = one.rows[one.rows["block"] == block].sort_values("sigma")
-        color, marker = COLORS[place], MARKERS[place]
-        axes.plot(line["sigma"], line["predicted"], color=color, marker=marker, markersize=4.5,
-                  markeredgecolor="white", markeredgewidth=0.4, label=f"block {block:.0f}")  # fmt: skip
-        axes.plot(line["sigma"], line["true"], color=color, linestyle=DASHES)
+        tint: dict[str, Any] = {"color": color, "alpha": _TINTS[place]}
+        axes.plot(line["sigma"], line["predicted"], marker=_MARKERS[place], markersize=4.5, markeredgecolor="white",
+                  markeredgewidth=0.4, label=f"block {block:.0f}", **tint)  # fmt: skip
+        axes.plot(line["sigma"], line["true"], linestyle=DASHES, **tint)
 
     # axes
     set_log_axis(axes, "x", one.rows["sigma"].to_numpy())
@@ -61,6 +68,6 @@ def _draw_panel(axes: Axes, one: SharedCalibration) -> None:
     axes.set_ylim(bottom=0)
 
     # labels
-    axes.set_title(textwrap.fill(one.name, _TITLE), fontsize=9)
+    axes.set_title(one.name, fontsize=9)
     axes.set_ylabel("Mean uncertainty")
-    axes.legend(loc="upper left")
+    label_lines(axes)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness.report.family_colors import MUTED
 from harness.report.figures.limit_marks import DOTS
-from harness.report.figures.plot_style import FAINT, GREY, INK, MUTED, Look, set_log_axis
+from harness.report.figures.plot_style import FAINT, INK, set_log_axis
 from harness.report.figures.quality_marks import FAINT_SHARE, marker_style
+from harness.report.figures.series_looks import GREY, Look
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def plot_dots(axes: Axes, dots: Sequence[Dot], heading: str = "", include: Seque
         label.set_color(MUTED if math.isnan(dot.value) else INK)
     axes.set_ylim(-0.8, border + (1.0 if lower else 0.0) + count_lines(upper) - 0.2)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
-    axes.margins(x=0.1)  # room for arrows
+    axes.margins(x=0.16)  # room for arrows
     set_log_axis(axes, "x", np.array([*(end for dot in dots for end in (dot.value, dot.limit)), *include]))
 
 
@@ -87,7 +89,8 @@ def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
     # a row without a value
     if math.isnan(dot.value):
         axes.annotate(dot.remark, (0.0, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
-                      textcoords="offset points", fontsize=7.5, color=MUTED)  # fmt: skip
+                      textcoords="offset points", fontsize=7.5, color=MUTED,
+                      bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "linewidth": 0})  # fmt: skip
         return
 
     # the value, open for a bound
@@ -107,7 +110,7 @@ def _plot_dot(axes: Axes, place: float, dot: Dot) -> None:
     for is_open, side in zip(dot.open_ends, (-1, 1), strict=True):
         if is_open:
             arrow = {"arrowstyle": "<-", "color": color, "linewidth": 1.2, "alpha": 0.7 * opacity, "shrinkB": 4}
-            axes.annotate("", (dot.value, place), (side * 26, 0), textcoords="offset points", arrowprops=arrow)
+            axes.annotate("", (dot.value, place), (side * 22, 0), textcoords="offset points", arrowprops=arrow)
 
     # its network's limit
     if not math.isnan(dot.limit):

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from harness.report.analysis.limits import FROM_CARD, LimitFid, rows_below_limit
-from harness.report.figures.plot_style import INK, MUTED
+from harness.report.family_colors import MUTED
+from harness.report.figures.margin_labels import MarginLabel, break_name
+from harness.report.figures.plot_style import INK
 from harness.report.formats import format_number, one_line
 
 BELOW_MARK = "†"
@@ -19,6 +20,8 @@ BELOW_MARK = "†"
 LIMIT_LABEL = "limit of a network: its FID solved out"
 MOST_LABELS = 6
 DOTS = (0, (1, 2))
+_NAME = 32
+"""Characters of a limit's name in a line."""
 
 
 def find_rows_below(rows: DataFrame, limits: dict[str, LimitFid]) -> np.ndarray:
@@ -28,12 +31,11 @@ def find_rows_below(rows: DataFrame, limits: dict[str, LimitFid]) -> np.ndarray:
 
 def plot_limits(
     axes: Axes, limits: Mapping[str, LimitFid], named: Collection[str] = (), with_names: bool = True
-) -> list[Annotation]:
+) -> list[MarginLabel]:
     """Draw a thin dotted line per network at its limit, with its name at the right end.
 
     One network alone has its interval as a band.
     Of many networks only those in `named` get a name, and none without `with_names`.
-    Returns the names for `spread_labels`, once the layout is fixed.
     """
     bottom, top = axes.get_ylim()
     for one in limits.values():
@@ -45,12 +47,9 @@ def plot_limits(
 
     wanted = [name for name in sorted(limits) if with_names and (len(limits) <= MOST_LABELS or name in named)]
     return [
-        axes.annotate(
-            describe_limit(name, limits[name]), (1.0, limits[name].fid), (4, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", va="center", fontsize=7, color=MUTED, annotation_clip=False,
-        )
+        MarginLabel(axes, break_name(describe_limit(name, limits[name]), _NAME), (0.0, limits[name].fid), MUTED)
         for name in wanted[:MOST_LABELS]
-    ]  # fmt: skip
+    ]
 
 
 def describe_limit(network: str, limit: LimitFid) -> str:
@@ -64,28 +63,6 @@ def describe_limit(network: str, limit: LimitFid) -> str:
 def limit_handle() -> Line2D:
     """Return the legend's handle of a network's limit."""
     return Line2D([], [], color=MUTED, linewidth=1.0, linestyle=DOTS)
-
-
-def spread_labels(labels: list[Annotation]) -> None:
-    """Move labels at the right of axes up or down until none covers another; the layout must be fixed."""
-    if not labels:
-        return
-    boxes = [label.get_window_extent() for label in labels]
-    wanted = np.array([(box.y0 + box.y1) / 2 for box in boxes])
-    apart = 1.05 * max(box.height for box in boxes)
-
-    # least moves that leave them apart: neighbours that would overlap share their mean
-    order = np.argsort(wanted, kind="stable")
-    groups: list[list[float]] = []
-    for place, middle in enumerate(wanted[order]):
-        groups.append([middle - place * apart])
-        while len(groups) > 1 and np.mean(groups[-2]) > np.mean(groups[-1]):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    placed = [float(np.mean(group)) for group in groups for _ in group]
-
-    scale = 72.0 / labels[0].get_figure(root=True).dpi  # type: ignore[union-attr]
-    for place, number in enumerate(order):
-        labels[number].set_position((4, scale * (placed[place] + place * apart - wanted[number])))
 
 
 def mark_below_limit(axes: Axes, rows: DataFrame, x: str, limits: dict[str, LimitFid]) -> bool:

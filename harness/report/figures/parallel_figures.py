@@ -21,22 +21,24 @@ from harness.report.analysis.executor_rows import (
     read_tolerance,
     speedups_over_serial,
 )
+from harness.report.family_colors import MUTED
+from harness.report.figures.margin_labels import label_lines
 from harness.report.figures.plot_style import (
     DASHES,
     INK,
-    MUTED,
-    Look,
     add_note,
-    add_panel_legend,
     add_question,
-    assign_looks,
-    new_figure,
+    new_panels,
     set_log_axis,
     set_ticks,
 )
+from harness.report.figures.series_looks import MOST_SERIES, Look, assign_looks, describe_grey, with_colors
 from harness.report.formats import one_line
 
 MOST_PANELS = 4
+IDEAL = "ideal: as many times as devices"
+_SAVED = "Serial latency over latency\n(one image alone)"
+_VIRTUAL = ", virtual"
 
 
 def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure | None:
@@ -47,15 +49,15 @@ def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure 
     """
     # data
     known = refinements.dropna(subset=["refinement", "distance_to_serial"]).sort_values("refinement")
-    rows = rows[rows["trial_id"].isin(known["trial_id"])]
+    rows = _tightest(rows[rows["trial_id"].isin(known["trial_id"])])
     shown = _choose_panels(rows, ["executor", "steps"])
     if not shown:
         return None
     lines = {str(trial_id): line for trial_id, line in known.groupby("trial_id")}
 
     # axes and marks
-    figure, panels = new_figure(3.4 + 3.6 * len(shown), _legend_height(rows), len(shown))
-    styles = assign_looks(rows)
+    figure, panels = new_panels(len(shown), 5.6, 3.9)
+    styles = assign_looks(rows, most_of_family=MOST_SERIES)
     for axes, (executor, steps) in zip(panels, shown, strict=True):
         here = rows[(rows["executor"] == executor) & (rows["steps"] == steps)]
         for _, row in here.iterrows():
@@ -63,14 +65,15 @@ def draw_error_by_refinement(rows: DataFrame, refinements: DataFrame) -> Figure 
         values = known[known["trial_id"].isin(here["trial_id"])]["distance_to_serial"]
         set_log_axis(axes, "y", values[values > 0].to_numpy())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="Refinements done", title=f"{one_line(executor)}, {steps:.0f} steps")
+        axes.set(xlabel="Refinements done", ylabel="Distance to the serial answer\n(relative RMS)",
+                 title=f"{one_line(executor)}, {steps:.0f} steps")  # fmt: skip
+        label_lines(axes)
 
-    # labels and legend
-    panels[0].set_ylabel("Distance to the serial answer (relative RMS)")
+    # labels
     zero = "; triangle on the axis: bit by bit the serial answer" if (known["distance_to_serial"] == 0).any() else ""
-    add_panel_legend(figure, panels)
     add_question(figure, "How many refinements until a parallel executor gives the serial answer?")
-    add_note(figure, f"one batch from the same noise; images that have stopped keep their states{zero}")
+    notes = [f"one batch from the same noise; images that have stopped keep their states{zero}", *describe_grey(styles)]
+    add_note(figure, "; ".join(notes))
     return figure
 
 
@@ -93,8 +96,8 @@ def draw_iterations_by_tolerance(rows: DataFrame) -> Figure | None:
         return None
 
     # axes and marks
-    figure, panels = new_figure(4.0 + 4.0 * len(executors), _legend_height(rows), len(executors))
-    styles = assign_looks(rows)
+    figure, panels = new_panels(len(executors), 5.6, 3.9)
+    styles = assign_looks(rows, most_of_family=MOST_SERIES)
     for axes, executor in zip(panels, executors, strict=True):
         here = rows[rows["executor"] == executor]
         for _, line in here.sort_values("tolerance").groupby("alike"):
@@ -103,14 +106,14 @@ def draw_iterations_by_tolerance(rows: DataFrame) -> Figure | None:
             _plot_line(axes, line["tolerance"], line["iterations"], look, look.legend_name(series))
             axes.plot(line["tolerance"], line["iterations_most"], color=look.color, linewidth=1.0, linestyle=DASHES)
         set_log_axis(axes, "x", here["tolerance"].to_numpy())
-        axes.set(xlabel="Tolerance", title=one_line(executor))
+        axes.set(xlabel="Tolerance", ylabel="Refinements until an image stops", title=one_line(executor))
         axes.set_ylim(bottom=0)
+        label_lines(axes)
 
-    # labels and legend
-    panels[0].set_ylabel("Refinements until an image stops")
-    add_panel_legend(figure, panels)
+    # labels
     add_question(figure, "How many refinements does a tolerance cost?")
-    add_note(figure, "line: mean over images; dashes: the image that takes most")
+    notes = ["line: mean over images; dashes: the image that takes most", *describe_grey(styles)]
+    add_note(figure, "; ".join(notes))
     return figure
 
 
@@ -125,12 +128,15 @@ def draw_speedup_by_distance(rows: DataFrame) -> Figure | None:
     lines = executor_curves(rows)
     if not lines:
         return None
-    counted = DataFrame([{"steps": line.steps, "series": line.series, "is_baseline": False} for line in lines])
+    color = with_colors(rows)["family_color"].iloc[0]  # parallel executors are one family
+    counted = DataFrame([
+        {"steps": line.steps, "series": line.series, "is_baseline": False, "family_color": color} for line in lines
+    ])  # fmt: skip
     shown = _choose_panels(counted, ["steps"])
 
     # axes and marks
-    figure, panels = new_figure(3.4 + 3.6 * len(shown), _legend_height(counted), len(shown))
-    styles = assign_looks(counted)
+    figure, panels = new_panels(len(shown), 5.6, 3.9)
+    styles = assign_looks(counted, most_of_family=MOST_SERIES)
     for axes, (steps,) in zip(panels, shown, strict=True):
         here = [line for line in lines if line.steps == steps]
         for line in here:
@@ -139,13 +145,13 @@ def draw_speedup_by_distance(rows: DataFrame) -> Figure | None:
         axes.axhline(1.0, color=INK, linewidth=0.8, zorder=1)
         set_log_axis(axes, "x", every["distance"].to_numpy())
         set_log_axis(axes, "y", every["speedup"].to_numpy())
-        axes.set(xlabel="Distance to the serial answer (relative RMS)", title=f"{steps:.0f} steps")
+        axes.set(xlabel="Distance to the serial answer (relative RMS)", ylabel=_SAVED, title=f"{steps:.0f} steps")
+        label_lines(axes)
 
-    # labels and legend
-    panels[0].set_ylabel("Serial latency over latency (one image alone)")
-    add_panel_legend(figure, panels)
+    # labels
     add_question(figure, "How much latency does a parallel executor save for how much distance to the serial answer?")
-    add_note(figure, "a point per tolerance; upper left is better; lines compare only where both were measured")
+    notes = ["a point per tolerance; upper left is better; lines compare only where both were measured"]
+    add_note(figure, "; ".join([*notes, *describe_grey(styles)]))
     return figure
 
 
@@ -162,8 +168,8 @@ def draw_speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | Non
         return None
 
     # axes and marks
-    figure, panels = new_figure(3.4 + 3.6 * len(shown), _legend_height(rows), len(shown))
-    styles = assign_looks(rows)
+    figure, panels = new_panels(len(shown), 5.6, 3.9)
+    styles = assign_looks(rows, most_of_family=MOST_SERIES)
     for axes, (steps,) in zip(panels, shown, strict=True):
         here = rows[rows["steps"] == steps]
         points = replayed[replayed["trial_id"].isin(here["trial_id"])]
@@ -171,14 +177,26 @@ def draw_speedup_by_devices(rows: DataFrame, virtual: DataFrame) -> Figure | Non
             models = points[points["trial_id"].isin(line["trial_id"])]
             _plot_devices(axes, line, models, styles[str(series)], str(series))
         _set_device_axes(axes, here, points)
-        axes.set(xlabel="Devices", title=f"{steps:.0f} steps")
+        axes.set(xlabel="Devices", ylabel=_SAVED, title=f"{steps:.0f} steps")
+        label_lines(axes, lambda name: name.removesuffix(_VIRTUAL))
 
-    # labels and legend
-    panels[0].set_ylabel("Serial latency over latency (one image alone)")
-    add_panel_legend(figure, panels)
+    # labels
     add_question(figure, "How much latency do more devices save?")
-    add_note(figure, "filled: measured; open and dashed: virtual, replayed by a model from measured calls")
+    notes = ["filled: measured; open and dashed: virtual, replayed by a model from measured calls"]
+    add_note(figure, "; ".join([*notes, "thin: as many times as devices, and none", *describe_grey(styles)]))
     return figure
+
+
+def _tightest(rows: DataFrame) -> DataFrame:
+    """Return the rows without those that go the way of another: at a looser tolerance, or on more devices."""
+    places = DataFrame(
+        [(key_without_parameter(row, "tolerance", "devices"), read_tolerance(row)) for _, row in rows.iterrows()],
+        rows.index, ["key", "tolerance"],
+    ).assign(devices=rows["devices"])  # fmt: skip
+    tightest = places.groupby("key")["tolerance"].transform("min")
+    kept = places[~(places["tolerance"] > tightest)]
+    fewest = kept.groupby("key")["devices"].transform("min")
+    return rows.loc[kept.index[~(kept["devices"] > fewest)]]
 
 
 def _choose_panels(rows: DataFrame, columns: list[str]) -> list[tuple]:
@@ -247,7 +265,7 @@ def _plot_devices(axes: Axes, line: DataFrame, models: DataFrame, look: Look, se
         model = model.sort_values("devices")
         axes.plot(
             model["devices"], model["speedup"], color=look.color, linewidth=1.0, linestyle=DASHES,
-            marker=look.marker, markerfacecolor="white", markersize=6, label=f"{look.legend_name(series)}, virtual",
+            marker=look.marker, markerfacecolor="white", markersize=6, label=f"{look.legend_name(series)}{_VIRTUAL}",
         )  # fmt: skip
 
 
@@ -255,7 +273,7 @@ def _set_device_axes(axes: Axes, rows: DataFrame, replayed: DataFrame) -> None:
     """Draw the lines of ideal speed-up and of none, and set both axes."""
     most = max([1.0, *rows["devices"], *replayed["devices"]])
     ideal = np.array([1.0, most])
-    axes.plot(ideal, ideal, color=MUTED, linewidth=1.0, zorder=1, label="ideal: as many times as devices")
+    axes.plot(ideal, ideal, color=MUTED, linewidth=1.0, zorder=1, label=IDEAL)
     axes.axhline(1.0, color=INK, linewidth=0.8, zorder=1)
 
     devices = np.array([1.0, *rows["devices"], *replayed["devices"]])
@@ -271,8 +289,3 @@ def _plot_line(axes: Axes, x: Series, y: Series, look: Look, label: str) -> None
         x, y, color=look.color, linewidth=look.width, marker=look.marker, markersize=6.0, markeredgecolor="white",
         markeredgewidth=0.6, label=label,
     )  # fmt: skip
-
-
-def _legend_height(rows: DataFrame) -> float:
-    """Return the inches that a legend of these rows needs at the right of the axes."""
-    return max(4.6, 1.2 + 0.35 * rows["series"].nunique())

@@ -6,31 +6,29 @@ import contextlib
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine, PlaceHolderLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
-from pandas import DataFrame
 from PIL import Image
 
+from harness.report.family_colors import BASELINE, COLORS, MUTED, OTHERS
+from harness.report.figures.margin_labels import spread_margins
+
 DPI = 150
-INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d5d9e0"
+INK, FAINT = BASELINE, "#d5d9e0"
 DASHES = (0, (4, 2))
-# Okabe & Ito 2008 and Tol 2021, without shades too pale for white.
-# They are distinct for colour-blind readers; markers help.
-COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#882255", "#56b4e9", "#999933", "#332288")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-MOST_SERIES = 8
-"""Series with a color of their own in one figure, the baseline's black line among them; the others are grey."""
-OTHERS = "others, in the tables"
 NOTE_CHARACTERS, TITLE_CHARACTERS = 14.0, 10.5
 """Characters of a note and of a title in an inch."""
+_FEWEST_CHARACTERS = 12
+"""A line of a title is not made shorter than this."""
+_MOST_ROUNDS = 3
 _SETTINGS = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#9aa1ad", "axes.labelcolor": INK,
@@ -38,23 +36,8 @@ _SETTINGS = {
     "grid.color": "#eceef2", "grid.linewidth": 0.8, "legend.frameon": False, "legend.fontsize": 8.5,
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "text.parse_math": False,
     "svg.hashsalt": "oneclock", "svg.fonttype": "path", "path.simplify": False, "lines.linewidth": 1.4,
+    "text.hinting": "none",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Look:
-    """Colour and marker of one method, the same in every figure of a report."""
-
-    color: str
-    marker: str
-    width: float
-
-    def legend_name(self, series: str) -> str:
-        """Return the series' name in a legend: all grey ones share an entry."""
-        return OTHERS if self == GREY else series
-
-
-GREY = Look("#aab0bb", "o", 0.9)
 
 
 @contextlib.contextmanager
@@ -65,30 +48,6 @@ def report_style() -> Iterator[None]:
         mpl.rcParams.update(sns.axes_style("whitegrid"))
         mpl.rcParams.update(_SETTINGS)
         yield
-
-
-def assign_looks(rows: DataFrame, first: Sequence[str] = ()) -> dict[str, Look]:
-    """Return a look per series: black for the baseline, seven colors, grey for the others.
-
-    Those in `first` get colors first, then series of many rows, then by name.
-    """
-    # order
-    names = sorted(rows["series"].unique())
-    sizes = rows["series"].value_counts()
-    bold = [name for name in names if rows.loc[rows["series"] == name, "is_baseline"].any()]
-    wanted = [name for name in first if name in names]
-    rest = sorted(names, key=lambda name: (-sizes[name], name))
-    chosen = list(dict.fromkeys([*bold, *wanted, *rest]))[:MOST_SERIES]
-
-    # looks, by name: the order of colors does not depend on figures
-    result, place = {}, 0
-    for name in names:
-        if name in bold or name not in chosen:
-            result[name] = Look(INK, "o", 2.2) if name in bold else GREY
-            continue
-        result[name] = Look(COLORS[place % len(COLORS)], MARKERS[(place + 1) % len(MARKERS)], 1.4)
-        place += 1
-    return result
 
 
 def new_figure(
@@ -103,12 +62,40 @@ def new_figure(
 
     pyplot's global state is not used.
     """
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios or None, height_ratios=heights or None)
     for axes in grid.flat:
         sns.despine(ax=axes)
     return figure, list(grid.flat)
+
+
+def new_halves(
+    width: float, heights: tuple[float, float], ratios: Sequence[float]
+) -> tuple[Figure, SubFigure, list[Axes]]:
+    """Return a figure with one panel above and one per ratio of widths below, its upper half, and the axes in order.
+
+    `width` and `heights` are inches; the halves do not share margins.
+    """
+    figure = Figure(figsize=(width, sum(heights)), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    FigureCanvasAgg(figure)
+    halves: np.ndarray = figure.subfigures(2, 1, squeeze=False, height_ratios=list(heights))
+    upper, lower = halves.flat
+    above = upper.subplots()
+    panels = [above, *lower.subplots(1, len(ratios), squeeze=False, width_ratios=list(ratios)).flat]
+    for axes in panels:
+        sns.despine(ax=axes)
+    return figure, upper, panels
+
+
+def new_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many panels of that size in inches, two beside each other, and their axes row by row."""
+    columns = min(count, 2)
+    lines = -(-count // columns)
+    figure, panels = new_figure(columns * width, 0.8 + lines * height, columns, rows=lines)
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
 
 
 def set_log_axis(axes: Axes, which: str, values: np.ndarray) -> None:
@@ -149,13 +136,6 @@ def set_ticks(axes: Axes, values: np.ndarray) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
 
 
-def add_panel_legend(figure: Figure, panels: list[Axes]) -> None:
-    """Put a legend of all that any panel shows at the right, in order of the names, grey ones last."""
-    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    names = sorted(handles, key=lambda name: (name == OTHERS, name))
-    figure.legend([handles[name] for name in names], names, loc="outside right center")
-
-
 def add_question(figure: Figure, text: str) -> None:
     """Write the question of a figure of several panels above them, in lines that fit the figure."""
     lines = textwrap.wrap(text, int(figure.get_figwidth() * TITLE_CHARACTERS))
@@ -181,25 +161,43 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def fix_layout(figure: Figure) -> None:
     """Compute the layout once and keep it: labels are placed by its pixels, and formats share it.
 
-    A title that is wider than its room continues on another line.
+    Titles and notes that are wider than their room continue on another line, and labels in margins are spread.
     """
     if figure.get_layout_engine() is None or isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
         return
     figure.draw_without_rendering()
-    wrapped = [_wrap_title(axes) for axes in figure.axes]
-    if any(wrapped):
+    for _ in range(_MOST_ROUNDS):
+        wrapped = [_wrap_text(text, room) for text, room in _titles(figure)]
+        if not any(wrapped):
+            break
         figure.draw_without_rendering()
+
     figure.set_layout_engine("none")
+    spread_margins(figure)
 
 
-def _wrap_title(axes: Axes) -> bool:
-    """Break the left title of axes into lines that end with the axes; return whether it was too wide."""
-    text = axes.get_title(loc="left")
-    box, room = axes._left_title.get_window_extent(), axes.get_window_extent()  # type: ignore[attr-defined]
-    if not text or box.width <= room.width:
+def _titles(figure: Figure) -> Iterator[tuple[Text, float]]:
+    """Yield the titles, names of axes and notes of a figure, each with the pixels that a line of it may take."""
+    for axes in figure.axes:
+        frame = axes.get_window_extent()
+        yield axes._left_title, frame.width  # type: ignore[attr-defined]
+        yield axes.xaxis.label, frame.width
+        yield axes.yaxis.label, frame.height
+    for text in (figure._suptitle, figure._supxlabel):  # type: ignore[attr-defined]
+        if text is not None:
+            yield text, figure.bbox.x1 * 0.976
+
+
+def _wrap_text(text: Text, room: float) -> bool:
+    """Break the lines of a text that are wider than its room; return whether any was."""
+    words, box = text.get_text(), text.get_window_extent()
+    length = box.height if text.get_rotation() == 90 else box.width
+    if not words or length <= room:
         return False
-    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(len(text) * room.width / box.width)))), loc="left")
-    return True
+    width = max(_FEWEST_CHARACTERS, int(max(map(len, words.split("\n"))) * room / length) - 1)
+    wrapped = "\n".join(part for line in words.split("\n") for part in textwrap.wrap(line, width) or [""])
+    text.set_text(wrapped)
+    return wrapped != words
 
 
 def render_figure(figure: Figure) -> dict[str, bytes]:
@@ -216,8 +214,39 @@ def render_figure(figure: Figure) -> dict[str, bytes]:
 
 
 def _with_palette(png: bytes) -> bytes:
-    """Return a PNG of at most 256 colors, a third of the size; lines and letters look the same."""
+    """Return a PNG of at most 256 colors, a third of the size; lines, letters and samples look the same.
+
+    The inks and their blends with white are kept, and the most frequent colors; others become the nearest of these.
+    """
+    # colors that are there
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.int64)
+    codes = pixels[..., 0] * 65536 + pixels[..., 1] * 256 + pixels[..., 2]
+    found, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
+
+    # colors that stay
+    often = found[np.argsort(-counts, kind="stable")[: 256 - len(_BLENDS)]]
+    kept = _split(np.unique(np.concatenate([often, _BLENDS])))
+    parts = np.array_split(_split(found), len(found) // 512 + 1)
+    nearest = np.concatenate([((part[:, None] - kept) ** 2).sum(-1).argmin(1) for part in parts])
+
     stream = io.BytesIO()
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    image = Image.fromarray(nearest[places].reshape(codes.shape).astype(np.uint8), "P")
+    image.putpalette(kept.astype(np.uint8).tobytes())
+    image.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def _split(codes: np.ndarray) -> np.ndarray:
+    """Return red, green and blue [n, 3] of colors that are one number each [n]."""
+    return np.stack([codes // 65536, codes // 256 % 256, codes % 256], axis=1)
+
+
+def _blend_inks() -> np.ndarray:
+    """Return the inks of figures and their blends with white as one number each."""
+    inks = np.array([int(color[1:], 16) for color in (*COLORS, BASELINE, OTHERS, MUTED, FAINT)])
+    shares = np.linspace(1.0, 0.0, 8, endpoint=False)[:, None, None]
+    blends = np.rint(255 - shares * (255 - _split(inks))).astype(np.int64).reshape(-1, 3)
+    return blends @ np.array([65536, 256, 1])
+
+
+_BLENDS = _blend_inks()

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from harness.report.analysis.alike import find_alike, name_parts
 from harness.report.analysis.derive import ResourceClass
 from harness.report.analysis.limits import LimitFid
-from harness.report.figures.plot_style import assign_looks, new_figure
+from harness.report.figures.plot_style import add_question, new_figure
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, plot_lines, plot_scatter
+from harness.report.figures.series_looks import assign_looks
 from harness.report.formats import one_line
 
 
@@ -22,13 +23,14 @@ def draw_fid_time(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | N
     rows, looks = add_plotted_times(rows), class_looks(one)
 
     # axes and marks
-    figure, (left, right) = new_figure(13.0, 6.4, 2)
-    relative = plot_scatter(left, rows, "relative_time", ("relative_time_low", "relative_time_high"), looks, limits)
-    left.set(xlabel="Time per image relative to the clock trial", title="Which FID for how much time in a batch?")
-    absolute = plot_scatter(right, rows, "latency_ms", ("latency_ms_low", "latency_ms_high"), looks, limits)
-    right.set(xlabel="Latency of one image alone (ms)", title="Which FID for how much time alone?", ylabel="")
+    figure, (upper, lower) = new_figure(8.4, 10.4, rows=2)
+    relative = plot_scatter(upper, rows, "relative_time", ("relative_time_low", "relative_time_high"), looks, limits)
+    upper.set(xlabel="Time per image relative to the clock trial", title="Images in a batch")
+    absolute = plot_scatter(lower, rows, "latency_ms", ("latency_ms_low", "latency_ms_high"), looks, limits)
+    lower.set(xlabel="Latency of one image alone (ms)", title="One image alone")
 
     # legend and labels
+    add_question(figure, "Which FID for how much time?")
     finish_labels(figure, (relative, absolute))
     return figure
 
@@ -42,7 +44,7 @@ def draw_fid_flops(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | 
     rows["gflops"] = rows["flops_per_image"] / 1e9
 
     # axes and marks
-    figure, (axes,) = new_figure(8.4, 6.0)
+    figure, (axes,) = new_figure(8.4, 5.6)
     marks = plot_scatter(axes, rows, "gflops", None, class_looks(one), limits, timed=False)
     axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title="Which FID for how much arithmetic?")
 
@@ -59,7 +61,7 @@ def draw_fid_nfe(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | No
         return None
 
     # axes and marks
-    figure, (axes,) = new_figure(8.4, 6.0)
+    figure, (axes,) = new_figure(8.4, 5.6)
     marks = plot_lines(axes, rows, class_looks(one), limits)
 
     # labels and legend

@@ -7,34 +7,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass
 from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.analysis.pareto import pareto_front
-from harness.report.figures.families import assign_family_looks
+from harness.report.figures.front_labels import label_front
 from harness.report.figures.limit_marks import (
     LIMIT_LABEL,
     limit_handle,
     mark_below_limit,
     plot_limits,
-    spread_labels,
 )
-from harness.report.figures.plot_labels import label_front, label_series
-from harness.report.figures.plot_style import (
-    DASHES,
-    GREY,
-    INK,
-    OTHERS,
-    Look,
-    fix_layout,
-    set_log_axis,
-    set_ticks,
-)
+from harness.report.figures.margin_labels import label_line
+from harness.report.figures.plot_style import DASHES, INK, fix_layout, set_log_axis, set_ticks
 from harness.report.figures.plotted_times import is_disturbed
+from harness.report.figures.series_looks import GREY, OTHERS_NAME, Look, assign_class_looks, row_look, with_colors
 from harness.report.formats import axis_label, format_count, one_line
 
 FAINT_SHARE = 0.3
@@ -53,7 +43,7 @@ class Marks:
     looks: dict[str, Look]
     front: list[tuple[float, float, str]] = field(default_factory=list)
     """(x, FID, label) of each point on the front."""
-    limits: list[Annotation] = field(default_factory=list)
+    has_limits: bool = False
     front_is_likely: bool = False
     has_below: bool = False
     has_disturbed: bool = False
@@ -74,16 +64,24 @@ def name_series(rows: DataFrame) -> DataFrame:
 
 def class_looks(one: ResourceClass) -> dict[str, Look]:
     """Return the look of every series of a class, the same in all its figures of FID."""
-    return assign_family_looks(name_series(one.rows).dropna(subset=["fid"]))
+    return assign_class_looks(name_series(one.rows).dropna(subset=["fid"]))
+
+
+def named_looks(one: ResourceClass) -> dict[str, Look]:
+    """Return the looks of figures in which every row is named where it stands: none is grey for lack of room."""
+    rows = name_series(with_colors(one.rows)).dropna(subset=["fid"])
+    alone = {str(series): row_look(found.iloc[0]) for series, found in rows.groupby("series")}
+    return alone | {series: look for series, look in class_looks(one).items() if look != GREY}
 
 
 def plot_scatter(
     axes: Axes, rows: DataFrame, x: str, ends: tuple[str, str] | None, looks: dict[str, Look],
-    limits: dict[str, LimitFid], timed: bool = True,
+    limits: dict[str, LimitFid], timed: bool = True, name_limits: bool = True,
 ) -> Marks:  # fmt: skip
     """Plot every row with its intervals, a thin line through each series, the front and the limits.
 
     `x` and `ends` name the columns of the value and of its interval; `timed`: whether x is a time.
+    Without `name_limits` the limits have no names.
     """
     known = rows.dropna(subset=[x])
     marks = Marks(axes, known, x, looks, has_disturbed=timed and bool(is_disturbed(known).any()))
@@ -101,7 +99,7 @@ def plot_scatter(
 
     # axes and limits
     set_log_axis(axes, "x", known[x].to_numpy())
-    _finish_quality_axis(marks, limits)
+    _finish_quality_axis(marks, limits, name_limits)
     axes.margins(x=0.09)
     return marks
 
@@ -140,34 +138,31 @@ def marker_style(look: Look) -> dict:
     }
 
 
-def finish_labels(figure: Figure, every: Sequence[Marks]) -> None:
-    """Put the legend below, fix the layout, and write the names of limits, fronts and series."""
+def finish_labels(figure: Figure, every: Sequence[Marks], part: SubFigure | None = None) -> None:
+    """Put the legend below the figure or a part of it, fix the layout, and write the evaluations of front points."""
     handles = legend_handles(every)
-    figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=min(3, max(1, len(handles))))
+    (part or figure).legend(
+        [*handles.values()], [*handles], loc="outside lower center", ncols=min(3, max(1, len(handles)))
+    )
     fix_layout(figure)
     for marks in every:
-        spread_labels(marks.limits)
-        taken = label_front(marks.axes, marks.front)
-        label_series(marks.axes, marks.rows, marks.x, marks.looks, taken)
+        label_front(marks.axes, marks.front)
 
 
 def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
-    """Return the legend of what labels in the plots do not say: baseline, others, front, limits, marks."""
+    """Return the legend of what labels in the plots do not say: others, front, limits, marks of single rows."""
     entries: dict[str, Line2D] = {}
     for marks in every:
         # series
         shown = marks.rows["series"].unique()
-        for series, look in marks.looks.items():
-            if series in shown and look.color == INK:
-                entries[f"{series} (baseline)"] = Line2D([], [], linewidth=look.width, **marker_style(look))
         grey = sum(marks.looks[series] == GREY for series in shown)
         if grey:
-            entries[f"{grey} {OTHERS}"] = Line2D([], [], linewidth=GREY.width, **marker_style(GREY))
+            entries[f"{grey} {OTHERS_NAME}"] = Line2D([], [], linewidth=GREY.width, **marker_style(GREY))
 
         # front, limits and marks of single rows
         if marks.front:
             entries[_front_label(marks)] = front_handle()
-        if marks.limits:
+        if marks.has_limits:
             entries[LIMIT_LABEL] = limit_handle()
         if marks.has_below:
             ring = Line2D([], [], linestyle="", marker="o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
@@ -175,6 +170,16 @@ def legend_handles(every: Sequence[Marks]) -> dict[str, Line2D]:
         if marks.has_disturbed:
             entries[DISTURBED] = Line2D([], [], linestyle="", alpha=FAINT_SHARE, **marker_style(Look(INK, "o", 1.0)))
     return entries
+
+
+def _name_series(marks: Marks) -> None:
+    """Write the name of each colored series at the right of its plot."""
+    for series, line in marks.rows.groupby("series"):
+        look = marks.looks[str(series)]
+        if look != GREY:
+            points = line.sort_values([marks.x, "trial_id"])
+            proxy = Line2D(points[marks.x], points["fid"], **marker_style(look))
+            label_line(marks.axes, proxy, f"{series} (baseline)" if look.color == INK else str(series))
 
 
 def front_handle() -> Line2D:
@@ -226,7 +231,7 @@ def _plot_series(
             )
 
 
-def _finish_quality_axis(marks: Marks, limits: dict[str, LimitFid]) -> None:
+def _finish_quality_axis(marks: Marks, limits: dict[str, LimitFid], name_limits: bool = True) -> None:
     """Scale the axis of FID, draw the limits, and mark the rows below them.
 
     On a logarithmic axis intervals are cut at half of the lowest value: else they take most of it.
@@ -239,5 +244,7 @@ def _finish_quality_axis(marks: Marks, limits: dict[str, LimitFid]) -> None:
         axes.set_ylim(0.55 * np.nanmin(values), 1.5 * np.nanmax(values))
     axes.set_ylabel(axis_label("fid"))
     named = rows.loc[[marks.looks[series] != GREY for series in rows["series"]], "network"]
-    marks.limits = plot_limits(axes, limits, set(named))
+    plot_limits(axes, limits, set(named), name_limits)
+    marks.has_limits = bool(limits)
+    _name_series(marks)
     marks.has_below = mark_below_limit(axes, rows, marks.x, limits)

@@ -12,25 +12,16 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
 from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
-from harness.report.figures.limit_marks import (
-    describe_limit,
-    mark_below_limit,
-    plot_limits,
-)
-from harness.report.figures.plot_style import (
-    Look,
-    add_note,
-    add_panel_legend,
-    add_question,
-    assign_looks,
-    new_figure,
-    set_log_axis,
-    set_ticks,
-)
+from harness.report.figures.limit_marks import mark_below_limit, plot_limits
+from harness.report.figures.margin_labels import label_lines
+from harness.report.figures.plot_style import add_note, add_question, new_panels, set_log_axis, set_ticks
+from harness.report.figures.series_looks import Look, assign_looks, describe_grey, with_colors
 from harness.report.formats import axis_label, one_line
 from harness.schema import METRICS
 
 MOST_PANELS = 4
+_BEFORE_LAST = -2
+"""Schedules end at one level: they are named by the level before it."""
 _WAY = ["network", "solver_name"]
 
 
@@ -52,7 +43,7 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     found = found[found["steps"].isin(counts)]
 
     # axes and marks
-    figure, panels = new_figure(2.8 + 3.4 * len(counts), _legend_height(found), len(counts))
+    figure, panels = new_panels(len(counts), 5.4, 3.7)
     styles = assign_looks(found, list(found.sort_values(["fid", "series"])["series"].unique()))
     for axes, count in zip(panels, counts, strict=True):
         here = found[found["steps"] == count]
@@ -60,13 +51,13 @@ def draw_levels_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
             _plot_grid(axes, row, styles[row["series"]])
         set_log_axis(axes, "y", np.array([level for grid in here["grid"] for level in grid if level > 0]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="Step", title=f"{count:.0f} steps")
+        axes.set(xlabel="Step", ylabel="Noise level σ", title=f"{count:.0f} steps")
+        label_lines(axes, anchor=_BEFORE_LAST)
 
-    # labels and legend
-    panels[0].set_ylabel("Noise level σ")
-    add_panel_legend(figure, panels)
+    # labels
     add_question(figure, "Where does each schedule put its steps?")
-    add_note(figure, f"on {one_line(str(found['network'].iloc[0]))}; sampling runs from left to right")
+    network = one_line(str(found["network"].iloc[0]))
+    add_note(figure, "; ".join([f"on {network}", "sampling runs from left to right", *describe_grey(styles)]))
     return figure
 
 
@@ -87,7 +78,7 @@ def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, LimitFid]
     ways = sorted(sizes.sort_values(ascending=False, kind="stable").index[:MOST_PANELS])
 
     # axes and marks
-    figure, panels = new_figure(2.8 + 3.8 * len(ways), _legend_height(rows), len(ways))
+    figure, panels = new_panels(len(ways), 5.8, 4.4)
     styles = assign_looks(rows, list(rows.sort_values([error, "series"])["series"].unique()))
     has_below = False
     for axes, (network, solver) in zip(panels, ways, strict=True):
@@ -98,17 +89,16 @@ def draw_error_by_steps(rows: DataFrame, error: str, limits: dict[str, LimitFid]
         set_log_axis(axes, "x", here["steps"].to_numpy())
         set_log_axis(axes, "y", here[error].to_numpy())
         set_ticks(axes, here["steps"].to_numpy())
-        plot_limits(axes, {name: limits[name] for name in limits if name == network}, with_names=False)
-        of_network = f"\ndotted: {describe_limit(network, limits[network])}" if network in limits else ""
+        plot_limits(axes, {name: limits[name] for name in limits if name == network})
         has_below |= error == "fid" and mark_below_limit(axes, here, "steps", limits)
-        axes.set(xlabel=f"Steps{of_network}", title=f"{one_line(solver)} on {one_line(network)}")
+        axes.set(xlabel="Steps", ylabel=axis_label(error), title=f"{one_line(solver)} on {one_line(network)}")
+        label_lines(axes)
 
-    # labels and legend
-    panels[0].set_ylabel(axis_label(error))
-    add_panel_legend(figure, panels)
+    # labels
     add_question(figure, f"How does {_in_a_sentence(METRICS[error].label)} fall with the number of steps?")
-    if has_below:
-        add_note(figure, f"ring: {BELOW_LIMIT}")
+    notes = [*describe_grey(styles), *([f"ring: {BELOW_LIMIT}"] if has_below else [])]
+    if notes:
+        add_note(figure, "; ".join(notes))
     return figure
 
 
@@ -121,7 +111,8 @@ def _in_a_sentence(label: str) -> str:
 def _distinct_grids(rows: DataFrame, steps: DataFrame) -> DataFrame:
     """Return the distinct grids of the network with most of them, each with its series."""
     found = DataFrame(
-        _level_grids(rows, steps), columns=["network", "steps", "method", "schedule", "grid", "fid", "is_baseline"]
+        _level_grids(rows, steps),
+        columns=["network", "steps", "method", "schedule", "grid", "fid", "is_baseline", "family_color"],
     )
     if found.empty:
         return found.assign(series="")
@@ -139,7 +130,7 @@ def _distinct_grids(rows: DataFrame, steps: DataFrame) -> DataFrame:
 def _level_grids(rows: DataFrame, steps: DataFrame) -> Iterator[tuple]:
     """Yield the levels of each row, baseline and serial rows first: the others repeat them."""
     ladders = {str(trial_id): line.sort_values("step") for trial_id, line in steps.groupby("trial_id")}
-    order = rows.assign(
+    order = with_colors(rows).assign(
         _schedule=name_parts(rows, "schedule"), _late=~rows["is_baseline"], _overlaps=rows["executor"] != "serial"
     )
 
@@ -147,7 +138,10 @@ def _level_grids(rows: DataFrame, steps: DataFrame) -> Iterator[tuple]:
         ladder = ladders.get(row["trial_id"])
         if ladder is not None and len(ladder) == row["steps"]:
             grid = (*ladder["sigma"], ladder["sigma_next"].iloc[-1])
-            yield row["network"], row["steps"], row["method"], row["_schedule"], grid, row["fid"], row["is_baseline"]
+            yield (
+                row["network"], row["steps"], row["method"], row["_schedule"], grid, row["fid"], row["is_baseline"],
+                row["family_color"],
+            )  # fmt: skip
 
 
 def _rows_by_schedule(rows: DataFrame) -> DataFrame:
@@ -199,8 +193,3 @@ def _distinct_names(names: Series, several: Series, methods: Series) -> list[str
     # pandas 3.0 adds no empty column of objects to a text
     names, methods = names.astype(str), methods.astype(str)
     return [one_line(name) for name in names.where(~several, names + " of " + methods)]
-
-
-def _legend_height(rows: DataFrame) -> float:
-    """Return the inches that a legend of these rows needs at the right of the axes."""
-    return max(4.8, 0.9 + 0.175 * rows["series"].nunique())

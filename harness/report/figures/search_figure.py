@@ -8,16 +8,15 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import name_parts
 from harness.report.analysis.pareto import pareto_front
+from harness.report.figures.margin_labels import label_lines
 from harness.report.figures.plot_style import (
     INK,
-    Look,
     add_note,
-    add_panel_legend,
     add_question,
-    assign_looks,
-    new_figure,
+    new_panels,
     set_log_axis,
 )
+from harness.report.figures.series_looks import Look, assign_looks, describe_grey, with_colors
 from harness.report.formats import axis_label, one_line
 
 MOST_PANELS = 4
@@ -31,10 +30,9 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
     No limit of a network is drawn: that is of another number of images.
     """
     # data: candidates with their panel
-    rows = rows.assign(solver_name=name_parts(rows, "solver"))
-    found = searches.merge(
-        rows[["trial_id", "method", "network", "solver_name", "steps", "is_baseline"]], on="trial_id"
-    )
+    rows = with_colors(rows).assign(solver_name=name_parts(rows, "solver"))
+    named = ["trial_id", "method", "network", "solver_name", "steps", "is_baseline", "family_color"]
+    found = searches.merge(rows[named], on="trial_id")
     found = found.dropna(subset=["fid", "flops_per_image"])
     if found.empty:
         return None
@@ -46,7 +44,7 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
     panels = sorted(found["panel"].unique())[:MOST_PANELS]
 
     # axes and marks
-    figure, all_axes = new_figure(3.0 + 4.4 * len(panels), 4.8, len(panels))
+    figure, all_axes = new_panels(len(panels), 5.6, 4.2)
     styles = assign_looks(found)
     for axes, panel in zip(all_axes, panels, strict=True):
         here = found[found["panel"] == panel]
@@ -54,13 +52,14 @@ def draw_search_front(rows: DataFrame, searches: DataFrame) -> Figure | None:
         for (series, _), candidates in here.groupby(["series", "trial_id"]):
             _plot_search(axes, candidates, styles[str(series)], str(series))
         set_log_axis(axes, "y", here["fid"].to_numpy())
-        axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title=one_line(panel))
+        axes.set(xlabel="GFLOPs per image (2 per multiply-add)", title=one_line(panel),
+                 ylabel=axis_label("fid", " on the search's own images"))  # fmt: skip
+        label_lines(axes)
 
-    # labels and legend
-    all_axes[0].set_ylabel(axis_label("fid", " on the search's own images"))
-    add_panel_legend(figure, all_axes)
+    # labels
     add_question(figure, "What did the search try, and what did it choose?")
-    add_note(figure, "dots: candidates; line: their front; star: chosen")
+    notes = ["small marks: candidates; line: their front; large mark: chosen", *describe_grey(styles)]
+    add_note(figure, "; ".join(notes))
     return figure
 
 
@@ -69,17 +68,11 @@ def _plot_search(axes: Axes, candidates: DataFrame, look: Look, series: str) -> 
 
     # candidates and their front
     front = tried[pareto_front(tried["gflops"].to_numpy(), tried["fid"].to_numpy())].sort_values("gflops")
-    axes.plot(tried["gflops"], tried["fid"], linestyle="", marker=".", color=look.color, alpha=0.45)
-    axes.plot(
-        front["gflops"],
-        front["fid"],
-        color=look.color,
-        linewidth=1.3,
-        drawstyle="steps-post",
-        label=look.legend_name(series),
-    )
+    axes.plot(tried["gflops"], tried["fid"], linestyle="", marker=look.marker, markersize=3.5, color=look.color,
+              alpha=0.45, markeredgewidth=0)  # fmt: skip
+    axes.plot(front["gflops"], front["fid"], color=look.color, linewidth=1.3, drawstyle="steps-post")
 
     # the chosen one
     chosen = tried[tried["candidate_json"].isin(final["candidate_json"])]
-    axes.plot(chosen["gflops"], chosen["fid"], linestyle="", marker="*", markersize=13, color=look.color,
-              markeredgecolor=INK, zorder=5)  # fmt: skip
+    axes.plot(chosen["gflops"], chosen["fid"], linestyle="", marker=look.marker, markersize=10, color=look.color,
+              markeredgecolor=INK, zorder=5, label=look.legend_name(series))  # fmt: skip

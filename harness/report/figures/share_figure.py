@@ -6,14 +6,9 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from harness.report.analysis.alike import name_parts
-from harness.report.figures.plot_style import (
-    MOST_SERIES,
-    add_note,
-    assign_looks,
-    new_figure,
-    set_log_axis,
-    unique_names,
-)
+from harness.report.figures.margin_labels import label_lines
+from harness.report.figures.plot_style import add_note, add_question, new_figure, set_log_axis, unique_names
+from harness.report.figures.series_looks import MOST_SERIES, assign_looks, describe_grey
 from harness.report.formats import one_line
 from harness.schema.trial_name import trial_name
 
@@ -39,14 +34,14 @@ def draw_network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
     shown = partial.iloc[:MOST_SERIES]
 
     # axes and marks
-    figure, (axes,) = new_figure(9.0, 4.8)
+    figure, (axes,) = new_figure(8.4, 4.6)
     looks = assign_looks(shown)
     for _, row in shown.iterrows():
         line = known[known["trial_id"] == row["trial_id"]].sort_values("sigma")
         look = looks[row["series"]]
         axes.plot(
             line["sigma"], line["network_share"], color=look.color, marker=look.marker, markersize=6,
-            markeredgecolor="white", markeredgewidth=0.6, label=row["series"], clip_on=False,
+            markeredgecolor="white", markeredgewidth=0.6, label=look.legend_name(row["series"]), clip_on=False,
         )  # fmt: skip
     set_log_axis(axes, "x", known.loc[known["trial_id"].isin(shown["trial_id"]), "sigma"].to_numpy())
     axes.invert_xaxis()
@@ -56,11 +51,11 @@ def draw_network_share(rows: DataFrame, steps: DataFrame) -> Figure | None:
     axes.set(
         xlabel="Noise level σ of the step (sampling runs from left to right)",
         ylabel="Share of the whole network's operations",
-        title=f"How much of the network runs at each noise level, under {one_line(solver)}?",
     )
-    figure.legend(loc="outside right center")
-    if len(partial) > len(shown):
-        add_note(figure, f"{len(partial) - len(shown)} more rows in the tables")
+    label_lines(axes)
+    add_question(figure, f"How much of the network runs at each noise level, under {one_line(solver)}?")
+    more = [f"{len(partial) - len(shown)} more rows in the tables"] if len(partial) > len(shown) else []
+    add_note(figure, "; ".join(["a gate's own operations may lie above 1", *describe_grey(looks), *more]))
     return figure
 
 
@@ -74,6 +69,8 @@ def _choose_lines(partial: DataFrame) -> tuple[str, DataFrame]:
 
     # the step count of most rows first, then networks in turn
     usual = partial["steps"].value_counts().sort_index().idxmax()
+    alike = partial[partial["steps"] == usual]
+    partial = alike if alike["method"].nunique() > 1 else partial  # methods are compared at one step count
     ordered = partial.assign(_other=partial["steps"] != usual)
     turn = ordered.groupby(["_other", "method"]).cumcount()
     ordered = ordered.assign(_turn=turn).sort_values(["_other", "_turn", "method", "trial_id"])

@@ -11,11 +11,11 @@ from pandas import DataFrame
 from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
 from harness.report.figures.dot_plot import Dot, plot_dots
 from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
-from harness.report.figures.plot_labels import wrap_name
-from harness.report.figures.plot_style import Look
+from harness.report.figures.margin_labels import break_name
+from harness.report.figures.series_looks import Look
 from harness.report.formats import axis_label, format_number
 
-MOST_DOTS = 16
+MOST_DOTS = 12
 _NAME = 40
 
 
@@ -25,8 +25,10 @@ def choose_steps(rows: DataFrame) -> int:
     return round(float(shared.index[int(shared.argmax())]))
 
 
-def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, LimitFid]) -> list[Dot]:
-    """Plot the FID of each series at the step count that most share, the best on top; return what is drawn.
+def plot_fid_at_steps(
+    axes: Axes, rows: DataFrame, looks: dict[str, Look], limits: dict[str, LimitFid]
+) -> tuple[int, list[Dot]]:
+    """Plot the FID of each series at the step count that most share, the best on top; return both.
 
     The limit of each row's network is a dotted tick; rows significantly below it carry a mark.
     """
@@ -38,7 +40,7 @@ def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limit
 
     # marks
     dots = [
-        Dot(wrap_name(row["series"], _NAME), looks[row["series"]], row["fid"], row["fid_low"], row["fid_high"],
+        Dot(break_name(row["series"], _NAME), looks[row["series"]], row["fid"], row["fid_low"], row["fid_high"],
             remark=f"{format_number(row['fid'])}{BELOW_MARK if under else ''}",
             limit=limits[row["network"]].fid if row["network"] in limits else math.nan)
         for (_, row), under in zip(here.iterrows(), below, strict=True)
@@ -54,5 +56,4 @@ def plot_fid_at_steps(axes: Axes, rows: DataFrame, looks: dict[str, Look], limit
     more = f"\n{len(every) - len(here)} more in the tables" if len(every) > len(here) else ""
     footnote = f"\n{BELOW_MARK} {BELOW_LIMIT}" if below.any() else ""
     axes.set_xlabel(axis_label("fid") + footnote + more, loc="right")
-    axes.set_title(f"Which FID with {steps} steps?")
-    return dots
+    return steps, dots

@@ -7,29 +7,32 @@ from pandas import DataFrame, Series
 
 from harness.report.analysis.derive import ResourceClass, ranking_speedup
 from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
+from harness.report.family_colors import MUTED
 from harness.report.figures.dot_plot import Dot, count_lines, plot_dots
 from harness.report.figures.limit_marks import BELOW_MARK, find_rows_below
-from harness.report.figures.plot_labels import wrap_name
-from harness.report.figures.plot_style import MUTED, Look, add_note, new_figure, unique_names
+from harness.report.figures.margin_labels import break_name
+from harness.report.figures.plot_style import add_note, new_figure, unique_names
 from harness.report.figures.plotted_times import is_disturbed
-from harness.report.figures.quality_marks import DISTURBED, class_looks, drawable_rows
+from harness.report.figures.quality_marks import DISTURBED, drawable_rows, named_looks
+from harness.report.figures.series_looks import Look
 from harness.report.formats import format_number, one_line
 from harness.schema.trial_name import trial_name
 
-MOST_VALUES, MOST_BOUNDS = 30, 12
+MOST_VALUES, MOST_BOUNDS = 16, 6
 _NAME = "equal_quality_speedup"
 _LINE = 56
 
 
 def draw_equal_quality(one: ResourceClass, limits: dict[str, LimitFid]) -> Figure | None:
-    """Draw a dot per row at its speed-up at equal quality; bounds are open triangles below."""
+    """Draw a dot per method at its best speed-up at equal quality; bounds are open triangles below."""
     # data
     rows = rows_with_speedup(one, limits)
     if rows.empty:
         return None
-    values, bounds = rows[~rows["is_bound"]], rows[rows["is_bound"]]
+    best = rows.drop_duplicates("series")  # of each method
+    values, bounds = best[~best["is_bound"]], best[best["is_bound"]]
     shown = [*values.index[:MOST_VALUES], *bounds.index[:MOST_BOUNDS]]
-    looks = class_looks(one)
+    looks = named_looks(one)
 
     # axes and marks
     dots = [_to_dot(row, looks) for _, row in rows.loc[shown].iterrows()]
@@ -43,11 +46,12 @@ def draw_equal_quality(one: ResourceClass, limits: dict[str, LimitFid]) -> Figur
         "Speed-up over the baseline at equal FID (×)\nopen triangle: a bound, the FID lies beyond the baseline's curve",
         loc="right",
     )
-    notes = [f"{len(rows) - len(shown)} more rows in the tables"] if len(rows) > len(shown) else []
-    notes += [f"{BELOW_MARK} {BELOW_LIMIT}"] if rows["is_below"].any() else []
-    notes += [DISTURBED] if is_disturbed(rows).any() else []
-    if notes:
-        add_note(figure, "; ".join(notes))
+    drawn = rows.loc[shown]
+    notes = ["the best row of each method"]
+    notes += [f"{len(rows) - len(shown)} more rows in the tables"] if len(rows) > len(shown) else []
+    notes += [f"{BELOW_MARK} {BELOW_LIMIT}"] if drawn["is_below"].any() else []
+    notes += [DISTURBED] if is_disturbed(drawn).any() else []
+    add_note(figure, "; ".join(notes))
     return figure
 
 
@@ -77,6 +81,6 @@ def _to_dot(row: Series, looks: dict[str, Look]) -> Dot:
     mark = BELOW_MARK if row["is_below"] else ""
     faint = bool(is_disturbed(row.to_frame().T)[0])
     return Dot(
-        wrap_name(row["name"], _LINE) + mark, looks[row["series"]], row["lead"], row[f"{_NAME}_low"],
+        break_name(row["name"], _LINE) + mark, looks[row["series"]], row["lead"], row[f"{_NAME}_low"],
         row[f"{_NAME}_high"], bound, f"FID {format_number(row['fid'])}", faint,
     )  # fmt: skip

@@ -8,8 +8,11 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import method_parts_key
 from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
+from harness.report.family_colors import MUTED
 from harness.report.figures.limit_marks import LIMIT_LABEL, mark_below_limit
-from harness.report.figures.plot_style import MUTED, add_note, assign_looks, new_figure, set_log_axis
+from harness.report.figures.margin_labels import label_lines
+from harness.report.figures.plot_style import add_note, add_question, new_figure, set_log_axis
+from harness.report.figures.series_looks import assign_looks, describe_grey
 from harness.report.formats import axis_label, one_line
 
 _LINE = ["network_like", "parameters", "parts", "steps"]
@@ -32,7 +35,8 @@ def draw_quality_by_training(rows: DataFrame, limits: dict[str, LimitFid]) -> Fi
 
     # axes and marks
     figure, (axes,) = new_figure(7.2, 4.6)
-    for series, look in assign_looks(whole).items():
+    looks = assign_looks(whole)
+    for series, look in looks.items():
         line = whole[whole["series"] == series].sort_values("prepare_seconds")
         sides = [(line["fid"] - line["fid_low"]).fillna(0), (line["fid_high"] - line["fid"]).fillna(0)]
         axes.errorbar(
@@ -47,11 +51,12 @@ def draw_quality_by_training(rows: DataFrame, limits: dict[str, LimitFid]) -> Fi
     axes.set(
         xlabel="Training (device-seconds)",
         ylabel=axis_label("fid"),
-        title=f"Does longer training help? {one_line(method)} with {steps:.0f} steps",
     )
-    figure.legend(loc="outside right center")
-    ring = f"; ring: {BELOW_LIMIT}" if has_below else ""
-    add_note(figure, f"every point is a training of its own, to the end of its budget{ring}")
+    label_lines(axes)
+    add_question(figure, f"How much does longer training help {one_line(method)} with {steps:.0f} steps?")
+    notes = ["every point is a training of its own, to the end of its budget", f"dash: {LIMIT_LABEL}"]
+    notes += [*describe_grey(looks), *([f"ring: {BELOW_LIMIT}"] if has_below else [])]
+    add_note(figure, "; ".join(notes))
     return figure
 
 

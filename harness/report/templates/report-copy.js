@@ -9,8 +9,9 @@ for (const mark of "{}$&#%_") LATEX[mark] = `\\${mark}`;
 const plainLine = (text) => text.replace(/\p{C}/gu, " ").trim();
 const ESCAPES = {
   CSV: (text) => {
-    const line = /^[=+\-@\t\r]/.test(text) && !/^-?[\d.]+$/.test(text) ? `'${plainLine(text)}` : plainLine(text);
-    return /[",]/.test(line) ? `"${line.replaceAll('"', '""')}"` : line;
+    const line = plainLine(text);
+    const safe = /^[=+\-@]/.test(line) && !/^-?[\d.]+$/.test(line) ? `'${line}` : line;
+    return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   },
   Markdown: (text) => plainLine(text).replace(/[&<>]/g, (mark) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[mark]).replace(/[\\`*_[\]|~$]/g, "\\$&"),
   LaTeX: (text) => [...plainLine(text)].map((mark) => LATEX[mark] ?? (mark.charCodeAt(0) < 128 ? mark : "?")).join(""),

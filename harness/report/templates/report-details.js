@@ -8,10 +8,10 @@ function detailsOf(name) {
     { class: "detail" },
     one.reasons ? block("Why it does not rank", element("p", { class: "reason", text: one.reasons })) : null,
     block("Remake it", commandLine(one.command)),
-    one.strip ? block("Samples, of the same initial noise", sampleRows(name, one)) : null,
     one.steps.sigma ? block("Cost by step", stepChart(one.steps)) : null,
-    one.controls.length ? block("Controls", controlTable(one.controls), "wide") : null,
     block("Parameters", parameterTable(one.parameters)),
+    one.strip ? block("Samples, of the same initial noise", sampleRows(name, one), "wide") : null,
+    one.controls.length ? block("Controls", controlTable(one.controls), "wide") : null,
     versionBlock(one),
   );
 }
@@ -69,14 +69,15 @@ function stepChart(steps) {
     bar.append(title);
     chart.append(bar);
   });
+  const digits = (value) => String(Number(value.toPrecision(3)));
   const shares = steps.network_share.filter((value) => value !== null);
-  const shared = shares.length ? `; network's share ${shares[0]} → ${shares[shares.length - 1]}` : "";
-  const text = `${costs.length} steps, σ from ${steps.sigma[0]}; ${Math.min(...costs)} to ${most} ${what} a step${shared}`;
+  const shared = shares.length ? `; network's share ${digits(shares[0])} → ${digits(shares[shares.length - 1])}` : "";
+  const text = `${costs.length} steps, σ from ${steps.sigma[0]}; ${digits(Math.min(...costs))} to ${digits(most)} ${what} a step${shared}`;
   return element("div", {}, chart, element("p", { class: "note", text }));
 }
 
 function controlTable(controls) {
-  const table = plainTable(["", "Other", "FID minus the other's", "Time ratio", "Finding"], controls);
+  const table = plainTable(["Against", "Name", "FID minus the other's", "Time ratio", "Finding"], controls);
   table.classList.add("words");
   return table;
 }

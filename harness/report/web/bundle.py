@@ -14,7 +14,7 @@ from pathlib import Path
 
 _EXPORTS = re.compile(r"export\s*\{([^{}]*)\};?")
 _DEFAULT = re.compile(r"([\w$]+) as default")
-_COMPONENT = re.compile(r"DataTables (\d[\d.]*)")
+_COMPONENT = re.compile(r"\*! DataTables (\d+\.\d[\d.]*)")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,12 @@ def render_report(
     """
     rows = page_rows(analysis)
     pictures = read_samples(samples, rows["trial_id"])
+    families = make_families(analysis, board, pairs, plots)
+    apart_figures = {figure.file for one in families for figure in one.figures}
     figures = [
-        (_caption(name), data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
+        (_caption(name), data_url("image/svg+xml", data))
+        for name, data in plots.items()
+        if name.endswith(".svg") and name not in apart_figures
     ]
 
     # above the tables, the tables
@@ -60,12 +64,12 @@ def render_report(
     return render_page(
         "report.html.j2",
         scripts=(*top.scripts, tables.script, _own_script()),
-        styles=(read_template("report.css"),),
+        styles=(read_template("report.css"), read_template("top.css")),
         head=page_head(analysis, board.counts, title),
         board=board,
         top=top,
         data=data,
-        families=make_families(analysis, board, pairs, plots),
+        families=families,
         figures=figures,
         # folded
         verdicts=verdict_table(analysis),
@@ -76,7 +80,7 @@ def render_report(
         provenance=provenance_table(analysis),
         others=apart,
         definitions=page_definitions(data["tables"]),
-        libraries=(tables.note,),
+        libraries=(*top.libraries, tables.note),
     )
 
 

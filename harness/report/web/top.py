@@ -1,4 +1,4 @@
-"""What stands above the tables of report.html."""
+"""What stands above the tables of report.html: health, sentences, the chart, strips of samples."""
 
 from __future__ import annotations
 
@@ -6,18 +6,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pandas import DataFrame, Series
 
 from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis
+from harness.report.formats import format_count, format_interval, format_number
 from harness.report.leaderboard import Leaderboard
+from harness.report.page import read_template
+from harness.report.web.chart import Chart, best_of_families, both_grounds, make_chart
+from harness.report.web.chart_rows import BASELINE
+from harness.report.web.health import Health, read_health
+from harness.report.web.page_rows import page_rows
+from harness.report.web.sample_files import make_strips
+from harness.report.web.vega_bundle import vega_bundle
+
+STRIP_PICTURES = 5
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Samples of one row: the same noises at the same places as in every other strip."""
+
+    name: str
+    """The row, as the page knows it."""
+    heading: str
+    """Its family, or that it is the baseline."""
+    text: str
+    light: str
+    """The family's color on a light ground."""
+    dark: str
+    address: str
+    """The pictures in a row as a data URL."""
 
 
 @dataclass(frozen=True)
 class Top:
     """What the template top.html.j2 fills in."""
 
+    health: Health | None = None
+    sentences: tuple[str, ...] = ()
+    limits: str = ""
+    """What the tables do not show."""
+    chart: Chart | None = None
+    strips: tuple[Strip, ...] = ()
     scripts: tuple[str, ...] = ()
     """Scripts that the page runs in this order, before those of the tables; the page's policy names each."""
+    libraries: tuple[str, ...] = ()
+    """Which libraries these scripts hold, a sentence each."""
 
 
 def make_top(
@@ -27,4 +62,44 @@ def make_top(
 
     `pictures` holds the sample pictures by trial_id, uint8 [n, channels, h, w]; trials without any are not in it.
     """
-    return Top()
+    chart, strips, scripts, libraries = None, (), (), ()
+    if analysis.classes:
+        names = page_rows(analysis)["page_name"]
+        rows = analysis.classes[0].rows
+        rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
+        chart = make_chart(rows, analysis.families)
+        strips = choose_strips(rows, pictures, analysis.families)
+    if chart is not None:
+        bundle = vega_bundle()
+        scripts, libraries = (bundle.script, read_template("chart.js")), (bundle.note,)
+    return Top(read_health(analysis), board.summary, board.limits, chart, strips, scripts, libraries)
+
+
+def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> tuple[Strip, ...]:
+    """Return strips of the baseline, then of a row of each family, at as equal numbers of evaluations as there are.
+
+    That number is the most frequent one. Of a family's rows with equally near numbers the best counts: the least
+    product of FID and time. Rows that are controls come last.
+    """
+    shown = rows[rows["trial_id"].isin(pictures.keys()) & (rows["nfe"] > 0) & rows["fid"].notna()]
+    if shown.empty:
+        return ()
+    usual = float(shown["nfe"].round().mode().iloc[0])
+    ordered = shown.assign(
+        _far=np.abs(np.log(shown["nfe"] / usual)).round(2),
+        _control=shown["control_of_trial_id"] != "",
+        _product=(shown["fid"] * shown["relative_time"]).fillna(np.inf),
+    ).sort_values(["_control", "_far", "_product", "trial_id"])
+
+    # baseline first, then families in their order
+    baseline = ordered[ordered["is_baseline"]].sort_values(["_far", "trial_id"]).head(1)
+    others = best_of_families(ordered).sort_values("family", key=lambda names: names.map(families.index))
+    return tuple(_strip(row, pictures, families) for part in (baseline, others) for _, row in part.iterrows())
+
+
+def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> Strip:
+    heading = BASELINE if row["is_baseline"] else row["family"]
+    light, dark = both_grounds(heading, families)
+    (address,) = make_strips({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
+    fid = f"FID {format_number(row['fid'])} {format_interval(row['fid_low'], row['fid_high'])}".strip()
+    return Strip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from harness.driver.lane import Lane, Load
-from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS
+from harness.specs.limits import (
+    LANE_DRAIN_SECONDS,
+    LANE_GAP_PER_IDLE_SECOND,
+    LANE_GAP_SECONDS,
+    LEAST_LANE_GAP_SECONDS,
+)
 
 
 class Clock:
@@ -37,10 +42,26 @@ def test_a_turn_lasts_until_none_is_ready_and_the_next_waits_for_its_gap() -> No
     assert hosts(made, 1, 0, 50, 0) == 1
     assert hosts(made, 0, 1, 50, 0) == 1
     assert hosts(made, 0, 0, 50, 0) == 0
-    clock.now += LANE_GAP_SECONDS - 1
+    clock.now += LEAST_LANE_GAP_SECONDS - 1
     assert hosts(made, 3, 0, 40, 2) == 0
     clock.now += 1
     assert hosts(made, 3, 0, 40, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("waited", "gap"), [(0.0, LEAST_LANE_GAP_SECONDS), (0.5, 0.5 * LANE_GAP_PER_IDLE_SECOND), (9.0, LANE_GAP_SECONDS)]
+)
+def test_the_gap_after_a_turn_goes_by_what_devices_lost_while_they_waited(waited: float, gap: float) -> None:
+    made, clock = lane()
+    hosts(made, 1, 0, 50, 1, idle_devices=1)
+    clock.now += waited
+    hosts(made, 1, 0, 50, 1, idle_devices=1)
+    hosts(made, 0, 1, 50, 0)
+    assert hosts(made, 0, 0, 50, 0) == 0
+    clock.now += gap - 0.1
+    assert hosts(made, 1, 0, 40, 2) == 0
+    clock.now += 0.1
+    assert hosts(made, 1, 0, 40, 2) == 1
 
 
 def test_where_nothing_else_is_left_no_gap_is_kept() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +14,7 @@ from harness.report.leaderboard import Leaderboard
 from harness.report.page import render_latex, render_markdown, render_page
 
 Render = Callable[..., str]
-EMPTY = Leaderboard((), (("<a_b>", "50 %", "$x$"),), "<0> & 1", None)  # type: ignore[arg-type]
+EMPTY = Leaderboard((), (("<a_b>", "50 %", "$x$"),), "<0> & 1", None, (), "")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,17 @@ def test_values_are_escaped_for_the_language_of_the_template(
     assert shown in render(template, **values)
     with pytest.raises(UndefinedError):
         render(template)
+
+
+def test_scripts_run_by_their_hash_and_end_nowhere_too_early() -> None:
+    scripts = ("const a = '</script><script>alert(1)</script>';", "const b = '<!-- <SCRIPT';")
+    page = render_page("leaderboard.html.j2", scripts=scripts, styles=("p { color: red }",), board=EMPTY)
+    inline = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert inline == [r"const a = '\x3C/script>\x3Cscript>alert(1)\x3C/script>';", r"const b = '\x3C!-- \x3CSCRIPT';"]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
+    assert f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}'\"" in page.replace("&#39;", "'")
+    assert "<style>p { color: red }</style>" in page
+
+
+def test_a_page_without_scripts_allows_none() -> None:
+    assert "script-src 'none'" in render_page("leaderboard.html.j2", board=EMPTY).replace("&#39;", "'")

@@ -148,7 +148,7 @@ def test_shares_of_the_network_are_those_under_one_solver_and_named_with_their_n
         figure = draw_network_share(trials(*rows), typed_table("steps", steps))
     assert labels(figure) == ["a:exit-10", "b:exit-10"]
     assert figure is not None
-    assert figure.axes[0].get_title(loc="left").endswith("under ddim(eta=0)?")
+    assert figure.get_suptitle().endswith("under ddim(eta=0)?")
 
 
 def test_quality_by_training_compares_equal_parameters_and_equal_sizes() -> None:

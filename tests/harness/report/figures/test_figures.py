@@ -12,8 +12,9 @@ from pandas import DataFrame
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.limits import network_limits
 from harness.report.figures import draw as figures
-from harness.report.figures.plot_style import COLORS, GREY, INK, MOST_SERIES, OTHERS, assign_looks, report_style
+from harness.report.figures.plot_style import INK, report_style
 from harness.report.figures.quality_figures import draw_fid_flops, draw_schedules
+from harness.report.figures.series_looks import GREY, MOST_OF_FAMILY, MOST_SERIES, OTHERS_NAME, assign_looks
 from harness.report.figures.share_figure import draw_network_share
 
 
@@ -43,15 +44,14 @@ def test_one_schedule_is_no_comparison() -> None:
 def test_without_times_only_the_figures_of_quality_and_work_remain() -> None:
     timeless = derive({"trials": few(tables.trials()).assign(speedup=None)})
     with report_style():
-        assert [name for name, draw in figures.DRAWERS.items() if draw(timeless.classes[0], timeless) is not None] == [
-            "fid-flops", "fid-nfe", "schedules",
-        ]  # fmt: skip
+        drawn = {name: draw(timeless.classes[0], timeless, {}) for name, draw in figures.DRAWERS.items()}
+    assert [name for name, figure in drawn.items() if figure is not None] == ["fid-flops", "fid-nfe", "schedules"]
 
 
 def test_a_class_without_rows_has_no_figure(analysis: Analysis) -> None:
     nothing = replace(analysis.classes[0], rows=analysis.classes[0].rows.iloc[:0])
     with report_style():
-        assert [name for name, draw in figures.DRAWERS.items() if draw(nothing, analysis) is not None] == []
+        assert [name for name, draw in figures.DRAWERS.items() if draw(nothing, analysis, {}) is not None] == []
 
 
 def test_labels_of_the_front_do_not_overlap() -> None:
@@ -67,13 +67,29 @@ def test_labels_of_the_front_do_not_overlap() -> None:
 
 def test_of_thirty_methods_eight_look_different_and_the_others_are_grey() -> None:
     rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": [i == 9 for i in range(30)]})
+    rows = rows.assign(family_color=[("#111111", "#222222", "#333333")[i % 3] for i in range(30)])
     looks = assign_looks(rows, ["m21", "m20"])
     assert looks["m09"].color == INK
     assert looks["m21"] != GREY != looks["m20"]
     assert sum(look == GREY for look in looks.values()) == 22
     assert len({(look.color, look.marker) for look in looks.values() if look != GREY}) == MOST_SERIES == 8
-    assert len(set(COLORS)) == len(COLORS)
-    assert {look.legend_name("one of many") for look in looks.values() if look == GREY} == {OTHERS}
+    assert {look.legend_name("one of many") for look in looks.values() if look == GREY} == {OTHERS_NAME}
+
+
+def test_of_one_family_four_have_its_color_unless_a_figure_is_of_that_family() -> None:
+    rows = DataFrame({"series": [f"m{i:02}" for i in range(30)], "is_baseline": False, "family_color": "#111111"})
+    assert sum(look != GREY for look in assign_looks(rows).values()) == MOST_OF_FAMILY == 4
+    looks = assign_looks(rows, most_of_family=MOST_SERIES)
+    assert len({look.marker for look in looks.values() if look != GREY}) == MOST_SERIES
+
+
+def test_a_variant_keeps_its_marker_on_another_network() -> None:
+    rows = DataFrame(
+        {"series": ["unet:heun", "unet:ddim"], "is_baseline": False, "family_color": ["#111111", "#222222"]}
+    )
+    other = rows.assign(series=["uvit:heun", "uvit:ddim"])
+    one, two = assign_looks(rows), assign_looks(other)
+    assert [look.marker for look in one.values()] == [look.marker for look in two.values()]
 
 
 def test_the_share_of_the_network_is_drawn_for_rows_that_leave_a_part_out(analysis: Analysis) -> None:

@@ -13,7 +13,7 @@ from pandas import DataFrame, concat
 from harness.report.analysis.derive import Analysis, derive
 from harness.report.analysis.limits import network_limits
 from harness.report.figures import draw as figures
-from harness.report.figures.plot_labels import wrap_name
+from harness.report.figures.margin_labels import break_name
 from harness.report.figures.plot_style import add_note, add_question, fix_layout, new_figure, report_style
 from harness.report.figures.quality_figures import draw_fid_nfe
 
@@ -64,7 +64,7 @@ def unused_ticks(figure: Figure) -> set[str]:
 @pytest.mark.parametrize("name", sorted(figures.DRAWERS))
 def test_no_text_lies_outside_its_figure(analysis: Analysis, name: str) -> None:
     with report_style():
-        figure = figures.DRAWERS[name](analysis.classes[0], analysis)
+        figure = figures.DRAWERS[name](analysis.classes[0], analysis, {})
         if figure is None:
             assert name not in ("headline", "fid-time", "fid-flops", "fid-nfe", "equal-quality", "schedules")
             return
@@ -96,6 +96,6 @@ def test_a_title_that_is_too_long_goes_on_in_another_line() -> None:
 
 
 def test_a_name_is_broken_between_its_parts_only() -> None:
-    assert wrap_name("unet:ddim", 20) == "unet:ddim"
-    assert wrap_name("uvit-8:early-exit(a=1,b=2)/dpmpp-2m", 20) == "uvit-8:\nearly-exit(a=1,b=2)/\ndpmpp-2m"
-    assert wrap_name(LONG, 30).replace("\n", "") == LONG
+    assert break_name("unet:ddim", 20) == "unet:ddim"
+    assert break_name("uvit-8:early-exit(a=1,b=2)/dpmpp-2m", 20) == "uvit-8:early-exit(\na=1,b=2)/dpmpp-2m"
+    assert break_name(LONG, 30).replace("\n", "") == LONG

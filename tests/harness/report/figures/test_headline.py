@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from kit import tables
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass, derive
+from harness.report.analysis.families import SCHEDULE, SOLVER, name_families
 from harness.report.analysis.limits import FROM_CARD, LimitFid
-from harness.report.figures.families import PARALLEL, SCHEDULE, SOLVER, assign_family_looks, find_families
 from harness.report.figures.headline_figure import choose_target, draw_headline
-from harness.report.figures.plot_style import GREY, INK, MOST_SERIES, report_style
+from harness.report.figures.plot_style import INK, report_style
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import DISTURBED, FAINT_SHARE, class_looks, name_series
+from harness.report.figures.series_looks import GREY, MOST_SERIES, assign_class_looks, family_leaders
 from harness.report.figures.speedup_figure import draw_equal_quality, rows_with_speedup
 from harness.report.figures.time_to_quality_figure import (
     AT_MOST,
@@ -80,7 +83,12 @@ def marks(axes: Axes, opacity: float | None = None) -> set[tuple[float, float]]:
     return {(float(x), float(y)) for line in every for x, y in line.get_xydata()}
 
 
-def test_the_left_half_shows_every_row_at_its_time_per_image(one: ResourceClass) -> None:
+def legend(figure: Figure) -> list[str]:
+    """Return the entries of all legends of a figure and its parts."""
+    return [text.get_text() for found in figure.findobj(Legend) for text in found.get_texts()]
+
+
+def test_the_upper_half_shows_every_row_at_its_time_per_image(one: ResourceClass) -> None:
     figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     rows = add_plotted_times(one.rows)
@@ -109,20 +117,20 @@ def test_at_most_eight_series_have_a_color_and_each_is_named_once(one: ResourceC
     assert len(colored) == MOST_SERIES
     figure = draw_headline(one, LIMITS, {})
     assert figure is not None
-    written = [text.get_text().replace("\n", "") for text in figure.axes[0].texts]
+    written = [text.get_text().replace("\n", "").removesuffix(" (baseline)") for text in figure.axes[0].texts]
     assert sorted(name for name in written if name in looks) == sorted(colored)
-    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    entries = legend(figure)
     assert f"{len(looks) - MOST_SERIES} others, in the tables" in entries
     assert len(entries) == len(set(entries))
 
 
 def test_colors_are_families_and_the_baseline_is_black_and_bold(one: ResourceClass) -> None:
     rows = name_series(one.rows)
-    families = find_families(rows).groupby(rows["series"]).first()
+    families = name_families(rows).groupby(rows["series"]).first()
     assert families[["ddim", "unipc", "ddim karras", "early-exit + dpmpp-2m"]].tolist() == [
         SOLVER, SOLVER, SCHEDULE, "early-exit",
     ]  # fmt: skip
-    looks = assign_family_looks(rows)
+    looks = assign_class_looks(rows)
     assert looks["ddim"].color == INK
     colored = {name: look for name, look in looks.items() if look not in (GREY, looks["ddim"])}
     by_family: dict[str, set[str]] = {}
@@ -141,25 +149,25 @@ def test_a_control_does_not_stand_for_its_family() -> None:
         tables.row("exit-control", 5, 2.0, 0.5, denoiser="exit", control_of_trial_id="some"),
         *(tables.row(f"s{k}", 5, 1.0, 0.1, solver=f"s{k}") for k in range(9)),
     ]).assign(relative_time=0.5)  # fmt: skip
-    looks = assign_family_looks(name_series(rows))
-    assert looks["exit"] != GREY == looks["exit-control"]
+    assert family_leaders(name_series(rows))["exit"] == "exit"
+    assert assign_class_looks(name_series(rows))["exit"] != GREY
 
 
-def test_without_targets_the_right_half_is_fid_at_the_step_count_that_most_share(one: ResourceClass) -> None:
+def test_without_targets_the_lower_half_is_fid_at_the_step_count_that_most_share(one: ResourceClass) -> None:
     figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     right = figure.axes[1]
     here = one.rows[(one.rows["steps"] == 5) & (one.rows["executor"] == "serial")].sort_values("fid")
-    assert right.get_title(loc="left") == "Which FID with 5 steps?"
+    assert right.get_title(loc="left") == "FID with 5 steps"
     assert names(right) == here["method"].tolist()
     assert [value for _, (value, _) in sorted(dots(right).items(), reverse=True)] == here["fid"].tolist()
 
 
-def test_the_right_half_ranks_times_to_the_middle_target_and_bounds_are_open(one: ResourceClass) -> None:
+def test_the_lower_half_ranks_times_to_the_middle_target_and_bounds_are_open(one: ResourceClass) -> None:
     figure = draw_headline(one, LIMITS, {2.9: TIMES.iloc[:1], 1.8: TIMES, 1.6: TIMES.iloc[:2]})
     assert figure is not None
     right = figure.axes[1]
-    assert right.get_title(loc="left") == "Which method reaches FID 1.8 soonest?"
+    assert right.get_title(loc="left") == "Time to FID 1.8"
     assert names(right) == ["unipc", "1. dpmpp-2m", "2. ddim", "ddpm", "heun"]
     found = [value for _, value in sorted(dots(right).items(), reverse=True)]
     assert found == [(4.0, True), (6.0, False), (20.0, False)]
@@ -167,8 +175,8 @@ def test_the_right_half_ranks_times_to_the_middle_target_and_bounds_are_open(one
     assert {"≤ 4.00 ms", "6.00 ms", "in 2 of 3 trainings, best FID 2.20", "best FID 2.50", "not reached"} <= set(
         written
     )
-    assert "open mark: ≤" in right.get_xlabel()
-    assert "arrow" in right.get_xlabel()
+    assert "open mark: ≤" in figure.get_supxlabel()
+    assert "arrow" in figure.get_supxlabel()
 
 
 def test_the_interval_is_drawn_to_its_ends_and_an_open_end_is_an_arrow(one: ResourceClass) -> None:
@@ -185,9 +193,8 @@ def test_the_interval_is_drawn_to_its_ends_and_an_open_end_is_an_arrow(one: Reso
 def test_each_target_has_a_panel_and_none_no_figure(one: ResourceClass) -> None:
     figure = draw_time_to_quality(one, {2.9: TIMES, 1.8: TIMES.iloc[2:], 1.6: TIMES.iloc[:2]})
     assert figure is not None
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        f"Which method reaches FID {target} soonest?" for target in (2.9, 1.8)
-    ]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["FID 2.9", "FID 1.8"]
+    assert figure.get_suptitle() == "Which method reaches a FID soonest?"
     assert draw_time_to_quality(one, {}) is None
     assert draw_time_to_quality(one, {1.6: TIMES.iloc[:2]}) is None
     assert draw_time_to_quality(one, {1.6: TIMES.iloc[:0]}) is None
@@ -215,18 +222,18 @@ def test_of_many_methods_the_fastest_and_the_baseline_are_shown(one: ResourceCla
     assert "11 more at FID 1.8, in the tables" in figure.get_supxlabel().replace("\n", " ")
 
 
-def test_parallel_executors_stand_at_the_left_alone() -> None:
+def test_parallel_executors_stand_above_alone() -> None:
     def change(table: DataFrame) -> DataFrame:
         return table.assign(devices=1)
 
     one = derive(tables.tables(change)).classes[0]
-    assert PARALLEL in set(find_families(one.rows))
+    assert "parallel in time" in set(name_families(one.rows))
     figure = draw_headline(one, LIMITS, {})
     assert figure is not None
     parallel = one.rows[one.rows["executor"] != "serial"].iloc[0]
     assert parallel["fid"] in {y for _, y in marks(figure.axes[0])}
     assert parallel["method"] not in names(figure.axes[1])
-    assert "parallel executors" in figure.get_suptitle()
+    assert "parallel executors" in figure.get_supxlabel()
     assert parallel["method"] not in set(rows_with_speedup(one, LIMITS)["method"])
 
 
@@ -237,8 +244,10 @@ def test_disturbed_rows_are_faint_and_the_legend_says_so(one: ResourceClass) -> 
     assert figure is not None
     row = add_plotted_times(disturbed).iloc[place]
     assert marks(figure.axes[0], FAINT_SHARE) == {(row["image_ms"], row["fid"])}
-    assert DISTURBED in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert DISTURBED not in [text.get_text() for text in draw_headline(one, LIMITS, {}).legends[0].get_texts()]  # type: ignore[union-attr]
+    assert DISTURBED in legend(figure)
+    calm = draw_headline(one, LIMITS, {})
+    assert calm is not None
+    assert DISTURBED not in legend(calm)
 
 
 def test_the_front_is_that_of_likely_rows_where_the_probability_is_known(one: ResourceClass) -> None:
@@ -252,7 +261,7 @@ def test_the_front_is_that_of_likely_rows_where_the_probability_is_known(one: Re
     assert {tuple(p) for p in front.get_xydata()} == {
         (x, y) for x, y in zip(wanted["image_ms"], wanted["fid"], strict=True)
     }
-    assert any("probability" in text.get_text() for text in figure.legends[0].get_texts())
+    assert any("probability" in text for text in legend(figure))
 
 
 def test_no_bound_leads_the_speed_ups(one: ResourceClass) -> None:
@@ -264,9 +273,13 @@ def test_no_bound_leads_the_speed_ups(one: ResourceClass) -> None:
     assert figure is not None
     (axes,) = figure.axes
     drawn = [name.replace("\n", "") for name in names(axes)]
-    assert drawn == [*values["name"][:30], *bounds["name"][:12]]
+    best = rows.drop_duplicates("series")
+    assert drawn == [*best.loc[~best["is_bound"], "name"], *best.loc[best["is_bound"], "name"]]
+    assert len(drawn) == rows["series"].nunique()
     assert drawn[0] == f"unet-small:{values['method'].iloc[0]}-{values['steps'].iloc[0]:.0f}"
     assert len(set(rows["name"])) == len(rows)
     found = [value for _, value in sorted(dots(axes).items(), reverse=True)]
-    assert found == [*((v, False) for v in values["lead"][:30]), *((v, True) for v in bounds["lead"][:12])]
+    assert found == [
+        *((v, is_bound) for v, is_bound in best.sort_values("is_bound", kind="stable")[["lead", "is_bound"]].to_numpy())
+    ]
     assert axes.get_title(loc="left").endswith("?")
