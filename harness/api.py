@@ -237,6 +237,7 @@ def _run(
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
+
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
                 _measure(planned, store, root, workers, screen, finished, use, not remote)

@@ -108,7 +108,7 @@ def settings() -> list[Any]:
     return [
         torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision(),
         torch.is_grad_enabled(), torch.get_rng_state().tolist(), str(np.random.get_state()),
-        Path.cwd(), dict(os.environ), threading.getprofile(), signal.getsignal(signal.SIGINT),
+        Path.cwd(), os.environ.get("MKL_NUM_THREADS"), threading.getprofile(), signal.getsignal(signal.SIGINT),
     ]  # fmt: skip
 
 
