@@ -112,7 +112,12 @@ def settings() -> list[Any]:
     ]  # fmt: skip
 
 
-def test_images_and_quality_are_those_of_a_fresh_process_whatever_is_set_here_and_ray_is_not_imported(
+def test_ray_is_not_imported_whatever_its_address(tmp_path: Path) -> None:
+    assert run_in_a_process(suite_file(tmp_path), tmp_path / "results") == []
+
+
+@pytest.mark.slow
+def test_images_and_quality_are_those_of_a_fresh_process_whatever_is_set_here(
     tmp_path: Path, odd_settings: None
 ) -> None:
     suite = on_digits(tmp_path)
