@@ -107,7 +107,7 @@ def front_field(cost: Axis, quality: Axis) -> str:
 
 
 def _facts(row: Series) -> list[str]:
-    """Return what is read beside a point: quality, costs, speed-up."""
+    """Return what the page shows of a point: quality, costs, speed-up."""
     found = [text for axis in (*QUALITIES, *COSTS) if (text := _fact(row, axis))]
     if not math.isnan(row["equal_quality_speedup"]):
         ends = format_interval(row["equal_quality_speedup_low"], row["equal_quality_speedup_high"])

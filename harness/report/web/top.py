@@ -24,7 +24,7 @@ STRIP_PICTURES = 5
 
 
 @dataclass(frozen=True)
-class Strip:
+class SampleStrip:
     """Samples of one row: the same noises at the same places as in every other strip."""
 
     name: str
@@ -48,7 +48,7 @@ class Top:
     limits: str = ""
     """What the tables do not show."""
     chart: Chart | None = None
-    strips: tuple[Strip, ...] = ()
+    strips: tuple[SampleStrip, ...] = ()
     scripts: tuple[str, ...] = ()
     """Scripts that the page runs in this order, before those of the tables; the page's policy names each."""
     libraries: tuple[str, ...] = ()
@@ -78,7 +78,9 @@ def make_top(
     return replace(top, chart=chart, scripts=(bundle.script, *top.scripts), libraries=(bundle.note,))
 
 
-def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> tuple[Strip, ...]:
+def choose_strips(
+    rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]
+) -> tuple[SampleStrip, ...]:
     """Return strips of the baseline, then of a row of each family, at as equal numbers of evaluations as there are.
 
     That number is the most frequent one. Of a family's rows with equally near numbers the best counts: the least
@@ -100,9 +102,9 @@ def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families:
     return tuple(_strip(row, pictures, families) for part in (baseline, others) for _, row in part.iterrows())
 
 
-def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> Strip:
+def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> SampleStrip:
     heading = BASELINE if row["is_baseline"] else row["family"]
     light, dark = both_grounds(heading, families)
     (address,) = make_strips({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
     fid = f"FID {format_number(row['fid'])} {format_interval(row['fid_low'], row['fid_high'])}".strip()
-    return Strip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)
+    return SampleStrip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)
