@@ -17,7 +17,7 @@ from harness.report.web.chart import Chart, best_of_families, both_grounds, make
 from harness.report.web.chart_rows import BASELINE
 from harness.report.web.health import Health, read_health
 from harness.report.web.page_rows import page_rows
-from harness.report.web.sample_files import make_strips
+from harness.report.web.sample_files import strip_addresses
 from harness.report.web.vega_bundle import vega_bundle
 
 STRIP_PICTURES = 5
@@ -105,6 +105,6 @@ def choose_strips(
 def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> SampleStrip:
     heading = BASELINE if row["is_baseline"] else row["family"]
     light, dark = both_grounds(heading, families)
-    (address,) = make_strips({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
+    (address,) = strip_addresses({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
     fid = f"FID {format_number(row['fid'])} {format_interval(row['fid_low'], row['fid_high'])}".strip()
     return SampleStrip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)
