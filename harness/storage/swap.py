@@ -15,9 +15,9 @@ def replace_together(
 ) -> list[Path]:
     """Write files below a folder by relative path, in order, and return their paths.
 
-    Each of `folders` is replaced first and as a whole: it holds the files whose paths begin with it, or none. All are written
-    elsewhere before the first takes its name. On a failure after that the former ones get their names back; only a
-    killed process leaves some old and some new. Raises UsageError, or StorageFullError, where nothing can be written.
+    Each of `folders` is replaced first and as a whole: it holds the files whose paths begin with it, or none. All are
+    written elsewhere before the first takes its name. On a failure after that the former ones get their names back;
+    only a killed process leaves some old and some new. Raises UsageError, or StorageFullError, where nothing can be written.
     """
     with storage_errors(folder, sum(map(len, files.values()))):
         folder.mkdir(parents=True, exist_ok=True)

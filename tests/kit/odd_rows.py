@@ -46,11 +46,12 @@ def _base() -> Tables:
     kept |= few["method"].isin(("unipc", "heun", "early-exit + dpmpp-2m")) & few["nfe"].between(8, 13)
     few = few[kept & few["nfe"].ne(80)]
     targets = {"fid_targets": "[40, 8, 3]", "equivalence_margin": 1.0}
-    return tables.tables(lambda _: few.assign(**targets))
+    reasons = few["reasons"].replace(regex="nan-samples", value="no-fid")
+    return tables.tables(lambda _: few.assign(reasons=reasons, **targets))
 
 
 def base() -> Tables:
-    """Return a dozen trials: the baseline's curve, two solvers, an early exit, one parallel, one INVALID, two failed."""
+    """Return a dozen trials: the baseline's curve, solvers, an early exit, one parallel, INVALID and failed ones."""
     return {name: frame.copy() for name, frame in _base().items()}
 
 
@@ -125,7 +126,7 @@ def _few() -> Iterator[tuple[str, Callable[[], Tables]]]:
     yield "one row, no baseline", lambda: changed(lambda t: t[(t.method == "unipc")].iloc[:1])
     yield "one step count", lambda: changed(lambda t: t[t.nfe == 12])
     yield "one point of the baseline", lambda: changed(lambda t: t[(t.method != "ddim") | (t.nfe == 20)])
-    yield "all INVALID", lambda: with_values(verdict="INVALID", reasons="nan-samples")
+    yield "all INVALID", lambda: with_values(verdict="INVALID", reasons="no-fid: too few")
     lost = dict.fromkeys(("fid", "fid_low", "fid_high", "speedup", "nfe", "latency_seconds", "params_json"))
     yield "all failed", lambda: with_values(status="failed", verdict="INVALID", **lost)
     yield "no baseline", lambda: with_values(is_baseline=False)
