@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import pandas as pd
-from kit import tables
 from pandas import DataFrame
 
 from harness.schema import TABLES
+from kit import tables
 
 Tables = dict[str, DataFrame]
 ODD_NUMBERS = (0.0, -1.0, math.nan, math.inf, -math.inf, 1e300, 1e-300)
@@ -35,7 +35,7 @@ ODD_TEXTS = (
 ODD_TARGETS = ("", "[]", "null", "[1]", "[3,2,1]", "[0,-1]", "[NaN]", '["a"]', "{}", "[1e999, 1]", "x", "[[1]]")
 TEXTS = (
     "dataset", "reasons", "device_name", "extractor", "solver", "schedule", "denoiser", "executor", "prepared",
-    "weights", "reference", "timing_tier", "returned", "more_steps_in", "suite", "trial_id",
+    "weights", "reference", "timing_tier", "returned", "more_steps_in", "suite",
 )  # fmt: skip
 
 
@@ -73,26 +73,49 @@ def with_values(every: bool = True, **values: Any) -> Tables:
     return changed(change)
 
 
+def in_turn(columns: Sequence[str], values: Sequence[Any], shift: int = 0) -> Tables:
+    """Return the tables with one odd value a row: the next of the columns, the next of the values."""
+
+    def change(trials: DataFrame) -> None:
+        for number, row in enumerate(trials.index):
+            place = number + shift
+            trials.loc[row, columns[place % len(columns)]] = values[place % len(values)]
+
+    return changed(change)
+
+
 def odd_tables() -> Iterator[tuple[str, Callable[[], Tables]]]:
     """Yield a name and what makes the tables."""
     yield from _few()
     yield from _equal()
-    for column in MEASURED:
-        for value in ODD_NUMBERS:
-            for every in (True, False):
-                name = f"{column}={value}{'' if every else ' in some'}"
-                yield name, lambda c=column, v=value, e=every: with_values(e, **{c: v})
-    for text in ODD_PARAMETERS:
-        yield f"params {text[:24]}", lambda t=text: with_values(params_json=t)
-    for text in ODD_TARGETS:
+    yield from _numbers()
+    for column, texts in (("params_json", ODD_PARAMETERS), ("fid_targets", ODD_TARGETS)):
+        for shift in range(0, len(texts), 9):
+            yield f"{column} from {shift}", lambda c=column, t=texts, s=shift: in_turn([c], t, s)
+    for text in ("null", "[NaN]", '["a"]'):
         yield f"targets {text}", lambda t=text: with_values(fid_targets=t)
     yield from _named()
-    for column in TABLES["trials"].columns:
-        yield f"without {column.name}", lambda c=column.name: changed(lambda t: t.drop(columns=c))
+
+    # tables of older versions
+    names = [column.name for column in TABLES["trials"].columns]
+    for start in range(0, len(names), 8):
+        some = names[start : start + 8]
+        yield f"without {some[0]} to {some[-1]}", lambda c=some: changed(lambda t: t.drop(columns=c))
+    for column in ("steps", "method", "nfe", "devices", "verdict", "is_baseline"):
+        yield f"without {column}", lambda c=column: changed(lambda t: t.drop(columns=c))
     for table in ("steps", "timings", "quality"):
-        for value in (0.0, math.nan, math.inf, -1.0):
-            yield f"{table} {value}", lambda t=table, v=value: _with_numbers(t, v)
-        yield f"without table {table}", lambda t=table: {k: v for k, v in base().items() if k != t}
+        yield f"table {table} is missing", lambda t=table: {k: v for k, v in base().items() if k != t}
+    for value in (0.0, math.nan, math.inf, -1.0):
+        yield f"all other numbers {value}", lambda v=value: _with_numbers(v)
+
+
+def _numbers() -> Iterator[tuple[str, Callable[[], Tables]]]:
+    for value in ODD_NUMBERS:
+        for shift in (0, 11):
+            yield f"numbers {value} from {shift}", lambda v=value, s=shift: in_turn(MEASURED, [v], s)
+    for column in MEASURED[:11]:
+        for value in (0.0, math.nan):
+            yield f"all {column} {value}", lambda c=column, v=value: with_values(**{c: v})
 
 
 def _few() -> Iterator[tuple[str, Callable[[], Tables]]]:
@@ -111,8 +134,9 @@ def _few() -> Iterator[tuple[str, Callable[[], Tables]]]:
     yield "clock's row gone", lambda: with_values(clock_trial_id="ab")
     yield "ids alone", lambda: changed(lambda t: t[["trial_id", "attempt"]])
     yield "rows three times", lambda: {name: pd.concat([frame] * 3) for name, frame in base().items()}
-    yield "same rows under other ids", lambda: changed(
-        lambda t: pd.concat([t, t.assign(trial_id="f" * 8 + t["trial_id"].str[8:])])
+    yield (
+        "same rows under other ids",
+        lambda: changed(lambda t: pd.concat([t, t.assign(trial_id="f" * 8 + t["trial_id"].str[8:])])),
     )
 
 
@@ -128,17 +152,20 @@ def _equal() -> Iterator[tuple[str, Callable[[], Tables]]]:
 
 
 def _named() -> Iterator[tuple[str, Callable[[], Tables]]]:
+    yield "odd methods", lambda: in_turn(["method"], ODD_TEXTS)
+    yield "odd networks", lambda: in_turn(["network"], ODD_TEXTS)
     for text in ODD_TEXTS:
-        short = text[:24]
-        yield f"methods {short}", lambda x=text: changed(lambda t: t.assign(method=x + t["method"]))
-        yield f"one method {short}", lambda x=text: with_values(method=x)
-        yield f"network {short}", lambda x=text: with_values(network=x)
-        for column in TEXTS:
-            yield f"{column} {short}", lambda x=text, c=column: with_values(**{c: x})
+        yield f"texts {text[:24]}", lambda x=text: with_values(**dict.fromkeys(TEXTS, x))
+        yield f"one method {text[:24]}", lambda x=text: with_values(method=x, network=x)
+    yield "odd texts", lambda: in_turn(TEXTS, ODD_TEXTS)
 
 
-def _with_numbers(table: str, value: float) -> Tables:
+def _with_numbers(value: float) -> Tables:
+    """Return the tables with a number in every real column but those of the trials."""
     found = base()
-    reals = {column.name for column in TABLES[table].columns if pd.api.types.is_float_dtype(found[table].get(column.name))}
-    found[table] = found[table].assign(**dict.fromkeys(reals, value))
+    for table in ("steps", "timings", "quality"):
+        frame = found[table]
+        known = [column.name for column in TABLES[table].columns if column.name in frame]
+        reals = [name for name in known if pd.api.types.is_float_dtype(frame[name])]
+        found[table] = frame.assign(**dict.fromkeys(reals, value))
     return found

@@ -129,7 +129,7 @@ def _lay_out(pictures: np.ndarray) -> np.ndarray:
 def _write_beside(axes: Axes, strip: Strip, middle: float) -> None:
     """Write the name of a strip in its color, and its figures below, at the left of its pictures."""
     for shown, color, up, side in (
-        (break_name(strip.name, _NAME), strip.look.color, 0.5, "bottom"),
+        (break_name(strip.name, _NAME, 2), strip.look.color, 0.5, "bottom"),
         (strip.figures, MUTED, -1.5, "top"),
     ):
         axes.annotate(shown, (0.0, middle), (-8, up), textcoords="offset points", ha="right", va=side, fontsize=7.5,
