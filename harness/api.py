@@ -57,6 +57,8 @@ class Tables:
     damage: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     """Ids of the trials that the run which returned these tables had planned."""
+    measured: int = 0
+    """How many of them had no row before that run."""
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return a table by its name."""
@@ -167,7 +169,7 @@ def run(
     from harness.screen.run_screen import Screen
 
     wanted = _suite(suite, settings, seeds)
-    with Screen(wanted.name, quiet) as screen:
+    with Screen(wanted.name, quiet, shares_process=in_process) as screen:
         tables = _run(wanted, only, address, Path(results), pool, in_process, raise_errors, report, screen)
     _raise_if_damaged(tables, results)
     return tables
@@ -226,8 +228,8 @@ def _run(
             screen.on_start(len(planned.trials), len(planned.trials), 0)
         else:
             if planned is not None:
-                announce(screen, planned, finished, root)
-            screen.begin(_describe_start(address))
+                announce(screen, planned, finished, root, 1 if in_process else None)
+            screen.begin("checking what measures" if in_process else _describe_start(address))
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     screen.begin("planning")
@@ -235,6 +237,7 @@ def _run(
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
+
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
                 _measure(planned, store, root, workers, screen, finished, use, not remote)
@@ -244,7 +247,8 @@ def _run(
 
         # tables and report
         screen.begin("writing the report")
-        tables = replace(_tables(snapshot), planned=tuple(p.id for p in planned.trials))
+        ids = tuple(p.id for p in planned.trials)
+        tables = replace(_tables(snapshot), planned=ids, measured=sum(one not in finished for one in ids))
         if report:
             before = use.seconds()
             if _refresh_report(tables):

@@ -68,8 +68,8 @@ def run(
     """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
     from harness import api
     from harness.cli.debugger import open_debugger
+    from harness.cli.next_steps import list_next_steps
     from harness.screen.ending import show_end, show_errors
-    from harness.screen.next_steps import list_next_steps
 
     with open_debugger(debug):
         tables = api.run(
@@ -83,7 +83,11 @@ def run(
             raise_errors=debug,
             quiet=quiet,
         )
-    show_errors(tables) if quiet else show_end(tables, list_next_steps(tables.folder.name, results, api.plan))
+
+    if quiet:
+        show_errors(tables)
+    else:
+        show_end(tables, list_next_steps(tables.folder.name, results, with_time=tables.measured > 0))
     if not tables.all_valid:
         raise typer.Exit(1)
 

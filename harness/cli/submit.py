@@ -7,7 +7,8 @@ port but the dashboard's is needed. On the cluster they also stay in ONECLOCK_HO
 that was lost continues there.
 
 What is sent: this source tree with its cards and the zoo, and the suite's file. What is not:
-images, other weights. A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean
+images, other weights, and methods from packages of one's own, which the cluster's Python needs
+too. A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean
 paths on the cluster's head, where the job's driver runs. It reads the data there once and Ray
 sends it to the workers. Cards in the folder of the suite's file are not sent: put them into
 datasets/ of the source tree. The cluster's `python` must be the one whose environment runs Ray
@@ -33,10 +34,13 @@ from harness.cli import in_one_line
 from harness.cli.job import SUITE_VARIABLE
 from harness.cli.job_log import follow_log, job_end
 from harness.cli.transfer import FRAME, merge, unpack
-from harness.config.suite import find_suite, suite_names
+from harness.config.suite import Suite, find_suite, suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
+from harness.planning.baseline import as_list, as_part
 from harness.pools.cluster import EXCLUDES
+from harness.registry import registry
 from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS
+from methods.parts import PARTS
 
 
 def submit_suite(
@@ -50,8 +54,10 @@ def submit_suite(
     is no dashboard, HarnessError if the job was refused, contact was lost, or no results came
     back.
     """
-    name = api.load_suite(suite, settings, seeds).name
+    loaded = api.load_suite(suite, settings, seeds)
     client = _connect(address)
+    if note := describe_plugins(loaded):
+        print(f"note: {note}", file=sys.stderr)
 
     # what the job runs, and what it gets
     variables = {"PYTHONUNBUFFERED": "1"}
@@ -65,10 +71,23 @@ def submit_suite(
     job = _submit_once(client, address, shlex.join(words), env)
     print(f"job {job} on {address}", file=sys.stderr)
     try:
-        return _finish(client, job, results / name)
+        return _finish(client, job, results / loaded.name)
     except KeyboardInterrupt:
         print(f"job {job} goes on; to end it: ray job stop {job} --address {address}", file=sys.stderr)
         raise
+
+
+def describe_plugins(suite: Suite) -> str:
+    """Return which methods of a suite come from packages that are not sent, in a sentence; "" if none does."""
+    chosen = {
+        (part, as_part(item).name) for entry in suite.trials for part in PARTS for item in as_list(getattr(entry, part))
+    }
+    origins = {name: registry().method(part, name).__module__ for part, name in sorted(chosen)}
+    own = {name: origin for name, origin in origins.items() if not origin.startswith("methods.")}
+    if not own:
+        return ""
+    named = ", ".join(f"{name} (module {origin})" for name, origin in own.items())
+    return f"{named}: not sent, as only this tree travels; the cluster's Python needs the same package installed"
 
 
 def _submit_once(client: Any, address: str, entrypoint: str, env: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """When exclusive units run, which need a host alone: early, on hosts kept free for them.
 
 With one host they run in short turns: nothing else starts, running units end, then all ready
-exclusive units run. With several hosts a few are kept free for as long as exclusive units are
-ready.
+exclusive units run. The next turn comes soon where devices hardly waited for that, so that the first
+rows of a run come one by one; later where they waited for long tasks. With several hosts a few are
+kept free for as long as exclusive units are ready.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS, MOST_LANE_GAP_SECONDS
+from harness.specs.limits import (
+    LANE_DRAIN_SECONDS,
+    LANE_GAP_PER_IDLE_SECOND,
+    LANE_GAP_SECONDS,
+    LANE_IDLE_SHARE,
+    LEAST_LANE_GAP_SECONDS,
+    MOST_LANE_GAP_SECONDS,
+)
 
 HOSTS_SHARE = 8
 """One host in this many is kept free, at least one, while other work is left."""
@@ -35,6 +43,8 @@ class Load:
     devices_per_host: int = 1
     unit_seconds: float = 0.0
     """Usual seconds of the running units, the longest of them."""
+    other_keys: frozenset[str] = frozenset()
+    """The other units that run, by their keys."""
 
 
 class Lane:
@@ -49,7 +59,11 @@ class Lane:
         self._clock = clock
         self._began, self._ended = clock(), clock() - LANE_GAP_SECONDS
         self._gap = LANE_GAP_SECONDS
-        self._looked = clock()
+        self._idle_before = 0.0
+        self._blockers: frozenset[str] = frozenset()
+        """The units that the latest turn waited for in vain."""
+        self._had_turn = False
+        self._first = self._looked = clock()
 
     def hosts_to_reserve(self, load: Load) -> int:
         """Return the number of hosts to keep for exclusive units from now on."""
@@ -63,9 +77,21 @@ class Lane:
         # open or close the lane
         if self.is_open:
             self._close_if_over(load, now)
-        elif load.exclusive_ready and (now - self._ended >= self._gap or not load.others_left + load.others_running):
-            self.is_open, self._began = True, now
+        elif load.exclusive_ready and (self._is_due(load, now) or not load.others_left + load.others_running):
+            self.is_open, self._began, self._idle_before = True, now, self.idle_seconds
         return self._hosts(load) if self.is_open else 0
+
+    def _is_due(self, load: Load, now: float) -> bool:
+        """Tell whether the gap is over: by its time, or since what the latest turn waited for has ended.
+
+        The latter as long as waiting costs little, and always before the first turn that timed anything.
+        """
+        if now - self._ended >= self._gap:
+            return True
+        if not self._blockers or self._blockers & load.other_keys:
+            return False
+        most = LANE_IDLE_SHARE * load.hosts * load.devices_per_host * (now - self._first)
+        return not self._had_turn or self.idle_seconds <= most
 
     def _close_if_over(self, load: Load, now: float) -> None:
         over = not load.exclusive_ready and not load.exclusive_running
@@ -75,7 +101,13 @@ class Lane:
         in_vain = not load.exclusive_running and not load.finds_devices and now - self._began > waits
         if over or in_vain:
             self.is_open, self._ended = False, now
-            self._gap = LANE_GAP_SECONDS if over else min(2 * self._gap, MOST_LANE_GAP_SECONDS)
+            self._blockers = frozenset() if over else load.other_keys
+            if over:
+                self._had_turn = True
+                cost = LANE_GAP_PER_IDLE_SECOND * (self.idle_seconds - self._idle_before)
+                self._gap = min(max(cost, LEAST_LANE_GAP_SECONDS), LANE_GAP_SECONDS)
+            else:
+                self._gap = min(2 * max(self._gap, LANE_GAP_SECONDS), MOST_LANE_GAP_SECONDS)
             if over and load.hosts > 1:
                 self._ended -= self._gap  # reserved hosts cost the others little: no gap
 

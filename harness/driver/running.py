@@ -74,6 +74,10 @@ class RunningUnits:
             self._durations.add_duration(running.unit, seconds)
         return seconds
 
+    def keys(self, exclusive: bool) -> frozenset[str]:
+        """Return the keys of the units that run and are exclusive, or are not."""
+        return frozenset(key for key, one in self._units.items() if one.unit.task.exclusive == exclusive)
+
     def stragglers(self) -> Iterator[Running]:
         """Yield the units that run once and take far longer than others of their task."""
         now = self._clock()

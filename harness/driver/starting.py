@@ -180,4 +180,5 @@ class Starter:
             devices_at_once=at_once,
             devices_per_host=max(1, size // hosts),
             unit_seconds=self._running.usual_seconds() if self.lane.is_open else 0.0,
+            other_keys=self._running.keys(exclusive=False),
         )

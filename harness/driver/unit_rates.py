@@ -14,7 +14,7 @@ from harness.measure.machine_use import MachineUse
 from harness.planning.plan import Plan
 from harness.planning.schedule import TaskSeconds, schedule_seconds
 from harness.planning.wall_time import LOOP_KEYS, START_KEYS
-from harness.planning.work import network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
+from harness.planning.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.pools.pool import Pool
 from harness.signals import StopRequest
 from harness.specs.base import Output
@@ -28,7 +28,7 @@ from harness.task import Task, Unit
 LEAST_SHARE = 0.85
 """Own CPU seconds over busy seconds; a run that had less shared its cores, and its seconds are scaled down by that."""
 _LEAST_REST = 0.05  # seconds of a timing besides warm-up and blocks, where the difference of two clocks says less
-_LEAST_LOOP = 5.0  # seconds of a loop from which its overhead can be told
+_LEAST_LOOP = 5.0  # seconds of a loop from which its overhead is seen
 
 _LOG = logging.getLogger("oneclock.driver.unit_rates")
 
@@ -50,6 +50,7 @@ class UnitRates:
         """Of all units, once per rank."""
         self._tasks = tasks
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and work by key
+        self._works: dict[str, Work] = {}
         self._flops: dict[str, float] = {}  # of one evaluation, by network
         self._total: dict[str, float] = defaultdict(float)  # seconds by task
         self._longest: dict[str, float] = defaultdict(float)
@@ -65,7 +66,7 @@ class UnitRates:
         if isinstance(task.spec, TimeSpec) and isinstance(output, TimeOutput):
             self._add_timing(task.spec, output, seconds)
             return
-        work = task_work(task, self._tasks)
+        work = self._works.get(task.id) or self._works.setdefault(task.id, task_work(task, self._tasks))
         span = unit.span
         share = 1.0 if span is None or task.cut is None else (span.stop - span.start) / (task.cut.stop - task.cut.start)
         self._add(work.keys, seconds, work.amount * share)

@@ -86,16 +86,17 @@ def read_fid() -> Reading:
     """Compare the FID of images of a known Gaussian, against another one with correlated pixels, with theory."""
     sampler = make_known_sampler(STEPS)
     images = sampler.images(range(IMAGES))
-    features = to_unit(images.numpy()).flatten(1).numpy()
+    features = to_unit(images.numpy()).flatten(1).numpy() + 1  # so that their mean is not 0
 
     # the other one: eigenvalues and directions that are known, and another mean
     dim = features.shape[1]
     eigenvalues, shift = np.linspace(0.5, 1.5, dim) * _std() ** 2, np.full(dim, 0.1 * _std())
-    reference = _known_reference(eigenvalues, shift)
+    reference = _known_reference(eigenvalues, 1 + shift)
     scored = ScoredFeatures.collect([(0, features)], reference, IMAGES, groups=1, kernel_limit=1)
     fid = fid_figures(scored).values["fid"]
 
-    known = sample_fid(IMAGES, euler_factor(sampler.sigmas, _std()) * sampler.sigmas[0], eigenvalues, shift)
+    drawn = euler_factor(sampler.sigmas, _std()) * load_card(DATA).sigma_max
+    known = sample_fid(IMAGES, drawn, eigenvalues, shift)
     slack = STANDARD_ERRORS * known.standard_error
     text = f"FID {fid:.4f} (theory {known.value:.4f} ± {slack:.4f})"
     return Reading("the FID of samples whose distribution is known", fid, known.value, slack, text)

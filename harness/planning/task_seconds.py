@@ -13,7 +13,6 @@ from harness.planning.unfinished import KeptTasks
 from harness.planning.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.specs.prepare import PrepareSpec
 from harness.specs.rules.timing import ENERGY_SECONDS, TIERS
-from harness.specs.sampler import ModelSpec
 from harness.specs.time import TimeSpec
 from harness.storage.run_rates import DeviceRates
 from harness.task import Task
@@ -23,7 +22,7 @@ KEPT, NEAR, MEASURED, GUESSED = "kept", "near", "measured", "guessed"
 _DOUBTS = {KEPT: 0.2, NEAR: 0.35, MEASURED: 0.6, GUESSED: 1.1}
 """Half the width of a range, as a logarithm; what runs showed to differ comes on top."""
 _FIXED = {"weights": 1.5, "reference": 2.0, "score": 0.2}
-"""Seconds of tasks without a network, where no run told."""
+"""Seconds of tasks without a network, where no run has left a rate."""
 _UNKNOWN_JOBS = 10
 
 
@@ -64,7 +63,10 @@ def speed_of(plan: Plan, rates: DeviceRates) -> AssumedSpeed:
     if kept is None:
         return assumed
     per_second = 1.0 / kept.value
-    return AssumedSpeed(per_second, assumed.call_seconds, f"the {per_second / 1e9:,.3g} GFLOP/s of sampling there")
+    if not plan.device_class.startswith("cpu") and per_second < assumed.flops_per_second:
+        return assumed  # small networks leave a GPU idle, larger ones do not
+    words = f"the {per_second / 1e9:,.3g} GFLOP/s of sampling there"
+    return AssumedSpeed(per_second, assumed.call_seconds, words, assumed.half_factor)
 
 
 class TaskEstimator:
@@ -117,10 +119,12 @@ class TaskEstimator:
         if work.model is None:
             kind = work.keys[-1].split()[0]
             return Estimate(_FIXED.get(kind, 1.0), _DOUBTS[GUESSED], GUESSED)
-        return self._evaluating(work.model, work.evaluations, work.evaluations / max(self._batch, 1))
+        return self._evaluating(work, work.evaluations / max(self._batch, 1))
 
-    def _evaluating(self, model: ModelSpec, evaluations: float, calls: float) -> Estimate:
-        """Return the seconds of so many evaluations, summed over images, in so many calls."""
+    def _evaluating(self, work: Work, calls: float) -> Estimate:
+        """Return the seconds of the evaluations of some work, in so many calls."""
+        model, evaluations = work.model, work.evaluations
+        assert model is not None
         net = network_key(model)
         if net in self._measured:
             return Estimate(self._measured[net] * evaluations, _DOUBTS[MEASURED], MEASURED)
@@ -132,7 +136,7 @@ class TaskEstimator:
         if flops is None:
             self.unknown.add(model.network.name)
             return Estimate(0.0, _DOUBTS[GUESSED], GUESSED)
-        seconds = evaluations * flops / self.speed.flops_per_second + calls * self.speed.call_seconds
+        seconds = evaluations * flops / self.speed.flops_in(work.precision) + calls * self.speed.call_seconds
         return Estimate(seconds, _DOUBTS[GUESSED], GUESSED)
 
     def _timing(self, spec: TimeSpec) -> Estimate:
@@ -140,8 +144,7 @@ class TaskEstimator:
         tier, work = TIERS[spec.tier], round_work(spec)
         one = self._from_rates(work.keys, work.amount)
         if one is None:
-            assert work.model is not None
-            one = self._evaluating(work.model, work.evaluations, 2 * work.amount)
+            one = self._evaluating(work, 2 * work.amount)
         blocks = self.fixed((f"blocks {spec.tier}",), 1.0, 1.0)
         rest = self.fixed(rest_keys(spec), 1.0, 0.5 + ENERGY_SECONDS * self._plan.device_class.startswith("cuda"))
 

@@ -1,4 +1,4 @@
-"""Seconds of one evaluation of every network of a plan, timed here and now. Only where that is asked for."""
+"""Seconds of one evaluation of every network of a plan, timed here and now, only where a person wants it."""
 
 from __future__ import annotations
 

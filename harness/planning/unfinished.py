@@ -75,7 +75,7 @@ class KeptTasks:
             return 0, 0  # a method's own code; a run says what is wrong with it
         return self._searches.count_jobs(task) - left, left
 
-    # what `SearchJobs` asks for
+    # for `SearchJobs`
 
     def output(self, task_id: str) -> Output:
         """Return the output of a kept job."""

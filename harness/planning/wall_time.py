@@ -7,6 +7,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.planning.duration_words import describe_range, describe_seconds
 from harness.planning.plan import Plan, PlannedTrial
 from harness.planning.schedule import schedule_seconds
 from harness.planning.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
@@ -17,7 +18,8 @@ from harness.storage.run_rates import DeviceRates, read_rates
 
 START_KEYS, REPORT_KEYS, LOOP_KEYS = ("start",), ("report",), ("loop",)
 """Under which a run keeps the seconds before its first task, those of its report per trial, and the loop's overhead."""
-_START_SECONDS, _REPORT_SECONDS = 25.0, 0.5
+_FIRST_RUN = {"start": 25.0, "report": 5.0, "row": 0.5, "loop": 1.15}
+"""The same where no run has left them: a report and each row in it take seconds."""
 _BUSY_MARGIN = 1.5
 """Another program may take more than its share: the upper end on a busy machine."""
 
@@ -58,13 +60,15 @@ def estimate_wall_time(
     """Return the wall time of what is missing of a plan; runs nothing and changes nothing.
 
     `finished` holds the ids of trials that have a row, `results` is the folder of all suites. `workers` is the number
-    of devices on `hosts` machines, by default what this machine offers, or what the suite asks for. `slowdown` is how
+    of devices on `hosts` machines, by default what this machine offers, or the suite's number. `slowdown` is how
     much slower other programs make this machine, see `MachineLoad`; `measured` holds seconds of one evaluation of an
     image by network (`time_evaluations`).
     """
     todo = [planned for planned in plan.trials if planned.id not in finished]
     if not todo:
         return WallTime(0.0, 0.0, 0.0, "nothing is to do")
+
+    # what earlier runs know and left
     workers = workers or count_local_devices(plan)
     read = read_rates(results)
     rates, kept = read.devices.get(plan.device_class, DeviceRates()), KeptTasks(plan, results)
@@ -73,27 +77,18 @@ def estimate_wall_time(
     # what is left of every task that is not finished
     left = kept.unfinished(task_id for planned in todo for task_id in planned.needs)
     tasks = {task_id: estimator.estimate(task) for task_id, task in left.items()}
-    start = estimator.fixed(START_KEYS, 1.0, _START_SECONDS)
-    report = estimator.fixed(REPORT_KEYS, float(len(plan.trials)), 5.0 + _REPORT_SECONDS * len(plan.trials))
-    loop = estimator.fixed(LOOP_KEYS, 1.0, 1.15)
+    whole = _WholeRun(tasks, _fixed_parts(estimator, len(plan.trials)), workers, hosts, slowdown)
 
     # once as expected, once with all seconds at each end of their ranges
-    middle, low, high = (
-        _end_seconds(tasks, start, report, loop, workers, hosts, end, slowdown) for end in ("seconds", "low", "high")
-    )
     return WallTime(
-        middle,
-        low,
-        high,
-        _describe_basis(tasks.values(), rates, estimator),
-        {planned.id: _own_seconds(planned, tasks) for planned in todo},
-        {
-            one.task.spec.network.name: one.total.seconds
-            for one in tasks.values()
-            if isinstance(one.task.spec, TrainSpec)
-        },
-        _guessed_share(tasks.values()) > 0.5,
-        read.problem,
+        seconds=whole.end_seconds("seconds"),
+        low=whole.end_seconds("low"),
+        high=whole.end_seconds("high"),
+        basis=_describe_basis(tasks.values(), rates, estimator),
+        trials={planned.id: _own_seconds(planned, tasks) for planned in todo},
+        trainings=_training_seconds(tasks.values()),
+        is_guess=_guessed_share(tasks.values()) > 0.5,
+        problem=read.problem,
     )
 
 
@@ -110,52 +105,44 @@ def count_local_devices(plan: Plan) -> int:
     return min(found, plan.suite.workers or found)
 
 
-def describe_seconds(seconds: float) -> str:
-    """Return a duration in words, of two digits or so: "40 s", "6 min", "3.5 h", "12 days", "4 years"."""
-    number, unit = _in_unit(seconds, seconds)
-    return f"{number} {unit}"
+def _fixed_parts(estimator: TaskEstimator, rows: int) -> tuple[Estimate, Estimate, Estimate]:
+    """Return the seconds before the first task, those of the report, and the factor by which the loop is longer."""
+    first = _FIRST_RUN
+    return (
+        estimator.fixed(START_KEYS, 1.0, first["start"]),
+        estimator.fixed(REPORT_KEYS, float(rows), first["report"] + first["row"] * rows),
+        estimator.fixed(LOOP_KEYS, 1.0, first["loop"]),
+    )
 
 
-def describe_range(low: float, high: float, seconds: float) -> str:
-    """Return a range in the unit of `seconds`, without the unit; an end that needs another unit has it."""
-    (first, low_unit), (last, high_unit), unit = _in_unit(low, low), _in_unit(high, high), _in_unit(seconds, seconds)[1]
-    if low_unit == high_unit:
-        return f"{first} to {last}" if low_unit == unit else f"{first} to {last} {low_unit}"
-    return f"{first} {low_unit} to {last} {high_unit}"
+@dataclass(frozen=True)
+class _WholeRun:
+    """All parts of a run: its tasks, what comes before and after them, and the devices."""
 
+    tasks: Mapping[str, TaskEstimate]
+    fixed: tuple[Estimate, Estimate, Estimate]
+    workers: int
+    hosts: int
+    slowdown: float
 
-def _in_unit(seconds: float, like: float) -> tuple[str, str]:
-    """Return a number and the unit that suits `like` seconds."""
-    sizes = ((99.5, 1.0, "s"), (5_970.0, 60.0, "min"), (172_800.0, 3_600.0, "h"), (63_072_000.0, 86_400.0, "days"))
-    size, unit = next(((size, unit) for most, size, unit in sizes if like < most), (31_536_000.0, "years"))
-    number = seconds / size
-    return f"{number:,.1f}" if number < 9.95 and unit in ("h", "days", "years") else f"{number:,.0f}", unit
+    def end_seconds(self, end: str) -> float:
+        """Return the wall seconds where every estimate is at one end: "seconds", "low" or "high".
 
+        On a busy machine the low end hopes that the load goes away; at the high end disturbed timings are repeated.
+        """
+        is_busy, (start, report, loop) = self.slowdown > 1.0, self.fixed
+        repeats = 1.0 + MOST_REPEATS if end == "high" and is_busy else 1.0
+        specs = {task_id: one.task for task_id, one in self.tasks.items()}
+        seconds = {
+            task_id: one.at(getattr(one.total, end) * (repeats if one.task.exclusive else 1.0))
+            for task_id, one in self.tasks.items()
+        }
 
-def _end_seconds(
-    tasks: Mapping[str, TaskEstimate],
-    start: Estimate,
-    report: Estimate,
-    loop: Estimate,
-    workers: int,
-    hosts: int,
-    end: str,
-    slowdown: float,
-) -> float:
-    """Return the wall seconds where every estimate is at one end of its range.
-
-    On a busy machine the low end hopes that the load goes away; at the high end disturbed timings are repeated.
-    """
-    factor = {"seconds": slowdown, "low": 1.0, "high": slowdown * (_BUSY_MARGIN if slowdown > 1.0 else 1.0)}[end]
-    repeats = 1.0 + MOST_REPEATS if end == "high" and slowdown > 1.0 else 1.0
-    specs = {task_id: one.task for task_id, one in tasks.items()}
-    seconds = {
-        task_id: one.at(getattr(one.total, end) * (repeats if one.task.exclusive else 1.0))
-        for task_id, one in tasks.items()
-    }
-    overhead = loop.seconds if end != "high" else max(loop.seconds * 1.15, loop.seconds * math.exp(loop.doubt / 4))
-    fixed = getattr(start, end) + getattr(report, end)
-    return factor * (fixed + overhead * schedule_seconds(specs, seconds, workers, hosts))
+        # the loop's overhead varies less than what runs in it
+        overhead = loop.seconds * (math.exp(loop.doubt / 4) if end == "high" else 1.0)
+        busy = overhead * schedule_seconds(specs, seconds, self.workers, self.hosts)
+        factor = {"seconds": self.slowdown, "low": 1.0, "high": self.slowdown * (_BUSY_MARGIN if is_busy else 1.0)}
+        return factor[end] * (getattr(start, end) + getattr(report, end) + busy)
 
 
 def _own_seconds(planned: PlannedTrial, tasks: Mapping[str, TaskEstimate]) -> float:

@@ -41,7 +41,9 @@ class Work:
     model: ModelSpec | None = None
     """The network that does it, if one does."""
     evaluations: float = 0.0
-    """Network evaluations, summed over images; exact for sampling, else as far as the parameters tell."""
+    """Network evaluations, summed over images; exact for sampling, else as far as the parameters say."""
+    precision: str = "float32"
+    """The number format in which the network runs."""
 
 
 def task_work(task: Task, tasks: Mapping[str, Task]) -> Work:
@@ -70,7 +72,7 @@ def _sampling_work(spec: SampleSpec, images: int) -> Work:
         f"sample {net} {denoiser} {executor} {features}",
         f"sample {net} {features}",
     )
-    return Work(keys, amount, sampler.model, amount)
+    return Work(keys, amount, sampler.model, amount, sampler.model.precision)
 
 
 def _training_work(spec: TrainSpec) -> Work:
@@ -78,7 +80,7 @@ def _training_work(spec: TrainSpec) -> Work:
     model = ModelSpec(data=spec.data, network=spec.network, weights_id=None, precision="float32")
     net, images = network_key(model), float(train.steps * train.batch)
     exact = f"train {net} {train.batch} {train.precision} {train.zero_stage} {train.workers}"
-    return Work((exact, f"train {net}"), images, model, BACKWARD * images)
+    return Work((exact, f"train {net}"), images, model, BACKWARD * images, train.precision)
 
 
 def _preparation_work(spec: PrepareSpec) -> Work:
@@ -114,7 +116,7 @@ def round_work(spec: TimeSpec) -> Work:
     amount = evaluations_per_image(trial) + evaluations_per_image(spec.clock)
     exact = f"{net} {denoiser} {part_key(trial.solver)} {executor} {trial.steps} {spec.batch} {spec.clock.steps}"
     keys = (f"round {exact}", f"round {net} {denoiser} {executor} {spec.batch}", f"round {net} {spec.batch}")
-    return Work(keys, amount, trial.model, amount * (spec.batch + 1))
+    return Work(keys, amount, trial.model, amount * (spec.batch + 1), trial.model.precision)
 
 
 def warm_up_seconds(tier: TierRules, round_seconds: float) -> float:

@@ -115,7 +115,7 @@ class LocalRay:
         if head is None:
             return
         atexit.unregister(self.end)
-        processes = _family(head.pid)
+        processes = _session(head.pid)
 
         # its input ends: it shuts down by itself
         assert head.stdin is not None
@@ -126,7 +126,7 @@ class LocalRay:
             head.wait(RAY_END_SECONDS if self._is_up else 0)
 
         # what is left
-        for process in {*processes, *_family(head.pid)}:
+        for process in {*processes, *_session(head.pid)}:
             with suppress(psutil.Error):
                 process.kill()
         head.wait()
@@ -140,11 +140,12 @@ class LocalRay:
         reported = self._began
         while True:
             ready, _, _ = select.select([self._head.stdout], [], [], START_POLL_SECONDS)
-            if ready and not (line := self._head.stdout.readline()):
-                raise StartFailedError(self._last_words())
-            if ready and line.startswith("address "):
+            line = self._head.stdout.readline() if ready else ""
+            if line.startswith("address "):
                 self._is_up = True
                 return line.split()[1]
+            if self._head.poll() is not None:  # its output may stay open: what it has started holds it too
+                raise StartFailedError(self._last_words())
 
             # it takes its time
             now = time.monotonic()
@@ -186,13 +187,16 @@ def _ensure_token() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    """Return a process and all below it that live."""
-    try:
-        head = psutil.Process(pid)
-        return [head, *head.children(recursive=True)]
-    except psutil.Error:
-        return []
+def _session(leader: int) -> list[psutil.Process]:
+    """Return the living processes of a session and all below its leader, also those whose parent has ended."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    with suppress(psutil.Error):
+        found += psutil.Process(leader).children(recursive=True)
+    return found
 
 
 def _describe_machine() -> str:

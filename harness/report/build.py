@@ -1,8 +1,8 @@
 """Rebuilds the report of a results folder from its tables: leaderboard, plots, one offline page.
 
 The bytes depend on the rows only, not on their order, the machine, the time or the process.
-Everything is rendered before the first file is replaced, and the page is written last.
-So a crash while rendering leaves the old report.
+Everything is rendered and written elsewhere before the first file is replaced, and the page is replaced last.
+So a failure leaves the old report whole.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.report.quality_csv import pivot_csv, time_to_quality_csv
 from harness.report.sections import other_rows_table
 from harness.report.web.report_page import render_report
 from harness.report.web.sample_files import read_samples
-from harness.storage.disk import replace, swapped_folder
+from harness.storage.swap import replace_together
 
 BROUGHT = "What each part brought, from the suite's baseline at as many evaluations"
 ONE_PART = "Against the row that lacks one part alone"
@@ -96,12 +96,6 @@ def build_report(
         "report.html": render_report(analysis, board, pairs, plots, pictures, compared, apart, title),
     }
 
-    # nothing was written before this line
-    folder.mkdir(parents=True, exist_ok=True)
-    with swapped_folder(folder / "plots") as fresh:
-        for name, data in plots.items():
-            (fresh / name).write_bytes(data)
-
-    for name, text in texts.items():
-        replace(folder / name, text.encode())
-    return [*(folder / "plots" / name for name in plots), *(folder / name for name in texts)]
+    # nothing was written before this line, and the page comes last
+    files = {f"plots/{name}": data for name, data in plots.items()}
+    return replace_together(folder, {**files, **{name: text.encode() for name, text in texts.items()}}, ["plots"])

@@ -83,7 +83,9 @@ def format_csv_value(value: object) -> str:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Return the value with so many significant digits, without exponent between 1e-4 and 1e7."""
+    """Return the value with so many significant digits, without exponent between 1e-4 and 1e7; a dash for NaN."""
+    if math.isnan(value):
+        return DASH
     if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:

@@ -18,10 +18,7 @@ from rich.text import Text
 from harness.screen.live_view import LiveView, row_line
 from harness.screen.row_words import RowWords
 from harness.screen.run_progress import RunProgress
-from harness.specs.limits import HEARTBEAT_SECONDS, NOTEBOOK_SECONDS, PHASE_SECONDS
-
-_DRAWS_PER_SECOND = 4
-"""Of the live screen: some milliseconds each, in the driver's process, where no timing runs."""
+from harness.specs.limits import DRAW_SECONDS, HEARTBEAT_SECONDS, NOTEBOOK_SECONDS, PHASE_SECONDS, WATCH_SECONDS
 
 
 class Display(Protocol):
@@ -65,15 +62,20 @@ class Silence:
 
 
 class TerminalDisplay:
-    """One live screen; sentences and finished rows scroll by above it. A thread redraws it while the driver waits."""
+    """One live screen; sentences and finished rows scroll by above it. A thread redraws it while the driver waits.
 
-    def __init__(self, progress: RunProgress, console: Console) -> None:
+    It does not where units run in this process: then it is drawn between them. `draw_seconds`: so often; None: never.
+    """
+
+    def __init__(self, progress: RunProgress, console: Console, draw_seconds: float | None = DRAW_SECONDS) -> None:
         self.console = console
-        self._progress = progress
+        self._progress, self._draw_seconds = progress, draw_seconds
+        self._drawn = progress.clock()
+        self._closed = threading.Event()
         self._live = Live(
             LiveView(progress),
             console=console,
-            refresh_per_second=_DRAWS_PER_SECOND,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             vertical_overflow="crop",
@@ -81,9 +83,12 @@ class TerminalDisplay:
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
+        if self._draw_seconds is not None:
+            threading.Thread(target=self._redraw, name="run-screen", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed.set()
         with suppress(OSError):  # the terminal may be closed
             self._live.stop()
 
@@ -95,7 +100,18 @@ class TerminalDisplay:
         self._print(row_line(number, words, self.console.width, progress.name_width, progress.left_text()))
 
     def draw(self) -> None:
-        pass  # its own thread does
+        """Draw between units that run in this process; else the thread does."""
+        now = self._progress.clock()
+        if self._progress.shares_process and now - self._drawn >= DRAW_SECONDS:
+            self._drawn = now
+            with suppress(OSError):
+                self._live.refresh()
+
+    def _redraw(self) -> None:
+        while not self._closed.wait(self._draw_seconds):
+            if not self._progress.is_undisturbed:
+                with suppress(OSError):
+                    self._live.refresh()
 
     def _print(self, text: Text) -> None:
         with suppress(OSError):  # a closed terminal does not end a run
@@ -108,7 +124,7 @@ class LineDisplay:
     A thread of its own looks every `watch_seconds`, so that a driver that waits is no silence; None: no thread.
     """
 
-    def __init__(self, progress: RunProgress, file: Any = None, watch_seconds: float | None = 1.0) -> None:
+    def __init__(self, progress: RunProgress, file: Any = None, watch_seconds: float | None = WATCH_SECONDS) -> None:
         self._progress, self._file = progress, sys.stderr if file is None else file
         self._watch_seconds = watch_seconds
         self._lock = threading.RLock()  # a signal's handler may show a sentence while this thread holds it

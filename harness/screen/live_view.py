@@ -43,8 +43,9 @@ def view_lines(progress: RunProgress, width: int) -> list[Text]:
     lines = [Text("─" * width, style="bright_black"), _head(progress, width)]
     if progress.phase:
         lines.append(Text(f"  {progress.phase_text()}"))
-    if progress.trials.total:
+    if not progress.phase:
         lines += _running(progress, width)
+    if progress.trials.total:
         lines += _front(progress, width)
     lines.append(_foot(progress, width))
     return lines

@@ -64,8 +64,9 @@ class FrontRow:
 class RunProgress:
     """Phase, counts, running units, rows and time left. `clock` is a steady one, in seconds."""
 
-    def __init__(self, title: str, clock: Callable[[], float]) -> None:
-        self.title, self.clock = title, clock
+    def __init__(self, title: str, clock: Callable[[], float], shares_process: bool = False) -> None:
+        """`shares_process`: units run in this process, so that whatever else it does disturbs what they time."""
+        self.title, self.clock, self.shares_process = title, clock, shares_process
         self.began = clock()
         self.phase, self.phase_began = "", self.began
         self.trials, self.tasks = Count("trials"), Count("tasks")
@@ -87,6 +88,7 @@ class RunProgress:
     def begin_phase(self, phase: str) -> None:
         """Note what is done before the first trial or after the last, "" while trials run."""
         self.phase, self.phase_began = phase, self.clock()
+        self.left = None
 
     def start_unit(self, unit: Unit) -> None:
         """Note a unit that was started."""
@@ -130,6 +132,11 @@ class RunProgress:
         """Return "left m:ss", or "" while it is unknown."""
         seconds = self.seconds_left()
         return "" if seconds is None else f"left {format_span(seconds)}"
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Tell whether nothing may be drawn now, since a unit runs in this process."""
+        return self.shares_process and bool(self.running)
 
     def busy(self) -> int:
         """Return how many devices are busy."""

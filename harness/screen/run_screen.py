@@ -37,11 +37,15 @@ class Screen:
         self,
         title: str = "run",
         quiet: bool | None = False,
+        shares_process: bool = False,
         display: Callable[[RunProgress], Display] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`quiet`: True shows nothing, None nothing but a bar in a notebook. `display` makes another display."""
-        self.progress = RunProgress(title, clock)
+        """`quiet`: True shows nothing, None nothing but a bar in a notebook. `display` makes another display.
+
+        Where units run in this process, `shares_process`, nothing is drawn while one runs: some are timed.
+        """
+        self.progress = RunProgress(title, clock, shares_process)
         self.display = choose_display(self.progress, quiet) if display is None else display(self.progress)
         self._page: LiveReport | None = None
         self._open_units: Callable[[], Mapping[str, int]] | None = None

@@ -12,6 +12,10 @@ POOL_POLL_SECONDS = 0.5
 """The longest wait for events of the pool; so often the screen is drawn at least."""
 HEARTBEAT_SECONDS = 30.0
 """Where there is no terminal, a line about the run comes at least this often."""
+DRAW_SECONDS = 0.25
+"""A terminal is redrawn so often: some milliseconds each, in the driver's process, where no timing runs."""
+WATCH_SECONDS = 1.0
+"""Where there is no terminal, so often a thread looks whether a line is due."""
 PHASE_SECONDS = 2.0
 """There, what is done before the first trial is named once it takes so long."""
 NOTEBOOK_SECONDS = 1.0
@@ -43,10 +47,14 @@ STRAGGLES_AFTER, STRAGGLES_SECONDS = 2.0, 10.0
 
 # Hosts kept free for timing
 
-LANE_GAP_SECONDS = 30.0
-"""On one host, at least so long between two turns of timing while other work is left."""
+LANE_GAP_SECONDS, LEAST_LANE_GAP_SECONDS = 30.0, 4.0
+"""On one host, so long between two turns of timing while other work is left: the less, the less waiting cost."""
+LANE_GAP_PER_IDLE_SECOND = 20.0
+"""The gap after a turn in which so many device-seconds were lost to waiting; between the two above."""
 MOST_LANE_GAP_SECONDS = 600.0
 """The gap doubles up to this after a turn that found no devices."""
+LANE_IDLE_SHARE = 0.1
+"""It ends sooner, with what the turn waited for, while at most this share of the devices' time was lost so."""
 LANE_DRAIN_SECONDS = 10.0
 """So long a turn waits for idle devices, or twice a usual unit if that is longer.
 
@@ -111,6 +119,8 @@ TIMED_SLEEP_SECONDS = 0.02
 
 # Other programs
 
+LOAD_WINDOW_SECONDS = 0.5
+"""So long other programs' CPU time is watched, to say whether the machine is busy."""
 GIT_SECONDS = 10.0
 """The longest wait for one answer of git; without one the row names no commit."""
 STACK_DUMP_SECONDS = 10.0

@@ -1,6 +1,6 @@
 """What a results root keeps of tasks, read without changing anything: no lock, no repair, no whole arrays.
 
-A plan asks it. A run reads the same files through `Blobs` and `Journal`, which verify all bytes.
+For plans. A run reads the same files through `Blobs` and `Journal`, which verify all bytes.
 """
 
 from __future__ import annotations

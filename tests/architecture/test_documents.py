@@ -19,7 +19,7 @@ DOCUMENTS = ("CONTRIBUTING.md", "RELEASING.md", "README.md")
 FOLDERS = ("harness", "methods", "datasets", "tests", "results/reference")
 WRITTEN = {
     *("results/quick/", "results/trainings/", "plots/", "steps/", "timings/", "searches/", "calibration/", "cifar10/"),
-    "mine.toml",
+    *("mine.toml", "my-euler/", "./pictures"),
 }
 """What runs write and users bring: named in documents, in no clone."""
 PATH = re.compile(r"(?!\.venv/)[\w.*-]+(/[\w.*-]+)*/?(::\w+)?")

@@ -161,7 +161,7 @@ def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, 
 
     # how it is named
     if own_cards_folder() is None:
-        yield f"suites name {where} by its path; a card in datasets/ or {CARDS_SETTING} has a name"
+        yield f"{where} is named by its path; cards in datasets/ or in {CARDS_SETTING} are found by name"
     chosen = card.name if own_cards_folder() else where
     if known is not None and counts[card.reference] > known.dim:
         yield f"next: {oneclock_command()} new suite mine --dataset {chosen} --methods dpmpp-2m,unipc --vs ddim"

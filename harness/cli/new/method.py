@@ -16,7 +16,7 @@ from harness.registry import registry
 
 SUMMARIES = {
     "solver": "Euler's step with the estimate carried on (example)",
-    "schedule": "geometric levels, bent towards high ones (example)",
+    "schedule": "levels that fall geometrically once a constant is added (example)",
     "denoiser": "forecasts the network's output at every third step (example)",
     "executor": "the serial loop on a few images at a time (example)",
 }

@@ -141,7 +141,7 @@ def _evaluations_per_step(trials: DataFrame) -> dict[str, int]:
 
     A last step may take fewer, and a denoiser may skip some: the most of any trial counts.
     """
-    counted = trials[(trials["executor"] == "serial") & (trials["nfe"] > 0)]
+    counted = trials[(trials["executor"] == "serial") & (trials["nfe"] > 0) & (trials["steps"] > 0)]
     found: dict[str, int] = {}
     for _, trial in counted.iterrows():
         key = method_part_key(trial, "solver")

@@ -19,6 +19,17 @@ CONFIGURATION = (
     "batch", "precision_dtype", "n_images", "extractor", "extractor_sha256", "reference", "reference_n", "devices",
     "device_name", "timing_tier", "clock_trial_id", "is_baseline",
 )  # fmt: skip
+POSITIVE = frozenset((
+    "steps", "nfe", "nfe_critical_path", "n_images", "reference_n", "latency_seconds", "latency_low_seconds",
+    "latency_high_seconds", "throughput_images_per_second", "batch", "throughput_batch", "serial_latency_seconds",
+    "speedup_over_serial", "speedup_over_serial_low", "speedup_over_serial_high", "virtual_latency_seconds", "speedup",
+    "speedup_low", "speedup_high", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "clock_latency_seconds",
+    "clock_seconds_per_image", "clock_batch_ratio", "clock_batch_ratio_low", "clock_batch_ratio_high",
+    "flops_per_image", "flops_critical_path_per_image", "parameters", "devices",
+))  # fmt: skip
+"""Columns of `trials` whose numbers are counts, times and ratios: nothing measures 0 or less there."""
+LARGEST = 1e100
+"""The largest number that a table takes as measured, and its inverse the smallest of POSITIVE: squares stay finite."""
 _RATIOS = ("speedup", "latency_ratio")
 """Ratios of times whose intervals hold the differences between trainings that were timed apart."""
 
@@ -28,7 +39,8 @@ def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
 
     Numbers are float64 (NaN is empty), text is str ("" is empty), flags are bool.
     A frame of None, or one without some column, counts as empty there.
-    An infinite number counts as not measured.
+    A number counts as not measured if it is not finite, is larger than LARGEST, or is none that a POSITIVE column of
+    the trials can hold.
     """
     frame = DataFrame() if frame is None else frame
     typed_columns = {}
@@ -41,7 +53,10 @@ def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
             typed_columns[column.name] = values.astype(object).where(values.notna(), False).astype(bool)
         else:
             numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-            typed_columns[column.name] = numbers.where(np.isfinite(numbers))
+            measured = numbers.abs() <= LARGEST
+            if table == "trials" and column.name in POSITIVE:
+                measured &= numbers >= 1 / LARGEST
+            typed_columns[column.name] = numbers.where(measured)
     return DataFrame(typed_columns).reset_index(drop=True)
 
 

@@ -191,21 +191,28 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
 
 def _largest_speedup(one: ResourceClass) -> str:
     """Return the row with the largest speed-up at equal quality, for suites without targets."""
-    rows = one.rows.assign(_name=distinct_names(one.rows), _gain=ranking_speedup(one.rows))
-    known = rows[~rows["is_baseline"]].dropna(subset=["_gain"])
     if one.baseline.empty:
         return "The suite's baseline has no VALID row, so there is no speed-up at equal quality."
-    if known.empty:
-        return "No row has a speed-up over the baseline at equal quality."
+    return equal_quality_sentence(one.rows) or "No row has a speed-up over the baseline at equal quality."
 
+
+def equal_quality_sentence(rows: DataFrame) -> str:
+    """Return which of some rows has the largest speed-up at equal quality; empty where none has one."""
+    rows = rows.assign(_name=distinct_names(rows), _gain=ranking_speedup(rows))
+    known = rows[~rows["is_baseline"]].dropna(subset=["_gain"])
+    if known.empty:
+        return ""
+
+    # the largest, and what may be as large
     first = known.sort_values(["_gain", "trial_id"]).iloc[-1]
-    at_least = "at least " if not math.isnan(first["equal_quality_speedup_at_least"]) else ""
-    at_most = "at most " if not math.isnan(first["equal_quality_speedup_at_most"]) else ""
-    ends = format_interval(first["equal_quality_speedup_low"], first["equal_quality_speedup_high"])
-    low = first["equal_quality_speedup_low"]
+    low, high = first["equal_quality_speedup_low"], first["equal_quality_speedup_high"]
+    at_least = "" if math.isnan(first["equal_quality_speedup_at_least"]) else "at least "
+    at_most = "" if math.isnan(first["equal_quality_speedup_at_most"]) else "at most "
     shown = "" if low > 1 else "; it is not shown to be faster than the baseline"
     ties = int((known["equal_quality_speedup_high"].fillna(math.inf) >= low).sum()) - 1 if low > 1 else 0
     others = f"; {ties} other row{'' if ties == 1 else 's'} may be as fast" if ties else ""
+
+    ends = format_interval(low, high)
     return (
         f"The largest speed-up over the baseline at equal quality is that of {first['_name']}, {at_least}{at_most}"
         f"{format_number(first['_gain'])} times {ends}{' ' if ends else ''}at FID {format_number(first['fid'])}"
@@ -214,7 +221,7 @@ def _largest_speedup(one: ResourceClass) -> str:
 
 
 def _best(rows: DataFrame, quality: ClassQuality) -> str:
-    """Return the row of lowest FID, and how many cannot be told from it."""
+    """Return the row of lowest FID, and how many may be equal to it."""
     known = rows.assign(_name=distinct_names(rows)).dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
     if known.empty:
         return ""

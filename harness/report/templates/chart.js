@@ -1,4 +1,6 @@
 // The chart: draws a pair of axes, places labels where there is room, shows a card on hover, a row on a click.
+for (const button of document.querySelectorAll("[data-go]"))
+  button.addEventListener("click", () => document.dispatchEvent(new CustomEvent("trial", { detail: button.dataset.go })));
 (() => {
   "use strict";
   const block = document.getElementById("chart-data");

@@ -146,6 +146,13 @@ function showTip(target) {
   tip.style.top = `${at.bottom + own.height + 6 < window.innerHeight ? at.bottom + 6 : Math.max(4, at.top - own.height - 6)}px`;
 }
 
+// Scrolling takes a tooltip away, but not that of what has the focus: coming to it may have scrolled.
+function followTip() {
+  const focused = document.activeElement?.closest("[data-tip]");
+  if (focused && !byId("tip").hidden) showTip(focused);
+  else hideTip();
+}
+
 function hideTip() {
   byId("tip").hidden = true;
 }
@@ -157,7 +164,13 @@ function watchTips() {
       if (target) showTip(target);
       else hideTip();
     });
-  document.addEventListener("scroll", hideTip, { passive: true });
+  document.addEventListener("scroll", followTip, { passive: true });
+}
+
+// A link to a folded part unfolds it.
+function unfoldTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
 }
 
 function start() {
@@ -179,6 +192,8 @@ function start() {
   const measure = () => document.documentElement.style.setProperty("--bar-height", `${bar.offsetHeight}px`);
   new ResizeObserver(measure).observe(bar);
   window.addEventListener("resize", () => tables.forEach(fitWidth));
+  window.addEventListener("hashchange", unfoldTarget);
+  unfoldTarget();
   showCount();
 }
 

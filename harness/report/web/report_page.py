@@ -48,8 +48,12 @@ def render_report(
     """
     rows = page_rows(analysis)
     pictures = {trial_id: pictures[trial_id] for trial_id in rows["trial_id"] if trial_id in pictures}
+    families = make_families(analysis, board, pairs, plots)
+    apart_figures = {figure.file for one in families for figure in one.figures}
     figures = [
-        (_caption(name), data_url("image/svg+xml", data)) for name, data in plots.items() if name.endswith(".svg")
+        (_caption(name), data_url("image/svg+xml", data))
+        for name, data in plots.items()
+        if name.endswith(".svg") and name not in apart_figures
     ]
 
     # above the tables, the tables
@@ -65,7 +69,7 @@ def render_report(
         board=board,
         top=top,
         data=data,
-        families=make_families(analysis, board, pairs, plots),
+        families=families,
         figures=figures,
         # folded
         verdicts=verdict_table(analysis),

@@ -19,6 +19,7 @@ from harness.cli import doctor, main
 from harness.config.suite import suite_names
 from harness.pools.local import LocalPool
 from harness.report.figures import draw as figures
+from harness.storage import lock
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,21 +93,43 @@ def test_help_names_every_verb(command: Command) -> None:
 def test_results_go_to_stdout_and_talk_to_stderr(command: Command, suite: str, tmp_path: Path) -> None:
     said = command("run", suite, "--results", tmp_path / "results")
     assert said.code == 0
-    assert said.out.startswith("# Leaderboard")
-    assert said.out.rstrip() == (tmp_path / "results/toy/leaderboard.md").read_text().rstrip()
+    title, headings, *rows = said.out.splitlines()
+    assert title.startswith("gaussian on ")
+    assert [one.strip() for one in headings.split("\t")] == ["method", "limit", "FID at 2", "FID at 3"]
+    assert rows[0].startswith("analytic:ddim\t")
     assert "2 trials: 0 already measured" in said.err
-    assert "report.html" in said.err
-    again = command("run", suite, "--results", tmp_path / "results", "--quiet")
-    assert (again.code, again.err) == (0, "")
+    assert said.err.splitlines()[-1] == f"report: {tmp_path / 'results/toy/report.html'}"
+    again = command("run", suite, "--results", tmp_path / "results")
     assert again.out == said.out
+    assert "2 trials: 2 already measured" in again.err
+
+
+def test_quiet_says_nothing_where_all_is_well_and_only_errors_where_it_is_not(
+    command: Command, suite: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results/toy"
+    folder.mkdir(parents=True)
+    (folder / lock.LOCK_NAME).write_text("{}")  # of nobody: it is taken over
+    os.utime(folder / lock.LOCK_NAME, (0, 0))
+    said = command("run", suite, "--results", tmp_path / "results", "--quiet")
+    assert (said.code, said.out, said.err) == (0, "", "")
+    assert "took over the lock" in (folder / "log.txt").read_text()
+    with toys.registered(toys.NaN):
+        broken = suite_file(tmp_path, trial(solver="toy-nan", steps=2))
+        said = command("run", broken, "--results", tmp_path / "results", "--quiet")
+    assert (said.code, said.out) == (1, "")
+    wrong, code = said.err.splitlines()
+    assert wrong.startswith("analytic:toy-nan-2 is INVALID and does not rank: nan-samples: 4 of 40 images")
+    assert code.startswith("exit code 1 means: 1 of 2 planned trials")
 
 
 @pytest.mark.usefixtures("toy_methods")
 def test_a_trial_that_is_not_valid_is_exit_code_1(command: Command, tmp_path: Path) -> None:
     said = command("run", suite_file(tmp_path, trial(solver="toy-nan", steps=2)), "--results", tmp_path / "results")
     assert said.code == 1
-    assert "nan-samples" in said.out
-    assert "nan-samples" in said.err
+    assert "nan-samples" not in said.out
+    assert said.err.count("nan-samples") == 2  # its row, and what is wrong at the end
+    assert "exit code 1 means: 1 of 2 planned trials have no VALID row" in said.err
     assert command("run", str(tmp_path / "toy.toml"), "--results", tmp_path / "results").code == 1
     only = command("run", str(tmp_path / "toy.toml"), "--results", tmp_path / "results", "--only", "ddim")
     assert only.code == 0  # all that was planned is valid
@@ -170,7 +193,9 @@ def test_too_few_images_for_fid_are_refused_before_anything_is_written(
 def test_notes_are_printed_by_plan_and_by_a_run_before_its_first_row(command: Command, tmp_path: Path) -> None:
     results = ("--results", tmp_path / "results", "--set", "batch=50")
     planned = command("plan", suite_file(tmp_path), *results)
-    notes = [line for line in planned.out.splitlines() if line.startswith("note: ")]
+    said_now = "note: other programs"  # of the machine, not of the plan
+    lines = planned.out.splitlines()
+    notes = [line for line in lines if line.startswith("note: ") and not line.startswith(said_now)]
     assert any("batch = 50 is more than n_images = 40" in note for note in notes)
     said = " ".join(command("run", suite_file(tmp_path), *results).err.split())
     assert all(said.index(note) < said.index("[1/") for note in notes)
@@ -340,9 +365,9 @@ def test_plan_prints_every_trial_and_writes_nothing(
 ) -> None:
     said = command("plan", suite_name, "--results", tmp_path / "results")
     assert said.code == 0
-    rows = [line for line in said.out.splitlines() if "to do   about" in line]
-    assert len(rows) == len({row.split()[0] for row in rows}) == (trials or len(api.plan(suite_name).trials))
-    assert f"{len(rows)} trials, {len(rows)} to do: about " in said.out
+    rows = [line for line in said.out.splitlines() if line.startswith("to do ")]
+    assert len(rows) == len({row.split(maxsplit=4)[4] for row in rows}) == (trials or len(api.plan(suite_name).trials))
+    assert f"\n{len(rows)} to do · about " in said.out
     assert not (tmp_path / "results").exists()
 
 
@@ -350,8 +375,8 @@ def test_plan_tells_what_is_already_measured(command: Command, suite: str, tmp_p
     results = tmp_path / "results"
     command("run", suite, "--results", results, "--only", "ddim-2")
     out = command("plan", suite, "--results", results).out
-    assert out.count("cached  VALID") == 1
-    assert "2 trials, 1 to do" in out
+    assert out.splitlines()[0].split() == ["done", "VALID", "analytic:ddim-2"]
+    assert "\n1 to do, 1 done · about " in out
 
 
 def test_a_report_is_rebuilt_to_the_same_bytes(command: Command, suite: str, tmp_path: Path) -> None:

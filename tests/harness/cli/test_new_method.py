@@ -24,7 +24,7 @@ from harness.report.figures import draw as figures
 ROOT = Path(__file__).resolve().parents[3]
 MUTATIONS = {
     "solver": ("momentum * (found", "momentum * 1.1 * (found"),
-    "schedule": ("u**self.params.bend", "u ** (self.params.bend + 0.1)"),
+    "schedule": ("sigma_max + self.params.shift", "sigma_max + 2 * self.params.shift"),
     "denoiser": ("weight * (found - before)", "weight * (before - found)"),
     "executor": ("first + self.params.group)", "first + self.params.group - 1)"),
 }
@@ -126,19 +126,26 @@ def test_a_suite_has_the_method_with_the_baseline_and_a_good_solver(home: Path, 
     assert len(trials) <= 12
 
 
-def test_a_new_solver_comes_to_the_leaderboard(
-    home: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("solver", "my-euler-5"),
+        pytest.param("schedule", "dpmpp-2m@my-levels-10", marks=pytest.mark.slow),
+        pytest.param("denoiser", "my-forecast/dpmpp-2m-10", marks=pytest.mark.slow),
+        pytest.param("executor", "ddim/my-groups-10", marks=pytest.mark.slow),
+    ],
+)
+def test_a_new_method_comes_to_the_leaderboard(
+    home: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, method: str
 ) -> None:
     monkeypatch.setattr(figures, "DRAWERS", {})
     settings = ["n_images=70", "timing.tier=smoke", "timing.batch=10"]
-    tables = harness.run(
-        str(home / "my-euler" / "suite.toml"),
-        only="my-euler-5", settings=settings, results=tmp_path, pool=LocalPool,
-    )  # fmt: skip
-    assert tables.all_valid
-    assert tables.trials["method"].tolist() == ["my-euler"]
+    suite = str(home / EXAMPLES[part] / "suite.toml")
+    tables = harness.run(suite, only=method, settings=settings, results=tmp_path, pool=LocalPool)
+    assert tables.all_valid, tables.trials["reasons"].tolist()
+    assert tables.trials[part].tolist() == [EXAMPLES[part]]
     assert tables.trials["fid"].notna().all()
-    assert "my-euler" in (tables.folder / "leaderboard.md").read_text()
+    assert method.rpartition("-")[0] in (tables.folder / "leaderboard.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,21 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from kit.faulty import rows
+from kit.toys import registered
 
 from harness.cli import job_log, submit
 from harness.cli.transfer import FRAME, pack
+from harness.config.suite import Suite
 from harness.errors import HarnessError, UsageError
 from harness.storage.store import Store
+from methods.solvers.ddim import DDIM
 
 ROOT = Path(__file__).parents[3]
 SUITE = """
@@ -52,6 +56,18 @@ def test_addresses_that_are_no_dashboard(tmp_path):
         with pytest.raises(UsageError, match="no Ray dashboard answers at"):
             submit.submit_suite("quick", address, tmp_path, [], None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_methods_of_other_packages_are_not_sent_and_the_sentence_names_them() -> None:
+    class Elsewhere(DDIM):
+        name = "toy-elsewhere"
+
+    trials = [{"steps": 2}, {"solver": ["ddim", "toy-elsewhere"], "schedule": {"name": "edm", "rho": 5.0}, "steps": 2}]
+    suite = Suite.model_validate({**tomllib.loads(SUITE), "trials": trials})
+    with registered(Elsewhere):
+        said = submit.describe_plugins(suite)
+    assert said.startswith(f"toy-elsewhere (module {__name__}): not sent")
+    assert submit.describe_plugins(Suite.model_validate(tomllib.loads(SUITE))) == ""
 
 
 class Job:

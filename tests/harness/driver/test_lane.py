@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from harness.driver.lane import Lane, Load
-from harness.specs.limits import LANE_DRAIN_SECONDS, LANE_GAP_SECONDS
+from harness.specs.limits import (
+    LANE_DRAIN_SECONDS,
+    LANE_GAP_PER_IDLE_SECOND,
+    LANE_GAP_SECONDS,
+    LEAST_LANE_GAP_SECONDS,
+)
 
 
 class Clock:
@@ -37,10 +42,26 @@ def test_a_turn_lasts_until_none_is_ready_and_the_next_waits_for_its_gap() -> No
     assert hosts(made, 1, 0, 50, 0) == 1
     assert hosts(made, 0, 1, 50, 0) == 1
     assert hosts(made, 0, 0, 50, 0) == 0
-    clock.now += LANE_GAP_SECONDS - 1
+    clock.now += LEAST_LANE_GAP_SECONDS - 1
     assert hosts(made, 3, 0, 40, 2) == 0
     clock.now += 1
     assert hosts(made, 3, 0, 40, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("waited", "gap"), [(0.0, LEAST_LANE_GAP_SECONDS), (0.5, 0.5 * LANE_GAP_PER_IDLE_SECOND), (9.0, LANE_GAP_SECONDS)]
+)
+def test_the_gap_after_a_turn_goes_by_what_devices_lost_while_they_waited(waited: float, gap: float) -> None:
+    made, clock = lane()
+    hosts(made, 1, 0, 50, 1, idle_devices=1)
+    clock.now += waited
+    hosts(made, 1, 0, 50, 1, idle_devices=1)
+    hosts(made, 0, 1, 50, 0)
+    assert hosts(made, 0, 0, 50, 0) == 0
+    clock.now += gap - 0.1
+    assert hosts(made, 1, 0, 40, 2) == 0
+    clock.now += 0.1
+    assert hosts(made, 1, 0, 40, 2) == 1
 
 
 def test_where_nothing_else_is_left_no_gap_is_kept() -> None:
@@ -64,6 +85,36 @@ def test_a_turn_that_waits_for_a_long_task_is_put_off_and_what_it_cost_is_summed
     assert hosts(made, 1, 0, 50, 2) == 0  # it waits for twice the gap
     clock.now += LANE_GAP_SECONDS
     assert hosts(made, 1, 0, 50, 2) == 1
+
+
+LONG, OTHER = frozenset({"a long training"}), frozenset({"another"})
+
+
+def turn_in_vain(made: Lane, clock: Clock, others: frozenset[str] = LONG) -> None:
+    assert hosts(made, 1, 0, 50, 1, other_keys=others, idle_devices=1) == 1
+    clock.now += LANE_DRAIN_SECONDS + 1
+    assert hosts(made, 1, 0, 50, 1, other_keys=others, idle_devices=1) == 0
+
+
+def test_before_the_first_row_a_turn_comes_as_soon_as_what_it_waited_for_in_vain_has_ended() -> None:
+    made, clock = lane()
+    turn_in_vain(made, clock, LONG | OTHER)
+    clock.now += 1
+    assert hosts(made, 1, 0, 50, 2, other_keys=LONG) == 0
+    assert hosts(made, 1, 0, 50, 2, other_keys=frozenset({"a third"})) == 1
+
+
+def test_later_so_only_while_waiting_has_cost_little() -> None:
+    made, clock = lane()
+    hosts(made, 1, 0, 50, 0)
+    hosts(made, 0, 0, 50, 0)
+    clock.now += LANE_GAP_SECONDS
+    turn_in_vain(made, clock)
+    lost = made.idle_seconds
+    clock.now += 1
+    assert hosts(made, 1, 0, 50, 2, other_keys=OTHER, devices_per_host=1) == 0
+    assert hosts(made, 1, 0, 50, 2, other_keys=OTHER, devices_per_host=100) == 1
+    assert lost == LANE_DRAIN_SECONDS + 1
 
 
 def test_a_turn_waits_longer_where_units_are_known_to_take_longer() -> None:

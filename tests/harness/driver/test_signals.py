@@ -8,10 +8,12 @@ import threading
 
 import pytest
 from kit.log_kit import Logged
+from kit.screen_kit import recorded_console
 
 from harness import signals
-from harness.driver.progress import Screen
 from harness.errors import Terminated
+from harness.screen.displays import TerminalDisplay
+from harness.screen.run_screen import Screen
 
 ENDS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)]
 
@@ -73,8 +75,12 @@ def test_a_closed_terminal_is_a_polite_stop_too(monkeypatch: pytest.MonkeyPatch)
     def gone(*words: object, **options: object) -> None:
         raise OSError(5, "Input/output error")
 
-    with Screen() as screen, signals.graceful_shutdown() as stop:
-        monkeypatch.setattr(screen.console, "print", gone)
+    console = recorded_console(80)
+    with (
+        Screen(display=lambda made: TerminalDisplay(made, console, draw_seconds=None)),
+        signals.graceful_shutdown() as stop,
+    ):
+        monkeypatch.setattr(console, "print", gone)
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop.signal == signal.SIGHUP
 

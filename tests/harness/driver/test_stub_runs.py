@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,34 @@ def test_the_first_row_comes_before_a_tenth_of_the_work_is_done_on_one_host_and_
         engine(plan(units=10, trials=40), tmp_path / str(hosts), hosts=hosts, devices=4, ears=ears)[0].run()
         assert ears.before_row[0] <= 0.1 * ears.ended
         assert ears.ended == 400
+
+
+class Clocked(Ears):
+    """Notes when each row came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def on_row(self, planned: PlannedTrial, row: Mapping[str, Any]) -> None:
+        self.times.append(self.pool.now)
+
+
+def test_rows_come_one_by_one_on_one_host_where_units_are_short(tmp_path: Path) -> None:
+    ears = Clocked()
+    driver, ears.pool = engine(  # type: ignore[attr-defined]
+        plan(units=6, trials=12),
+        tmp_path,
+        seconds=lambda unit: 2.5 if unit.task.kind == "time" else 0.4,
+        hosts=1,
+        devices=2,
+        ears=ears,
+    )
+    driver.run()
+    between = [later - sooner for sooner, later in pairwise(ears.times)]
+    assert len(ears.times) == 12
+    assert max(between) < 15  # 30 and more where every turn waited as long as after a long drain
+    assert ears.times[8] < 45
 
 
 def test_timing_runs_where_nothing_else_does(tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ def test_a_closed_pipe_does_not_end_a_run() -> None:
 def terminal(width: int = 80) -> tuple[Screen, io.StringIO]:
     console = recorded_console(width, color_system=None)
     assert isinstance(console.file, io.StringIO)
-    return Screen("quick", display=lambda made: TerminalDisplay(made, console), clock=FakeClock()), console.file
+    return Screen(
+        "quick", display=lambda made: TerminalDisplay(made, console, draw_seconds=None), clock=FakeClock()
+    ), console.file
 
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -198,6 +200,21 @@ def test_a_signal_before_the_folder_is_held_restores_the_terminal_too() -> None:
     with pytest.raises(Terminated), screen:
         os.kill(os.getpid(), signal.SIGTERM)
     assert file.getvalue().rindex(SHOW) > file.getvalue().rindex(HIDE)
+
+
+def test_nothing_is_drawn_while_a_unit_runs_in_this_process() -> None:
+    console = recorded_console(80)
+    assert isinstance(console.file, io.StringIO)
+    made = RunProgress("quick", FakeClock(), shares_process=True)
+    made.start_unit(unit("time"))
+    with TerminalDisplay(made, console, draw_seconds=0.001) as display:
+        drawn = console.file.tell()
+        display._closed.wait(0.05)
+        assert console.file.tell() == drawn
+        made.end_unit(unit("time"))
+        made.clock.now += 1.0  # type: ignore[attr-defined]
+        display.draw()
+        assert console.file.tell() > drawn
 
 
 def test_a_notebook_draws_one_output_anew(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

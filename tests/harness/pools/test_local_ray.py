@@ -1,0 +1,184 @@
+"""Ray that fails or hangs when it starts: tried again with a message, cleaned up, then one sentence with the way out.
+
+A module named `ray` that only pretends stands before the real one in the head's process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from kit.log_kit import Logged
+from kit.python_path import prepended
+
+from harness.errors import UsageError
+from harness.pools import local_ray
+from harness.pools.local_ray import LocalRay, StartFailedError
+
+SAID = "Exception: The current node timed out during startup."
+FAKE = """
+import subprocess, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+
+NOTES = Path({folder!r})
+
+def init(**options):
+    print("noise of ray", file=sys.stderr, flush=True)
+    below = subprocess.Popen(["sleep", "1000"])
+    with (NOTES / "processes").open("a") as notes:
+        notes.write(f"{{below.pid}}\\n")
+    tries = len((NOTES / "processes").read_text().split())
+    if tries <= {fails}:
+        raise Exception("The current node timed out during startup.")
+    if {hangs}:
+        time.sleep(1000)
+    (NOTES / "options").write_text(repr(options))
+
+def get_runtime_context():
+    return SimpleNamespace(gcs_address="127.0.0.1:6001")
+
+def shutdown():
+    (NOTES / "shut").touch()
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """Return a function that puts a pretending Ray before the real one, which fails so often and may hang then."""
+    monkeypatch.setattr(local_ray, "RAY_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(local_ray, "START_POLL_SECONDS", 0.05)
+
+    def put(fails: int = 0, hangs: bool = False, seconds: float = 60.0) -> Path:
+        monkeypatch.setattr(local_ray, "RAY_START_SECONDS", seconds)
+        (tmp_path / "ray.py").write_text(FAKE.format(folder=str(tmp_path), fails=fails, hangs=hangs))
+        monkeypatch.setenv("PYTHONPATH", prepended(str(tmp_path)))
+        return tmp_path
+
+    yield put
+    for pid in started(tmp_path):
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def started(folder: Path) -> list[int]:
+    """Return the processes that the pretending Ray has started."""
+    notes = folder / "processes"
+    return [int(line) for line in notes.read_text().split()] if notes.exists() else []
+
+
+def alive(pids: list[int], seconds: float = 5.0) -> list[int]:
+    """Return which of these processes still run after so long."""
+    until = time.monotonic() + seconds
+    while (left := [p for p in pids if psutil.pid_exists(p)]) and time.monotonic() < until:
+        time.sleep(0.02)
+    return left
+
+
+def test_it_is_joined_by_its_address_and_ends_with_us(fake, capfd: pytest.CaptureFixture[str]) -> None:
+    folder, ray, joined = fake(), LocalRay(), []
+    ray.begin()
+    ray.begin()  # once is enough
+    ray.start(joined.append)
+    assert joined == ["127.0.0.1:6001"]
+    assert "'address': 'local'" in (folder / "options").read_text()
+    assert len(started(folder)) == 1
+    ray.end()
+    assert (folder / "shut").exists()  # by itself, not killed
+    assert not alive(started(folder))
+    assert capfd.readouterr() == ("", "")  # what Ray prints stays away from the terminal
+
+
+def test_what_fails_is_tried_again_with_a_message_and_leaves_no_process(fake, logged: Logged) -> None:
+    folder, ray, joined = fake(fails=2), LocalRay(), []
+    ray.start(joined.append)
+    assert len(joined) == 1
+    assert logged.messages == [
+        f"Ray did not start ({SAID}); trying again (2 of 3)",
+        f"Ray did not start ({SAID}); trying again (3 of 3)",
+    ]
+    failed, there = started(folder)[:2], started(folder)[2:]
+    assert not alive(failed)
+    assert alive(there, 0) == there
+    ray.end()
+
+
+def test_after_the_last_try_one_sentence_names_the_way_out(fake) -> None:
+    folder = fake(fails=9)
+    with pytest.raises(UsageError, match=r"did not start on this machine in 3 tries .*--in-process") as caught:
+        LocalRay().start(lambda address: pytest.fail("there is nothing to join"))
+    assert SAID in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(started(folder)) == 3
+    assert not alive(started(folder))
+    assert UsageError.exit_code == 2
+
+
+def test_a_start_that_hangs_is_given_up_and_killed(fake, logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fake(hangs=True, seconds=2.0)
+    monkeypatch.setattr(local_ray, "RAY_START_TRIES", 1)
+    monkeypatch.setattr(local_ray, "START_REPORT_SECONDS", 0.3)
+    with pytest.raises(UsageError, match="no answer within 2 s"):
+        LocalRay().start(lambda address: None)
+    assert not alive(started(folder))
+    assert any(said.startswith("Ray has been starting for ") for said in logged.messages)
+
+
+def test_a_join_that_fails_counts_as_a_failed_start(fake) -> None:
+    folder, ray, joined = fake(), LocalRay(), []
+
+    def join(address: str) -> None:
+        joined.append(address)
+        if len(joined) == 1:
+            raise StartFailedError("the address does not answer")
+
+    ray.start(join)
+    assert len(joined) == len(started(folder)) == 2
+    assert not alive(started(folder)[:1])
+    ray.end()
+
+
+def test_what_ends_the_wait_ends_the_start(fake) -> None:
+    folder = fake()
+
+    def interrupt(address: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LocalRay().start(interrupt)
+    assert started(folder)
+    assert not alive(started(folder))
+
+
+def test_it_ends_with_a_parent_that_was_killed(fake) -> None:
+    folder = fake()
+    script = "from harness.pools.local_ray import LOCAL_RAY\nLOCAL_RAY.start(print)\nimport time; time.sleep(1000)"
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "127.0.0.1:6001\n"
+    parent.kill()
+    parent.communicate()
+    until = time.monotonic() + 20
+    while not (folder / "shut").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert (folder / "shut").exists()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_token_is_made_where_the_home_cannot_hold_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    local_ray._ensure_token()
+    assert ("RAY_AUTH_TOKEN" in os.environ) is not writable
