@@ -135,7 +135,7 @@ def spread_labels(labels: Sequence[MarginLabel]) -> None:
 
 
 def _that_fit(labels: Sequence[MarginLabel]) -> list[MarginLabel]:
-    """Return the labels for which there is room beside their axes; those without a mark are removed before others."""
+    """Return the labels for which there is room along their axes; those without a mark are removed before others."""
     kept = list(labels)
     for label in reversed(labels):
         room = label.axes.get_window_extent().height  # type: ignore[union-attr]

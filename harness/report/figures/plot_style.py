@@ -91,7 +91,7 @@ def new_halves(
 
 
 def new_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels of that size in inches, two beside each other, and their axes row by row."""
+    """Return a figure of so many panels of that size in inches, two in a line, and their axes row by row."""
     columns = min(count, 2)
     lines = -(-count // columns)
     figure, panels = new_figure(columns * width, 0.8 + lines * height, columns, rows=lines)
