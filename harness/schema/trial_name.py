@@ -9,5 +9,8 @@ def method_line_name(network: str, method: str) -> str:
 
 
 def trial_name(network: str, method: str, steps: float) -> str:
-    """Return `network:method-steps`, which is unique within a suite and a data set; `steps` is a whole number."""
-    return f"{method_line_name(network, method)}-{steps:.0f}"
+    """Return `network:method-steps`, which is unique within a suite and a data set.
+
+    `steps` is a whole number; NaN, where a table does not say it, becomes "?".
+    """
+    return f"{method_line_name(network, method)}-{'?' if steps != steps else format(steps, '.0f')}"

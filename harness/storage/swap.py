@@ -17,7 +17,8 @@ def replace_together(
 
     Each of `folders` is replaced first and as a whole: it holds the files whose paths begin with it, or none. All are
     written elsewhere before the first takes its name. On a failure after that the former ones get their names back;
-    only a killed process leaves some old and some new. Raises UsageError, or StorageFullError, where nothing can be written.
+    only a killed process leaves some old and some new. Raises UsageError, or StorageFullError, where nothing can be
+    written.
     """
     with storage_errors(folder, sum(map(len, files.values()))):
         folder.mkdir(parents=True, exist_ok=True)

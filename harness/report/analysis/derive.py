@@ -27,6 +27,7 @@ from harness.report.analysis.rows import (
     average_rows,
     is_valid,
     last_attempts,
+    refuse_incomplete,
     rows_of_attempts,
     typed_table,
 )
@@ -93,7 +94,7 @@ def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -
     `facts` are those of the methods and networks; they name the families of the rows.
     """
     # last attempts
-    trials = last_attempts(typed_table("trials", tables.get("trials")))
+    trials = refuse_incomplete(last_attempts(typed_table("trials", tables.get("trials"))))
     trials["family"] = name_families(trials, facts)
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)

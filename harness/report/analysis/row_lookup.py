@@ -133,7 +133,7 @@ def _split_display_name(trial: Series) -> dict[str, str]:
 
 
 def _place(keys: Mapping[str, str], steps: float) -> str:
-    return canonical_json([*(keys[part] for part in LINKED_PARTS), float(steps)])
+    return canonical_json([*(keys[part] for part in LINKED_PARTS), float(steps) if steps == steps else None])
 
 
 def _evaluations_per_step(trials: DataFrame) -> dict[str, int]:

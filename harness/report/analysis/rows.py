@@ -30,6 +30,8 @@ POSITIVE = frozenset((
 """Columns of `trials` whose numbers are counts, times and ratios: nothing measures 0 or less there."""
 LARGEST = 1e100
 """The largest number that a table takes as measured, and its inverse the smallest of POSITIVE: squares stay finite."""
+_NEEDED = ("steps", "n_images", "devices")
+"""What a row must have to be named, and compared with others."""
 _RATIOS = ("speedup", "latency_ratio")
 """Ratios of times whose intervals hold the differences between trainings that were timed apart."""
 
@@ -69,6 +71,17 @@ def last_attempts(trials: DataFrame) -> DataFrame:
 def rows_of_attempts(table: DataFrame, trials: DataFrame) -> DataFrame:
     """Return the rows of another table that belong to exactly the attempts in `trials`."""
     return table.merge(trials[["trial_id", "attempt"]], on=["trial_id", "attempt"])
+
+
+def refuse_incomplete(trials: DataFrame) -> DataFrame:
+    """Return trials in which a finished row is INVALID where the table lacks what every comparison needs."""
+    lacking = trials[list(_NEEDED)].isna()
+    found = lacking.any(axis=1) & (trials["status"] == "finished") & (trials["verdict"] == "VALID")
+    names = lacking[found].apply(lambda row: ", ".join(row.index[row]), axis=1).astype(object) if found.any() else []
+    trials = trials.copy()
+    trials.loc[found, "reasons"] = [f"incomplete-row: the table has no {one} of it; measure it again" for one in names]
+    trials.loc[found, "verdict"] = "INVALID"
+    return trials
 
 
 def is_valid(trials: DataFrame) -> pd.Series:
