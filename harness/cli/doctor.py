@@ -117,10 +117,10 @@ def _check_network() -> Iterator[Finding]:
 
 
 def _check_cluster(address: str | None) -> Iterator[Finding]:
-    from harness import api
+    from harness.runs import workplace
 
     try:
-        pool = api.make_pool(address, 1)
+        pool = workplace.make_pool(address, 1)
     except HarnessError as error:
         yield Finding("cluster", str(error), bad=True)
         return

@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import api
 from harness.cli.transfer import pack
+from harness.config.suite import load_suite
 from harness.errors import HarnessError
 
 SUITE_VARIABLE = "ONECLOCK_SUITE"
@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
         kept = None
         try:
             settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-            kept = home / api.load_suite(words[0], settings).name
+            kept = home / load_suite(words[0], settings).name
             code = app(["run", *words, "--results", str(home)], standalone_mode=False) or 0
         except HarnessError as error:
             print(f"oneclock: {error}", file=sys.stderr)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness import api
 from harness.cli.new.next_commands import oneclock_command
 from harness.errors import HarnessError
+from harness.runs import workplace
 
 FIRST_SUITE, LARGE_SUITE = "quick", "cifar10"
 _ONE_GPU = "one GPU"
@@ -22,7 +22,7 @@ def list_next_steps(suite: str, results: Path, with_time: bool) -> list[str]:
     if suite != FIRST_SUITE:
         return []
     program = oneclock_command()
-    device_class, name = api.this_device()
+    device_class, name = workplace.this_device()
     has_gpu = device_class.startswith("cuda")
     place = "" if has_gpu or os.environ.get("RAY_ADDRESS") else " --address HOST:6379"
     hint = "HOST: of a Ray cluster with a GPU" if place else ""

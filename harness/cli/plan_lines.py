@@ -15,6 +15,7 @@ from harness.planning.notes import plan_notes
 from harness.planning.plan import Plan
 from harness.planning.timed_evaluations import time_evaluations
 from harness.planning.wall_time import WallTime, estimate_wall_time
+from harness.runs import workplace
 from harness.storage.store import Store
 
 _LEAST_WIDTH = 40
@@ -35,7 +36,7 @@ def plan_lines(
     """Yield the lines of a plan. No network is run unless `measure` is set."""
     plan, workers, hosts = api.plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)
     finished = _read_verdicts(results / plan.suite.name)
-    is_here = not address and plan.device_class == api.this_device()[0]
+    is_here = not address and plan.device_class == workplace.this_device()[0]
     measured = time_evaluations(plan, finished) if measure and is_here else None
     load = measure_machine_load() if is_here else MachineLoad()
     wall_time = estimate_wall_time(

@@ -29,12 +29,11 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-from harness import api
 from harness.cli import in_one_line
 from harness.cli.job import SUITE_VARIABLE
 from harness.cli.job_log import follow_log, job_end
 from harness.cli.transfer import FRAME, merge, unpack
-from harness.config.suite import Suite, find_suite, suite_names
+from harness.config.suite import Suite, find_suite, load_suite, suite_names
 from harness.errors import HarnessError, LockedError, StorageFullError, StoreDamagedError, UsageError
 from harness.planning.baseline import as_list, as_part
 from harness.pools.cluster import EXCLUDES
@@ -54,7 +53,7 @@ def submit_suite(
     is no dashboard, HarnessError if the job was refused, contact was lost, or no results came
     back.
     """
-    loaded = api.load_suite(suite, settings, seeds)
+    loaded = load_suite(suite, settings, seeds)
     client = _connect(address)
     if note := describe_plugins(loaded):
         print(f"note: {note}", file=sys.stderr)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import api
 from harness.config.suite import Baseline, Suite, TrialEntry, apply_settings
 from harness.driver.loop import Engine
 from harness.errors import UsageError
 from harness.planning.plan import make_plan
+from harness.runs import workplace
 from harness.screen.run_screen import Screen
 from harness.specs.base import Json
 from harness.storage.lock import RunLock
@@ -39,13 +39,13 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
     )
 
     # refused before a folder is made
-    if make_plan(suite, *api.this_device(), trains_only=True).trials[0].trial.weights_id is None:
+    if make_plan(suite, *workplace.this_device(), trains_only=True).trials[0].trial.weights_id is None:
         raise UsageError(f'network "{network}" is exact on "{dataset}" and is not trained')
 
     store = Store.create_or_open(results / "train")
     with Screen(suite.title) as screen, RunLock(store.folder), logging_to_file(store.folder):
         screen.begin("starting Ray")
-        pool = api.make_pool(address, None)
+        pool = workplace.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name, trains_only=True)
             task = str(plan.trials[0].trial.weights_id)

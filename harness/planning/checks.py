@@ -9,16 +9,13 @@ import fnmatch
 import re
 from collections.abc import Iterable
 
-import torch
-
 from harness.config.network_card import NetworkCard
 from harness.config.suite import Expectation, Suite
-from harness.data.cards import DatasetCard
 from harness.errors import UsageError, did_you_mean
 from harness.identity import canonical_json, content_hash
 from harness.planning.trial import Trial
 from harness.registry import registry
-from harness.sampling.network import build_network, network_params
+from harness.sampling.network import network_params
 from harness.schema import REAL, TRIALS, WHOLE
 from harness.schema.trial_name import method_line_name
 from harness.specs.base import deciding_fields
@@ -107,31 +104,13 @@ def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> 
 
 
 def check_resources(suite: Suite, trials: Iterable[Trial]) -> None:
-    """Raise UsageError for networks that cannot take their pictures, and for trials that need more than all workers."""
-    pairs = {(trial.network.name, trial.dataset.name): trial for trial in trials}
-    for trial in pairs.values():
-        _check_network_shape(trial.network, trial.dataset)
-
+    """Raise UsageError for trials that need more than all workers."""
     for trial in trials:
         if suite.workers is not None and suite.workers < trial.devices and not trial.optional:
             raise UsageError(
                 f"{trial.short} needs {trial.devices} devices at once, and the suite has workers = {suite.workers}; "
                 f"expected {trial.devices} or more, or none named, or optional = true on the trial"
             )
-
-
-def _check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
-    """Refuse a network that cannot be built for the pictures' shape; nothing is computed, tensors have no storage."""
-    try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            build_network(net, card.shape())
-    except UsageError as error:
-        side = card.resolution
-        raise UsageError(
-            f'{error}; the pictures of "{card.name}" are {side}x{side}, choose another network or other parameters'
-        ) from None
-    except (NotImplementedError, RuntimeError):
-        return  # a network that needs real values while it is built
 
 
 def _memory_refusal(method: Method, parts: dict[str, Method]) -> str | None:

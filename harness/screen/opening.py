@@ -28,11 +28,12 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
 
     `workers` is None before they are known.
     """
-    from harness.measure.machine_load import describe_busy_machine
+    from harness.measure.machine_load import measure_machine_load
     from harness.planning.notes import plan_notes
     from harness.planning.wall_time import estimate_wall_time
 
-    wall_time = estimate_wall_time(plan, finished, results, workers)
+    load = measure_machine_load()
+    wall_time = estimate_wall_time(plan, finished, results, workers, slowdown=load.slowdown)
     kind, _, name = plan.device_class.partition(":")
     sentences = opening_sentences(
         plan,
@@ -44,8 +45,8 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
         page=screen.progress.report,
     )
     screen.open_run(sentences, [one.trial.short for one in plan.trials], wall_time.seconds)
-    if busy := describe_busy_machine():
-        _LOG.warning(busy)
+    if load.sentence:
+        _LOG.warning(load.sentence)
     for note in plan_notes(plan):
         _LOG.info("note: %s", note)
 

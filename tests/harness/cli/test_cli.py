@@ -19,6 +19,7 @@ from harness.cli import doctor, main
 from harness.config.suite import suite_names
 from harness.pools.local import LocalPool
 from harness.report.figures import draw as figures
+from harness.runs import workplace
 from harness.storage import lock
 from harness.storage.disk import Disk
 
@@ -39,7 +40,7 @@ Command = Callable[..., Said]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Return a call that runs the command line here, with one worker in this process, and few plots."""
-    monkeypatch.setattr(api, "make_pool", lambda *_: LocalPool())
+    monkeypatch.setattr(workplace, "make_pool", lambda *_: LocalPool())
     monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
@@ -328,14 +329,14 @@ def test_a_signal_keeps_what_is_finished_and_says_so_by_its_exit_code(
 ) -> None:
     results = tmp_path / "results"
     pool = CountingPool(3, lambda: os.kill(os.getpid(), number))
-    monkeypatch.setattr(api, "make_pool", lambda *_: pool)
+    monkeypatch.setattr(workplace, "make_pool", lambda *_: pool)
     said = command("run", suite, "--results", results)
     assert said.code == code
     assert "stopping; what is finished is kept" in said.err
     assert "interrupted" in said.err
     assert not (results / "toy/run.lock").exists()
     rest = CountingPool()
-    monkeypatch.setattr(api, "make_pool", lambda *_: rest)
+    monkeypatch.setattr(workplace, "make_pool", lambda *_: rest)
     assert command("run", suite, "--results", results).code == 0
     assert not {u.key for u in rest.started} & {u.key for u in pool.started[:3]}
 

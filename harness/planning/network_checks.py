@@ -1,0 +1,38 @@
+"""Refuses networks that cannot be built for their pictures, before anything is trained or run."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.config.network_card import NetworkCard
+from harness.config.zoo_card import PREFIX
+from harness.data.cards import DatasetCard
+from harness.errors import UsageError
+from harness.planning.plan import Plan
+from harness.sampling.network import build_network
+
+
+def check_networks(plan: Plan) -> None:
+    """Raise UsageError for a network that cannot take its pictures.
+
+    It imports the networks' libraries, which takes seconds. Networks of the zoo were trained on these very pictures,
+    as their cards say.
+    """
+    pairs = {(one.trial.network.name, one.trial.dataset.name): one.trial for one in plan.trials}
+    for trial in pairs.values():
+        if not (trial.network.weights or "").startswith(PREFIX):
+            _check_network_shape(trial.network, trial.dataset)
+
+
+def _check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
+    """Refuse a network that cannot be built for the pictures' shape; nothing is computed, tensors have no storage."""
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            build_network(net, card.shape())
+    except UsageError as error:
+        side = card.resolution
+        raise UsageError(
+            f'{error}; the pictures of "{card.name}" are {side}x{side}, choose another network or other parameters'
+        ) from None
+    except (NotImplementedError, RuntimeError):
+        return  # a network that needs real values while it is built
