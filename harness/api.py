@@ -229,7 +229,7 @@ def _run(
         else:
             if planned is not None:
                 announce(screen, planned, finished, root, 1 if in_process else None)
-            screen.begin("starting in this process" if in_process else _describe_start(address))
+            screen.begin("checking what measures" if in_process else _describe_start(address))
             with _workers(pool, address, wanted) as workers:
                 if planned is None:
                     screen.begin("planning")
@@ -237,6 +237,7 @@ def _run(
                     finished = _with_current_references(planned, snapshot, finished)
                     write_planned(store.folder, planned.listed_ids, wanted.title)
                     announce(screen, planned, finished, root, workers.size())
+
                 planned = drop_unplaceable_trials(planned, workers.size(), finished, in_process)
                 screen.begin("reading results of earlier tasks")
                 _measure(planned, store, root, workers, screen, finished, use, not remote)

@@ -83,6 +83,7 @@ def run(
             raise_errors=debug,
             quiet=quiet,
         )
+
     if quiet:
         show_errors(tables)
     else:

@@ -24,7 +24,8 @@ def list_next_steps(suite: str, results: Path, with_time: bool) -> list[str]:
     program = oneclock_command()
     device_class, name = api.this_device()
     has_gpu = device_class.startswith("cuda")
-    place = "" if has_gpu or os.environ.get("RAY_ADDRESS") else " --address HOST:6379   (a Ray cluster with a GPU)"
+    place = "" if has_gpu or os.environ.get("RAY_ADDRESS") else " --address HOST:6379"
+    hint = "HOST: of a Ray cluster with a GPU" if place else ""
     if not has_gpu:
         device_class, name = f"cuda:{_ONE_GPU}", _ONE_GPU
     time = _time_of_large_suite(device_class, name, results) if with_time else ""
@@ -34,7 +35,7 @@ def list_next_steps(suite: str, results: Path, with_time: bool) -> list[str]:
         (f"the suite {LARGE_SUITE}", f"{program} run {LARGE_SUITE}{place}"),
     )
     lines = [f"  {what:{_WHAT_WIDTH}} {command}" for what, command in commands]
-    return ["to go on:", *lines, *([f"  {'':{_WHAT_WIDTH}} {time}"] if time else [])]
+    return ["to go on:", *lines, *(f"  {'':{_WHAT_WIDTH}} {note}" for note in (hint, time) if note)]
 
 
 def _time_of_large_suite(device_class: str, name: str, results: Path) -> str:

@@ -17,6 +17,8 @@ from harness.specs.limits import LOAD_WINDOW_SECONDS
 
 BUSY_SHARE = 0.25
 """Other programs that use more than this share of the cores disturb timings."""
+FULL_SHARE = 0.9
+"""With more of the cores in use none counts as idle."""
 _NAMED_SHARE = 0.1
 """A program that used at least this share of one core is named."""
 _MOST_NAMED = 2
@@ -33,6 +35,8 @@ class CpuReading:
     own: float
     by_process: Mapping[int, tuple[str, float]] = field(default_factory=dict)
     """Name and seconds of other processes, by their id; those that may not be read are left out."""
+    runnable: int = 0
+    """Other processes that ran or waited for a core at that moment."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,14 @@ def measure_machine_load(seconds: float = LOAD_WINDOW_SECONDS) -> MachineLoad:
     time.sleep(seconds)
     after = read_cpu_use()
     cpu = describe_cpu_use(before, after)
-    return MachineLoad(cpu or _describe_gpu_use(), 1.0 + other_cores(before, after) / after.cores if cpu else 1.0)
+    return MachineLoad(cpu or _describe_gpu_use(), _slowdown(before, after) if cpu else 1.0)
 
 
 def read_cpu_use() -> CpuReading:
     """Return CPU seconds of the usable cores, this process's own share, and those of other processes."""
     cores = _usable_cores()
     own = {process.pid for process in (psutil.Process(), *psutil.Process().children(recursive=True))}
-    own_seconds = 0.0
+    own_seconds, runnable = 0.0, 0
     by_process: dict[int, tuple[str, float]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -72,10 +76,11 @@ def read_cpu_use() -> CpuReading:
                 own_seconds += times.user + times.system
             else:
                 by_process[process.pid] = process.name(), times.user + times.system
+                runnable += process.status() == psutil.STATUS_RUNNING
 
     times_by_core = psutil.cpu_times(percpu=True)
     busy = sum(_busy_seconds(times_by_core[core]) for core in cores if core < len(times_by_core))
-    return CpuReading(time.monotonic(), len(cores), busy, own_seconds, by_process)
+    return CpuReading(time.monotonic(), len(cores), busy, own_seconds, by_process, runnable)
 
 
 def describe_cpu_use(before: CpuReading, after: CpuReading) -> str:
@@ -102,6 +107,17 @@ def other_cores(before: CpuReading, after: CpuReading) -> float:
     """Return how many cores other programs used between two readings, at most all."""
     others = (after.busy - before.busy) - max(after.own - before.own, 0.0)
     return min(max(others, 0.0) / _window(before, after), float(after.cores))
+
+
+def _slowdown(before: CpuReading, after: CpuReading) -> float:
+    """Return how many times longer work on all cores takes next to the others, if cores are shared evenly.
+
+    Where no core is idle, the others may want more than they get: then those that wait count too.
+    """
+    wanted = other_cores(before, after)
+    if wanted > FULL_SHARE * after.cores:
+        wanted = max(wanted, (before.runnable + after.runnable) / 2)
+    return 1.0 + wanted / after.cores
 
 
 def _window(before: CpuReading, after: CpuReading) -> float:

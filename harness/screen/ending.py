@@ -52,7 +52,7 @@ def result_lines(folder: Path, width: int | None) -> Iterator[str]:
     """Yield the final tables and the report's sentences, for a terminal of this width or, with None, for a pipe."""
     for table in read_final_tables(folder):
         lines = plain_lines(table) if width is None else fit_table(table, width)
-        yield table.title
+        yield table.title + (" (± half the 95 % interval)" if any("±" in line for line in lines) else "")
         yield from lines if width is None else lines[: _MOST_LINES + 1]
         if width is not None and len(lines) > _MOST_LINES + 1:
             yield f"and {len(lines) - _MOST_LINES - 1} more in {folder / 'leaderboard.md'}"

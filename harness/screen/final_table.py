@@ -99,7 +99,7 @@ def _make_table(
     columns = _choose_columns([row["column"] for row in mine], most)
 
     unit = "steps" if executor != "serial" else "evaluations"
-    shown = f"{kind}: FID with its 95 % interval, by {unit}" + ("; ms an image to an FID" if targets else "")
+    shown = f"{kind}: FID by {unit}" + ("; ms an image to an FID" if targets else "")
     return FinalTable(
         title=shown,
         headings=(

@@ -268,3 +268,13 @@ def test_every_folded_part_opens(page: Any) -> None:
     for fold in page.locator("details.fold").all():
         fold.locator("summary").first.click()
         assert fold.evaluate("(fold) => fold.open && fold.innerText.trim().split('\\n').length > 1")
+
+
+def test_every_link_leads_to_a_part_that_is_there(page: Any) -> None:
+    links = page.locator("nav a").all()
+    assert len(links) >= 4
+    for link in links:
+        link.click()
+        target = page.locator(link.get_attribute("href"))
+        assert target.count() == 1
+        assert target.evaluate("(one) => one.tagName !== 'DETAILS' || one.open")

@@ -108,11 +108,16 @@ def settings() -> list[Any]:
     return [
         torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision(),
         torch.is_grad_enabled(), torch.get_rng_state().tolist(), str(np.random.get_state()),
-        Path.cwd(), dict(os.environ), threading.getprofile(), signal.getsignal(signal.SIGINT),
+        Path.cwd(), os.environ.get("MKL_NUM_THREADS"), threading.getprofile(), signal.getsignal(signal.SIGINT),
     ]  # fmt: skip
 
 
-def test_images_and_quality_are_those_of_a_fresh_process_whatever_is_set_here_and_ray_is_not_imported(
+def test_ray_is_not_imported_whatever_its_address(tmp_path: Path) -> None:
+    assert run_in_a_process(suite_file(tmp_path), tmp_path / "results") == []
+
+
+@pytest.mark.slow
+def test_images_and_quality_are_those_of_a_fresh_process_whatever_is_set_here(
     tmp_path: Path, odd_settings: None
 ) -> None:
     suite = on_digits(tmp_path)

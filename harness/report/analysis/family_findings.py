@@ -46,6 +46,7 @@ def find_by_family(one: ResourceClass, analysis: Analysis, pairs: Sequence[Compa
         rows = one.rows[one.rows["family"] == family]
         if rows.empty:
             continue
+
         members = [pair for pair in own if pair.row["family"] == family]
         found.append(
             FamilyFindings(

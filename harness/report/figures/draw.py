@@ -100,6 +100,12 @@ def class_limits(one: ResourceClass, analysis: Analysis) -> dict[str, LimitFid]:
     return network_limits(comparable_rows(one, analysis))
 
 
+def paint_classes(analysis: Analysis) -> Analysis:
+    """Return the analysis with the color of each ranked row's family among all families."""
+    painted = [replace(one, rows=paint_rows(one.rows, analysis.families)) for one in analysis.classes]
+    return replace(analysis, classes=tuple(painted))
+
+
 def draw_all(analysis: Analysis, pictures: Pictures | None = None) -> dict[str, bytes]:
     """Return file name -> bytes of every figure that has something to show.
 
@@ -107,10 +113,7 @@ def draw_all(analysis: Analysis, pictures: Pictures | None = None) -> dict[str, 
     File names of classes after the first end in the class's number.
     """
     files: dict[str, bytes] = {}
-    analysis = replace(
-        analysis,
-        classes=tuple(replace(one, rows=paint_rows(one.rows, analysis.families)) for one in analysis.classes),
-    )
+    analysis = paint_classes(analysis)
     with report_style():
         for place, one in enumerate(analysis.classes, 1):
             if place > 1 and len(one.rows) < FEWEST_ROWS:

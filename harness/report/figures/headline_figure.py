@@ -15,7 +15,7 @@ from harness.report.figures.dot_plot import Dot, count_lines
 from harness.report.figures.plot_style import add_note, add_question, new_halves
 from harness.report.figures.plotted_times import add_plotted_times
 from harness.report.figures.quality_marks import class_looks, drawable_rows, finish_labels, named_looks, plot_scatter
-from harness.report.figures.sample_strips import make_strips, plot_strips
+from harness.report.figures.sample_strips import pick_family_strips, plot_strips
 from harness.report.figures.series_looks import Look
 from harness.report.figures.shared_steps_plot import plot_fid_at_steps
 from harness.report.figures.time_to_quality_figure import (
@@ -43,7 +43,7 @@ def draw_headline(
     times: Mapping[float, DataFrame],
     pictures: Mapping[str, np.ndarray] | None = None,
 ) -> Figure | None:
-    """Draw FID against time per image above, each method's time to the middle target below, samples beside it.
+    """Draw FID against time per image above, each method's time to the middle target below, samples at its right.
 
     `times` is that of `draw_time_to_quality`; where no method reaches one, the dots compare FID at equal steps.
     `pictures` are those of `draw_samples`.
@@ -54,7 +54,7 @@ def draw_headline(
     serial = rows[rows["executor"] == "serial"]
     if serial.empty:
         return None
-    strips = make_strips(one, pictures or {}, MOST_PICTURES)
+    strips = pick_family_strips(one, pictures or {}, MOST_PICTURES)
     middle = choose_target(times)
 
     # axes

@@ -47,7 +47,7 @@ def plot_limits(
 
     wanted = [name for name in sorted(limits) if with_names and (len(limits) <= MOST_LABELS or name in named)]
     return [
-        MarginLabel(axes, break_name(describe_limit(name, limits[name]), _NAME), (0.0, limits[name].fid), MUTED)
+        MarginLabel(axes, break_name(describe_limit(name, limits[name]), _NAME, 2), (0.0, limits[name].fid), MUTED)
         for name in wanted[:MOST_LABELS]
     ]
 

@@ -15,6 +15,7 @@ from matplotlib.transforms import IdentityTransform
 from harness.report.family_colors import MUTED
 from harness.report.figures.series_looks import GREY, OTHERS_NAME
 
+MOST_LINES = 3
 _NAME = 27
 """Characters of a name in a line."""
 _GAP, _MARK_GAP = 5.0, 17.0
@@ -80,15 +81,27 @@ def drawable_points(axes: Axes, line: Line2D) -> np.ndarray:
     return known[order[::-1]] if axes.xaxis_inverted() else known[order]
 
 
-def break_name(name: str, width: int) -> str:
-    """Return a name in lines of about `width` characters: broken after : / ( or a comma, a long part anywhere."""
+def break_name(name: str, width: int, most: int = MOST_LINES) -> str:
+    """Return a name in lines of about `width` characters: broken after : / ( or a comma, a long part anywhere.
+
+    Of a name that needs more than `most` lines the middle is left out, with "…" in its place: tables have it whole.
+    """
+    lines, kept = _break(name, width), len(name)
+    while len(lines) > most:
+        kept -= width // 4
+        lines = _break(f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}", width)
+    return "\n".join(lines)
+
+
+def _break(name: str, width: int) -> list[str]:
+    """Return the lines of a name; there is one at least."""
     lines = [""]
     for part in _name_parts(name, width):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append(part)
         else:
             lines[-1] += part
-    return "\n".join(lines)
+    return lines
 
 
 def _name_parts(name: str, width: int) -> list[str]:
@@ -104,8 +117,9 @@ def _name_parts(name: str, width: int) -> list[str]:
 def spread_labels(labels: Sequence[MarginLabel]) -> None:
     """Move the labels of one margin up or down until none covers another, and draw their marks.
 
-    The layout must be fixed. They stay beside the axes where these are high enough.
+    The layout must be fixed. Names without a mark are left out, the last first, where there is no room for all.
     """
+    labels = _that_fit(labels)
     if not labels:
         return
     frame = labels[0].axes.get_window_extent()  # type: ignore[union-attr]
@@ -118,6 +132,17 @@ def spread_labels(labels: Sequence[MarginLabel]) -> None:
         across = _GAP if label.line is None else _MARK_GAP
         label.set_position((across, scale * (height - (box.y0 + box.y1) / 2)))
         _draw_mark(label, (height - frame.y0) / frame.height)
+
+
+def _that_fit(labels: Sequence[MarginLabel]) -> list[MarginLabel]:
+    """Return the labels for which there is room along their axes; those without a mark are removed before others."""
+    kept = list(labels)
+    for label in reversed(labels):
+        room = label.axes.get_window_extent().height  # type: ignore[union-attr]
+        if label.line is None and sum(_APART * one.get_window_extent().height for one in kept) > room:
+            kept.remove(label)
+            label.remove()
+    return kept
 
 
 def place_apart(wanted: np.ndarray, heights: np.ndarray, low: float, high: float) -> np.ndarray:

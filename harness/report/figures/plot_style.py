@@ -29,6 +29,8 @@ NOTE_CHARACTERS, TITLE_CHARACTERS = 14.0, 10.5
 _FEWEST_CHARACTERS = 12
 """A line of a title is not made shorter than this."""
 _MOST_ROUNDS = 3
+_TICK_GAP = 4.0
+"""Pixels between the numbers of two ticks."""
 _SETTINGS = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#9aa1ad", "axes.labelcolor": INK,
@@ -89,7 +91,7 @@ def new_halves(
 
 
 def new_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels of that size in inches, two beside each other, and their axes row by row."""
+    """Return a figure of so many panels of that size in inches, two in a line, and their axes row by row."""
     columns = min(count, 2)
     lines = -(-count // columns)
     figure, panels = new_figure(columns * width, 0.8 + lines * height, columns, rows=lines)
@@ -173,7 +175,23 @@ def fix_layout(figure: Figure) -> None:
         figure.draw_without_rendering()
 
     figure.set_layout_engine("none")
+    for axes in figure.axes:
+        _thin_ticks(axes)
     spread_margins(figure)
+
+
+def _thin_ticks(axes: Axes) -> None:
+    """Leave out ticks of the x axis whose numbers would cover the number before them."""
+    low, high = sorted(axes.get_xlim())
+    ticks = [(tick.get_loc(), tick.label1) for tick in axes.xaxis.get_major_ticks() if tick.label1.get_text()]
+    boxes = [(text.get_window_extent(), place) for place, text in ticks if low <= place <= high]
+    kept, end = [], -np.inf
+    for box, place in sorted(boxes, key=lambda one: (one[0].x0, one[1])):
+        if box.x0 >= end:
+            kept.append(place)
+            end = box.x1 + _TICK_GAP
+    if len(kept) < len(boxes):
+        axes.xaxis.set_major_locator(FixedLocator(kept))
 
 
 def _titles(figure: Figure) -> Iterator[tuple[Text, float]]:

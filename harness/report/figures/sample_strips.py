@@ -33,7 +33,7 @@ _NAME = 26
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one row, and what stands beside them."""
+    """The pictures of one row, and what is written at their left."""
 
     name: str
     figures: str
@@ -47,7 +47,7 @@ def draw_samples(one: ResourceClass, pictures: Mapping[str, np.ndarray]) -> Figu
 
     `pictures`: uint8 [n, channels, height, width] by trial_id. None without those of two rows.
     """
-    strips = make_strips(one, pictures)
+    strips = pick_family_strips(one, pictures)
     if len(strips) < _LEAST_ROWS:
         return None
 
@@ -63,7 +63,9 @@ def draw_samples(one: ResourceClass, pictures: Mapping[str, np.ndarray]) -> Figu
     return figure
 
 
-def make_strips(one: ResourceClass, pictures: Mapping[str, np.ndarray], most: int = MOST_PICTURES) -> list[Strip]:
+def pick_family_strips(
+    one: ResourceClass, pictures: Mapping[str, np.ndarray], most: int = MOST_PICTURES
+) -> list[Strip]:
     """Return the strips of the baseline, which comes first, and of the best row of each family, by FID.
 
     Rows whose pictures have another size than the first strip's are left out.
@@ -115,7 +117,7 @@ def _make_strip(row: Series, pictures: np.ndarray) -> Strip:
 
 
 def _lay_out(pictures: np.ndarray) -> np.ndarray:
-    """Return pictures [n, height, width, 3] beside each other with white between, each of SIDE pixels or more."""
+    """Return pictures [n, height, width, 3] in a line with white between, each of SIDE pixels or more."""
     factor = max(1, -(-SIDE // max(pictures.shape[1:3])))
     large = pictures.repeat(factor, 1).repeat(factor, 2)
     n, height, width, channels = large.shape
@@ -129,7 +131,7 @@ def _lay_out(pictures: np.ndarray) -> np.ndarray:
 def _write_beside(axes: Axes, strip: Strip, middle: float) -> None:
     """Write the name of a strip in its color, and its figures below, at the left of its pictures."""
     for shown, color, up, side in (
-        (break_name(strip.name, _NAME), strip.look.color, 0.5, "bottom"),
+        (break_name(strip.name, _NAME, 2), strip.look.color, 0.5, "bottom"),
         (strip.figures, MUTED, -1.5, "top"),
     ):
         axes.annotate(shown, (0.0, middle), (-8, up), textcoords="offset points", ha="right", va=side, fontsize=7.5,

@@ -17,7 +17,7 @@ MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 MOST_SERIES = 8
 """Series with a color in one figure, the baseline's black line among them; the others are grey."""
 MOST_OF_FAMILY = 4
-"""Series of one color in one figure: of more, lines could not be told apart."""
+"""Series of one color in one figure: of more, lines could not be distinguished."""
 OTHERS_NAME = "others, in the tables"
 
 

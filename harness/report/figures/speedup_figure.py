@@ -42,12 +42,10 @@ def draw_equal_quality(one: ResourceClass, limits: dict[str, LimitFid]) -> Figur
 
     # labels
     axes.set_title("How much faster than the baseline at equal FID?")
-    axes.set_xlabel(
-        "Speed-up over the baseline at equal FID (×)\nopen triangle: a bound, the FID lies beyond the baseline's curve",
-        loc="right",
-    )
+    axes.set_xlabel("Speed-up over the baseline at equal FID (×)", loc="right")
     drawn = rows.loc[shown]
     notes = ["the best row of each method"]
+    notes += ["open triangle: a bound, the FID lies beyond the baseline's curve"] if drawn["is_bound"].any() else []
     notes += [f"{len(rows) - len(shown)} more rows in the tables"] if len(rows) > len(shown) else []
     notes += [f"{BELOW_MARK} {BELOW_LIMIT}"] if drawn["is_below"].any() else []
     notes += [DISTURBED] if is_disturbed(drawn).any() else []

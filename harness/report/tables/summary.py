@@ -221,7 +221,7 @@ def equal_quality_sentence(rows: DataFrame) -> str:
 
 
 def _best(rows: DataFrame, quality: ClassQuality) -> str:
-    """Return the row of lowest FID, and how many cannot be told from it."""
+    """Return the row of lowest FID, and how many may be equal to it."""
     known = rows.assign(_name=distinct_names(rows)).dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
     if known.empty:
         return ""

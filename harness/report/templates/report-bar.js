@@ -167,6 +167,12 @@ function watchTips() {
   document.addEventListener("scroll", followTip, { passive: true });
 }
 
+// A link to a folded part unfolds it.
+function unfoldTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+
 function start() {
   makeFacets();
   showTables();
@@ -186,6 +192,8 @@ function start() {
   const measure = () => document.documentElement.style.setProperty("--bar-height", `${bar.offsetHeight}px`);
   new ResizeObserver(measure).observe(bar);
   window.addEventListener("resize", () => tables.forEach(fitWidth));
+  window.addEventListener("hashchange", unfoldTarget);
+  unfoldTarget();
   showCount();
 }
 

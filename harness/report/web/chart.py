@@ -64,6 +64,8 @@ def make_chart(rows: DataFrame, families: Sequence[str]) -> Chart | None:
         },
         "colors": {"light": [light for _, light, _ in hues], "dark": [dark for *_, dark in hues]},
     }
+
+    # switches, legend, table
     return Chart(
         data=data,
         costs=tuple((axis.key, axis.word) for axis in COSTS if any(axis is cost for cost, _ in pairs)),

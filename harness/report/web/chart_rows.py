@@ -26,6 +26,8 @@ class Axis:
     title: str
     column: str
     scale: float
+    before: str
+    """What stands before the number, and what after it."""
     unit: str
     ends: tuple[str, str] | None
     """The columns of its 95 % interval."""
@@ -36,17 +38,21 @@ def _ended(column: str) -> tuple[str, str]:
 
 
 COSTS = (
-    Axis("time", "time", "Time per image in a batch (ms)", "pooled_seconds_per_image", 1e3, "ms an image in a batch",
-         _ended("pooled_seconds_per_image")),
-    Axis("latency", "latency", "Latency of one image alone (ms)", "pooled_latency_seconds", 1e3, "ms for one alone",
-         _ended("pooled_latency_seconds")),
-    Axis("flops", "FLOPs", "GFLOPs per image, 2 per multiply-add", "flops_per_image", 1e-9, "GFLOPs an image", None),
-    Axis("nfe", "evaluations", "Network evaluations per image", "nfe", 1.0, "evaluations an image", None),
+    Axis("time", "time", "Time per image in a batch (ms)", "pooled_seconds_per_image", 1e3,
+         "", "ms an image in a batch", _ended("pooled_seconds_per_image")),
+    Axis("latency", "latency", "Latency of one image alone (ms)", "pooled_latency_seconds", 1e3,
+         "", "ms for one alone", _ended("pooled_latency_seconds")),
+    Axis("flops", "FLOPs", "GFLOPs per image, 2 per multiply-add", "flops_per_image", 1e-9,
+         "", "GFLOPs an image", None),
+    Axis("nfe", "evaluations", "Network evaluations per image", "nfe", 1.0,
+         "", "evaluations an image", None),
 )  # fmt: skip
 QUALITIES = (
-    Axis("fid", "FID", axis_label("fid"), "fid", 1.0, "", _ended("fid")),
-    Axis("error", "fidelity", axis_label("truncation_error"), "truncation_error", 1.0, "", _ended("truncation_error")),
-)
+    Axis("fid", "FID", axis_label("fid"), "fid", 1.0,
+         "FID", "", _ended("fid")),
+    Axis("error", "fidelity", axis_label("truncation_error"), "truncation_error", 1.0,
+         "truncation error", "", _ended("truncation_error")),
+)  # fmt: skip
 
 
 def chart_points(rows: DataFrame) -> list[dict[str, Any]]:
@@ -101,22 +107,22 @@ def front_field(cost: Axis, quality: Axis) -> str:
 
 
 def _facts(row: Series) -> list[str]:
-    """Return what is read beside a point: quality, costs, speed-up."""
-    found = []
-    for axis in (*QUALITIES, *COSTS):
-        value = float(row[axis.column]) * axis.scale
-        if math.isnan(value):
-            continue
-        ends = "" if axis.ends is None else format_interval(*(float(row[end]) * axis.scale for end in axis.ends))
-        number = format_count(value) if axis.key == "nfe" else format_number(value)
-        words = axis.unit or {"fid": "FID", "error": "truncation error"}[axis.key]
-        found.append(
-            f"{words} {number} {ends}".strip() if not axis.unit else f"{number} {ends} {words}".replace("  ", " ")
-        )
+    """Return what the page shows of a point: quality, costs, speed-up."""
+    found = [text for axis in (*QUALITIES, *COSTS) if (text := _fact(row, axis))]
     if not math.isnan(row["equal_quality_speedup"]):
         ends = format_interval(row["equal_quality_speedup_low"], row["equal_quality_speedup_high"])
         found.append(f"{format_number(row['equal_quality_speedup'])} times {ends} as fast as the baseline at its FID")
     return found
+
+
+def _fact(row: Series, axis: Axis) -> str:
+    """Return the row's figure of an axis with its interval and unit; empty where it was not measured."""
+    value = float(row[axis.column]) * axis.scale
+    if math.isnan(value):
+        return ""
+    low, high = (float(row[end]) * axis.scale for end in axis.ends) if axis.ends else (math.nan, math.nan)
+    number = format_number(value) if axis.ends else format_count(value)
+    return " ".join(part for part in (axis.before, number, format_interval(low, high), axis.unit) if part)
 
 
 def log_ticks(low: float, high: float, most: int = 9) -> list[float]:

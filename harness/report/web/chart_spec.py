@@ -29,41 +29,29 @@ def chart_spec(records: Sequence[dict[str, Any]], cost: Axis, quality: Axis, hue
 
     here = [record for record in records if cost.key in record and quality.key in record]
     x, y = (_channel(kind, axis, here) for kind, axis in ((alt.X, cost), (alt.Y, quality)))
-    color = alt.Color("hue:N", scale=alt.Scale(domain=list(hues), range="category"), legend=None)  # type: ignore[arg-type]
+    color = alt.Color("hue:N", scale=alt.Scale(domain=list(hues), range="category"), legend=None)
     known = alt.Chart(alt.NamedData(POINTS)).transform_filter(
         f"isValid(datum.{cost.key}) && isValid(datum.{quality.key})"
     )
     params = [alt.param(name=name, value=value) for name, value in PARAMETERS.items()]
-
     faint = alt.condition(_SHOWN, alt.value(0.45), alt.value(0.06))
     plain = alt.condition(_SHOWN, alt.value(1), alt.value(0.15))
-    detail = alt.Detail("line:N")
-    layers = [
-        known.transform_filter(f"datum.{front_field(cost, quality)}")
-        .mark_line(interpolate="step-after", strokeWidth=1.6, strokeDash=[2, 4], clip=True, color=alt.expr("ink"))
-        .encode(x=x, y=y),
-        *(
-            _interval(known, axis, other, color, faint)
-            for axis, other in ((cost, quality), (quality, cost))
-            if axis.ends
-        ),
-        known.transform_filter(f"datum.hue !== '{BASELINE}'")
-        .mark_line(strokeWidth=1.2, opacity=0.55, clip=True)
-        .encode(x=x, y=y, color=color, detail=detail),
-        known.transform_filter(f"datum.hue === '{BASELINE}'")
-        .mark_line(strokeWidth=3, clip=True)
-        .encode(x=x, y=y, color=color, detail=detail),
-        known.mark_point(filled=True, size=72, stroke="transparent", strokeWidth=1.5).encode(
-            x=x,
-            y=y,
-            color=color,
-            opacity=plain,
-            size=alt.condition("datum.name === hot", alt.value(190), alt.value(72)),
-        ),
-        *_labels(),
-    ]
-    chart = alt.layer(*layers).add_params(*params).properties(width="container", height=520)
-    return chart.to_dict()
+
+    # lines: the front, methods, the baseline
+    front = known.transform_filter(f"datum.{front_field(cost, quality)}").mark_line(
+        interpolate="step-after", strokeWidth=1.6, strokeDash=[2, 4], clip=True, color=alt.expr("ink")
+    )
+    others = known.transform_filter(f"datum.hue !== '{BASELINE}'").mark_line(strokeWidth=1.2, opacity=0.55, clip=True)
+    bold = known.transform_filter(f"datum.hue === '{BASELINE}'").mark_line(strokeWidth=3, clip=True)
+    lines = [one.encode(x=x, y=y, color=color, detail="line:N") for one in (others, bold)]
+
+    # intervals, points
+    bars = [_interval(known, *axes, color, faint) for axes in ((cost, quality), (quality, cost)) if axes[0].ends]
+    size = alt.condition("datum.name === hot", alt.value(190), alt.value(72))
+    points = known.mark_point(filled=True, stroke="transparent").encode(x=x, y=y, color=color, opacity=plain, size=size)
+
+    layers = [front.encode(x=x, y=y), *bars, *lines, points, *_labels()]
+    return alt.layer(*layers).add_params(*params).properties(width="container", height=520).to_dict()
 
 
 def _channel(kind: Any, axis: Axis, records: Sequence[dict[str, Any]]) -> Any:
@@ -92,13 +80,13 @@ def _as_channels(ends: dict[str, str]) -> dict[str, Any]:
 
 
 def _labels() -> list[altair.Chart]:
-    """Return the labels that the page placed, in pixels beside their points, above a halo of the ground's color."""
+    """Return the labels that the page placed, in pixels near their points, above a halo of the ground's color."""
     import altair as alt
 
     base = alt.Chart(alt.NamedData(LABELS)).encode(
         x=alt.value(alt.expr("datum.x")), y=alt.value(alt.expr("datum.y")), text="text:N"
     )
-    place = {"align": alt.expr("datum.align"), "baseline": "middle", "fontSize": LABEL_SIZE}
+    place: dict[str, Any] = {"align": alt.expr("datum.align"), "baseline": "middle", "fontSize": LABEL_SIZE}
     return [
         base.mark_text(stroke=alt.expr("ground"), strokeWidth=3.5, color=alt.expr("ground"), **place),
         base.mark_text(color=alt.expr("ink"), **place),

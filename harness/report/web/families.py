@@ -64,7 +64,7 @@ def make_families(
     """
     if not analysis.classes:
         return ()
-    names = page_rows(analysis)["page_name"]
+    names = {str(trial_id): str(name) for trial_id, name in page_rows(analysis)["page_name"].items()}
     figures = family_figures(analysis.classes[0], analysis, plots)
 
     # findings of all classes, by family
@@ -73,17 +73,30 @@ def make_families(
         for findings in find_by_family(one, analysis, pairs):
             found.setdefault(findings.family, []).append(findings)
     return tuple(
-        FamilySection(
-            family,
-            *both_grounds(family, analysis.families),
-            methods=(methods := _methods(rows := pd.concat([one.rows for one in found[family]]), family, analysis)),
-            claims=tuple(dict.fromkeys(one.claim for one in methods if one.claim)),
-            measured=tuple(_measured(found[family], rows, analysis.classes[0].baseline)),
-            controls=tuple(_beside(pair, names) for one in found[family] for pair in one.controls),
-            figures=tuple(figures.get(family, ())),
-        )
+        _section(family, found[family], analysis, names, figures.get(family, ()))
         for family in analysis.families
         if family in found
+    )
+
+
+def _section(
+    family: str,
+    found: Sequence[FamilyFindings],
+    analysis: Analysis,
+    names: Mapping[str, str],
+    figures: Sequence[FamilyFigure],
+) -> FamilySection:
+    rows = pd.concat([one.rows for one in found], ignore_index=True)
+    methods = _methods(rows, family, analysis)
+
+    return FamilySection(
+        family,
+        *both_grounds(family, analysis.families),
+        methods=methods,
+        claims=tuple(dict.fromkeys(one.claim for one in methods if one.claim)),
+        measured=tuple(_measured(found, rows, analysis.classes[0].baseline)),
+        controls=tuple(_beside(pair, names) for one in found for pair in one.controls),
+        figures=tuple(figures),
     )
 
 

@@ -102,7 +102,7 @@ def family_figures(one: ResourceClass, analysis: Analysis, plots: Mapping[str, b
 
 
 def _draw_alone(name: str, family: str, one: ResourceClass, analysis: Analysis) -> bytes | None:
-    """Return the figure of a family's rows beside the baseline's; None where it has nothing to show."""
+    """Return the figure of the rows of a family and of the baseline; None where it has nothing to show."""
     if name not in DRAWERS:
         return None
     rows = one.rows[(one.rows["family"] == family) | one.rows["is_baseline"]]

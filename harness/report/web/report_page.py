@@ -22,7 +22,7 @@ from harness.report.web.families import make_families
 from harness.report.web.method_tables import methods_data
 from harness.report.web.page_head import page_head
 from harness.report.web.page_rows import FACETS, page_rows
-from harness.report.web.sample_files import data_url, make_strips
+from harness.report.web.sample_files import data_url, strip_addresses
 from harness.report.web.target_tables import targets_data
 from harness.report.web.top import make_top
 from harness.report.web.trial_details import trial_details
@@ -58,7 +58,7 @@ def render_report(
 
     # above the tables, the tables
     top = make_top(analysis, board, pairs, pictures)
-    data = _page_data(analysis, board, pairs, rows, make_strips(pictures))
+    data = _page_data(analysis, board, pairs, rows, strip_addresses(pictures))
     tables = datatables_bundle()
 
     return render_page(

@@ -40,7 +40,7 @@ def read_samples(folder: Path, trial_ids: Iterable[str]) -> dict[str, np.ndarray
     return found
 
 
-def make_strips(pictures: Mapping[str, np.ndarray]) -> dict[str, str]:
+def strip_addresses(pictures: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Return by trial_id the address of a strip: the first pictures in a row at their own size, gaps between them.
 
     The page enlarges it, so that a picture is shown at about 64 pixels with 6 or more between two.

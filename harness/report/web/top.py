@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pandas import DataFrame, Series
@@ -17,14 +17,14 @@ from harness.report.web.chart import Chart, best_of_families, both_grounds, make
 from harness.report.web.chart_rows import BASELINE
 from harness.report.web.health import Health, read_health
 from harness.report.web.page_rows import page_rows
-from harness.report.web.sample_files import make_strips
+from harness.report.web.sample_files import strip_addresses
 from harness.report.web.vega_bundle import vega_bundle
 
 STRIP_PICTURES = 5
 
 
 @dataclass(frozen=True)
-class Strip:
+class SampleStrip:
     """Samples of one row: the same noises at the same places as in every other strip."""
 
     name: str
@@ -48,7 +48,7 @@ class Top:
     limits: str = ""
     """What the tables do not show."""
     chart: Chart | None = None
-    strips: tuple[Strip, ...] = ()
+    strips: tuple[SampleStrip, ...] = ()
     scripts: tuple[str, ...] = ()
     """Scripts that the page runs in this order, before those of the tables; the page's policy names each."""
     libraries: tuple[str, ...] = ()
@@ -62,20 +62,25 @@ def make_top(
 
     `pictures` holds the sample pictures by trial_id, uint8 [n, channels, h, w]; trials without any are not in it.
     """
-    chart, strips, scripts, libraries = None, (), (), ()
-    if analysis.classes:
-        names = page_rows(analysis)["page_name"]
-        rows = analysis.classes[0].rows
-        rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
-        chart = make_chart(rows, analysis.families)
-        strips = choose_strips(rows, pictures, analysis.families)
-    if chart is not None:
-        bundle = vega_bundle()
-        scripts, libraries = (bundle.script, read_template("chart.js")), (bundle.note,)
-    return Top(read_health(analysis), board.summary, board.limits, chart, strips, scripts, libraries)
+    top = Top(read_health(analysis), board.summary, board.limits, scripts=(read_template("chart.js"),))
+    if not analysis.classes:
+        return top
+
+    # pictures of the first class
+    names = page_rows(analysis)["page_name"]
+    rows = analysis.classes[0].rows
+    rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
+    top = replace(top, strips=choose_strips(rows, pictures, analysis.families))
+    chart = make_chart(rows, analysis.families)
+    if chart is None:
+        return top
+    bundle = vega_bundle()
+    return replace(top, chart=chart, scripts=(bundle.script, *top.scripts), libraries=(bundle.note,))
 
 
-def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> tuple[Strip, ...]:
+def choose_strips(
+    rows: DataFrame, pictures: Mapping[str, np.ndarray], families: Sequence[str]
+) -> tuple[SampleStrip, ...]:
     """Return strips of the baseline, then of a row of each family, at as equal numbers of evaluations as there are.
 
     That number is the most frequent one. Of a family's rows with equally near numbers the best counts: the least
@@ -97,9 +102,9 @@ def choose_strips(rows: DataFrame, pictures: Mapping[str, np.ndarray], families:
     return tuple(_strip(row, pictures, families) for part in (baseline, others) for _, row in part.iterrows())
 
 
-def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> Strip:
+def _strip(row: Series, pictures: Mapping[str, np.ndarray], families: Sequence[str]) -> SampleStrip:
     heading = BASELINE if row["is_baseline"] else row["family"]
     light, dark = both_grounds(heading, families)
-    (address,) = make_strips({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
+    (address,) = strip_addresses({"": pictures[row["trial_id"]][:STRIP_PICTURES]}).values()
     fid = f"FID {format_number(row['fid'])} {format_interval(row['fid_low'], row['fid_high'])}".strip()
-    return Strip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)
+    return SampleStrip(row["page_name"], heading, f"{fid}, NFE {format_count(row['nfe'])}", light, dark, address)

@@ -6,6 +6,7 @@ Bundling takes seconds, so the script is kept in the user's cache folder, by its
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -61,4 +62,5 @@ def _keep(path: Path, script: str) -> None:
         part.write_text(script, encoding="utf-8")
         part.replace(path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

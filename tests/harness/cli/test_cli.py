@@ -127,7 +127,6 @@ def test_quiet_says_nothing_where_all_is_well_and_only_errors_where_it_is_not(
 def test_a_trial_that_is_not_valid_is_exit_code_1(command: Command, tmp_path: Path) -> None:
     said = command("run", suite_file(tmp_path, trial(solver="toy-nan", steps=2)), "--results", tmp_path / "results")
     assert said.code == 1
-    assert "nan-samples" not in said.out
     assert said.err.count("nan-samples") == 2  # its row, and what is wrong at the end
     assert "exit code 1 means: 1 of 2 planned trials have no VALID row" in said.err
     assert command("run", str(tmp_path / "toy.toml"), "--results", tmp_path / "results").code == 1

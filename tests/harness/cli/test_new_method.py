@@ -126,19 +126,26 @@ def test_a_suite_has_the_method_with_the_baseline_and_a_good_solver(home: Path, 
     assert len(trials) <= 12
 
 
-def test_a_new_solver_comes_to_the_leaderboard(
-    home: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("solver", "my-euler-5"),
+        pytest.param("schedule", "dpmpp-2m@my-levels-10", marks=pytest.mark.slow),
+        pytest.param("denoiser", "my-forecast/dpmpp-2m-10", marks=pytest.mark.slow),
+        pytest.param("executor", "ddim/my-groups-10", marks=pytest.mark.slow),
+    ],
+)
+def test_a_new_method_comes_to_the_leaderboard(
+    home: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, method: str
 ) -> None:
     monkeypatch.setattr(figures, "DRAWERS", {})
     settings = ["n_images=70", "timing.tier=smoke", "timing.batch=10"]
-    tables = harness.run(
-        str(home / "my-euler" / "suite.toml"),
-        only="my-euler-5", settings=settings, results=tmp_path, pool=LocalPool,
-    )  # fmt: skip
-    assert tables.all_valid
-    assert tables.trials["method"].tolist() == ["my-euler"]
+    suite = str(home / EXAMPLES[part] / "suite.toml")
+    tables = harness.run(suite, only=method, settings=settings, results=tmp_path, pool=LocalPool)
+    assert tables.all_valid, tables.trials["reasons"].tolist()
+    assert tables.trials[part].tolist() == [EXAMPLES[part]]
     assert tables.trials["fid"].notna().all()
-    assert "my-euler" in (tables.folder / "leaderboard.md").read_text()
+    assert method.rpartition("-")[0] in (tables.folder / "leaderboard.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from harness.cli.new.method_names import parse_method
 from harness.cli.new.suite import write_suite
 from harness.cli.new.training_time import describe_duration, time_training_image
 from harness.config.network_card import load_network_card
+from harness.config.suite import find_suite
 from harness.data.cards import CARDS_SETTING
 from harness.errors import UsageError
 from harness.planning.plan import Plan
@@ -138,6 +139,13 @@ def test_what_cannot_be_is_one_sentence_and_writes_nothing(here: Path, changes: 
     words = {"dataset": "digits", "methods": "dpmpp-2m", "vs": "ddim", "network": None, **changes}
     assert said in said_by(write_suite("mine", **words))
     assert not list(here.iterdir())
+
+
+def test_a_shipped_suite_is_found_before_a_file_of_its_name(here: Path) -> None:
+    (here / "quick.toml").write_text("no suite")
+    assert find_suite("quick").parent != here
+    with pytest.raises(UsageError, match='suite "quik" is unknown; did you mean "quick"'):
+        find_suite("quik")
 
 
 def test_names_that_are_taken(here: Path) -> None:

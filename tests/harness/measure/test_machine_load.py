@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness.measure import machine_load
 from harness.measure.machine_load import CpuReading, describe_cpu_use, read_cpu_use
 
 _BURN = "import time\nprint('on', flush=True)\nwhile True: pass\n"
@@ -40,6 +41,20 @@ def test_a_quarter_of_the_cores_is_busy(others: float, is_busy: bool) -> None:
 def test_never_more_cores_than_there_are() -> None:
     """Counters of the system tick at their own times."""
     assert "use 2.0 of 2 cores" in describe_cpu_use(_reading(0.0, 0.0), _reading(1.0, 2.3))
+
+
+@pytest.mark.parametrize(
+    ("others", "runnable", "slowdown"), [(0.2, 5, 1.0), (1.0, 9, 1.5), (2.0, 0, 2.0), (2.0, 10, 6.0)]
+)
+def test_work_is_slower_by_what_the_others_want(
+    monkeypatch: pytest.MonkeyPatch, others: float, runnable: int, slowdown: float
+) -> None:
+    readings = iter([CpuReading(0.0, 2, 0.0, 0.0, {}, runnable), CpuReading(1.0, 2, others, 0.0, {}, runnable)])
+    monkeypatch.setattr(machine_load, "read_cpu_use", lambda: next(readings))
+    monkeypatch.setattr(machine_load, "_describe_gpu_use", str)
+    found = machine_load.measure_machine_load(0.0)
+    assert found.slowdown == pytest.approx(slowdown)
+    assert bool(found.sentence) == (slowdown > 1.0)
 
 
 def test_a_process_below_this_one_is_its_own() -> None:

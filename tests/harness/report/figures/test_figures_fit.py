@@ -98,4 +98,4 @@ def test_a_title_that_is_too_long_goes_on_in_another_line() -> None:
 def test_a_name_is_broken_between_its_parts_only() -> None:
     assert break_name("unet:ddim", 20) == "unet:ddim"
     assert break_name("uvit-8:early-exit(a=1,b=2)/dpmpp-2m", 20) == "uvit-8:early-exit(\na=1,b=2)/dpmpp-2m"
-    assert break_name(LONG, 30).replace("\n", "") == LONG
+    assert break_name(LONG, 40).replace("\n", "") == LONG
