@@ -7,6 +7,7 @@ So rows that differ from a class in the number of devices alone are shown with i
 from __future__ import annotations
 
 import json
+import math
 import re
 
 from pandas import DataFrame, Series
@@ -45,7 +46,8 @@ def speedups_over_serial(rows: DataFrame) -> Series:
 
 def read_tolerance(row: Series) -> float:
     """Return the executor's tolerance, NaN if it has none."""
-    return float(json.loads(row["params_json"] or "{}").get("executor", {}).get("tolerance", "nan"))
+    found = json.loads(row["params_json"] or "{}").get("executor", {}).get("tolerance")
+    return float(found) if isinstance(found, int | float) else math.nan
 
 
 def key_without_parameter(row: Series, *parameters: str) -> str:

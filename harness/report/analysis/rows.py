@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,7 +61,26 @@ def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
             if table == "trials" and column.name in POSITIVE:
                 measured &= numbers >= 1 / LARGEST
             typed_columns[column.name] = numbers.where(measured)
+    if table == "trials":
+        typed_columns["params_json"] = typed_columns["params_json"].map(_readable_parameters)
     return DataFrame(typed_columns).reset_index(drop=True)
+
+
+def _readable_parameters(text: str) -> str:
+    """Return parameters as they are; of text that is no table of tables the hash, so that rows stay apart."""
+    if not text:
+        return text
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and all(isinstance(part, dict) for part in found.values()):
+        return text
+    return json.dumps({"unreadable": {"sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()}})
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"found {name}; expected a finite number")
 
 
 def last_attempts(trials: DataFrame) -> DataFrame:

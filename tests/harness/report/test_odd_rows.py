@@ -15,11 +15,12 @@ from harness.report import build
 from harness.report.build import build_report
 
 CASES = dict(odd_tables())
+csv.field_size_limit(10_000_000)  # parameters may be long
 FILES = (
     "comparisons.csv", "gains.csv", "leaderboard.md", "leaderboard.csv", "pivot.csv", "time_to_quality.csv",
     "leaderboard.tex", "summary.txt", "leaderboard.html", "report.html",
 )  # fmt: skip
-NO_NUMBER = re.compile(r"(?<![\w.-])-?(?:nan|inf|NaN|Infinity)(?![\w-])")
+NO_NUMBER = re.compile(r"(?<![\w.\[-])-?(?:nan|inf|NaN|Infinity)(?![\w-])")
 
 
 @pytest.fixture
