@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness.config.network_card import load_network_card, network_names
 from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
+from harness.data.splits import count_images
 from harness.errors import StoreDamagedError
 from harness.metrics.extractors import list_extractors
 from harness.registry import registry
@@ -36,7 +37,7 @@ def _list_datasets() -> Iterator[str]:
     for name in card_names():
         card = load_card(name)
         side = f"{card.resolution}x{card.resolution}x{card.channels}"
-        n = card.splits[card.reference].n
+        n = count_images(card, card.reference)
         yield f"{name:16} {side:10} reference {card.reference} {'as found' if n is None else f'{n:,}':>8}  {card.title}"
 
 

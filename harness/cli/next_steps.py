@@ -29,6 +29,7 @@ def list_next_steps(suite: str, results: Path, with_time: bool) -> list[str]:
     if not has_gpu:
         device_class, name = f"cuda:{_ONE_GPU}", _ONE_GPU
     time = _time_of_large_suite(device_class, name, results) if with_time else ""
+
     commands = (
         ("a solver of your own", f"{program} new solver mine"),
         ("your folder of pictures", f"{program} new dataset ./pictures"),

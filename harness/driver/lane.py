@@ -99,9 +99,12 @@ class Lane:
             self._began = now
         waits = max(LANE_DRAIN_SECONDS, 2.0 * load.unit_seconds)
         in_vain = not load.exclusive_running and not load.finds_devices and now - self._began > waits
+
         if over or in_vain:
             self.is_open, self._ended = False, now
             self._blockers = frozenset() if over else load.other_keys
+
+            # the next turn: by what this one cost the others
             if over:
                 self._had_turn = True
                 cost = LANE_GAP_PER_IDLE_SECOND * (self.idle_seconds - self._idle_before)

@@ -11,7 +11,6 @@ import torch
 from harness.config.network_card import NetworkCard
 from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.errors import HarnessError
-from harness.measure.flops import count_flops
 from harness.planning.work import BACKWARD, network_key
 from harness.sampling.network import build_network, data_shape
 from harness.specs.sampler import ModelSpec
@@ -84,6 +83,8 @@ class EvaluationFlops:
 
 def _count_on_meta(model: ModelSpec) -> float | None:
     """Return the FLOPs of one evaluation of one image; None for a network that looks at values."""
+    from harness.measure.flops import count_flops  # it imports what only counting needs
+
     data = model.data
     try:
         with torch.device("meta"):

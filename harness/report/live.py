@@ -57,7 +57,7 @@ class LiveReport:
             self._write()
 
     def add_row(self, row: Mapping[str, Any], finding: str = "") -> None:
-        """Add a row that was committed, with what it shows beside the baseline, and write the page if it is due.
+        """Add a row that was committed, with how it compares with the baseline, and write the page if it is due.
 
         The first row is due at once.
         """
@@ -70,11 +70,13 @@ class LiveReport:
             return
         now = self._now()
         left = None if self._left is None else max(round(self._left / 60), 1)
+
         page = render_page(
             "live.html.j2",
             title=self._title,
             sentences=self._sentences,
             rows=self._rows,
+            # how far it is
             done=self._done,
             total=self._total,
             percent=round(100 * self._done / self._total) if self._total else 0,

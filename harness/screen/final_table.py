@@ -19,7 +19,7 @@ _GAP = 2
 
 
 @dataclass(frozen=True)
-class Cell:
+class TextCell:
     """A cell as it is printed, and shorter, without interval."""
 
     text: str
@@ -32,7 +32,7 @@ class FinalTable:
 
     title: str
     headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TextCell, ...], ...]
 
 
 def read_final_tables(folder: Path) -> list[FinalTable]:
@@ -100,6 +100,7 @@ def _make_table(
 
     unit = "steps" if executor != "serial" else "evaluations"
     shown = f"{kind}: FID by {unit}" + ("; ms an image to an FID" if targets else "")
+
     return FinalTable(
         title=shown,
         headings=(
@@ -110,7 +111,7 @@ def _make_table(
         ),
         rows=tuple(
             (
-                Cell(name, name),
+                TextCell(name, name),
                 *((limits[name],) if shows_limit else ()),
                 *(_fid_cell(by_cell.get((name, column)), "fid") for column in columns),
                 *(_time_cell(reached.get((name, target))) for target in targets),
@@ -127,24 +128,24 @@ def _choose_columns(filled: Sequence[str], most: int) -> list[str]:
     return sorted(best, key=float)
 
 
-def _fid_cell(row: dict[str, str] | None, column: str) -> Cell:
+def _fid_cell(row: dict[str, str] | None, column: str) -> TextCell:
     if row is None or not row[column]:
-        return Cell("", "")
+        return TextCell("", "")
     value = f"{float(row[column]):.3g}"
     low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return Cell(f"{value} ± {(float(high) - float(low)) / 2:.2g}" if low and high else value, value)
+    return TextCell(f"{value} ± {(float(high) - float(low)) / 2:.2g}" if low and high else value, value)
 
 
-def _time_cell(row: dict[str, str] | None) -> Cell:
+def _time_cell(row: dict[str, str] | None) -> TextCell:
     """Return the time to a target in ms; "≤" where the smallest step count reaches it already."""
     if row is None:
-        return Cell("", "")
+        return TextCell("", "")
     state, seconds = _state(row), row[f"{row['ranked_by']}_seconds"]
     if not seconds:
-        return Cell(state, _SHORT_STATES.get(state, state))
+        return TextCell(state, _SHORT_STATES.get(state, state))
     bound = "≤ " if state == _AT_SMALLEST else ""
     text = f"{bound}{1e3 * float(seconds):.3g}"
-    return Cell(text, text)
+    return TextCell(text, text)
 
 
 def _state(row: dict[str, str]) -> str:

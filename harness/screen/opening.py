@@ -32,8 +32,11 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
     from harness.planning.notes import plan_notes
     from harness.planning.wall_time import estimate_wall_time
 
+    # when it ends
     load = measure_machine_load()
     wall_time = estimate_wall_time(plan, finished, results, workers, slowdown=load.slowdown)
+
+    # the paragraph
     kind, _, name = plan.device_class.partition(":")
     sentences = opening_sentences(
         plan,
@@ -44,6 +47,8 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
         free_bytes=shutil.disk_usage(results).free,
         page=screen.progress.report,
     )
+
+    # it is shown, then what is not as it should be
     screen.open_run(sentences, [one.trial.short for one in plan.trials], wall_time.seconds)
     if load.sentence:
         _LOG.warning(load.sentence)

@@ -1,4 +1,4 @@
-"""A committed row in a few words: FID, time, speed beside the clock, and FID beside the baseline's.
+"""A committed row in a few words: FID, time, speed against the clock, and FID against the baseline's.
 
 The words say what the row's own intervals allow, each at 95 % by itself; the report corrects for their number.
 """

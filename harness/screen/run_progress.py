@@ -74,6 +74,8 @@ class RunProgress:
         self.devices = 0
         self.name_width = 0
         """Characters of the longest name of a trial."""
+
+        # where it can be read, and when it ends
         self.report = ""
         """Path of the page, "" where none is written."""
         self.estimate: float | None = None

@@ -82,7 +82,7 @@ class Screen:
             self._page.begin(sentences)
 
     def show_page(self, page: LiveReport) -> None:
-        """Keep a page beside the display from now on."""
+        """Keep a page up to date from now on."""
         self._page, self.progress.report = page, str(page.path)
 
     def watch(self, open_units: Callable[[], Mapping[str, int]], devices: Callable[[], int]) -> None:

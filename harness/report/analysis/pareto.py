@@ -42,9 +42,15 @@ def front_probabilities(rows: DataFrame, fids: FidDraws, draws: int = DRAWS) -> 
 def _fronts(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
     """Return flags [draws, rows]: on the front of its draw."""
     known = np.isfinite(cost) & np.isfinite(fid)
-    dominated = np.zeros(cost.shape, dtype=bool)
-    for row in np.flatnonzero(known.any(axis=0)):
-        own_cost, own_fid = cost[:, row, None], fid[:, row, None]
-        no_worse = (own_cost <= cost) & (own_fid <= fid)
-        dominated |= no_worse & ((own_cost < cost) | (own_fid < fid)) & known[:, row, None]
-    return known & ~dominated
+    order = np.lexsort((np.where(known, fid, np.inf), np.where(known, cost, np.inf)), axis=-1)
+    costs, fids = (np.take_along_axis(np.where(known, values, np.inf), order, axis=1) for values in (cost, fid))
+
+    # the lowest FID among the rows before, and the cost at which it was first had
+    lowest = np.minimum.accumulate(fids, axis=1)
+    places = np.where(np.diff(lowest, axis=1, prepend=np.inf) < 0, np.arange(fids.shape[1]), 0)
+    cost_of_lowest = np.take_along_axis(costs, np.maximum.accumulate(places, axis=1), axis=1)
+    dominated = (lowest < fids) | (cost_of_lowest < costs)
+
+    flags = np.zeros(known.shape, dtype=bool)
+    np.put_along_axis(flags, order, ~dominated, axis=1)
+    return known & flags

@@ -17,6 +17,7 @@ from kit.toys import CountingPool, suite_file, trial
 from harness import api
 from harness.cli import doctor, main
 from harness.config.suite import suite_names
+from harness.measure import machine_load
 from harness.pools.local import LocalPool
 from harness.report.figures import draw as figures
 from harness.runs import workplace
@@ -42,7 +43,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """Return a call that runs the command line here, with one worker in this process, and few plots."""
     monkeypatch.setattr(workplace, "make_pool", lambda *_: LocalPool())
     monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr(machine_load, "describe_busy_machine", lambda: "")
     monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
