@@ -109,6 +109,7 @@ def _make_table(
             *(f"FID at {column}" for column in columns),
             *(f"ms to {float(target):g}" for target in targets),
         ),
+        # a line for each method
         rows=tuple(
             (
                 TextCell(name, name),

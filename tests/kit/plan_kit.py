@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 from harness.config.suite import Suite
+from harness.data.cards import DatasetCard
+from harness.errors import DataAbsentError
 from harness.planning.plan import Plan, PlannedTrial, make_plan
 
 SUITE: dict[str, Any] = {
@@ -34,3 +38,12 @@ def reference(made: Plan) -> str:
     """Return the id of the one reference of a plan."""
     (task,) = (task for task in made.tasks.values() if task.kind == "reference")
     return task.id
+
+
+def leave_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let plans find no pictures on this machine."""
+
+    def absent(card: DatasetCard, split: str) -> NoReturn:
+        raise DataAbsentError(f"no pictures of {card.name}, split {split}")
+
+    monkeypatch.setattr("harness.planning.plan.load_split", absent)

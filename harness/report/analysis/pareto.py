@@ -47,7 +47,8 @@ def _fronts(cost: np.ndarray, fid: np.ndarray) -> np.ndarray:
 
     # the lowest FID among the rows before, and the cost at which it was first had
     lowest = np.minimum.accumulate(fids, axis=1)
-    places = np.where(np.diff(lowest, axis=1, prepend=np.inf) < 0, np.arange(fids.shape[1]), 0)
+    is_lower = np.concatenate([lowest[:, :1] < np.inf, lowest[:, 1:] < lowest[:, :-1]], axis=1)
+    places = np.where(is_lower, np.arange(fids.shape[1]), 0)
     cost_of_lowest = np.take_along_axis(costs, np.maximum.accumulate(places, axis=1), axis=1)
     dominated = (lowest < fids) | (cost_of_lowest < costs)
 

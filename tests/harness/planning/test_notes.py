@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kit.plan_kit import SUITE, plan, with_train
+from kit.plan_kit import SUITE, leave_no_pixels, plan, with_train
 
 from harness.config.suite import Suite, load_suite, suite_names
 from harness.planning.notes import has_interval, plan_notes
@@ -73,6 +73,7 @@ def test_colour_in_a_feature_network_of_grey_pictures_is_said(monkeypatch: pytes
     assert not [note for note in plan_notes(make_plan(suite, "cpu:a", "a")) if "channel" in note]
     card = make_plan(suite, "cpu:a", "a").datasets["digits"].model_copy(update={"channels": 3})
     monkeypatch.setattr("harness.planning.plan.load_card", lambda _: card)
+    leave_no_pixels(monkeypatch)
     (note,) = [n for n in plan_notes(make_plan(suite, "cpu:a", "a", data_may_be_absent=True)) if "channel" in n]
     assert note == (
         'the extractor digits-cnn was made for pictures of 1 channel, and those of "digits" have 3: it averages '

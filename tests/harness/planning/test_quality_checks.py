@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from kit import toys
-from kit.plan_kit import SUITE, plan, with_train
+from kit.plan_kit import SUITE, leave_no_pixels, plan, with_train
 
 from harness.config.suite import Suite, load_suite
 from harness.errors import UsageError
@@ -17,6 +17,7 @@ from harness.metrics.cifar10_network import Cifar10Network
 from harness.metrics.digits_network import DigitsNetwork
 from harness.metrics.extractors import extractor_names, load_extractor
 from harness.metrics.picture_shapes import find_extractors, picture_shape
+from harness.planning.network_checks import check_networks
 from harness.planning.plan import make_plan
 from harness.planning.quality_checks import feature_count
 
@@ -56,6 +57,7 @@ def test_a_small_reference_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         update={"splits": {**card.splits, card.reference: card.splits["train"].model_copy(update={"n": 60})}}
     )
     monkeypatch.setattr("harness.planning.plan.load_card", lambda _: small)
+    leave_no_pixels(monkeypatch)
     with pytest.raises(UsageError, match="found 60 reference images for the 64 features of digits-cnn"):
         plan_of_absent_data()
 
@@ -116,9 +118,11 @@ def test_a_network_that_cannot_take_the_pictures_is_refused(
 ) -> None:
     card = plan(**DIGITS).trials[0].trial.dataset.model_copy(update={"resolution": side})
     monkeypatch.setattr("harness.planning.plan.load_card", lambda _: card)
+    leave_no_pixels(monkeypatch)
     suite = {**SUITE, "dataset": "digits", "network": network, "networks": {network: {"train": {"steps": 1}}}}
+    made = make_plan(Suite.model_validate(suite), "cpu:a chip", "a chip", data_may_be_absent=True)
     with pytest.raises(UsageError) as caught:
-        make_plan(Suite.model_validate(suite), "cpu:a chip", "a chip", data_may_be_absent=True)
+        check_networks(made)
     assert f'network "{network}": resolution {side} is not divisible by' in str(caught.value)
     assert f'the pictures of "digits" are {side}x{side}' in str(caught.value)
 
