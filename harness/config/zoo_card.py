@@ -141,6 +141,18 @@ def zoo_names() -> list[str]:
 
 def load_zoo_card(name: str) -> ZooCard:
     """Return a card by its name; UsageError for an unknown one, StoreDamagedError if card and weights do not match."""
+    card = read_zoo_card(name)
+    weights = weights_path(name)
+    found = file_sha256(weights) if weights.is_file() else "none, the file is missing"
+    if found != card.sha256:
+        raise StoreDamagedError(
+            f"{weights}: found SHA-256 {found}; its card expects {card.sha256}, restore the file from the repository"
+        )
+    return card
+
+
+def read_zoo_card(name: str) -> ZooCard:
+    """Return a card by its name without reading the weights; errors as `load_zoo_card`, which compares the two."""
     known = zoo_names()
     if name not in known:
         raise UsageError(f'zoo network "{name[:80]}" is unknown{did_you_mean(name, known)} (see `oneclock ls zoo`)')
@@ -152,13 +164,6 @@ def load_zoo_card(name: str) -> ZooCard:
         raise StoreDamagedError(f"{error}; restore the file from the repository") from None
     if card.name != name:
         raise StoreDamagedError(f'{path}: name is "{card.name}"; expected "{name}", restore it from the repository')
-
-    weights = path.with_name(WEIGHTS_FILE)
-    found = file_sha256(weights) if weights.is_file() else "none, the file is missing"
-    if found != card.sha256:
-        raise StoreDamagedError(
-            f"{weights}: found SHA-256 {found}; its card expects {card.sha256}, restore the file from the repository"
-        )
     return card
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from harness.config.network_card import NetworkCard
-from harness.config.zoo_card import PREFIX, load_zoo_card
+from harness.config.zoo_card import PREFIX, read_zoo_card
 from harness.errors import HarnessError
 from harness.planning.work import BACKWARD, network_key
 from harness.sampling.network import build_network, data_shape
@@ -75,7 +75,7 @@ class EvaluationFlops:
         if card is None or not (card.weights or "").startswith(PREFIX):
             return None
         try:
-            trained = load_zoo_card(str(card.weights).removeprefix(PREFIX)).training
+            trained = read_zoo_card(str(card.weights).removeprefix(PREFIX)).training
         except HarnessError:
             return None
         return trained.flops / trained.images_seen / BACKWARD if trained.flops and trained.images_seen else None

@@ -111,13 +111,16 @@ def test_the_verb_plan_imports_no_network_and_looks_for_the_few_files_that_a_run
     assert set(looked_for.values()) <= {1, 2}
     assert len(looked_for) < 40  # 2: the rates, and the zoo's copy of one network
     assert not any(Path(path).exists() for path in looked_for)
-    reads_no_file_twice(done)
+    reads_no_file_twice(done, again="card.toml")  # for the FLOPs that the zoo's trainings counted
 
 
-def reads_no_file_twice(done: Recorded) -> None:
-    """Assert that cards and weights of `quick` were read once each, and sources only to import and to hash them."""
+def reads_no_file_twice(done: Recorded, again: str = "") -> None:
+    """Assert that files of `quick` were read once each, those called `again` at most twice, and sources as often as
+    importing and hashing them takes.
+    """
     data = done.data(*OURS)
-    assert set(data.values()) == {1}
+    assert {times for path, times in data.items() if Path(path).name != again} == {1}
+    assert max(data.values()) <= 2
     assert len(data) < 30  # 17: the suite, a data set, an extractor's two files, and three of each of four networks
     assert max(done.sources().values()) <= 4  # imported; its statements, imports and, in a warning, lines read
 

@@ -134,7 +134,7 @@ def test_the_hash_enters_the_identity_and_the_training_settings_do_not(
 
 def test_nothing_is_trained_and_the_price_is_the_cards(zoo: Path, tmp_path: Path) -> None:
     assert {task.kind for task in plan().tasks.values()} == {"weights", "reference", "sample", "score", "time"}
-    suite = Suite.model_validate({**ASKS, "n_images": 20, "timing": {"tier": "smoke"}})
+    suite = Suite.model_validate({**ASKS, "n_images": 66, "timing": {"tier": "smoke"}})
     rows = measure(suite, tmp_path / "results")
     card = load_zoo_card("unet-tiny")
     for row in rows.values():
