@@ -112,12 +112,8 @@ def fastest_sentence(quality: ClassQuality) -> str:
     ties = _count_ties(first, times)
     text = f"{first.line.name} ({_time_text(first)})"
 
-    target = f"FID {format_count(first.target)}"
-    if ties:
-        others = f"{ties} other{'' if ties == 1 else 's'}"
-        text = f"No single method is the fastest to {target}: {text} and {others} cannot be told apart"
-    else:
-        text = f"The fastest to {target} is {text}"
+    tie = f", a tie of {ties + 1} methods" if ties else ""
+    text = f"Fastest to FID {format_count(first.target)}{tie}: {text}"
     return f"{text}; {_beside_baseline(first, quality)}{ONE_TRAINING if first.ranked.time.trainings == 1 else ''}."
 
 
@@ -232,9 +228,8 @@ def _best(rows: DataFrame, quality: ClassQuality) -> str:
     if len(known) == 1:
         return f"The only row with a FID is {text}{_one_training(first)}."
     if not ties:
-        return f"The lowest FID is that of {text}; each other row's is shown to be higher{_one_training(first)}."
-    others = f"{ties} other row{'' if ties == 1 else 's'}"
-    return f"No single row has the lowest FID: {text}, and {others} cannot be told apart{_one_training(first)}."
+        return f"Lowest FID: {text}; each other row's is shown to be higher{_one_training(first)}."
+    return f"Lowest FID, a tie of {ties + 1} rows: {text}{_one_training(first)}."
 
 
 def _one_training(row: Series) -> str:

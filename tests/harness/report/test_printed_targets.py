@@ -113,7 +113,7 @@ def test_lines_that_cannot_be_told_from_rank_1_or_the_first_are_marked_and_count
     assert marked == wanted
     # made to tie
     tightest = min(target for (_, target), time in one.quality.times.items() if time.rank)
-    for count, words in ((0, ""), (1, "and 1 other cannot be told apart"), (2, "and 2 others cannot be told apart")):
+    for count, words in ((0, ""), (1, ", a tie of 2 methods: "), (2, ", a tie of 3 methods: ")):
         changed = dict(one.quality.times)
         for line in one.quality.serial[1 : 1 + count]:
             key = line.name, tightest
@@ -124,7 +124,8 @@ def test_lines_that_cannot_be_told_from_rank_1_or_the_first_are_marked_and_count
         quality = replace(one.quality, times=changed)
         first = fastest_sentence(quality)
         assert words in first
-        assert first.startswith("No single method is the fastest" if count else "The fastest to FID")
+        assert first.startswith("Fastest to FID")
+        assert ("a tie" in first) == bool(count)
         table = next(
             t for t in target_tables(quality, parallel=False) if t.title.endswith(f"FID {format_count(tightest)}")
         )
