@@ -55,9 +55,9 @@ def plan_with_devices(
     address: str | None = None,
 ) -> tuple[Plan, int, int]:
     """Return a plan as `plan` does, with the number of devices that a run has, and of hosts that they are on."""
+    from harness.planning.cost.wall_time import count_local_devices
     from harness.planning.network_checks import check_networks
     from harness.planning.plan import make_plan
-    from harness.planning.wall_time import count_local_devices
 
     wanted = _suite(suite, settings, seeds)
     if cluster_address(address) is None:

@@ -42,8 +42,8 @@ def list_next_steps(suite: str, results: Path, with_time: bool) -> list[str]:
 def _time_of_large_suite(device_class: str, name: str, results: Path) -> str:
     """Return how long the large suite takes, here or on one GPU; "" where it cannot be planned."""
     from harness.config.suite import load_suite
+    from harness.planning.cost.wall_time import describe_range, describe_seconds, estimate_wall_time
     from harness.planning.plan import make_plan
-    from harness.planning.wall_time import describe_range, describe_seconds, estimate_wall_time
 
     is_elsewhere = name == _ONE_GPU
     try:

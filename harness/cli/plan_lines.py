@@ -10,11 +10,11 @@ from pathlib import Path
 
 from harness import api
 from harness.measure.machine_load import MachineLoad, measure_machine_load
-from harness.planning.duration_words import describe_seconds
+from harness.planning.cost.duration_words import describe_seconds
+from harness.planning.cost.timed_evaluations import time_evaluations
+from harness.planning.cost.wall_time import WallTime, estimate_wall_time
 from harness.planning.notes import plan_notes
 from harness.planning.plan import Plan
-from harness.planning.timed_evaluations import time_evaluations
-from harness.planning.wall_time import WallTime, estimate_wall_time
 from harness.runs import workplace
 from harness.storage.store import Store
 

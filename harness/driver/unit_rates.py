@@ -11,10 +11,10 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.measure.machine_use import MachineUse
+from harness.planning.cost.schedule import TaskSeconds, schedule_seconds
+from harness.planning.cost.wall_time import LOOP_KEYS, START_KEYS
+from harness.planning.cost.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.planning.plan import Plan
-from harness.planning.schedule import TaskSeconds, schedule_seconds
-from harness.planning.wall_time import LOOP_KEYS, START_KEYS
-from harness.planning.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.pools.pool import Pool
 from harness.signals import StopRequest
 from harness.specs.base import Output

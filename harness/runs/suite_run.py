@@ -157,7 +157,7 @@ class SuiteRun:
     def _keep_report_rate(self, plan: Plan, seconds: float) -> None:
         """Keep what the report took per trial, with the rates of this run."""
         from harness.driver.unit_rates import keep_run_rates
-        from harness.planning.wall_time import REPORT_KEYS
+        from harness.planning.cost.wall_time import REPORT_KEYS
 
         rates = {REPORT_KEYS[0]: seconds / len(plan.trials)}
         keep_run_rates(self.results, plan.device_class, rates, is_new_run=False)

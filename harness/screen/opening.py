@@ -15,8 +15,8 @@ import psutil
 from harness.screen.clock_text import format_end
 
 if TYPE_CHECKING:
+    from harness.planning.cost.wall_time import WallTime
     from harness.planning.plan import Plan
-    from harness.planning.wall_time import WallTime
     from harness.screen.run_screen import Screen
 
 _GIGABYTE = 1e9
@@ -29,8 +29,8 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
     `workers` is None before they are known.
     """
     from harness.measure.machine_load import measure_machine_load
+    from harness.planning.cost.wall_time import estimate_wall_time
     from harness.planning.notes import plan_notes
-    from harness.planning.wall_time import estimate_wall_time
 
     # when it ends
     load = measure_machine_load()

@@ -12,8 +12,8 @@ from kit.stub_results import SECONDS
 
 from harness.driver.unit_rates import keep_run_rates, keeping_rates
 from harness.measure.machine_use import MachineUse
-from harness.planning.wall_time import estimate_wall_time
-from harness.planning.work import round_work, task_work
+from harness.planning.cost.wall_time import estimate_wall_time
+from harness.planning.cost.work import round_work, task_work
 from harness.specs.rules.timing import TIERS
 from harness.specs.time import TimeSpec
 from harness.storage.run_rates import RATES_FILE, DeviceRates, read_rates

@@ -11,7 +11,7 @@ import pytest
 from kit import plan_kit
 
 from harness.api import Tables
-from harness.planning.wall_time import WallTime
+from harness.planning.cost.wall_time import WallTime
 from harness.screen.clock_text import format_end, format_span
 from harness.screen.ending import exit_code_sentences, result_lines, show_end, wrong_sentences
 from harness.screen.opening import describe_devices, opening_sentences

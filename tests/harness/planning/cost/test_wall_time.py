@@ -11,10 +11,10 @@ import pytest
 from kit.plan_kit import plan, with_train
 
 from harness.planning import flops_guess
-from harness.planning.duration_words import describe_range, describe_seconds
+from harness.planning.cost.duration_words import describe_range, describe_seconds
+from harness.planning.cost.wall_time import WallTime, estimate_wall_time
+from harness.planning.cost.work import network_key, preparation_evaluations, round_work, task_work
 from harness.planning.plan import Plan
-from harness.planning.wall_time import WallTime, estimate_wall_time
-from harness.planning.work import network_key, preparation_evaluations, round_work, task_work
 from harness.specs.rules.timing import TIERS
 from harness.specs.time import TimeSpec
 from harness.storage.blobs import Blobs

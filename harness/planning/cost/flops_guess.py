@@ -11,7 +11,7 @@ import torch
 from harness.config.network_card import NetworkCard
 from harness.config.zoo_card import PREFIX, read_zoo_card
 from harness.errors import HarnessError
-from harness.planning.work import BACKWARD, network_key
+from harness.planning.cost.work import BACKWARD, network_key
 from harness.sampling.network import build_network, data_shape
 from harness.specs.sampler import ModelSpec
 

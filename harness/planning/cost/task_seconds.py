@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.planning.flops_guess import AssumedSpeed, EvaluationFlops, assumed_speed
+from harness.planning.cost.flops_guess import AssumedSpeed, EvaluationFlops, assumed_speed
+from harness.planning.cost.schedule import TaskSeconds
+from harness.planning.cost.unfinished import KeptTasks
+from harness.planning.cost.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.planning.plan import Plan
-from harness.planning.schedule import TaskSeconds
-from harness.planning.unfinished import KeptTasks
-from harness.planning.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
 from harness.specs.prepare import PrepareSpec
 from harness.specs.rules.timing import ENERGY_SECONDS, TIERS
 from harness.specs.time import TimeSpec

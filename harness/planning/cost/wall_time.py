@@ -7,11 +7,11 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.planning.duration_words import describe_range, describe_seconds
+from harness.planning.cost.duration_words import describe_range, describe_seconds
+from harness.planning.cost.schedule import schedule_seconds
+from harness.planning.cost.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
+from harness.planning.cost.unfinished import KeptTasks
 from harness.planning.plan import Plan, PlannedTrial
-from harness.planning.schedule import schedule_seconds
-from harness.planning.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
-from harness.planning.unfinished import KeptTasks
 from harness.specs.rules.timing import MOST_REPEATS
 from harness.specs.train import TrainSpec
 from harness.storage.run_rates import DeviceRates, read_rates

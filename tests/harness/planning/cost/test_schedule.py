@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.planning.schedule import TaskSeconds, schedule_seconds
+from harness.planning.cost.schedule import TaskSeconds, schedule_seconds
 from harness.specs.base import Policy, Spec
 from harness.task import Task
 

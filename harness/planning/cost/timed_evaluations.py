@@ -7,8 +7,8 @@ from collections.abc import Container
 
 import torch
 
+from harness.planning.cost.work import network_key
 from harness.planning.plan import Plan
-from harness.planning.work import network_key
 from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 
