@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kit.plan_kit import plan, with_train
 
-from harness.planning import flops_guess
+from harness.planning.cost import flops_guess
 from harness.planning.cost.duration_words import describe_range, describe_seconds
 from harness.planning.cost.wall_time import WallTime, estimate_wall_time
 from harness.planning.cost.work import network_key, preparation_evaluations, round_work, task_work
