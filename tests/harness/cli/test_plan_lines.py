@@ -14,7 +14,7 @@ from harness import api
 from harness.cli import plan_lines as verb
 from harness.cli.plan_lines import fit_lines, plan_lines, wrap_lines
 from harness.measure.machine_load import MachineLoad
-from harness.planning import flops_guess, timed_evaluations
+from harness.planning.cost import flops_guess, timed_evaluations
 from harness.storage.run_rates import add_run_rates
 
 
