@@ -35,6 +35,21 @@ def make_pool(address: str | None, workers: int | None) -> Pool:
     return RayPool(address, workers)
 
 
+@contextmanager
+def open_ray(address: str | None, workers: int | None, meanwhile: Callable[[], object]) -> Iterator[Pool]:
+    """Yield at most `workers` devices of a cluster or this machine; call `meanwhile` while Ray starts here."""
+    from harness.pools.local_ray import LOCAL_RAY
+
+    with ExitStack() as stack:
+        if cluster_address(address) is None:
+            stack.callback(LOCAL_RAY.end)
+            LOCAL_RAY.begin()
+        meanwhile()
+        pool = make_pool(address, workers)
+        stack.callback(pool.close)
+        yield pool
+
+
 def cluster_address(address: str | None) -> str | None:
     """Return the address of the cluster to join: the given one, else RAY_ADDRESS; None to work here."""
     return address or os.environ.get("RAY_ADDRESS") or None
@@ -92,18 +107,15 @@ class Workplace:
         from harness.known_answer.check import check_known_answers
         from harness.pools.local import LocalPool
 
-        with ExitStack() as stack:
-            if self.is_here and not self.in_process:
-                from harness.pools.local_ray import LOCAL_RAY
+        if self.pool is None and not self.in_process:
+            with open_ray(self.address, suite.workers, meanwhile=check_known_answers) as workers:
+                yield workers
+            return
 
-                stack.callback(LOCAL_RAY.end)
-                LOCAL_RAY.begin()
-            check_known_answers()
-
-            # the workers themselves
-            if self.in_process:
-                made: Pool = LocalPool(self.raise_errors)
-            else:
-                made = self.pool() if self.pool is not None else make_pool(self.address, suite.workers)
-            stack.callback(made.close)
-            yield made
+        # without Ray
+        check_known_answers()
+        workers = LocalPool(self.raise_errors) if self.pool is None else self.pool()
+        try:
+            yield workers
+        finally:
+            workers.close()

@@ -19,6 +19,7 @@ from harness.cli import doctor, main
 from harness.config.suite import suite_names
 from harness.measure import machine_load
 from harness.pools.local import LocalPool
+from harness.pools.pool import Pool
 from harness.report.figures import draw as figures
 from harness.runs import workplace
 from harness.storage import lock
@@ -38,10 +39,16 @@ class Said:
 Command = Callable[..., Said]
 
 
+def use_pool(monkeypatch: pytest.MonkeyPatch, pool: Callable[[], Pool]) -> None:
+    """Let runs and trainings have this pool where they would start Ray."""
+    monkeypatch.setattr(workplace, "make_pool", lambda *_: pool())
+    monkeypatch.setattr(workplace, "open_ray", lambda *_, meanwhile: closing(pool()))
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Return a call that runs the command line here, with one worker in this process, and few plots."""
-    monkeypatch.setattr(workplace, "make_pool", lambda *_: LocalPool())
+    use_pool(monkeypatch, LocalPool)
     monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
     monkeypatch.setattr(machine_load, "describe_busy_machine", lambda: "")
     monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
@@ -330,14 +337,14 @@ def test_a_signal_keeps_what_is_finished_and_says_so_by_its_exit_code(
 ) -> None:
     results = tmp_path / "results"
     pool = CountingPool(3, lambda: os.kill(os.getpid(), number))
-    monkeypatch.setattr(workplace, "make_pool", lambda *_: pool)
+    use_pool(monkeypatch, lambda: pool)
     said = command("run", suite, "--results", results)
     assert said.code == code
     assert "stopping; what is finished is kept" in said.err
     assert "interrupted" in said.err
     assert not (results / "toy/run.lock").exists()
     rest = CountingPool()
-    monkeypatch.setattr(workplace, "make_pool", lambda *_: rest)
+    use_pool(monkeypatch, lambda: rest)
     assert command("run", suite, "--results", results).code == 0
     assert not {u.key for u in rest.started} & {u.key for u in pool.started[:3]}
 
