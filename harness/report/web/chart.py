@@ -41,6 +41,8 @@ def make_chart(rows: DataFrame, families: Sequence[str]) -> Chart | None:
 
     `families` are those of the analysis, in the order of their colors.
     """
+    from altair.utils import schemapi
+
     records = chart_points(rows)
     pairs = [
         (cost, quality)
@@ -55,9 +57,12 @@ def make_chart(rows: DataFrame, families: Sequence[str]) -> Chart | None:
     found = [family for family in (BASELINE, *families) if any(one["hue"] == family for one in records)]
     hues = tuple((name, *both_grounds(name, families)) for name in found)
 
+    # altair checks every part against Vega-Lite's schema, for seconds: a test does that
+    with schemapi.debug_mode(False):
+        specs = {f"{cost.key} {quality.key}": chart_spec(records, cost, quality, found) for cost, quality in pairs}
     data = {
         "points": records,
-        "specs": {f"{cost.key} {quality.key}": chart_spec(records, cost, quality, found) for cost, quality in pairs},
+        "specs": specs,
         "labels": {
             f"{cost.key} {quality.key}": [[name, text] for name, text in label_points(rows, cost, quality)]
             for cost, quality in pairs

@@ -51,7 +51,7 @@ def chart_spec(records: Sequence[dict[str, Any]], cost: Axis, quality: Axis, hue
     points = known.mark_point(filled=True, stroke="transparent").encode(x=x, y=y, color=color, opacity=plain, size=size)
 
     layers = [front.encode(x=x, y=y), *bars, *lines, points, *_labels()]
-    return alt.layer(*layers).add_params(*params).properties(width="container", height=520).to_dict()
+    return alt.layer(*layers).add_params(*params).properties(width="container", height=520).to_dict(validate=False)
 
 
 def _channel(kind: Any, axis: Axis, records: Sequence[dict[str, Any]]) -> Any:
