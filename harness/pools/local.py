@@ -106,7 +106,7 @@ class LocalPool:
             return [TaskEvent(run.unit, failure_of(error))]
 
         if isinstance(event, Result):
-            self._running = None
+            self._end_unit()  # at once: a traceback may still hold it
         return [TaskEvent(run.unit, event, ref=event if isinstance(event, Result) else None)]
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ def _one_compute_thread() -> Iterator[None]:
     finally:
         threading.setprofile(hook)
         for name, value in variables.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
         limiter.restore_original_limits()
         torch.set_num_threads(before)
