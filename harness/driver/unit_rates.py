@@ -127,16 +127,28 @@ def keeping_rates(engine: MeasuredRun, results: Path, use: MachineUse, is_local:
     try:
         yield
     finally:
-        use.read_workers()
-        rates, cpu = engine.rates, use.cpu_seconds() - cpu_before
-        if rates.busy_seconds:
-            found = rates.rates() | {START_KEYS[0]: start}
-            loop = rates.loop_factor(use.seconds() - start, engine.pool.size(), engine.pool.hosts())
-            if loop is not None and engine.stop.signal is None:
-                found[LOOP_KEYS[0]] = max(loop, 1.0)
-            is_own = is_local and engine.plan.device_class.startswith("cpu")
-            share = cpu / rates.busy_seconds if is_own else None
-            keep_run_rates(results, engine.plan.device_class, found, share)
+        try:
+            _keep_rates(engine, results, use, is_local, start, cpu_before)
+        except Exception as error:  # the run's own error, if there is one, says more
+            _LOG.debug("the rates of this run are not kept", exc_info=error)
+
+
+def _keep_rates(
+    engine: MeasuredRun, results: Path, use: MachineUse, is_local: bool, start: float, cpu_before: float
+) -> None:
+    use.read_workers()
+    rates, cpu = engine.rates, use.cpu_seconds() - cpu_before
+    if not rates.busy_seconds:
+        return
+    found = rates.rates() | {START_KEYS[0]: start}
+    loop = rates.loop_factor(use.seconds() - start, engine.pool.size(), engine.pool.hosts())
+    if loop is not None and engine.stop.signal is None:
+        found[LOOP_KEYS[0]] = max(loop, 1.0)
+
+    # how much of the cores it had
+    is_own = is_local and engine.plan.device_class.startswith("cpu")
+    share = cpu / rates.busy_seconds if is_own else None
+    keep_run_rates(results, engine.plan.device_class, found, share)
 
 
 def keep_run_rates(

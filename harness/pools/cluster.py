@@ -122,7 +122,7 @@ def _join_local(address: str) -> None:
     """Join the cluster that was started here; StartFailedError if that fails."""
     # a notebook may have imported Ray before RAY_AUTH_MODE was set: read it again
     _raylet.Config.initialize("")  # type: ignore[attr-defined]
-    overdue = threading.Timer(RAY_START_SECONDS, LOCAL_RAY.end)
+    overdue = threading.Timer(RAY_START_SECONDS, LOCAL_RAY.end, [LOCAL_RAY.starts])
     overdue.daemon = True
     overdue.start()
     try:

@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 import secrets
-import select
+import selectors
 import subprocess
 import sys
 import tempfile
@@ -40,6 +40,8 @@ VARIABLES = {
 """Set unless the user has, before anything imports Ray."""
 _HEAD = Path(__file__).with_name("ray_head.py")
 _MOST_REASON = 200
+_KILL_ROUNDS = 20
+"""A process may start another one while it is looked for."""
 _LOG = logging.getLogger("oneclock.pools.local_ray")
 
 
@@ -51,15 +53,22 @@ class LocalRay:
     """The cluster of this machine that this process has started; at most one."""
 
     def __init__(self) -> None:
-        self._head: subprocess.Popen[str] | None = None
+        self._head: subprocess.Popen[bytes] | None = None
         self._printed: IO[bytes] | None = None
         self._began = 0.0
-        self._is_up = False
+        self._address = ""
+        """That the head has printed; empty until it is up."""
+        self._owner = 0
+        self.starts = 0
+        """How many heads were begun."""
 
-    def begin(self) -> None:
-        """Begin to start the cluster unless that has begun; does not wait."""
-        if self._head is not None:
-            return
+    def begin(self) -> bool:
+        """Begin to start the cluster and return True; does not wait.
+
+        False where that has begun, or where this process has joined a cluster.
+        """
+        if self._head is not None or _joined_address() is not None:
+            return False
         os.environ.update({**VARIABLES, **os.environ})
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray sets it for a cluster that it starts
         _ensure_token()
@@ -67,17 +76,19 @@ class LocalRay:
 
         # -P: the folder of the script holds a module named ray
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (read when a start has failed)
-        self._began = time.monotonic()
+        self._began, self._owner, self._address = time.monotonic(), os.getpid(), ""
+        self.starts += 1
         self._head = subprocess.Popen(
             [sys.executable, "-P", str(_HEAD), str(usable_cores())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
             env=patience,
-            text=True,
+            bufsize=0,  # nothing is read ahead of what a selector reports
             start_new_session=True,  # Ctrl-C is this process's alone
         )
         atexit.register(self.end)
+        return True
 
     def start(self, join: Callable[[str], None]) -> None:
         """Start the cluster and join it by its address; blocks for seconds, on a busy machine for minutes.
@@ -109,29 +120,40 @@ class LocalRay:
             "without it by `oneclock run --in-process` (make benchmark IN_PROCESS=1), or again when less else runs"
         )
 
-    def end(self) -> None:
-        """End the cluster, however far its start is, and all its processes; blocks for some seconds at most."""
+    def end(self, start: int | None = None) -> None:
+        """End the cluster, however far its start is, and all its processes; blocks for some seconds at most.
+
+        This process leaves it first. With `start` only the head of that number is ended.
+        """
+        if os.getpid() != self._owner or start not in (None, self.starts):
+            return  # a fork of the owner, or a head that has ended
         head, self._head = self._head, None
         if head is None:
             return
         atexit.unregister(self.end)
-        processes = _session(head.pid)
+        if self._address and _joined_address() == self._address:
+            sys.modules["ray"].shutdown()  # else its client ends this process a minute later
 
         # its input ends: it shuts down by itself
         assert head.stdin is not None
         assert head.stdout is not None
         with suppress(OSError):
             head.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            head.wait(RAY_END_SECONDS if self._is_up else 0)
+        until = time.monotonic() + (RAY_END_SECONDS if self._address else 0.0)
+        while not _has_ended(head.pid) and time.monotonic() < until:
+            time.sleep(START_POLL_SECONDS)
 
-        # what is left
-        for process in {*processes, *_session(head.pid)}:
-            with suppress(psutil.Error):
-                process.kill()
+        # what is left; until the head is waited for, no other process can have its number
+        for _ in range(_KILL_ROUNDS):
+            left = _session(head.pid)
+            for process in left:
+                with suppress(psutil.Error):
+                    process.kill()
+            if not left:
+                break
+            psutil.wait_procs([one for one in left if one.pid != head.pid], timeout=START_POLL_SECONDS)
         head.wait()
         head.stdout.close()
-        self._is_up = False
 
     def _wait_for_address(self) -> str:
         """Return the address that the head prints; StartFailedError if it ends or takes too long."""
@@ -139,12 +161,11 @@ class LocalRay:
         assert self._head.stdout is not None
         reported = self._began
         while True:
-            ready, _, _ = select.select([self._head.stdout], [], [], START_POLL_SECONDS)
-            line = self._head.stdout.readline() if ready else ""
+            line = _read_line(self._head.stdout, START_POLL_SECONDS)
             if line.startswith("address "):
-                self._is_up = True
-                return line.split()[1]
-            if self._head.poll() is not None:  # its output may stay open: what it has started holds it too
+                self._address = line.split()[1]
+                return self._address
+            if not line and _has_ended(self._head.pid):  # its output may stay open: what it has started holds it too
                 raise StartFailedError(self._last_words())
 
             # it takes its time
@@ -187,16 +208,49 @@ def _ensure_token() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _session(leader: int) -> list[psutil.Process]:
-    """Return the living processes of a session and all below its leader, also those whose parent has ended."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == leader:
-                found.append(process)
+def _joined_address() -> str | None:
+    """Return the address of the cluster that this process has joined, None without one. Imports nothing."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _read_line(stream: IO[bytes], seconds: float) -> str:
+    """Return the next line of an unbuffered pipe; "" if none comes within so long, or at its end."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        line = stream.readline() if selector.select(seconds) else b""
+    if not line:
+        time.sleep(START_POLL_SECONDS)  # at its end it is always ready
+    return line.decode(errors="replace")
+
+
+def _has_ended(child: int) -> bool:
+    """Tell whether a child has ended, without waiting for it: so its number stays its own."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _session(leader: int) -> set[psutil.Process]:
+    """Return the living processes of a session and all below its leader, also those whose parent has ended.
+
+    The leader is a child of this process that was not waited for.
+    """
+    found = set()
     with suppress(psutil.Error):
-        found += psutil.Process(leader).children(recursive=True)
-    return found
+        found.update(psutil.Process(leader).children(recursive=True))
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) == leader:
+                found.add(psutil.Process(pid))
+    return {one for one in found if _is_alive(one)}
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _describe_machine() -> str:

@@ -41,9 +41,8 @@ def open_ray(address: str | None, workers: int | None, meanwhile: Callable[[], o
     from harness.pools.local_ray import LOCAL_RAY
 
     with ExitStack() as stack:
-        if cluster_address(address) is None:
+        if cluster_address(address) is None and LOCAL_RAY.begin():
             stack.callback(LOCAL_RAY.end)
-            LOCAL_RAY.begin()
         meanwhile()
         pool = make_pool(address, workers)
         stack.callback(pool.close)

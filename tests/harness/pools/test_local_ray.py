@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,11 +22,13 @@ from kit.python_path import prepended
 from harness.errors import UsageError
 from harness.pools import local_ray
 from harness.pools.local_ray import LocalRay, StartFailedError
+from harness.runs import workplace
 
 SAID = "Exception: The current node timed out during startup."
 FAKE = """
 import subprocess, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from types import SimpleNamespace
 
 NOTES = Path({folder!r})
@@ -182,3 +185,49 @@ def test_a_token_is_made_where_the_home_cannot_hold_one(
         monkeypatch.delenv(name)
     local_ray._ensure_token()
     assert ("RAY_AUTH_TOKEN" in os.environ) is not writable
+
+
+def joined_to(address: str, calls: list[str]) -> SimpleNamespace:
+    """Return what stands for Ray's module in a process that has joined a cluster."""
+    return SimpleNamespace(
+        is_initialized=lambda: True,
+        get_runtime_context=lambda: SimpleNamespace(gcs_address=address),
+        shutdown=lambda: calls.append("shutdown"),
+    )
+
+
+def test_a_process_that_has_joined_a_cluster_starts_none_and_ends_none(fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, ray, calls = fake(), LocalRay(), []
+    ray.start(lambda address: None)
+    monkeypatch.setitem(sys.modules, "ray", joined_to("127.0.0.1:6001", calls))
+    monkeypatch.setattr(local_ray, "LOCAL_RAY", ray)
+    pool = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(workplace, "make_pool", lambda *_: pool)
+    with workplace.open_ray(None, None, meanwhile=lambda: None) as workers:
+        assert workers is pool
+    assert len(started(folder)) == 1
+    assert psutil.pid_exists(started(folder)[0])
+    assert not calls
+    ray.end()
+
+
+def test_who_has_joined_a_head_leaves_it_before_it_ends(fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, wanted in (("127.0.0.1:6001", ["shutdown"]), ("10.0.0.1:6379", [])):
+        fake()
+        ray, calls = LocalRay(), []
+        ray.start(lambda address: None)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "ray", joined_to(address, calls))
+            ray.end()
+        assert calls == wanted
+
+
+def test_a_timer_of_an_earlier_start_ends_no_later_head(fake) -> None:
+    folder, ray = fake(), LocalRay()
+    ray.begin()
+    ray.end()
+    ray.start(lambda address: None)
+    ray.end(start=1)
+    assert psutil.pid_exists(started(folder)[-1])
+    ray.end(start=2)
+    assert not alive(started(folder))
