@@ -35,8 +35,8 @@ def main() -> None:
 
 
 def exit_with(sentence: str, code: int) -> None:
-    """Print one sentence to standard error and exit."""
-    print(f"oneclock: {sentence}", file=sys.stderr)
+    """Print one sentence to standard error and exit; the whole help, after no arguments, as it stands."""
+    print(sentence if sentence.startswith("Usage: ") else f"oneclock: {sentence}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -36,7 +36,8 @@ def plan_lines(
     """Yield the lines of a plan. No network is run unless `measure` is set."""
     plan, workers, hosts = api.plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)
     finished = _read_verdicts(results / plan.suite.name)
-    is_here = not address and plan.device_class == workplace.this_device()[0]
+    is_cluster = workplace.cluster_address(address) is not None
+    is_here = not is_cluster and plan.device_class == workplace.this_device()[0]
     measured = time_evaluations(plan, finished) if measure and is_here else None
     load = measure_machine_load() if is_here else MachineLoad()
     wall_time = estimate_wall_time(
@@ -44,7 +45,7 @@ def plan_lines(
     )
 
     yield from fit_lines(_list_trials(plan, finished, wall_time), terminal_width())
-    yield from wrap_lines(_summarize(plan, finished, wall_time, workers, bool(address)), terminal_width())
+    yield from wrap_lines(_summarize(plan, finished, wall_time, workers, is_cluster), terminal_width())
     notes = [f"missing: {sentence}" for sentence in plan.absent]
     notes += [f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, *plan_notes(plan)) if sentence]
     if measure and not is_here:

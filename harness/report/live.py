@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,15 @@ class LiveReport:
         """`seconds`: the page is written, and read by a browser, at most this often."""
         self.path, self._title = folder / PAGE, title
         self._seconds, self._clock, self._now = seconds, clock, now
-        self._wanted = not (folder / MARK).exists()
+        self.is_live = not (folder / MARK).exists()
+        """False where the folder holds a whole report of earlier rows, which stays until the end."""
         self._rows: list[dict[str, str]] = []
         self._sentences: tuple[str, ...] = ()
         self._done = self._total = 0
         self._left: float | None = None
         self._running: tuple[str, ...] = ()
+        self._is_stopped = False
+        self._text = b""
         self._written = clock() - seconds
 
     def begin(self, sentences: Sequence[str]) -> None:
@@ -65,8 +69,20 @@ class LiveReport:
         if len(self._rows) == 1 or self._clock() - self._written >= self._seconds:
             self._write()
 
+    def stop(self) -> None:
+        """Write for the last time that the run was stopped, without refresh or time left.
+
+        Only a page of this object's is replaced: never a whole report, nor the page of another run. A disk that takes
+        no file any more is no error here, since the run ends by one already.
+        """
+        self._is_stopped, self._left, self._running = True, None, ()
+        self._sentences = self._sentences[:1]  # what is measured; when it ends is no longer true
+        with suppress(OSError):
+            if self._text and self.path.read_bytes() == self._text:
+                self._write()
+
     def _write(self) -> None:
-        if not self._wanted:
+        if not self.is_live:
             return
         now = self._now()
         left = None if self._left is None else max(round(self._left / 60), 1)
@@ -85,8 +101,10 @@ class LiveReport:
             running=self._running,
             written=f"{now:%H:%M:%S}",
             seconds=round(self._seconds),
+            is_stopped=self._is_stopped,
         )
-        replace(self.path, page.encode())
+        self._text = page.encode()
+        replace(self.path, self._text)
         self._written = self._clock()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from harness.screen.final_table import fit_table, plain_lines, read_final_tables
+from harness.screen.final_table import fit_table, full_title, plain_lines, read_final_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +35,13 @@ def show_end(tables: Tables, next_steps: Sequence[str] = ()) -> None:
     sys.stdout.flush()
 
     # messages
+    from harness.report.live import PAGE
+
     is_terminal = sys.stderr.isatty()
     err = Console(stderr=True, highlight=False) if is_terminal else None
     for line in (*wrong_sentences(tables), *exit_code_sentences(tables), *next_steps):
         _print(line, err, sys.stderr)
-    _print(f"report: {tables.folder / 'report.html'}", err, sys.stderr)
+    _print(f"report: {tables.folder / PAGE}", err, sys.stderr)
 
 
 def show_errors(tables: Tables) -> None:
@@ -52,8 +54,9 @@ def result_lines(folder: Path, width: int | None) -> Iterator[str]:
     """Yield the final tables and the report's sentences, for a terminal of this width or, with None, for a pipe."""
     for table in read_final_tables(folder):
         lines = plain_lines(table) if width is None else fit_table(table, width)
-        yield table.title + (" (± half the 95 % interval)" if any("±" in line for line in lines) else "")
-        yield from lines if width is None else lines[: _MOST_LINES + 1]
+        shown = lines if width is None else lines[: _MOST_LINES + 1]
+        yield full_title(table, shown)
+        yield from shown
         if width is not None and len(lines) > _MOST_LINES + 1:
             yield f"and {len(lines) - _MOST_LINES - 1} more in {folder / 'leaderboard.md'}"
         yield ""

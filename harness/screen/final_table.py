@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ MOST_COLUMNS = 8
 _MOST_TARGETS = 2
 _AT_SMALLEST, _NOT_REACHED = "reached at its smallest step count", "not reached"
 _SHORT_STATES = {_NOT_REACHED: "no", "reached in some trainings": "some"}
+_TIMED = {"throughput": "in a batch", "latency": "alone"}
+"""How an image is made whose time ranks."""
+_TIME, _SHORT_TIME = "ms to ", "ms→"
+_UNSURE = "?"
 _LEAST_NAME = 28
 """Shorter than that a name loses what tells it from others: rather fewer columns."""
 _GAP = 2
@@ -33,6 +38,8 @@ class FinalTable:
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[TextCell, ...], ...]
+    timed: str = ""
+    """What the columns of times hold."""
 
 
 def read_final_tables(folder: Path) -> list[FinalTable]:
@@ -61,6 +68,19 @@ def fit_table(table: FinalTable, width: int) -> list[str]:
         if name >= min(_LEAST_NAME, longest) or count == 1:
             return _aligned([[crop_middle(line[0], max(name, 1)), *line[1:]] for line in lines])
         count -= 1
+
+
+def full_title(table: FinalTable, lines: Sequence[str]) -> str:
+    """Return the title over these lines of a table: it explains what they hold, and nothing that they left out."""
+    has_times = any(heading in lines[0] for heading in (_TIME, _SHORT_TIME))
+    marks = {
+        "± half the 95 % interval": any("±" in line for line in lines),
+        f"{_UNSURE} its interval does not show that it reaches that FID": any(
+            re.search(rf"\d{re.escape(_UNSURE)}(\s|$)", line) for line in lines
+        ),
+    }
+    shown = [words for words, is_shown in marks.items() if is_shown]
+    return table.title + (f"; {table.timed}" if has_times else "") + (f" ({'; '.join(shown)})" if shown else "")
 
 
 def plain_lines(table: FinalTable) -> list[str]:
@@ -99,15 +119,16 @@ def _make_table(
     columns = _choose_columns([row["column"] for row in mine], most)
 
     unit = "steps" if executor != "serial" else "evaluations"
-    shown = f"{kind}: FID by {unit}" + ("; ms an image to an FID" if targets else "")
+    timed = {_TIMED[row["ranked_by"]] for row in reached.values()}
 
     return FinalTable(
-        title=shown,
+        title=f"{kind}: FID by {unit}",
+        timed=f"ms an image {' or '.join(sorted(timed))} to an FID",
         headings=(
             "method",
             *(("limit",) if shows_limit else ()),
             *(f"FID at {column}" for column in columns),
-            *(f"ms to {float(target):g}" for target in targets),
+            *(f"{_TIME}{float(target):g}" for target in targets),
         ),
         # a line for each method
         rows=tuple(
@@ -138,14 +159,18 @@ def _fid_cell(row: dict[str, str] | None, column: str) -> TextCell:
 
 
 def _time_cell(row: dict[str, str] | None) -> TextCell:
-    """Return the time to a target in ms; "≤" where the smallest step count reaches it already."""
+    """Return the time to a target in ms.
+
+    It has "≤" where the smallest step count reaches the target already, "?" where its interval has no upper end.
+    """
     if row is None:
         return TextCell("", "")
     state, seconds = _state(row), row[f"{row['ranked_by']}_seconds"]
     if not seconds:
         return TextCell(state, _SHORT_STATES.get(state, state))
     bound = "≤ " if state == _AT_SMALLEST else ""
-    text = f"{bound}{1e3 * float(seconds):.3g}"
+    unsure = "" if row[f"{row['ranked_by']}_seconds_high"] else _UNSURE
+    text = f"{bound}{1e3 * float(seconds):.3g}{unsure}"
     return TextCell(text, text)
 
 
@@ -161,7 +186,7 @@ def _grid(table: FinalTable, count: int, short: bool) -> list[list[str]]:
 
 
 def _short_heading(heading: str) -> str:
-    return heading.replace("FID at ", "FID@").replace("ms to ", "ms→")
+    return heading.replace("FID at ", "FID@").replace(_TIME, _SHORT_TIME)
 
 
 def _width(lines: Sequence[Sequence[str]]) -> int:

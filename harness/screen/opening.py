@@ -46,6 +46,7 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
         devices=describe_devices(kind, name, workers or plan.suite.workers),
         free_bytes=shutil.disk_usage(results).free,
         page=screen.progress.report,
+        is_live=screen.progress.report_is_live,
     )
 
     # it is shown, then what is not as it should be
@@ -57,9 +58,19 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
 
 
 def opening_sentences(
-    plan: Plan, finished: Container[str], wall_time: WallTime, now: datetime, devices: str, free_bytes: int, page: str
+    plan: Plan,
+    finished: Container[str],
+    wall_time: WallTime,
+    now: datetime,
+    devices: str,
+    free_bytes: int,
+    page: str,
+    is_live: bool = True,
 ) -> list[str]:
-    """Return the sentences of the paragraph. `page` is the path of report.html, "" where none is written."""
+    """Return the sentences of the paragraph. `page` is the path of report.html, "" where none is written.
+
+    It `is_live` where it shows this run while it goes on.
+    """
     sentences = [
         _what(plan, finished),
         f"This takes {wall_time.sentence()} and ends about "
@@ -67,7 +78,10 @@ def opening_sentences(
         f"Found {devices}, and {free_bytes / _GIGABYTE:,.0f} GB free on the disk of the results.",
         "Ctrl-C is safe: finished trials are kept, and the same command goes on from there.",
     ]
-    return [*sentences, f"The report is there already and refreshes itself: {page}"] if page else sentences
+    if page:
+        where = "is there already and refreshes itself" if is_live else "of earlier rows stays there until the end"
+        sentences.append(f"The report {where}: {page}")
+    return sentences
 
 
 def describe_devices(kind: str, device_name: str, workers: int | None) -> str:

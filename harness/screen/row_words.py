@@ -11,8 +11,8 @@ from typing import Any
 
 BETTER, WORSE, NO_DIFFERENCE, BASELINE = "FID better", "FID worse", "no difference shown", "baseline"
 LEGEND = (
-    "rows: FID with its 95 % interval, time of one image, speed beside the clock's (tie: the interval holds 1), "
-    "FID beside the baseline's at as many evaluations"
+    "rows: FID with its 95 % interval, time of one image alone, speed in a batch against the clock's (tie: the "
+    "interval holds 1), FID beside the baseline's at as many evaluations"
 )
 _NARROW = {BETTER: "better", WORSE: "worse", NO_DIFFERENCE: "not shown"}
 _FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 17, 8, 9

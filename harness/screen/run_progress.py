@@ -78,6 +78,8 @@ class RunProgress:
         # where it can be read, and when it ends
         self.report = ""
         """Path of the page, "" where none is written."""
+        self.report_is_live = True
+        """False where a whole report of earlier rows stays there until the run has ended."""
         self.estimate: float | None = None
         """Seconds from the plan's estimate, from the start of this object on."""
         self.left: float | None = None

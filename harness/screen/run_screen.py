@@ -62,7 +62,11 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._attached.__exit__(kind, error, traceback)
+        try:
+            if kind is not None and self._page is not None:
+                self._page.stop()
+        finally:
+            self._attached.__exit__(kind, error, traceback)
 
     # before the first trial and after the last
 
@@ -83,7 +87,7 @@ class Screen:
 
     def show_page(self, page: LiveReport) -> None:
         """Keep a page up to date from now on."""
-        self._page, self.progress.report = page, str(page.path)
+        self._page, self.progress.report, self.progress.report_is_live = page, str(page.path), page.is_live
 
     def watch(self, open_units: Callable[[], Mapping[str, int]], devices: Callable[[], int]) -> None:
         """Take the open units by kind and the number of devices from these, on the driver's thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def _describe(card: DatasetCard, counts: dict[str, int], survey: PictureSurvey, 
         yield f"{where} is named by its path; cards in datasets/ or in {CARDS_SETTING} are found by name"
     chosen = card.name if own_cards_folder() else where
     if known is not None and counts[card.reference] > known.dim:
-        yield f"next: {oneclock_command()} new suite mine --dataset {chosen} --methods dpmpp-2m,unipc --vs ddim"
+        typed = shlex.quote(str(chosen))
+        yield f"next: {oneclock_command()} new suite mine --dataset {typed} --methods dpmpp-2m,unipc --vs ddim"
 
 
 def _describe_few(known: FeatureNetwork, n: int) -> Iterator[str]:

@@ -25,6 +25,8 @@ from harness.report.tables.family_sentences import controls_sentence, whole_netw
 
 NOTHING_RANKS = "No trial has a VALID row yet, so nothing ranks."
 _LONGEST_REASON = 60
+_ROUNDING = 1e-9
+"""By how much equal prices may differ, relative, as means of trainings."""
 _MOST_REASONS = 3
 
 
@@ -65,12 +67,12 @@ def limits_sentence(one: ResourceClass, quality: ClassQuality) -> str:
     key, rows = one.key, one.rows
     most, fewest = rows["trainings"].max(), rows["trainings"].min()
     trainings = f"{most:.0f} trainings" if most > 1 else "one training"
-    trainings += " of each network" if fewest == most else " of a network at most, one of others"
+    trainings = f"{trainings} of each network" if fewest == most else f"{fewest:.0f} to {trainings} of a network"
     disturbed = int((rows["disturbed"] != "").sum())
     parts = [
         f"{key['n_images']:.0f} images a row from {trainings} on {key['dataset'] or 'an unnamed data set'}",
         f"features of {key['extractor'] or 'an unnamed network'}{_literature(str(key['extractor']))}",
-        f"times of one machine ({key['device_name'] or 'unnamed'})"
+        f"times of one kind of device ({key['device_name'] or 'unnamed'})"
         + (f", disturbed in {disturbed} of {len(rows)} rows" if disturbed else ""),
     ]
 
@@ -110,7 +112,7 @@ def fastest_sentence(quality: ClassQuality) -> str:
         return f"No serial method reaches FID {format_count(quality.targets[0])}, the loosest target."
     first, times = found
     ties = _count_ties(first, times)
-    text = f"{first.line.name} ({_time_text(first)})"
+    text = f"{first.line.name} ({_time_text(first, quality)})"
 
     tie = f", a tie of {ties + 1} methods" if ties else ""
     text = f"Fastest to FID {format_count(first.target)}{tie}: {text}"
@@ -143,18 +145,28 @@ def _count_ties(first: QualityTime, times: list[QualityTime]) -> int:
     return sum(overlap_in_time(first.ranked.time, one.ranked.time) for one in others)
 
 
-def _time_text(one: QualityTime) -> str:
+def _time_text(one: QualityTime, quality: ClassQuality) -> str:
     time = one.ranked.time
+    plain = quality.times.get((quality.baseline, one.target))
+    baseline = one.line.rows if plain is None else plain.line.rows
     most = "at most " if time.state == AT_SMALLEST else ""
     ends = format_interval(time.low * 1e3, time.high * 1e3)
     interval = f", 95 % interval {ends}" if ends else ""
     unsure = ", within its interval its FID may not reach it" if math.isnan(time.high) else ""
-    return f"{most}{format_number(time.seconds * 1e3)} ms an image{interval}{unsure}{_unpriced(one.line.rows)}"
+    return (
+        f"{most}{format_number(time.seconds * 1e3)} ms an image{interval}{unsure}{_unpriced(one.line.rows, baseline)}"
+    )
 
 
-def _unpriced(rows: DataFrame) -> str:
-    """Return what a time leaves out, where a part of the method was tuned or searched."""
-    return ", its preparation not counted" if (rows["prepared"] != "").any() else ""
+def _unpriced(rows: DataFrame, baseline: DataFrame) -> str:
+    """Return what a time leaves out, where a part of the method was tuned or searched.
+
+    Older tables do not name what was prepared; there it is what cost more than the baseline of as many trainings.
+    """
+    alike = baseline[baseline["trainings"].isin(rows["trainings"])]
+    price = (baseline if alike.empty else alike)["prepare_seconds"].max() * (1 + _ROUNDING)
+    is_prepared = (rows["prepared"] != "") | (rows["prepare_seconds"] > price)
+    return ", its preparation not counted" if is_prepared.any() else ""
 
 
 def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
@@ -178,7 +190,7 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
     # the ratio of times
     ratio = first.ranked.over_baseline
     if math.isnan(ratio.value):
-        return f"{name} takes {_time_text(plain)}"
+        return f"{name} takes {_time_text(plain, quality)}"
     sign = {">=": "at least ", "<=": "at most "}.get(ratio.sign, "")
     ends = format_interval(ratio.low, ratio.high)
     shown = "" if ratio.low > 1 else ", which is not shown to be longer"
@@ -189,11 +201,11 @@ def _largest_speedup(one: ResourceClass) -> str:
     """Return the row with the largest speed-up at equal quality, for suites without targets."""
     if one.baseline.empty:
         return "The suite's baseline has no VALID row, so there is no speed-up at equal quality."
-    return equal_quality_sentence(one.rows) or "No row has a speed-up over the baseline at equal quality."
+    return equal_quality_sentence(one.rows, one.baseline) or "No row has a speed-up over the baseline at equal quality."
 
 
-def equal_quality_sentence(rows: DataFrame) -> str:
-    """Return which of some rows has the largest speed-up at equal quality; empty where none has one."""
+def equal_quality_sentence(rows: DataFrame, baseline: DataFrame) -> str:
+    """Return which of some rows has the largest speed-up over the baseline at equal quality; empty where none has."""
     rows = rows.assign(_name=distinct_names(rows), _gain=ranking_speedup(rows))
     known = rows[~rows["is_baseline"]].dropna(subset=["_gain"])
     if known.empty:
@@ -212,24 +224,29 @@ def equal_quality_sentence(rows: DataFrame) -> str:
     return (
         f"The largest speed-up over the baseline at equal quality is that of {first['_name']}, {at_least}{at_most}"
         f"{format_number(first['_gain'])} times {ends}{' ' if ends else ''}at FID {format_number(first['fid'])}"
-        f"{_unpriced(first.to_frame().T)}{shown}{others}{_one_training(first)}."
+        f"{_unpriced(first.to_frame().T, baseline)}{shown}{others}{_one_training(first)}."
     )
 
 
 def _best(rows: DataFrame, quality: ClassQuality) -> str:
-    """Return the row of lowest FID, and how many may be equal to it."""
+    """Return the row of lowest FID, and how many may be equal to it; rows without an interval have no order."""
     known = rows.assign(_name=distinct_names(rows)).dropna(subset=["fid"]).sort_values(["fid", "trial_id"])
     if known.empty:
         return ""
     first = known.iloc[0]
     ties = int((known["tie_group"] == 1).sum()) - 1
+    bare = known["fid_low"].isna() | known["fid_high"].isna()
     text = f"{first['_name']}, {interval_text(first['fid'], first['fid_low'], first['fid_high'])}"
 
     if len(known) == 1:
         return f"The only row with a FID is {text}{_one_training(first)}."
+    if bare.iloc[0] or bare.iloc[1:].all():
+        return f"Lowest FID: {text}; without intervals no order is shown{_one_training(first)}."
+    left = f"; of {bare.sum()} without an interval no order is shown" if bare.any() else ""
     if not ties:
-        return f"Lowest FID: {text}; each other row's is shown to be higher{_one_training(first)}."
-    return f"Lowest FID, a tie of {ties + 1} rows: {text}{_one_training(first)}."
+        others = "each other row's with an interval" if left else "each other row's"
+        return f"Lowest FID: {text}; {others} is shown to be higher{left}{_one_training(first)}."
+    return f"Lowest FID, a tie of {ties + 1} rows: {text}{left}{_one_training(first)}."
 
 
 def _one_training(row: Series) -> str:

@@ -60,7 +60,7 @@ def make_families(
 ) -> tuple[FamilySection, ...]:
     """Return the families that have ranked rows; `plots` are the figures by file name.
 
-    Rows of several devices stand with those of one.
+    A section holds the rows of all classes, and says of each class by itself what was measured.
     """
     if not analysis.classes:
         return ()
@@ -68,10 +68,11 @@ def make_families(
     figures = family_figures(analysis.classes[0], analysis, plots)
 
     # findings of all classes, by family
-    found: dict[str, list[FamilyFindings]] = {}
-    for one in analysis.classes:
+    found: dict[str, list[_InClass]] = {}
+    for one, printed in zip(analysis.classes, board.classes, strict=True):
+        title = f"{printed.title}: " if len(analysis.classes) > 1 else ""
         for findings in find_by_family(one, analysis, pairs):
-            found.setdefault(findings.family, []).append(findings)
+            found.setdefault(findings.family, []).append(_InClass(title, one.baseline, findings))
     return tuple(
         _section(family, found[family], analysis, names, figures.get(family, ()))
         for family in analysis.families
@@ -79,14 +80,25 @@ def make_families(
     )
 
 
+@dataclass(frozen=True)
+class _InClass:
+    """A family's findings in one resource class."""
+
+    title: str
+    """What its sentences begin with; empty where there is one class alone."""
+    baseline: DataFrame
+    findings: FamilyFindings
+
+
 def _section(
     family: str,
-    found: Sequence[FamilyFindings],
+    found: Sequence[_InClass],
     analysis: Analysis,
     names: Mapping[str, str],
     figures: Sequence[FamilyFigure],
 ) -> FamilySection:
-    rows = pd.concat([one.rows for one in found], ignore_index=True)
+    rows = pd.concat([one.findings.rows for one in found], ignore_index=True)
+    controls = [pair for one in found for pair in one.findings.controls]
     methods = _methods(rows, family, analysis)
 
     return FamilySection(
@@ -94,8 +106,11 @@ def _section(
         *both_grounds(family, analysis.families),
         methods=methods,
         claims=tuple(dict.fromkeys(one.claim for one in methods if one.claim)),
-        measured=tuple(_measured(found, rows, analysis.classes[0].baseline)),
-        controls=tuple(_beside(pair, names) for one in found for pair in one.controls),
+        measured=(
+            *(sentence for one in found for sentence in _measured(one)),
+            *(() if controls else ("The suite names no control for these rows.",)),
+        ),
+        controls=tuple(_beside(pair, names) for pair in controls),
         figures=tuple(figures),
     )
 
@@ -107,23 +122,21 @@ def _methods(rows: DataFrame, family: str, analysis: Analysis) -> tuple[MethodFa
     return tuple(one for one in analysis.facts if one.family == family and (one.part, one.name) in used)
 
 
-def _measured(found: Sequence[FamilyFindings], rows: DataFrame, baseline: DataFrame) -> list[str]:
-    """Return what was measured of a family: its rows, what it saves, its controls.
+def _measured(one: _InClass) -> list[str]:
+    """Return what was measured of a family in one class: its rows, what it saves, its controls.
 
     A speed-up over the baseline is the family's own only in rows that differ from the baseline in one part.
     """
+    rows = one.findings.rows
     sentences = [
-        _extent(rows),
-        equal_quality_sentence(rows[_in_one_part(rows, baseline)]),
-        whole_network_sentence(found),
+        f"{one.title}{_extent(rows)}",
+        equal_quality_sentence(rows[_in_one_part(rows, one.baseline)], one.baseline),
+        whole_network_sentence([one.findings]),
     ]
 
-    pairs = [pair for one in found for pair in one.controls]
-    if len(pairs) > 1:
-        counted = count_outcomes(pairs)
+    if len(one.findings.controls) > 1:
+        counted = count_outcomes(one.findings.controls)
         sentences.append(f"{counted[0].upper()}{counted[1:]}.")
-    elif not pairs:
-        sentences.append("The suite names no control for these rows.")
     return [sentence for sentence in sentences if sentence]
 
 

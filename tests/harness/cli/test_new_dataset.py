@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,13 @@ def test_elsewhere_it_lies_with_the_folder_and_is_named_by_its_path(here: Path) 
     said = list(create_card(Path("there/pictures"), None, None))
     assert f"-> {here}/there/pictures.toml" in said[0]
     assert any(f"--dataset {here}/there/pictures.toml" in line for line in said)
+
+
+def test_the_next_command_names_the_card_in_one_word_of_a_shell(here: Path) -> None:
+    draw_pictures(here / "my photos" / "pictures", 70)
+    (command,) = [line for line in create_card(Path("my photos/pictures"), None, None) if line.startswith("next:")]
+    words = shlex.split(command)
+    assert words[words.index("--dataset") + 1] == f"{here}/my photos/pictures.toml"
 
 
 def test_card_and_pictures_may_move_together(here: Path) -> None:

@@ -22,6 +22,7 @@ from harness.storage.run_rates import add_run_rates
 def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verb, "measure_machine_load", lambda: MachineLoad())
     monkeypatch.delenv("ONECLOCK_DATA", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Module, "__call__", refuse)
 
 
-def lines_of(suite: str, results: Path, **options: Any) -> list[str]:
-    return list(plan_lines(suite, options.pop("settings", None), None, None, None, results, **options))
+def lines_of(suite: str, results: Path, address: str | None = None, **options: Any) -> list[str]:
+    return list(plan_lines(suite, options.pop("settings", None), None, None, address, results, **options))
 
 
 @pytest.mark.usefixtures("no_network")
@@ -77,6 +78,22 @@ def test_a_network_is_timed_only_where_that_is_wanted(tmp_path: Path, monkeypatc
     assert timed == []
     lines_of(suite, tmp_path, measure=True)
     assert timed == ["toy"]
+
+
+@pytest.mark.parametrize("given", ["head:6379", None])
+def test_a_cluster_is_no_work_here_whether_it_is_given_or_the_environment_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """Its machines may be of this device class too: then this one's load and speed say nothing of them."""
+    suite = toys.suite_file(tmp_path)
+    plan = api.plan(suite)
+    monkeypatch.setenv("RAY_ADDRESS", "" if given else "head:6379")
+    monkeypatch.setattr(api, "plan_with_devices", lambda *_, **__: (plan, 4, 2))
+    for here in ("measure_machine_load", "time_evaluations"):
+        monkeypatch.setattr(verb, here, lambda *_: pytest.fail("this machine is measured"))
+    lines = lines_of(suite, tmp_path, given, measure=True)
+    assert any("on 4 cores of the cluster" in line for line in lines)
+    assert any("and the run is on another: nothing was timed" in line for line in lines)
 
 
 def test_an_evaluation_is_timed_once_a_network() -> None:

@@ -263,7 +263,7 @@ def test_the_report_begins_with_what_its_tables_show(board: Leaderboard) -> None
     lowest = one.source.sort_values(["fid", "trial_id"]).iloc[0]
     assert trial_name(lowest["network"], lowest["method"], lowest["steps"]) in best
     others = (one.source["tie_group"] == 1).sum() - 1
-    assert (f"and {others} other row" in best) == (others > 0)
+    assert (f", a tie of {others + 1} rows: " in best) == (others > 0)
     assert one.limits.endswith(
         f"{len(one.quality.below_limit)} of the rows lie below their network's own limit, where errors cancel."
     )

@@ -109,7 +109,29 @@ def test_a_preparation_is_said_not_to_be_counted() -> None:
         assert "its preparation not counted" in first
 
 
+@pytest.mark.parametrize("targets", [(4.0,), ()])
+def test_a_price_above_the_baselines_is_a_preparation_where_none_is_named(targets: tuple[float, ...]) -> None:
+    rows = lines({"ddim": (80.0, 1.0), "quick": (40.0, 1.0)}, targets=targets).classes[0].source
+    for extra, is_said in ((0.0, False), (3.0, True)):
+        prices = 95.0 + extra * (rows["method"] == "quick")
+        trials = rows[list(tables.trials())].drop(columns="prepared").assign(prepare_seconds=prices)
+        first = board_of({"trials": trials, "quality": tables.quality(trials, 0.0002)}).summary[0]
+        assert "quick" in first
+        assert ("its preparation not counted" in first) is is_said
+
+
 # best quality
+
+
+def test_without_intervals_no_order_is_shown() -> None:
+    known = {"fid_low": None, "fid_high": None}
+    rows = [tables.row("ddim", nfe, fid, 1.0) for nfe, fid in ((20, 9.0), (40, 2.0), (10, 30.0))]
+    bare = DataFrame([{**row, **known} for row in rows])
+    (said,) = [one for one in board_of({"trials": bare}).summary if one.startswith("Lowest FID")]
+    assert said == "Lowest FID: unet-small:ddim-40, 2.00; without intervals no order is shown, in one training."
+    some = DataFrame([{**rows[0], **known}, *rows[1:]])
+    (said,) = [one for one in board_of({"trials": some}).summary if one.startswith("Lowest FID")]
+    assert "; each other row's with an interval is shown to be higher; of 1 without an interval no order" in said
 
 
 def test_best_quality_is_single_only_where_no_other_row_ties() -> None:
@@ -163,10 +185,10 @@ def test_a_family_claims_what_its_control_allows(
 
 def test_what_a_family_saves_stands_beside_what_it_costs() -> None:
     (said,) = [one for one in claim(3.0, 2.0, **FASTER) if one.startswith("Beside the whole network")]
-    assert "early exit takes 0.500 times the time [" in said
-    assert said.endswith("], higher FID.")
+    assert ": early exit 0.500 [" in said
+    assert said.endswith("] of its time, higher FID.")
     (said,) = [one for one in claim(3.0, 2.0) if one.startswith("Beside the whole network")]
-    assert "(less time is not shown), higher FID." in said
+    assert "of its time (less is not shown), higher FID." in said
     assert "DDSM" not in said  # a control alone claims nothing
 
 
@@ -187,12 +209,12 @@ def test_several_comparisons_are_counted() -> None:
     (said,) = [one for one in board_of(found).summary if one.startswith("Against")]
     assert "early exit: lower FID than the control in 1 of 2 comparisons, not shown to beat it in 1" in said
     (said,) = [one for one in board_of(found).summary if one.startswith("Beside")]
-    assert "early exit takes 1.00 to 1.00 times the time in 2 rows (less time shown in 0;" in said
+    assert "early exit 1.00 to 1.00 of its time in 2 rows (less shown in 0;" in said
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(1.8, 2.2, "latency."), (0.8, 1.3, "latency (no difference shown)."), (0.4, 0.6, "latency (slower).")],
+    [(1.8, 2.2, "latency, "), (0.8, 1.3, "latency (no difference shown), "), (0.4, 0.6, "latency (slower), ")],
 )
 def test_a_parallel_executor_stands_beside_the_serial_run(low: float, high: float, words: str) -> None:
     speed = {"speedup_over_serial": (low + high) / 2, "speedup_over_serial_low": low, "speedup_over_serial_high": high}
@@ -201,7 +223,22 @@ def test_a_parallel_executor_stands_beside_the_serial_run(low: float, high: floa
         tables.row("srds", 20, 9.0, 1.0, executor="srds", **speed),
     ]
     (said,) = [one for one in board_of({"trials": DataFrame(rows)}).summary if one.startswith("Beside the serial run")]
-    assert said.endswith(f"the speed of the serial run, by {words}")
+    assert f"the speed of the serial run by {words}its images at an unknown distance" in said
+    assert "the best of" not in said
+
+
+def test_the_best_of_several_parallel_rows_is_named_with_its_distance_and_its_choice() -> None:
+    """The highest lower end counts, not the highest speed, nor a speed without an interval."""
+    speeds = {10: (2.0, 1.8, 2.2, 0.036), 20: (2.5, 0.9, 4.0, 0.5), 40: (9.0, None, None, 0.5)}
+    names = ("speedup_over_serial", "speedup_over_serial_low", "speedup_over_serial_high", "distance_to_serial")
+    rows = [
+        tables.row("srds", nfe, 9.0, 1.0, executor="srds", **dict(zip(names, values, strict=True)))
+        for nfe, values in speeds.items()
+    ]
+    (said,) = [one for one in board_of({"trials": DataFrame(rows)}).summary if one.startswith("Beside the serial run")]
+    assert "parallel in time: unet-small:srds-10 at 2.00 times [1.80, 2.20] the speed" in said
+    assert said.endswith("its images at relative distance 0.0360 from the serial ones "
+                         "(the best of 3 rows, not corrected for that).")  # fmt: skip
 
 
 # what failed, and what is not shown
@@ -232,7 +269,7 @@ def test_what_is_not_shown_names_images_trainings_features_and_machine() -> None
         "one training of each network",
         "digits-cnn:pool",
         "not comparable to the literature",
-        "Example CPU",
+        "times of one kind of device (Example CPU (1 thread))",
         "Where no difference is shown, none is excluded",
         "1 row is ranked apart",
     ):
@@ -241,6 +278,13 @@ def test_what_is_not_shown_names_images_trainings_features_and_machine() -> None
     assert "literature" not in inception
     disturbed = board_of(tables.tables(lambda table: table.assign(disturbed="had 61 % of its core"))).limits
     assert ", disturbed in 38 of 38 rows" in disturbed
+
+
+def test_the_fewest_trainings_are_said() -> None:
+    for most, fewest in ((3, 2), (3, 1), (3, 3)):
+        found = trainings.over_trainings({"ddim": [2.0] * most, "cut": [3.0] * fewest}, ddim={"is_baseline": True})
+        wanted = "3 trainings of each network" if most == fewest else f"{fewest} to 3 trainings of a network"
+        assert f"from {wanted} on digits" in board_of(found).limits
 
 
 def test_the_text_has_a_sentence_a_line() -> None:

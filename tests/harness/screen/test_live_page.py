@@ -6,11 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kit.screen_kit import ROW, FakeClock
+import pytest
+from kit.screen_kit import ROW, FakeClock, line_screen
 from kit.toys import CountingPool, suite_file, trial
 
 import harness
-from harness.report.live import PAGE, LiveReport
+from harness.errors import Terminated
+from harness.report.live import MARK, PAGE, LiveReport
+from harness.screen.run_screen import Screen
 from harness.task import Unit
 
 
@@ -66,6 +69,71 @@ def test_a_whole_report_is_not_replaced_by_a_page_of_some_rows(tmp_path: Path) -
     assert (tmp_path / PAGE).read_text() == "whole"
 
 
+def shown_page(folder: Path) -> tuple[Screen, LiveReport]:
+    clock = FakeClock()
+    screen, _ = line_screen(clock)
+    page = page_in(folder, clock)
+    screen.show_page(page)
+    return screen, page
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug"), Terminated(143)])
+def test_a_run_that_ends_early_leaves_a_page_that_says_so_and_refreshes_no_more(
+    tmp_path: Path, error: BaseException
+) -> None:
+    screen, page = shown_page(tmp_path)
+    screen.open_run(["It measures 9 trials.", "It ends at 23:59."], [], 130.0)
+    page.set_progress(1, 9, 130.0, ["timing unet-8:ddim-5 40 %"])
+    page.add_row(ROW, "FID better")
+    assert "min</b> left" in (tmp_path / PAGE).read_text(encoding="utf-8")
+    with pytest.raises(type(error)), screen:
+        raise error
+
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "Stopped at 22:31:05; run again to go on." in text
+    assert "<b>1</b> of 9 trials" in text
+    assert "FID better" in text
+    assert "It measures 9 trials." in text
+    for gone in ('http-equiv="refresh"', "min</b> left", "timing unet-8", "23:59", "reads itself anew"):
+        assert gone not in text
+
+
+def test_a_run_that_ends_well_is_not_said_to_be_stopped(tmp_path: Path) -> None:
+    screen, page = shown_page(tmp_path)
+    with screen:
+        page.begin(["It measures."])
+    assert "Stopped" not in (tmp_path / PAGE).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_what_others_wrote_stays_where_a_run_ends_early(tmp_path: Path, is_begun: bool) -> None:
+    """A whole report that is there by then, or the page of a run that holds the folder."""
+    screen, page = shown_page(tmp_path)
+    if is_begun:
+        page.begin(["It measures."])
+    (tmp_path / PAGE).write_text("another's")
+    with pytest.raises(ValueError, match="a bug"), screen:
+        raise ValueError("a bug")
+    assert (tmp_path / PAGE).read_text() == "another's"
+
+
+def test_the_page_that_is_gone_hides_no_error(tmp_path: Path) -> None:
+    screen, page = shown_page(tmp_path)
+    page.begin(["It measures."])
+    (tmp_path / PAGE).unlink()
+    with pytest.raises(ValueError, match="a bug"), screen:
+        raise ValueError("a bug")
+    assert not (tmp_path / PAGE).exists()
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_the_screen_knows_whether_the_page_is_live(tmp_path: Path, has_report: bool) -> None:
+    if has_report:
+        (tmp_path / MARK).write_text("made")
+    screen, _ = shown_page(tmp_path)
+    assert screen.progress.report_is_live == (not has_report)
+
+
 class Watching(CountingPool):
     """Notes how many units had been started when the first row was there, and what the page was when none had."""
 
@@ -99,4 +167,13 @@ def test_the_page_names_what_is_measured_before_any_task_starts(tmp_path: Path) 
     harness.run(suite_file(tmp_path), pool=lambda: pool, results=tmp_path)
     assert pool.first_page is not None
     assert "toy measures 1 trial: 1 method on 1 network, 40 images of gaussian" in pool.first_page
-    assert str(tmp_path / "toy" / PAGE) in pool.first_page
+    assert f"is there already and refreshes itself: {tmp_path / 'toy' / PAGE}" in pool.first_page
+
+
+def test_a_run_that_adds_to_a_whole_report_says_that_it_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ("", trial(steps=3)):
+        suite = suite_file(tmp_path, more)
+        harness.run(suite, pool=CountingPool, results=tmp_path, quiet=False)
+    assert f"The report of earlier rows stays there until the end: {tmp_path / 'toy' / PAGE}" in capsys.readouterr().err

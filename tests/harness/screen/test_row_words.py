@@ -8,7 +8,7 @@ import pytest
 from kit.screen_kit import ROW
 
 from harness.screen.live_view import row_line
-from harness.screen.row_words import crop_middle, describe_row
+from harness.screen.row_words import LEGEND, crop_middle, describe_row
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ from harness.screen.row_words import crop_middle, describe_row
 def test_words_claim_what_intervals_allow(changes: dict[str, Any], speed: str, finding: str) -> None:
     words = describe_row("unet-8:dpmpp-2m-5", {**ROW, **changes})
     assert (words.fid, words.latency, words.speed, words.finding) == ("FID 20 ± 1.9", "12.3 ms", speed, finding)
+
+
+def test_the_legend_tells_the_time_of_one_image_from_the_speed_in_a_batch() -> None:
+    assert "time of one image alone" in LEGEND
+    assert "speed in a batch against the clock's" in LEGEND
 
 
 def test_a_row_without_an_interval_has_none_in_words() -> None:

@@ -39,6 +39,8 @@ def test_the_paragraph_says_what_when_on_what_how_to_leave_and_where_the_report_
         "trials are kept, and the same command goes on from there. The report is there already and refreshes itself: "
         "r.html"
     )
+    later = opening_sentences(made, set(), wall_time, NOW, "2", 1, "r.html", is_live=False)
+    assert later[-1] == "The report of earlier rows stays there until the end: r.html"
     assert "report" not in " ".join(opening_sentences(made, set(), wall_time, NOW, "2", 1, ""))
 
 

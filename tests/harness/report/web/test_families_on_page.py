@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from kit import tables, trainings
 from pandas import DataFrame
@@ -52,6 +53,23 @@ def test_a_section_has_claim_measurement_and_verdict() -> None:
     assert pair.other == "unet-small:same-20"
     assert pair.fid.startswith("+1.00 [")
     assert pair.finding == "does not beat its control: higher FID"
+
+
+def test_what_was_measured_is_said_of_each_class_by_itself() -> None:
+    found = early_exit()
+    other = found["trials"].assign(device_name="Another CPU")
+    other["trial_id"] = ["f" + one[1:] for one in other["trial_id"]]
+    other["fid"] += 5.0
+    other.loc[:, "control_of_trial_id"] = ""
+    found["trials"] = pd.concat([found["trials"], other], ignore_index=True)
+    one = sections(found)["early exit"]
+    extents = [text for text in one.measured if "rows on" in text]
+    assert sorted(extents) == [
+        "digits on Another CPU, tier quick: 2 rows on unet-small, at 20 steps, FID 7.00 to 8.00.",
+        "digits on Example CPU (1 thread), tier quick: 2 rows on unet-small, at 20 steps, FID 2.00 to 3.00.",
+    ]
+    assert len(one.controls) == 1
+    assert "The suite names no control for these rows." not in one.measured
 
 
 def test_a_family_without_controls_says_so() -> None:
