@@ -61,7 +61,7 @@ class SuiteRun:
             # run what is missing
             if self.workplace.is_here:
                 self._keep_plan(plan)
-            if self.workplace.is_here and all(one.id in self.finished for one in plan.trials):
+            if self.workplace.is_here and self._is_finished(plan):
                 self.screen.on_start(len(plan.trials), len(plan.trials), 0)
             else:
                 plan = self._run_missing(plan, is_new)
@@ -94,6 +94,9 @@ class SuiteRun:
                 _LOG.debug(lock.taken_over)
             yield
 
+    def _is_finished(self, plan: Plan) -> bool:
+        return all(one.id in self.finished for one in plan.trials)
+
     def _keep_plan(self, plan: Plan) -> None:
         """Keep which trials the folder shows; rows that name other trials than the plan are not finished."""
         self.finished = _with_current_references(plan, self.snapshot, self.finished)
@@ -117,7 +120,8 @@ class SuiteRun:
                 self.screen.begin("planning")
                 plan = make_plan(self.suite, workers.device_class, workers.device_name, self.only)
                 self._keep_plan(plan)
-                announce(self.screen, plan, self.finished, self.results, workers.size())
+                if not self._is_finished(plan):
+                    announce(self.screen, plan, self.finished, self.results, workers.size())
             plan = drop_unplaceable_trials(plan, workers.size(), self.finished, self.workplace.in_process)
 
             # the work

@@ -90,6 +90,8 @@ class Workplace:
         """Return what happens until workers are there."""
         if self.in_process:
             return "checking what measures"
+        if self.pool is not None:
+            return "starting the workers"
         cluster = cluster_address(self.address)
         return f"joining the Ray cluster at {cluster}" if cluster else "starting Ray on this machine"
 

@@ -15,7 +15,7 @@ LEGEND = (
     "interval holds 1), FID beside the baseline's at as many evaluations"
 )
 _NARROW = {BETTER: "better", WORSE: "worse", NO_DIFFERENCE: "not shown"}
-_FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 17, 8, 9
+_FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 18, 9, 9
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import plan_kit
 from kit.screen_kit import ROW, FakeClock, line_screen
 from kit.toys import CountingPool, suite_file, trial
 
 import harness
 from harness.errors import Terminated
 from harness.report.live import MARK, PAGE, LiveReport
+from harness.screen.opening import announce
 from harness.screen.run_screen import Screen
 from harness.task import Unit
 
@@ -130,8 +132,13 @@ def test_the_page_that_is_gone_hides_no_error(tmp_path: Path) -> None:
 def test_the_screen_knows_whether_the_page_is_live(tmp_path: Path, has_report: bool) -> None:
     if has_report:
         (tmp_path / MARK).write_text("made")
-    screen, _ = shown_page(tmp_path)
+    screen, page = shown_page(tmp_path)
     assert screen.progress.report_is_live == (not has_report)
+    said: list[str] = []
+    screen.open_run = lambda sentences, *_: said.extend(sentences)  # type: ignore[method-assign]
+    announce(screen, plan_kit.plan(), set(), tmp_path)
+    where = "of earlier rows stays there until the end" if has_report else "is there already and refreshes itself"
+    assert said[-1] == f"The report {where}: {page.path}"
 
 
 class Watching(CountingPool):
@@ -168,12 +175,3 @@ def test_the_page_names_what_is_measured_before_any_task_starts(tmp_path: Path) 
     assert pool.first_page is not None
     assert "toy measures 1 trial: 1 method on 1 network, 40 images of gaussian" in pool.first_page
     assert f"is there already and refreshes itself: {tmp_path / 'toy' / PAGE}" in pool.first_page
-
-
-def test_a_run_that_adds_to_a_whole_report_says_that_it_stays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for more in ("", trial(steps=3)):
-        suite = suite_file(tmp_path, more)
-        harness.run(suite, pool=CountingPool, results=tmp_path, quiet=False)
-    assert f"The report of earlier rows stays there until the end: {tmp_path / 'toy' / PAGE}" in capsys.readouterr().err

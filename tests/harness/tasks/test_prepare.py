@@ -24,7 +24,7 @@ from methods.schedules.edm import EDM
 
 PRODUCT = 2 * 8**3
 SUITE: dict[str, Any] = {
-    "name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels", "n_images": 10,
+    "name": "mine", "title": "t", "dataset": "gaussian", "network": "analytic", "extractor": "pixels", "n_images": 20,
     "batch": 10, "baseline": {"clock_steps": 2}, "trials": [{"steps": 2}, {"steps": 2, "schedule": "toy-searched"}],
 }  # fmt: skip
 

@@ -112,7 +112,7 @@ def test_a_run_with_weights_that_do_not_fit_ends_with_one_sentence(tmp_path: Pat
         state[kept] = torch.zeros(9)
     (tmp_path / "w.pth").write_bytes(pickled(state))
     changes = {"uvit-8": {**SMALL, "weights": str(tmp_path / "w.pth")}}
-    wanted = suite([], dataset="digits", network="uvit-8", precision="float32", networks=changes)
+    wanted = suite([], dataset="digits", network="uvit-8", precision="float32", networks=changes, n_images=70)
     if kept is None:
         (row,) = measure(wanted, tmp_path / "results").values()
         assert row["status"] == "finished"  # untrained weights make no good images, but they do sample
