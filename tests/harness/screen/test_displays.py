@@ -83,7 +83,7 @@ def test_a_row_is_a_line_with_its_figures() -> None:
         screen.on_row(plan_kit.last(), ROW)
         screen.on_row(plan_kit.last(), {**ROW, "verdict": "INVALID", "reasons": "no-fid: too few"})
     assert file.getvalue().splitlines()[2:] == [
-        "[ 3/21] analytic:ddim-3  FID 20 ± 1.9      12.3 ms  1.02x tie  FID better",
+        "[ 3/21] analytic:ddim-3  FID 20 ± 1.9        12.3 ms  1.02x tie  FID better",
         "[ 4/21] analytic:ddim-3  INVALID: no-fid: too few",
     ]
 
