@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -195,3 +195,22 @@ class Inputs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._refs)
+
+
+def unfinished_with_needs(
+    tasks: Mapping[str, Task], task_ids: Iterable[str], is_done: Callable[[str], bool]
+) -> dict[str, Task]:
+    """Return the unfinished ones of these tasks and of all tasks they need, needs first, by id."""
+    wanted: dict[str, Task] = {}
+
+    def add_with_needs(task_id: str) -> None:
+        if task_id in wanted or is_done(task_id):
+            return
+        task = tasks[task_id]
+        for need in task.needs:
+            add_with_needs(need)
+        wanted[task_id] = task
+
+    for task_id in task_ids:
+        add_with_needs(task_id)
+    return wanted

@@ -15,7 +15,7 @@ from harness.planning.plan import Plan
 from harness.specs.base import Output
 from harness.storage.blobs import Blobs
 from harness.storage.journal import Journal
-from harness.task import Checkpoint, Result, Task, Unit
+from harness.task import Checkpoint, Result, Task, Unit, unfinished_with_needs
 
 KEPT_BYTES_PER_SECOND = 10_000_000
 """Transient arrays are written only if that is cheaper than computing: bytes per device-second.
@@ -81,19 +81,7 @@ class TaskResults:
 
     def unfinished(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Return the unfinished ones of these tasks and of all tasks they need, needs first."""
-        wanted: dict[str, Task] = {}
-
-        def add_with_needs(task_id: str) -> None:
-            if task_id in wanted or self.is_done(task_id):
-                return
-            task = self.tasks[task_id]
-            for need in task.needs:
-                add_with_needs(need)
-            wanted[task_id] = task
-
-        for task_id in task_ids:
-            add_with_needs(task_id)
-        return wanted
+        return unfinished_with_needs(self.tasks, task_ids, self.is_done)
 
     # reading
 

@@ -15,7 +15,7 @@ from harness.planning.search_jobs import SearchJobs
 from harness.specs.base import Output
 from harness.specs.train import TrainSpec
 from harness.storage.kept_results import read_blob_facts, read_kept_units
-from harness.task import Task, unit_key
+from harness.task import Task, unfinished_with_needs, unit_key
 
 
 class KeptTasks:
@@ -30,19 +30,7 @@ class KeptTasks:
 
     def unfinished(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Return the unfinished ones of these tasks and of all that they need, by id."""
-        wanted: dict[str, Task] = {}
-
-        def add_with_needs(task_id: str) -> None:
-            if task_id in wanted or self.is_done(task_id):
-                return
-            task = self._tasks[task_id]
-            for need in task.needs:
-                add_with_needs(need)
-            wanted[task_id] = task
-
-        for task_id in task_ids:
-            add_with_needs(task_id)
-        return wanted
+        return unfinished_with_needs(self._tasks, task_ids, self.is_done)
 
     def is_done(self, task_id: str) -> bool:
         """Tell whether all units of a task are kept."""
