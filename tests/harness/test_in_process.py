@@ -178,7 +178,7 @@ def command(toy: str, folder: Path, *words: str, **options: Any) -> subprocess.P
     script = str(ROOT / "tests/kit/in_process.py")
     line = [sys.executable, script, toy, str(folder), "run", suite, "--results", str(folder / "results"), *words]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    environment = {**os.environ, "PYTHONPATH": prepended(ROOT, ROOT / "tests")}
+    environment = {**os.environ, "PYTHONPATH": prepended(ROOT, ROOT / "tests"), "PYTHONBREAKPOINT": "pdb.set_trace"}
     return subprocess.Popen(line, env=environment, cwd=ROOT, text=True, **pipes, **options)
 
 

@@ -29,7 +29,6 @@ FAKE = """
 import subprocess, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from types import SimpleNamespace
 
 NOTES = Path({folder!r})
 
@@ -55,7 +54,11 @@ def shutdown():
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """Return a function that puts a pretending Ray before the real one, which fails so often and may hang then."""
+    """Return a function that puts a pretending Ray before the real one, which fails so often and may hang then.
+
+    This process has joined none, whatever ran in it before.
+    """
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
     monkeypatch.setattr(local_ray, "RAY_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(local_ray, "START_POLL_SECONDS", 0.05)
 
