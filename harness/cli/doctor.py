@@ -82,9 +82,9 @@ def _check_devices() -> Iterator[Finding]:
 
     from harness.measure.device import cpu_name
     from harness.measure.machine_load import describe_busy_machine
+    from harness.measure.usable_cores import usable_cores
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("cpu", f"{cores} cores, {cpu_name()}")
+    yield Finding("cpu", f"{len(usable_cores())} cores, {cpu_name()}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)

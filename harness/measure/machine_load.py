@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from harness.measure.usable_cores import usable_cores
 from harness.specs.limits import LOAD_WINDOW_SECONDS
 
 BUSY_SHARE = 0.25
@@ -65,7 +66,7 @@ def measure_machine_load(seconds: float = LOAD_WINDOW_SECONDS) -> MachineLoad:
 
 def read_cpu_use() -> CpuReading:
     """Return CPU seconds of the usable cores, this process's own share, and those of other processes."""
-    cores = _usable_cores()
+    cores = usable_cores()
     own = {process.pid for process in (psutil.Process(), *psutil.Process().children(recursive=True))}
     own_seconds, runnable = 0.0, 0
     by_process: dict[int, tuple[str, float]] = {}
@@ -142,13 +143,6 @@ def _describe_gpu_use() -> str:
         f"other processes compute on {shared} of {len(found)} GPUs now: timings taken now may be marked disturbed "
         "and will not separate close rows"
     )
-
-
-def _usable_cores() -> list[int]:
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        return list(process.cpu_affinity())
-    return list(range(psutil.cpu_count() or 1))
 
 
 def _busy_seconds(times: object) -> float:

@@ -146,6 +146,8 @@ def _join(address: str) -> None:
             "cluster with --address HOST:6379, or use `oneclock submit --address http://HOST:8265`"
         )
 
+    _check_endpoint(address)
+
     # a job of the cluster has its working folder already
     root = Path(__file__).resolve().parents[2]
     env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
@@ -161,4 +163,19 @@ def _join(address: str) -> None:
             raise UsageError(
                 f"the Ray cluster at {address} refuses us ({reason}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             ) from None
-        raise UsageError(f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`") from None
+        raise UsageError(_no_cluster(address, reason)) from None
+
+
+def _check_endpoint(address: str) -> None:
+    """UsageError if HOST:PORT takes no connection: Ray tries for a minute and prints lines of its own meanwhile."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CLUSTER_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(_no_cluster(address, str(error))) from None
+
+
+def _no_cluster(address: str, reason: str) -> str:
+    return f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`"

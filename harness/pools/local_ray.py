@@ -23,6 +23,7 @@ from typing import IO
 import psutil
 
 from harness.errors import UsageError
+from harness.measure.usable_cores import usable_cores
 from harness.specs.limits import (
     RAY_END_SECONDS,
     RAY_PAUSE_SECONDS,
@@ -79,7 +80,7 @@ class LocalRay:
         self._began, self._owner, self._address = time.monotonic(), os.getpid(), ""
         self.starts += 1
         self._head = subprocess.Popen(
-            [sys.executable, "-P", str(_HEAD), str(usable_cores())],
+            [sys.executable, "-P", str(_HEAD), str(len(usable_cores()))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
@@ -190,12 +191,6 @@ class LocalRay:
 
 LOCAL_RAY = LocalRay()
 """That of this process."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    affinity = getattr(psutil.Process, "cpu_affinity", None)
-    return len(psutil.Process().cpu_affinity()) if affinity is not None else os.cpu_count() or 1
 
 
 def _ensure_token() -> None:

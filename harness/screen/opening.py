@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Container
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
+from harness.measure.usable_cores import usable_cores
 from harness.screen.clock_text import format_end
 
 if TYPE_CHECKING:
@@ -87,8 +85,7 @@ def opening_sentences(
 def describe_devices(kind: str, device_name: str, workers: int | None) -> str:
     """Return the devices in words; `workers` is None before they are known, then this machine's are."""
     if kind == "cpu":
-        affinity = getattr(psutil.Process(), "cpu_affinity", None)
-        cores = workers or (len(affinity()) if affinity else os.cpu_count() or 1)
+        cores = workers or len(usable_cores())
         return f"{cores} CPU core{'' if cores == 1 else 's'} ({device_name})"
     if workers is None:
         import torch

@@ -7,6 +7,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.measure.usable_cores import usable_cores
 from harness.planning.cost.duration_words import describe_range, describe_seconds
 from harness.planning.cost.schedule import schedule_seconds
 from harness.planning.cost.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
@@ -94,14 +95,9 @@ def estimate_wall_time(
 
 def count_local_devices(plan: Plan) -> int:
     """Return how many workers a run here has: GPUs, else the cores that this process may use, at most the suite's."""
-    import psutil
     import torch
 
-    if plan.device_class.startswith("cuda"):
-        found = max(torch.cuda.device_count(), 1)
-    else:
-        process = psutil.Process()
-        found = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+    found = max(torch.cuda.device_count(), 1) if plan.device_class.startswith("cuda") else len(usable_cores())
     return min(found, plan.suite.workers or found)
 
 

@@ -7,22 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kit import toys
+from kit.cli_kit import Command, parts, use_pool
 from kit.toys import CountingPool, suite_file, trial
 
-from harness import api
-from harness.cli import doctor, main
 from harness.config.suite import suite_names
-from harness.measure import machine_load
-from harness.pools.local import LocalPool
-from harness.pools.pool import Pool
-from harness.report.figures import draw as figures
-from harness.runs import workplace
 from harness.storage import lock
 from harness.storage.disk import Disk
 
@@ -30,60 +23,10 @@ ROOT = Path(__file__).resolve().parents[3]
 VERBS = ("run", "plan", "report", "ls", "train", "doctor", "submit", "export", "zoo", "new")
 
 
-class Said:
-    """How a command ended and what it said."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-Command = Callable[..., Said]
-
-
-def use_pool(monkeypatch: pytest.MonkeyPatch, pool: Callable[[], Pool]) -> None:
-    """Let runs and trainings have this pool where they would start Ray."""
-    monkeypatch.setattr(workplace, "make_pool", lambda *_: pool())
-    monkeypatch.setattr(workplace, "open_ray", lambda *_, meanwhile: closing(pool()))
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return a call that runs the command line here, with one worker in this process, and few plots."""
-    use_pool(monkeypatch, LocalPool)
-    monkeypatch.setattr(figures, "DRAWERS", {"fid-nfe": figures.DRAWERS["fid-nfe"]})
-    monkeypatch.setattr(machine_load, "describe_busy_machine", lambda: "")
-    monkeypatch.setattr(doctor, "_LEAST_FREE", 0)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-    def run(*words: object) -> Said:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["oneclock", *map(str, words)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        out, err = capsys.readouterr()
-        assert isinstance(code, int)
-        assert "Traceback" not in err
-        return Said(code, out, err)
-
-    return run
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> str:
-    return suite_file(tmp_path, trial(steps=3))
-
-
 @pytest.fixture
 def toy_methods() -> Iterator[None]:
     with toys.registered(toys.NaN):
         yield
-
-
-def parts(results: Path, table: str = "trials") -> list[Path]:
-    return sorted((results / "toy" / table).glob("*.parquet"))
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -188,28 +131,6 @@ def test_a_report_of_a_folder_without_a_store_names_what_is_missing(command: Com
     assert "Errno" not in said.err
 
 
-@pytest.mark.parametrize("verb", ["plan", "run"])
-def test_too_few_images_for_fid_are_refused_before_anything_is_written(
-    command: Command, tmp_path: Path, verb: str
-) -> None:
-    few = ("--set", "dataset=gaussian-mixture", "--set", "n_images=2", "--set", "batch=2")
-    said = command(verb, suite_file(tmp_path), *few, "--results", tmp_path / "results")
-    assert said.code == 2
-    assert 'every row on "gaussian-mixture" would be INVALID: found n_images = 2 for the 16 features' in said.err
-    assert not (tmp_path / "results").exists()
-
-
-def test_notes_are_printed_by_plan_and_by_a_run_before_its_first_row(command: Command, tmp_path: Path) -> None:
-    results = ("--results", tmp_path / "results", "--set", "batch=50")
-    planned = command("plan", suite_file(tmp_path), *results)
-    said_now = "note: other programs"  # of the machine, not of the plan
-    lines = planned.out.splitlines()
-    notes = [line for line in lines if line.startswith("note: ") and not line.startswith(said_now)]
-    assert any("batch = 50 is more than n_images = 40" in note for note in notes)
-    said = " ".join(command("run", suite_file(tmp_path), *results).err.split())
-    assert all(said.index(note) < said.index("[1/") for note in notes)
-
-
 @pytest.mark.parametrize(
     ("verb", "line"), [("pause", "paused: none was running"), ("resume", "resumed: none was paused")]
 )
@@ -256,57 +177,6 @@ def test_results_that_another_process_holds_are_exit_code_3(command: Command, su
     finally:
         holder.communicate(timeout=60)
     assert command("run", suite, "--results", tmp_path / "results").code == 0
-
-
-def test_a_damaged_part_is_named_left_out_and_exit_code_4(command: Command, suite: str, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    command("run", suite, "--results", results)
-    victim = parts(results)[0]
-    data = bytearray(victim.read_bytes())
-    data[len(data) // 2] ^= 1
-    victim.write_bytes(bytes(data))
-    said = command("report", results / "toy")
-    assert said.code == 4
-    assert victim.name in said.err
-    board = (results / "toy/leaderboard.md").read_text()
-    assert "1 VALID" in board
-    assert command("doctor", results).code == 4
-
-
-def test_doctor_finds_damage_and_orphans_moves_them_and_a_run_repairs(
-    command: Command, suite: str, tmp_path: Path
-) -> None:
-    results = tmp_path / "results"
-    command("run", suite, "--results", results)
-    sound = command("doctor", results)
-    assert sound.code == 0
-    assert "2 finished trials, all intact" in sound.out
-    damaged, orphan = parts(results)
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    entry = next((results / "toy/log").glob(f"{orphan.name[:64]}*"))
-    entry.unlink()
-    found = command("doctor", results)
-    assert found.code == 4
-    assert f"trials/{damaged.name}: altered" in found.out
-    assert f"trials/{orphan.name}: orphan" in found.out
-    assert parts(results) == [damaged, orphan]  # looking changes nothing
-    fixed = command("doctor", results, "--fix")
-    assert "to quarantine" in fixed.out
-    assert parts(results) == []
-    assert (results / "toy/quarantine/trials" / damaged.name).is_file()
-    assert command("doctor", results).code == 0
-    assert command("run", suite, "--results", results).code == 0
-    assert len(parts(results)) == 2
-    assert "2 finished trials, all intact" in command("doctor", results).out
-
-
-def test_doctor_without_results_tells_of_the_machine(command: Command, tmp_path: Path) -> None:
-    said = command("doctor", tmp_path / "absent")
-    assert said.code == 0
-    assert {"python", "libraries", "cpu", "gpu", "disk", "network"} <= {
-        line.split()[1] for line in said.out.splitlines()
-    }
-    assert not (tmp_path / "absent").exists()
 
 
 def test_full_storage_is_exit_code_5_and_what_was_committed_stays(
@@ -366,26 +236,6 @@ def test_ls_gives_each_thing_a_line(command: Command, what: str, expected: set[s
     lines = said.out.splitlines()
     assert all(any(line.startswith(f"{name} ") for line in lines) for name in expected)
     assert len(lines) == len(set(lines)) >= len(expected)
-
-
-@pytest.mark.parametrize(("suite_name", "trials"), [("known-answer", 18), ("quick", None)])
-def test_plan_prints_every_trial_and_writes_nothing(
-    command: Command, tmp_path: Path, suite_name: str, trials: int | None
-) -> None:
-    said = command("plan", suite_name, "--results", tmp_path / "results")
-    assert said.code == 0
-    rows = [line for line in said.out.splitlines() if line.startswith("to do ")]
-    assert len(rows) == len({row.split(maxsplit=4)[4] for row in rows}) == (trials or len(api.plan(suite_name).trials))
-    assert f"\n{len(rows)} to do · about " in said.out
-    assert not (tmp_path / "results").exists()
-
-
-def test_plan_tells_what_is_already_measured(command: Command, suite: str, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    command("run", suite, "--results", results, "--only", "ddim-2")
-    out = command("plan", suite, "--results", results).out
-    assert out.splitlines()[0].split() == ["done", "VALID", "analytic:ddim-2"]
-    assert "\n1 to do, 1 done · about " in out
 
 
 def test_a_report_is_rebuilt_to_the_same_bytes(command: Command, suite: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -149,3 +150,15 @@ def test_addresses_that_cannot_work(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(UsageError, match="cannot stream"):
         connect("ray://127.0.0.1:10001")
+
+
+def test_where_nothing_listens_is_refused_before_ray_tries(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray tries for a minute"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", "127.0.0.1:70000"):
+        with pytest.raises(UsageError, match=f"no Ray cluster answers at {address} .*start one with"):
+            connect(address)
