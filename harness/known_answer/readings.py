@@ -17,6 +17,7 @@ from harness.data.cards import load_card
 from harness.known_answer.closed_forms import euler_factor, flow_factor, sample_fid
 from harness.measure.device import timed_call
 from harness.measure.flops import count_flops
+from harness.metrics.authenticity import Neighbours
 from harness.metrics.fid import fid_figures
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.moments import Array, Moments
@@ -170,4 +171,4 @@ def _known_reference(eigenvalues: Array, mean: Array, n: int = 1_000_000) -> Ref
     directions = np.eye(len(mean)) - 2 * np.outer(normal, normal)
     covariance = directions @ np.diag(eigenvalues) @ directions
     moments = Moments(n, mean, (covariance + covariance.T) / 2 * (n - 1))
-    return ReferenceFeatures(ReferenceMoments.of(moments), np.zeros((1, len(mean)), np.float32), 0.0)
+    return ReferenceFeatures(ReferenceMoments.of(moments), np.zeros((1, len(mean)), np.float32), 0.0, Neighbours.none())

@@ -49,14 +49,14 @@ count_cpu_attention()
 def count_flops(call: Callable[..., Any], *args: Any) -> int:
     """Return the FLOPs of `call(*args)` without gradients; of a compiled module, the eager one is counted."""
     call = getattr(call, "_orig_mod", call)
-    with _no_fused_attention_layers(), torch.no_grad(), flop_counter() as counter:
+    with without_fused_attention_layers(), torch.no_grad(), flop_counter() as counter:
         call(*args)
     return int(counter.get_total_flops())
 
 
 def count_by_module(module: nn.Module, *args: Any) -> dict[str, int]:
     """Return the FLOPs inside every submodule that ran, by its dotted name ("" is the whole), children included."""
-    with _no_fused_attention_layers(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with without_fused_attention_layers(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*args)
     root = type(module).__name__
     found = {"": int(counter.get_total_flops())}
@@ -89,7 +89,7 @@ def deepspeed_macs(network: nn.Module, *args: Any) -> int:
     load_deepspeed()
     from deepspeed.profiling.flops_profiler import profiler as module
 
-    with _restored_functions(), _no_fused_attention_layers(), torch.no_grad():
+    with _restored_functions(), without_fused_attention_layers(), torch.no_grad():
         profiler = module.FlopsProfiler(network)
         try:
             profiler.start_profile()
@@ -122,16 +122,16 @@ def training_flops(network: Network, images: Tensor, generator: torch.Generator)
 def flop_counter() -> FlopCounterMode:
     """Return a counter of totals alone: it sets no module hooks, which would outlive a counter that is never exited."""
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _NoNames()  # type: ignore[assignment]
+    counter.mod_tracker = NoModuleNames()  # type: ignore[assignment]
     return counter
 
 
-class _NoNames:
+class NoModuleNames:
     """Stands in for the counter's tracker of modules, whose hooks break gradients taken inside a backward pass."""
 
     parents = frozenset({"Global"})
 
-    def __enter__(self) -> _NoNames:
+    def __enter__(self) -> NoModuleNames:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -139,7 +139,7 @@ class _NoNames:
 
 
 @contextmanager
-def _no_fused_attention_layers() -> Iterator[None]:
+def without_fused_attention_layers() -> Iterator[None]:
     """Switch off torch's fused encoder and attention layers, whose work no counter sees."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -59,19 +59,29 @@ class CopyTest:
         return float((self.distances(generated) < self.threshold).double().mean())
 
     def highest_rate(self, n: int) -> float:
-        """Return the copy rate of n images that chance exceeds once in a hundred where none is copied.
+        """Return the copy rate of n images that chance exceeds once in a hundred where none is copied."""
+        return highest_copy_rate(n, self.held_out, 0.01)
 
-        Beta-binomial: the share of the held-out law below an order statistic of rank r of m is Beta(r, m + 1 - r).
-        """
-        rank = 1 + COPY_QUANTILE * (self.held_out - 1)
-        return float(betabinom.ppf(0.99, n, rank, self.held_out + 1 - rank)) / n
+
+def highest_copy_rate(n: int, held_out: int, chance: float) -> float:
+    """Return the copy rate of n images that chance exceeds with this probability where none is copied.
+
+    Beta-binomial: the share of the held-out law below an order statistic of rank r of m is Beta(r, m + 1 - r).
+    """
+    rank = 1 + COPY_QUANTILE * (held_out - 1)
+    return float(betabinom.isf(chance, n, rank, held_out + 1 - rank)) / n
 
 
 def nearest_distances(vectors: Tensor, others: Tensor) -> Tensor:
-    """Return the Euclidean distance of each vector [k, d] to the nearest of the others [n, d], float32 [k].
+    """Return the Euclidean distance of each vector [k, d] to the nearest of the others [n, d], float32 [k]."""
+    return nearest_few(vectors, others)[0][:, 0]
 
-    Norms and products find the nearest few. Their distances are then computed pair by pair, since the former cancel
-    where an image is a copy.
+
+def nearest_few(vectors: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distances of each vector [k, d] to the nearest few of the others [n, d], and which they are.
+
+    Both [k, few], the nearest first. Norms and products find the few. Their distances are then computed pair by pair,
+    since the former cancel where an image is a copy.
     """
     vectors, others = vectors.float(), others.float()
     centre = others.mean(0)
@@ -81,8 +91,9 @@ def nearest_distances(vectors: Tensor, others: Tensor) -> Tensor:
     for part in vectors.split(rows):
         apart = squares - 2 * (part - centre) @ (others - centre).T  # less the part's own square
         few = apart.topk(min(_CANDIDATES, len(others)), largest=False).indices
-        found.append((others[few] - part[:, None]).square().sum(-1).amin(1).sqrt())
-    return torch.cat(found)
+        distances, order = (others[few] - part[:, None]).square().sum(-1).sqrt().sort(1)
+        found.append((distances, few.gather(1, order)))
+    return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
 
 
 def image_vectors(images: Tensor, flips: bool = False) -> Tensor:

@@ -5,9 +5,10 @@ Heusel et al. 2017, arXiv:1706.08500; the floor after Chong & Forsyth 2020, arXi
 
 from __future__ import annotations
 
-from harness.metrics.frechet import bias_floor, frechet_distance
+from harness.metrics.frechet import bias_floor, drawn_distance, frechet_distance
 from harness.metrics.moments import merge_all
 from harness.metrics.scored_features import Figures, ScoredFeatures
+from harness.specs.rules.audits import FID_CHANCE
 from harness.stats import interval
 
 
@@ -22,6 +23,7 @@ def fid_figures(scored: ScoredFeatures) -> Figures:
     total = merge_all(scored.by_group)
     fid = frechet_distance(reference.frechet, total)
     found = Figures({"fid": fid, "fid_floor": bias_floor(reference.frechet, total.n, reference.n)})
+    found.values["fid_least"] = drawn_distance(reference.frechet, total.n, FID_CHANCE)
     if not scored.has_intervals:
         return found
 

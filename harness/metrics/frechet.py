@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import gamma
 
 from harness.metrics.moments import Array, Moments
 
@@ -61,3 +62,19 @@ def bias_floor(reference: ReferenceMoments, n_generated: int, n_reference: int) 
     pairs = np.divide(np.outer(s, s), totals, out=np.zeros_like(totals), where=totals > 0)
     b = s.sum() + 0.5 * (pairs.sum() + np.trace(pairs))
     return float(b * (1 / n_generated + 1 / n_reference))
+
+
+def drawn_distance(reference: ReferenceMoments, n_generated: int, chance: float) -> float:
+    """Return a distance that images drawn from the reference set itself, with replacement, fall below by this chance.
+
+    To second order the distance is a sum of squared unit Gaussians over n_generated, whose weights are s_i for the
+    mean, s_i / 2 and s_i s_j / (s_i + s_j), i < j, for the covariance; its law is taken as the gamma law of the same
+    mean and variance.
+    """
+    s = reference.eigenvalues[reference.eigenvalues > 0]
+    upper = np.triu_indices(len(s), 1)
+    weights = np.concatenate([s, s / 2, s[upper[0]] * s[upper[1]] / (s[upper[0]] + s[upper[1]])])
+    mean, variance = weights.sum(), 2 * np.square(weights).sum()
+    if not variance:
+        return 0.0
+    return float(gamma.ppf(chance, mean**2 / variance, scale=variance / mean) / n_generated)

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from harness.metrics.authenticity import copy_rate
+from harness.metrics.copies import highest_copy_rate
 from harness.metrics.feature_stream import Shard
 from harness.metrics.fid import fid_figures
 from harness.metrics.kid import kid_figures
 from harness.metrics.precision_recall import precision_recall_figures
 from harness.metrics.reference import ReferenceFeatures
 from harness.metrics.scored_features import Figures, ScoredFeatures
+from harness.specs.audits import CopyFigures
+from harness.specs.rules.audits import COPY_CHANCE, LEAST_COPY_RATE
 from harness.specs.rules.quality import KERNEL_LIMIT
 from harness.stats import GROUPS
 
@@ -36,6 +42,8 @@ class Quality:
     replicates: list[dict[str, float]] = field(default_factory=list)
     """Figures without each jackknife group; empty where there are no intervals."""
     reasons: list[str] = field(default_factory=list)
+    copies: CopyFigures | None = None
+    """Of evenly spaced images; no metric of quality, but a check of them."""
 
 
 def measure_quality(
@@ -65,4 +73,18 @@ def measure_quality(
         quality.reasons += found.reasons
         for group, value in enumerate(found.replicates):
             quality.replicates[group][name] = value
+    quality.copies = _copies(scored)
     return quality
+
+
+def _copies(scored: ScoredFeatures) -> CopyFigures | None:
+    """Return how many of the kept images are copies of reference images; None where that cannot be said."""
+    reference, neighbours = scored.reference.kernel_features, scored.reference.neighbours
+    if neighbours.copy_ratio <= 0 or not np.isfinite(scored.spaced).all():
+        return None
+    n = len(scored.spaced)
+    return CopyFigures(
+        rate=copy_rate(scored.spaced, reference, neighbours),
+        highest=max(LEAST_COPY_RATE, highest_copy_rate(n, len(reference), COPY_CHANCE)),
+        images=n,
+    )

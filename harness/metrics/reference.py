@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics.authenticity import Neighbours
 from harness.metrics.feature_stream import Features, Shard, blocks, evenly_spaced
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.kernel_distance import pair_mean
@@ -22,6 +23,7 @@ class ReferenceFeatures:
     frechet: ReferenceMoments
     kernel_features: Features  # of min(n, limit) evenly spaced images, [m, d]
     kernel_pair_mean: float  # mean kernel value over their pairs
+    neighbours: Neighbours  # how near the kept features are to each other
 
     @property
     def n(self) -> int:
@@ -44,6 +46,8 @@ class ReferenceFeatures:
             "eigenvalues": self.frechet.eigenvalues,
             "kernel_features": np.ascontiguousarray(self.kernel_features),
             "kernel_pair_mean": np.array([self.kernel_pair_mean], dtype=np.float64),
+            "neighbour_distances": self.neighbours.distances,
+            "copy_ratio": np.array([self.neighbours.copy_ratio], dtype=np.float64),
         }
 
     @classmethod
@@ -53,7 +57,8 @@ class ReferenceFeatures:
         moments = Moments(int(real["n"][0]), real["mean"], real["m2"])
         frechet = ReferenceMoments(moments, real["factor"], real["eigenvalues"])
         features = np.asarray(tensors["kernel_features"], dtype=np.float32)
-        return cls(frechet, features, float(real["kernel_pair_mean"][0]))
+        neighbours = Neighbours(real["neighbour_distances"], float(real["copy_ratio"][0]))
+        return cls(frechet, features, float(real["kernel_pair_mean"][0]), neighbours)
 
 
 def reference_of(features: Features, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
@@ -76,4 +81,4 @@ def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KER
 
     assert moments is not None  # n >= 2, so there was a block
     selection = np.concatenate(kept)
-    return ReferenceFeatures(ReferenceMoments.of(moments), selection, pair_mean(selection))
+    return ReferenceFeatures(ReferenceMoments.of(moments), selection, pair_mean(selection), Neighbours.of(selection))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from harness.identity import canonical_json
 from harness.metrics.truncation import Truncation, truncation
+from harness.rows.evidence import Evidence
 from harness.rows.names import name_columns
-from harness.rows.times import speedup_over_serial, time_columns
-from harness.rows.verdict import Findings, unsound, verdict
+from harness.rows.rules import judge, unsound
+from harness.rows.times import batch_ratio, speedup_over_serial, time_columns
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
@@ -62,15 +65,10 @@ def finished_tables(
     }
 
     # verdict
-    findings = Findings(
-        quality_reasons=score.reasons if score else (),
-        counters_agree=found.weights.counters_agree if found.weights else None,
-        band=spec.fid_band,
-        clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
-        timed_flops=found.timed_flops(),
-        expectations=spec.expect,
-    )
-    row["verdict"], row["reasons"] = verdict(row, shards, _audit(found.own_digests, digests), findings)
+    checks = judge(_evidence(spec, found, row, digests))
+    broken = [one.reason for one in checks if one.finding.holds is False]
+    row["verdict"], row["reasons"] = ("INVALID" if broken else "VALID"), "; ".join(broken)
+    row["not_audited"] = "; ".join(f"{one.rule}: {one.finding.found}" for one in checks if one.finding.holds is None)
 
     # details; repetitions belong to the trial that was timed
     own, serial = found.own_timing, shards[0].serial_distance
@@ -82,6 +80,7 @@ def finished_tables(
         else [{**one.model_dump(), "is_counted": one.block == own.counted} for one in own.repetitions],
         "quality": _replicates(score, errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
+        "checks": [{"rule": one.rule, "place": place, **asdict(one.finding)} for place, one in enumerate(checks)],
         "virtual": [] if own is None else [replayed.model_dump() for replayed in own.virtual],
         **_preparation_tables(found),
     }
@@ -108,8 +107,9 @@ def failed_tables(
 
 
 def timed_images(spec: RowSpec, results: Mapping[str, Output]) -> frozenset[int]:
-    """Return the indices of the trial's own images whose digests the timing has noted."""
-    return frozenset(_TrialOutputs(spec, results).own_digests)
+    """Return the indices of the trial's own images that were timed in batches of the scored size."""
+    batches = _TrialOutputs(spec, results).scored_batches()
+    return frozenset(index for first, images in batches for index in range(first, first + images))
 
 
 class _TrialOutputs:
@@ -122,7 +122,6 @@ class _TrialOutputs:
         # repetitions and digests are those of the trial that was timed
         self.timed_shards = [self._known(task_id, SampleOutput) for task_id in spec.timed_sample_ids]
         self.own_timing = None if self.timed_shards else self.timing
-        self.own_digests = {} if self.own_timing is None else self.own_timing.digests
 
         self.score = self._maybe(spec.score_id)
         self.clock_score = self._maybe(spec.clock_score_id)
@@ -134,6 +133,11 @@ class _TrialOutputs:
             for name, part in spec.sampler.parts().items()
             if part.artifact_id is not None
         }
+
+    def scored_batches(self) -> set[tuple[int, int]]:
+        """Return first index and number of images of the scored batches that its own timing has made."""
+        timed = [] if self.own_timing is None else self.own_timing.work
+        return {(one.first, one.images) for one in timed if one.images_sha256}
 
     def timed_flops(self) -> float | None:
         """Return the FLOPs per image of the trial that was timed in this one's place; None if none was."""
@@ -158,8 +162,44 @@ class _TrialOutputs:
         return None if task_id is None or task_id not in self._results else self._known(task_id, ScoreOutput)
 
 
+def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[int, np.ndarray]) -> Evidence:
+    """Return all by which the trial is judged."""
+    score, own = found.score, found.own_timing
+    return Evidence(
+        row=row,
+        shards=found.shards,
+        precision=spec.sampler.model.precision,
+        quality_reasons=score.reasons if score else (),
+        copies=score.copies if score else None,
+        counters_agree=found.weights.counters_agree if found.weights else None,
+        band=spec.fid_band,
+        clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
+        timed_flops=found.timed_flops(),
+        expectations=spec.expect,
+        **({} if own is None else _timing_evidence(own, found.scored_batches(), digests)),
+    )
+
+
+def _timing_evidence(
+    timing: TimeOutput, batches: set[tuple[int, int]], digests: Mapping[int, np.ndarray]
+) -> dict[str, Any]:
+    """Return what a trial's own timing left, with the digests of the scored images of the same batches."""
+    scored = {}
+    for first, images in batches:
+        rows = [digests[index] for index in range(first, first + images) if index in digests]
+        scored[first, images] = hashlib.sha256(b"".join(row.tobytes() for row in rows)).hexdigest()
+    return {
+        "timed": timing.work,
+        "scored_sha256": scored,
+        "counted_batch": timing.counted_batch,
+        "weights_changed": timing.weights_changed,
+        "ratio": batch_ratio(timing),
+    }
+
+
 def _quality(score: ScoreOutput) -> Row:
-    return {**score.figures, "reference_n": score.reference_n, "images_sha256": score.images_sha256}
+    copied = {} if score.copies is None else {"copy_rate": score.copies.rate}
+    return {**score.figures, **copied, "reference_n": score.reference_n, "images_sha256": score.images_sha256}
 
 
 def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | None) -> Row:
@@ -248,8 +288,3 @@ def _artifact_entries(found: _TrialOutputs, fact: str) -> Iterator[tuple[str, Ro
         entries: Any = prepared.artifact.get(fact, [])
         for entry in entries:
             yield part, entry
-
-
-def _audit(timed: Mapping[int, str], scored: Mapping[int, np.ndarray]) -> dict[int, bool]:
-    """Return, for each image seen in the timed calls, whether it is byte for byte the scored one."""
-    return {index: scored[index].tobytes().hex() == digest for index, digest in timed.items() if index in scored}

@@ -69,6 +69,12 @@ def speedup_over_serial(timing: TimeOutput) -> Row:
     }
 
 
+def batch_ratio(timing: TimeOutput) -> float:
+    """Return the seconds of a call with a batch over those of a call with one image, medians of the counted block."""
+    calls = _CountedCalls(timing)
+    return calls.median("throughput", "trial") / calls.median("latency", "trial")
+
+
 class _CountedCalls:
     """The calls of the block that counts, by kind and role."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from harness.task import ALONE, Ranks, Span
 
@@ -16,20 +17,47 @@ Model = TypeVar("Model")
 
 
 class ModelCache:
-    """The most recently used models, by a key that decides their weights. One worker owns it; not thread-safe."""
+    """The most recently used models, by a key that decides their weights. One worker owns it; not thread-safe.
+
+    A method may change the weights of a model, and others use the same one: it is then made anew.
+    """
 
     def __init__(self) -> None:
-        self._models: OrderedDict[str, Any] = OrderedDict()
+        self._models: OrderedDict[str, tuple[Any, list[float]]] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], Model]) -> Model:
-        """Return the model of a key; `make` is called if it is not cached."""
-        if key not in self._models:
-            self._models[key] = make()
+        """Return the model of a key; `make` is called if it is not cached, or its weights are others by now."""
+        if key not in self._models or self._is_changed(key):
+            model = make()
+            self._models[key] = model, _weight_sums(model)
             while len(self._models) > _KEPT_MODELS:
                 self._models.popitem(last=False)
         self._models.move_to_end(key)
-        model: Model = self._models[key]
-        return model
+        found: Model = self._models[key][0]
+        return found
+
+    def drop_changed(self) -> bool:
+        """Drop the models whose weights are others than when they were made; return whether there were any."""
+        changed = [key for key in self._models if self._is_changed(key)]
+        for key in changed:
+            del self._models[key]
+        return bool(changed)
+
+    def _is_changed(self, key: str) -> bool:
+        model, sums = self._models[key]
+        return _weight_sums(model) != sums
+
+
+def _weight_sums(model: object) -> list[float]:
+    """Return sums over all parameters and buffers that differ where a value does; nothing for what is no module."""
+    if not isinstance(model, nn.Module):
+        return []
+    values = [*model.parameters(), *model.buffers()]
+    real = [value.detach() for value in values if value.is_floating_point()]
+    if not real:
+        return []
+    norms = torch.stack([torch.linalg.vector_norm(value, dtype=torch.float64) for value in real])
+    return [float(value.numel()) for value in real] + norms.tolist()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
+from harness.specs.audits import ImagesWork
 from harness.specs.sample import Counts
 from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
@@ -66,6 +67,22 @@ class CallCounts:
             here = steps == step
             own = {name: n if isinstance(n, int) else n[here.to(n.device)] for name, n in units.items()}
             self.add(step, int(here.sum()), own)
+
+    def total_units(self) -> dict[str, int]:
+        """Return how often each unit ran, over all steps and images."""
+        total: dict[str, int] = defaultdict(int)
+        for counts in self.units.values():
+            for name, count in counts.items():
+                total[name] += int(count)
+        return dict(sorted(total.items()))
+
+    def to_work(self, ranks: int) -> ImagesWork:
+        """Return what ran over all steps; one of several ranks sees refinements alone."""
+        return ImagesWork(
+            evaluations=sum(self.evaluations.values()) if ranks == 1 else None,
+            units=self.total_units() if ranks == 1 else {},
+            iterations=dict(sorted(self.executor_stats.iterations.items())),
+        )
 
     def to_counts(self) -> Counts:
         """Return plain numbers: evaluations by step, units by step and name, and the executor's statistics."""

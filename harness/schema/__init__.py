@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from harness.schema.column import FLAG, REAL, TEXT, WHOLE, Column, Row, StoredTable
-from harness.schema.details import CALIBRATION, QUALITY, REFINEMENTS, SEARCHES, STEPS, TIMINGS, VIRTUAL
+from harness.schema.details import CALIBRATION, CHECKS, QUALITY, REFINEMENTS, SEARCHES, STEPS, TIMINGS, VIRTUAL
 from harness.schema.metrics import METRICS, Metric
 from harness.schema.trials import TRIALS
 
@@ -17,7 +17,8 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 TABLES: dict[str, StoredTable] = {
-    table.name: table for table in (TRIALS, STEPS, TIMINGS, QUALITY, SEARCHES, CALIBRATION, VIRTUAL, REFINEMENTS)
+    table.name: table
+    for table in (TRIALS, STEPS, TIMINGS, QUALITY, SEARCHES, CALIBRATION, VIRTUAL, REFINEMENTS, CHECKS)
 }
 """Every table by name: the declaration of a new one in this tuple is all that storing and loading it takes."""
 

@@ -69,6 +69,20 @@ QUALITY = StoredTable(
     ),
 )
 
+CHECKS = StoredTable(
+    name="checks",
+    order=("place",),
+    columns=(
+        Column("trial_id", TEXT, "The trial that was judged."),
+        Column("attempt", WHOLE, "Its attempt."),
+        Column("place", WHOLE, "Place of the check among those of the trial, from 0."),
+        Column("rule", TEXT, "The rule, as reasons name it."),
+        Column("holds", FLAG, "Whether it holds; empty where it could not be tried."),
+        Column("found", TEXT, "What was found."),
+        Column("expected", TEXT, "What was expected."),
+    ),
+)
+
 SEARCHES = StoredTable(
     name="searches",
     order=("round", "candidate_json"),

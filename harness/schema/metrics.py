@@ -46,6 +46,11 @@ FID = Metric(
         Column("fid_low", REAL, "Lower end of the 95 % interval of fid (delete-a-group jackknife, t)."),
         Column("fid_high", REAL, "Upper end of the 95 % interval of fid."),
         Column("fid_floor", REAL, "Bias floor b/N of fid: what a perfect sampler would still show at these N."),
+        Column(
+            "fid_least",
+            REAL,
+            "FID of as many images drawn from the reference set itself falls below it by chance, once in a million.",
+        ),
     ),
     replicate=Column("fid", REAL, "Frechet distance without that group."),
 )

@@ -158,6 +158,9 @@ TRIALS = StoredTable(
         ),
         Column("warm_up_calls", WHOLE, "Untimed calls before the rounds, of the kind of call that had fewest."),
         Column("precision_dtype", TEXT, "Number format of the network."),
+        Column(
+            "copy_rate", REAL, "Share of images nearer to a reference image than all but 1 % of those are to others."
+        ),
         Column("images_sha256", TEXT, "SHA-256 over the generated uint8 images in index order."),
         Column("torch_version", TEXT, "Version of torch."),
         Column("harness_version", TEXT, "Version of this project."),
@@ -186,5 +189,6 @@ TRIALS = StoredTable(
         Column("status", TEXT, "finished or failed."),
         Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
         Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),
+        Column("not_audited", TEXT, "Rules that could not be tried, each with the reason; empty where all were."),
     ),
 )

@@ -59,6 +59,8 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task_seconds: float = 0.0
+    audit_seconds: float = 0.0
+    """Of these, what audits took: checks that the result is what the task says, and nothing that the result needs."""
     node: str = ""
 
     def arrays(self) -> frozenset[str]:

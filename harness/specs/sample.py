@@ -9,6 +9,7 @@ from typing import Self
 
 from pydantic import Field
 
+from harness.specs.audits import BatchWork, Probe
 from harness.specs.base import Closed, Output, Policy, Spec
 from harness.specs.sampler import ExtractorSpec, SamplerSpec
 
@@ -48,11 +49,14 @@ class Distances(Closed):
 
     squared_errors: list[float] = Field(default_factory=list)
     squared_norms: list[float] = Field(default_factory=list)
+    squared_mismatches: list[float] = Field(default_factory=list)
+    """Squared distances of the final states to exact ones of the next image of the batch; none in a batch of one."""
 
     def extend(self, more: Distances) -> None:
         """Add the distances of further images."""
         self.squared_errors.extend(more.squared_errors)
         self.squared_norms.extend(more.squared_norms)
+        self.squared_mismatches.extend(more.squared_mismatches)
 
 
 class Counts(Closed):
@@ -123,6 +127,12 @@ class SampleOutput(Output):
     """Of the first span of a parallel executor."""
     cost: Cost | None = None
     """Of the first span."""
+    batches: list[BatchWork] = Field(default_factory=list)
+    """Every batch of the sampler, in the order of its images."""
+    probes: list[Probe] = Field(default_factory=list)
+    """Of the first span, and of some others."""
+    weights_changed: bool = False
+    """Whether the network's weights were others after the images were made."""
 
     @classmethod
     def merge_units(cls, outputs: Iterable[Self]) -> Self:
@@ -130,7 +140,10 @@ class SampleOutput(Output):
         units = iter(outputs)
         first = next(units)  # alone holds the cost and the distance to the serial images
 
-        task_seconds = seconds = network_seconds = 0.0
+        task_seconds = audit_seconds = seconds = network_seconds = 0.0
+        batches: list[BatchWork] = []
+        probes: list[Probe] = []
+        weights_changed = False
         counts, distances = CountSums(), defaultdict[str, Distances](Distances)
         not_finite, constant = 0, 0
         bad_indices: list[int] = []
@@ -138,6 +151,10 @@ class SampleOutput(Output):
 
         for unit in chain((first,), units):
             task_seconds += unit.task_seconds
+            audit_seconds += unit.audit_seconds
+            batches += unit.batches
+            probes += unit.probes
+            weights_changed |= unit.weights_changed
             seconds += unit.seconds
             network_seconds += unit.network_seconds
             counts.add(unit.counts)
@@ -152,6 +169,7 @@ class SampleOutput(Output):
 
         return cls(
             task_seconds=task_seconds,
+            audit_seconds=audit_seconds,
             seconds=seconds,
             network_seconds=network_seconds,
             counts=counts.total(),
@@ -162,6 +180,9 @@ class SampleOutput(Output):
             distances=dict(distances),
             serial_distance=first.serial_distance,
             cost=first.cost,
+            batches=batches,
+            probes=probes,
+            weights_changed=weights_changed,
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
+from harness.specs.audits import CopyFigures
 from harness.specs.base import Closed, DecidesNothing, Output, Spec
 from harness.task import Cut, unit_key
 
@@ -37,6 +38,8 @@ class ScoreOutput(Output):
     figures: dict[str, float]
     replicates: list[Replicate]
     reasons: list[str]
+    copies: CopyFigures | None = None
+    """None where the reference has too few images, or too many that are equal."""
     images_sha256: str
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from harness.specs.audits import CountedWork, TimedWork
 from harness.specs.base import Closed, Output, Policy, Spec
 from harness.specs.sampler import SamplerSpec
 
@@ -63,7 +66,7 @@ class VirtualTime(Closed):
 
 
 class TimeOutput(Output):
-    """Every repetition, with memory, energy, virtual times and digests of the timed images."""
+    """Every repetition, with memory, energy, virtual times, and what the timed calls did."""
 
     repetitions: list[Repetition]
     virtual: list[VirtualTime]
@@ -78,8 +81,12 @@ class TimeOutput(Output):
     """Whether CPU seconds of the process are all of the trial's work: on a CPU, one rank, one thread."""
     warm_up_calls: int
     """Of the kind and role that had fewest."""
-    digests: dict[int, str]
-    """SHA-256 of timed images, by index, where the scored ones were made in the same batches."""
+    work: list[TimedWork] = Field(default_factory=list)
+    """What ran in every call of the trial, and the images that it made."""
+    weights_changed: bool = False
+    """Whether the network's weights were others afterwards."""
+    counted_batch: CountedWork | None = None
+    """Of one more call with a whole batch, untimed."""
 
 
 class TimeSpec(Spec):

@@ -21,8 +21,11 @@ from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
-from harness.specs.sample import Cost, Distances, SampleOutput, SampleSpec
+from harness.specs.audits import BatchWork
+from harness.specs.sample import Cost, CountSums, SampleOutput, SampleSpec
 from harness.task import Event, Progress, Result
+from harness.tasks.image_checks import ImageChecks
+from harness.tasks.probe import ProbedBatch, run_probe
 from methods.networks.base import Network
 
 GRID_IMAGES = 32
@@ -37,37 +40,51 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     assert place.span is not None
 
     group = Group(place.ranks, place.device)
+    place.models.drop_changed()
     sampler = build_sampler(spec.sampler, inputs, place, group.peers)
     extractor = cached_extractor(spec.extractor, inputs, place)
     network = load_network(spec.sampler.model, inputs, place)
     start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
-    call_counts, outputs, seconds = CallCounts(), _Outputs(), 0.0
-    checks = _ImageChecks(*(_states(inputs, task_id) for task_id in (spec.solution_id, spec.own_solution_id)))
+    counts, network_seconds, seconds = CountSums(), 0.0, 0.0
+    outputs, batches = _Outputs(), list[BatchWork]()
+    is_first = start == 0
+    probed = ProbedBatch.draw(group, is_first, len(range(start, stop, batch)))
+    checks = ImageChecks(*(_states(inputs, task_id) for task_id in (spec.solution_id, spec.own_solution_id)))
 
-    for first in range(start, stop, batch):
-        indices = range(first, min(first + batch, stop))
+    for number, first in enumerate(range(start, stop, batch)):
+        indices, call_counts = range(first, min(first + batch, stop)), CallCounts()
         began = time.perf_counter()
         initial = sampler.initial_state(indices)
         states = sampler.run(indices, call_counts, initial)
         images = to_uint8(states).cpu()
         seconds += (time.perf_counter() - began) * group.size
+
+        # not timed: what ran
+        counts.add(call_counts.to_counts())
+        network_seconds += call_counts.network_seconds
+        batches.append(BatchWork(first=first, images=len(indices), work=call_counts.to_work(group.size)))
+        probed.keep(number, indices, states)
         if not group.is_rank_zero:
             continue
 
-        # not timed: checks and features
+        # checks and features
         checks.update(indices, states, images, initial, sampler, network.flow)
         if checks.sound:
             outputs.append(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
 
     # once per trial
-    is_first = start == 0
     compared = None
     if is_first and sampler.executor.parallel:
         compared = measure_serial_distance(sampler, range(min(batch, stop)), make_executor(spec.sampler.serial, inputs))
 
+    # audits
+    began = time.perf_counter()
+    probes = list(run_probe(sampler, group, probed, checks.sound))
+    audit_seconds = time.perf_counter() - began
+
     # sums over ranks
-    counts, network_seconds = group.all_reduce(call_counts.to_counts(), call_counts.network_seconds)
+    all_counts, network_seconds = group.all_reduce(counts.total(), network_seconds)
     group.close()
     if not group.is_rank_zero:
         return
@@ -75,7 +92,11 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     output = SampleOutput(
         seconds=seconds,
         network_seconds=network_seconds,
-        counts=counts,
+        counts=all_counts,
+        audit_seconds=audit_seconds,
+        batches=batches,
+        probes=probes,
+        weights_changed=place.models.drop_changed(),
         not_finite=checks.not_finite,
         first_not_finite=checks.first_not_finite,
         constant=checks.constant,
@@ -129,71 +150,3 @@ class _Outputs:
     def tensors(self) -> dict[str, np.ndarray]:
         named = {"features": self.features, "digests": self.digests, "pictures": self.pictures}
         return {name: np.concatenate(parts) for name, parts in named.items() if parts}
-
-
-class _ImageChecks:
-    """Checks of shape, finiteness and constancy, and each image's distance to the exact solution.
-
-    Exact is the network's closed form or, where it has none, the reference solution. A tuned network has a second
-    one, of its own flow.
-    """
-
-    def __init__(self, solution: np.ndarray | None, own: np.ndarray | None) -> None:
-        """Take the exact states of the first images [n, ...], if there are any."""
-        self.not_finite = 0
-        self.first_not_finite: int | None = None
-        self.constant = 0
-        self.wrong_shape: list[int] | None = None
-        self._distance, self._own = _Distance(solution), _Distance(own)
-
-    @property
-    def sound(self) -> bool:
-        return self.not_finite == 0 and self.wrong_shape is None
-
-    def update(
-        self, indices: range, states: Tensor, images: Tensor, initial: Tensor, sampler: Sampler, flow: Any
-    ) -> None:
-        if states.shape != initial.shape:
-            self.wrong_shape = list(states.shape)
-            return
-
-        bad = ~torch.isfinite(states).flatten(1).all(1).cpu()
-        if bad.any():
-            self.not_finite += int(bad.sum())
-            if self.first_not_finite is None:
-                self.first_not_finite = indices[int(bad.nonzero()[0])]
-        flat = images.flatten(1)
-        self.constant += int((flat == flat[:, :1]).all(1).sum())
-
-        if self.sound:
-            self._distance.update(indices, states, flow(initial, float(sampler.sigmas[0]), float(sampler.sigmas[-1])))
-            self._own.update(indices, states, None)
-
-    def distances(self) -> dict[str, Distances]:
-        found = {"truncation_error": self._distance.distances(), "own_truncation_error": self._own.distances()}
-        return {name: one for name, one in found.items() if one.squared_norms} if self.sound else {}
-
-
-class _Distance:
-    """Squared errors of final states, and squared norms of the exact ones, image by image."""
-
-    def __init__(self, solution: np.ndarray | None) -> None:
-        self._solution = solution
-        self._errors: list[float] = []
-        self._norms: list[float] = []
-
-    def update(self, indices: range, states: Tensor, exact: Tensor | None) -> None:
-        """Compare states of these indices with `exact`, or where that is None with the reference solution."""
-        if exact is None and self._solution is not None:
-            exact = torch.from_numpy(self._solution[indices.start : indices.stop].copy()).to(states)
-        if exact is not None:
-            self._errors += _squares(states[: len(exact)] - exact)
-            self._norms += _squares(exact)
-
-    def distances(self) -> Distances:
-        return Distances(squared_errors=self._errors, squared_norms=self._norms)
-
-
-def _squares(states: Tensor) -> list[float]:
-    """Return the sum of squares of each row."""
-    return states.double().square().flatten(1).sum(1).tolist()

@@ -36,6 +36,7 @@ def run(spec: ScoreSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
         figures=quality.figures,
         replicates=[Replicate(group=group, figures=one) for group, one in enumerate(quality.replicates)],
         reasons=quality.reasons,
+        copies=quality.copies,
         images_sha256=digest.hexdigest(),
     )
     yield Result(output)

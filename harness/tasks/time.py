@@ -25,17 +25,21 @@ from harness.identity import content_hash
 from harness.measure.call_times import CallTimer, replay_virtual_times
 from harness.measure.device import EnergyMeter, clock_and_temperature, device_name, measure_peak_memory, timed_call
 from harness.measure.disturbance import counted_block, judge_block, read_gpu_load
+from harness.measure.operator_flops import operator_flops
 from harness.measure.warm_up import is_steady
 from harness.sampling.build import build_sampler
-from harness.sampling.pixels import image_digests, to_uint8
+from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
+from harness.specs.audits import CountedWork
 from harness.specs.base import deciding_fields
 from harness.specs.rules.timing import ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
+from harness.tasks.probe import counted_work
+from harness.tasks.timed_audit import TimedAudit
 
 _IMAGES = 0
 """Rank zero's command that all ranks make these images together."""
@@ -43,13 +47,14 @@ _WARM_UP_INDEX = 1 << 40  # images that no trial scores
 
 
 def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
-    """Yield progress per round, then every repetition, peak memory, energy, virtual times and digests of timed images.
+    """Yield progress per round, then repetitions, peak memory, energy, virtual times, and what the timed calls did.
 
     With several ranks rank zero measures and has the result; the others make the trial's images with it. The clock
     trial and the sampler under the serial executor run on rank zero alone.
     """
     # samplers of this rank
     group = Group(place.ranks, place.device)
+    place.models.drop_changed()
     trial = build_sampler(spec.sampler, inputs, place, group.peers)
     serial = (
         {"serial": build_sampler(with_serial_executor(spec.sampler), inputs, place)} if trial.executor.parallel else {}
@@ -73,7 +78,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         group=group,
         batch=spec.batch,
         n_images=spec.n_images,
-        comparable=spec.batch == min(spec.sampler.batch, spec.n_images),
+        audit=TimedAudit(spec.batch, min(spec.sampler.batch, spec.n_images), group.size),
         rng=random.Random(content_hash(deciding_fields(spec))),
     )
     warm_up_calls = timed.warm_up()
@@ -84,6 +89,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     memory = measure_peak_memory(timed.prepare_call("trial", "throughput", 0), place.device)
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
+    counted_batch = timed.audit_untimed()
     group.broadcast_stop()
     group.close()
 
@@ -97,7 +103,10 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         counted=counted_block(timed.blocks),
         own_cpu=place.device.type == "cpu" and group.size == 1 and torch.get_num_threads() == 1,
         warm_up_calls=warm_up_calls,
-        digests=timed.digests,
+        audit_seconds=timed.audit.seconds,
+        work=timed.audit.work(),
+        weights_changed=place.models.drop_changed(),
+        counted_batch=counted_batch,
     )
     yield Result(output)
 
@@ -116,13 +125,11 @@ class _TimedCalls:
     group: Group
     batch: int
     n_images: int
-    comparable: bool
-    """Whether timed and scored images are made in the same batches; bytes may differ across batch sizes."""
+    audit: TimedAudit
     rng: random.Random
     repetitions: list[Repetition] = field(default_factory=list)
     call_counts: dict[tuple[str, str], list[CallCounts]] = field(default_factory=lambda: defaultdict(list))
     """What ran in the timed calls, by role and kind."""
-    digests: dict[int, str] = field(default_factory=dict)
     blocks: list[TimedBlock] = field(default_factory=list)
     """Those that are done, judged."""
 
@@ -197,10 +204,9 @@ class _TimedCalls:
         first = (number * size) % max(self.n_images - size + 1, 1) // size * size
         images, timing = timed_call(self.prepare_call(role, kind, first, call_counts), device)
 
-        # not timed: digests and the record
-        if self.comparable and role == "trial" and kind == "throughput" and len(images) == size:
-            digests = image_digests(images)
-            self.digests.update({first + row: digests[row].tobytes().hex() for row in (0, size - 1)})
+        # not timed: the record
+        if role == "trial":
+            self.audit.record(kind, first, images, call_counts)
         self.call_counts[role, kind].append(call_counts)
 
         state: dict[str, Any] = {**clock_and_temperature(device), **read_gpu_load(device)}
@@ -231,6 +237,25 @@ class _TimedCalls:
         wanted = counted_block(self.blocks), role, "latency"
         timed = [r.seconds for r in self.repetitions if (r.block, r.role, r.kind) == wanted]
         return float(np.median(timed))
+
+    def audit_untimed(self) -> CountedWork:
+        """Return what operators and the boundary counted of a whole batch; make the scored batch where it is another.
+
+        Nothing here is timed, or counted for the trial.
+        """
+        began, trial = time.perf_counter(), self.samplers["trial"]
+        watched = CallCounts()
+        with operator_flops() as flops:
+            self.prepare_call("trial", "throughput", 0, watched)()
+
+        # a scored batch, to compare with those images that were timed in calls of another size
+        if not self.audit.comparable:
+            counts, size = CallCounts(), self.audit.scored_batch
+            self.group.broadcast_command(_IMAGES, 0, size)
+            images = to_uint8(trial.run(range(size), counts)).cpu()
+            self.audit.record("untimed", 0, images, counts)
+        self.audit.seconds += time.perf_counter() - began
+        return counted_work(watched, flops)
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

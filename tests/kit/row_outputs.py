@@ -83,7 +83,7 @@ def timing(roles: tuple[str, ...] = ("trial", "baseline"), **changes: Any) -> Ti
     known: dict[str, Any] = {
         "task_seconds": 4.0, "repetitions": calls, "virtual": [], "peak_memory_bytes": 11,
         "energy_joules_per_image": 0.5, "device_name": "a chip", "blocks": [QUIET], "counted": 0,
-        "own_cpu": True, "warm_up_calls": 2, "digests": {},
+        "own_cpu": True, "warm_up_calls": 2,
     }  # fmt: skip
     return TimeOutput(**{**known, **changes})
 

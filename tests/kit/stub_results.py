@@ -110,7 +110,7 @@ def _times() -> Output:
     return TimeOutput(
         repetitions=repetitions, virtual=[], peak_memory_bytes=1, energy_joules_per_image=None, device_name="a chip",
         blocks=[TimedBlock(rounds=11, seconds=2.0, cpu_share=1.0, disturbed_share=0.0, disturbed="")], counted=0,
-        own_cpu=True, warm_up_calls=3, digests={},
+        own_cpu=True, warm_up_calls=3,
     )  # fmt: skip
 
 

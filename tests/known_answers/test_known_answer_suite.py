@@ -18,7 +18,7 @@ from harness.config.suite import SUITES
 from harness.data.cards import load_card
 from harness.pools.local import LocalPool
 from harness.registry import registry
-from harness.rows.verdict import known_answer
+from harness.rows.expected import expected_value
 from harness.specs.row import Expectation
 
 C, DIM, LOW, HIGH = 0.2, 16, 0.002, 80.0
@@ -86,12 +86,12 @@ def test_every_number_of_the_suite_follows_from_its_formula(known: dict[str, Any
 def test_the_bias_of_a_sample_follows_its_size(n_images: int) -> None:
     """And the room for its noise goes as 1 / sqrt(N), from the suite's own N on."""
     for known in (k for k in EXPECTED if k["column"] == "fid"):
-        value, slack = known_answer(Expectation(**known), n_images)
+        value, slack = expected_value(Expectation(**known), n_images)
         assert value == pytest.approx(fid(known["method"], known["steps"], n_images), abs=2e-6, rel=2e-6)
         at_2000 = known["absolute"] + known["relative"] * value
         assert slack == pytest.approx(at_2000 * math.sqrt(2000 / n_images))
     assert all(
-        known_answer(Expectation(**k), n_images) == (k["value"], k.get("absolute", 0))
+        expected_value(Expectation(**k), n_images) == (k["value"], k.get("absolute", 0))
         for k in EXPECTED
         if "per_image" not in k
     )
@@ -103,7 +103,7 @@ def test_tolerances_are_tight_enough_to_tell_the_schedules_apart() -> None:
             (value - slack, value + slack)
             for k in EXPECTED
             if k["column"] == "fid" and k["steps"] == steps
-            for value, slack in [known_answer(Expectation(**k), RAW["n_images"])]
+            for value, slack in [expected_value(Expectation(**k), RAW["n_images"])]
         )
         assert len(bands) == 3
         assert all(below[1] < above[0] for below, above in pairwise(bands))
@@ -115,7 +115,7 @@ def test_the_floor_is_near_the_second_order_bias_of_two_unequal_gaussians() -> N
         out = standard_deviation(known["method"], known["steps"])
         pairs = DIM * (DIM + 1) / 4 * C * out
         exact = DIM * (C - out) ** 2 + (out**2 * DIM + pairs) / RAW["n_images"] + (C**2 * DIM + pairs) / REFERENCE_N
-        value, slack = known_answer(Expectation(**known), RAW["n_images"])
+        value, slack = expected_value(Expectation(**known), RAW["n_images"])
         assert abs(value - exact) < slack / 5
 
 
@@ -128,7 +128,7 @@ def run(folder: Path, suite: str = "known-answer", **options: Any) -> api.Tables
     return harness.run(suite, pool=LocalPool, results=folder, report=False, **options)
 
 
-def test_the_pipeline_recovers_every_known_answer(tmp_path: Path) -> None:
+def test_the_pipeline_recovers_every_expected_value(tmp_path: Path) -> None:
     tables = run(tmp_path)
     assert dict(zip(tables.trials["method"], tables.trials["reasons"], strict=True)) == dict.fromkeys(
         tables.trials["method"], ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from kit.row_outputs import IMAGES, images, outputs, score, spec, timing
 
 from harness.rows.row import failed_tables, finished_tables, timed_images
+from harness.specs.audits import ImagesWork, TimedWork
 from harness.specs.base import Output, Price
 from harness.specs.prepare import PrepareOutput
 from harness.specs.row import NetworkLimit
@@ -227,17 +229,26 @@ def test_what_preparing_left_goes_to_its_tables_with_its_part() -> None:
     assert found["calibration"] == [{"sigma": 1.0, "predicted": 0.5, "part": "schedule"}]
 
 
-def test_timed_images_are_compared_with_the_scored_ones_of_the_same_index() -> None:
-    digest = np.arange(32, dtype=np.uint8)
-    timed = timing(digests={0: digest.tobytes().hex(), 3: "00", 9: "00"})
-    assert timed_images(spec(), outputs(time=timed)) == {0, 3, 9}
-    (found,) = tables({"time": timed}, {0: digest, 3: digest})["trials"]
-    assert found["reasons"].startswith("timed-images-differ: 1 of 2 timed images are not the scored ones: 3")
+def test_timed_batches_are_compared_with_the_scored_images_of_the_same_indices() -> None:
+    digests = {index: np.full(32, index, dtype=np.uint8) for index in range(4)}
+    sha = hashlib.sha256(digests[0].tobytes() + digests[1].tobytes()).hexdigest()
+    work = ImagesWork(evaluations=6, units={"network": 5, "head": 1}, iterations={})
+    batches = [
+        TimedWork(kind="throughput", first=first, images=2, work=work, calls=1, images_sha256=sha, differences=[])
+        for first in (0, 2)
+    ]
+    timed = timing(work=batches)
+    assert timed_images(spec(), outputs(time=timed)) == {0, 1, 2, 3}
+    (found,) = tables({"time": timed}, digests)["trials"]
+    assert found["reasons"].startswith(
+        "timed-images-differ: 1 of 2 timed batches are not the scored images: from image 2"
+    )
 
 
 def test_a_row_that_is_timed_in_another_training_has_its_times_and_none_of_its_repetitions() -> None:
-    digest = {0: "00"}  # of the timed training's image
-    given = outputs(time=timing(digests=digest), c=images(), d=images(cost=None))
+    work = ImagesWork(evaluations=6, units={"network": 5, "head": 1}, iterations={})
+    other = TimedWork(kind="throughput", first=0, images=2, work=work, calls=1, images_sha256="00", differences=[])
+    given = outputs(time=timing(work=[other]), c=images(), d=images(cost=None))  # images of the timed training
     shared = spec(timed_sample_ids=("c", "d"), training=1)
     assert timed_images(shared, given) == frozenset()
     found = finished_tables(shared, given, {}, {})
@@ -273,7 +284,7 @@ def test_the_verdict_hears_of_everything() -> None:
     unlike = priced(70.0) | {"weights": weights(False)}
     assert row(unlike, **prepared())["reasons"].startswith("flop-counters-disagree")
     mute = score(3.0).model_copy(update={"figures": {}, "reasons": ["no FID: too few"]})
-    assert row({"score": mute})["reasons"] == "no-fid: no FID: too few"
+    assert row({"score": mute})["reasons"] == "no-fid: no FID: too few, expected an FID"
     assert row(tier="quick")["reasons"].startswith("timing-too-short: 7 rounds of 11")
 
 

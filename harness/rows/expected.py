@@ -1,0 +1,44 @@
+"""What rules expect of figures that are not equal by construction: known answers, and mean work of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from harness.rows.evidence import Evidence, Finding, per_image
+from harness.specs.audits import BatchWork, TimedWork
+from harness.specs.row import Expectation
+from harness.specs.rules.audits import WORK_TOLERANCE
+
+
+def expected_value(known: Expectation, n_images: int) -> tuple[float, float]:
+    """Return the answer for so many images, and by how much a row may miss it."""
+    value = known.value + known.per_image / n_images
+    slack = known.absolute + known.relative * abs(value)
+    return value, slack if known.noise_at is None else slack * math.sqrt(known.noise_at / n_images)
+
+
+def mean_work(known: Evidence, calls: Sequence[TimedWork]) -> Iterator[Finding]:
+    """Compare the mean work of calls with that of the scored images, whose batches say how much images differ."""
+    images = sum(one.images * one.calls for one in calls)
+    for name in sorted({"evaluations", *(unit for batch in known.batches for unit in batch.work.units)}):
+        scored = [_amount(batch, name) / batch.images for batch in known.batches]
+        mean = sum(scored) / len(scored)
+        timed = sum(_amount(one, name) * one.calls for one in calls) / images
+        spread = math.sqrt(
+            sum((one - mean) ** 2 * b.images for one, b in zip(scored, known.batches, strict=True)) / len(scored)
+        )
+        slack = WORK_TOLERANCE * mean + 6 * spread / math.sqrt(images)
+        expected = f"{mean:.4g} within {slack:.2g}"
+        yield Finding(abs(timed - mean) <= slack, f"{timed:.4g} {name} an image in timed calls", expected)
+
+
+def _amount(one: BatchWork | TimedWork, name: str) -> float:
+    return float(one.work.evaluations or 0) if name == "evaluations" else float(one.work.units.get(name, 0))
+
+
+def describe_work(one: TimedWork) -> str:
+    """Return what the calls did, for an image."""
+    evaluations, units = per_image(one.work, one.images)
+    ran = ", ".join(f"{count:.6g} {name}" for name, count in units)
+    return f"{one.kind} from image {one.first} on ran {evaluations or 0:.6g} evaluations an image ({ran})"

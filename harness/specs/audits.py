@@ -1,0 +1,80 @@
+"""What workers record so that a row can be audited: the rules of `harness.rows.rules` read it."""
+
+from __future__ import annotations
+
+from harness.specs.base import Closed
+
+
+class ImagesWork(Closed):
+    """What ran for some images, summed over them."""
+
+    evaluations: int | None
+    """None with several ranks: one of them does not see what the others ran."""
+    units: dict[str, int]
+    iterations: dict[int, int]
+    """Images by their number of refinements, of an executor that has any."""
+
+
+class BatchWork(Closed):
+    """What ran for one batch of scored images."""
+
+    first: int
+    """Index of the first image."""
+    images: int
+    work: ImagesWork
+
+
+class TimedWork(Closed):
+    """Calls of the trial in a timing that did the same work and, in a batch, made the same images."""
+
+    kind: str
+    """"latency", "throughput", or "untimed": a scored batch, made once more where timed ones have another size."""
+    first: int
+    """Index of the first image; of calls with one image, that of the first call."""
+    images: int
+    work: ImagesWork
+    calls: int
+    images_sha256: str
+    """Over the SHA-256 of the images in their order; empty where they are no scored batch, so bytes may differ."""
+    differences: list[float]
+    """Mean absolute difference, in grey levels, of its images to the same image of a scored batch.
+
+    Empty where these are compared by their bytes; an image that was made in no such batch is left out.
+    """
+
+
+class CountedWork(Closed):
+    """What ran by the counts of the network's boundary, and what an independent counter of operators saw of it."""
+
+    units: dict[str, int]
+    operator_flops: dict[str, int]
+    """By the number format of the results."""
+
+
+class Probe(Closed):
+    """A few scored images, made again in other company while an independent counter watched every operator.
+
+    The images are drawn after they were scored. Differences are relative RMS of final states, one for each image.
+    """
+
+    indices: list[int]
+    reordered: list[float]
+    """To the scored states, in a smaller batch and another order."""
+    alone: list[float]
+    """The same, of the first of them, made alone."""
+    noise_change: float
+    """Relative RMS by which the initial noise was changed."""
+    changes: list[float]
+    """Of the final states by that change, to those without it."""
+    work: CountedWork
+    """Of all calls of the probe."""
+
+
+class CopyFigures(Closed):
+    """How many of the generated images are nearer to a reference image than reference images are to each other."""
+
+    rate: float
+    highest: float
+    """The rate above which images are copies: a sound network stays below it."""
+    images: int
+    """How many generated images were compared."""

@@ -1,0 +1,110 @@
+"""Probe: a few scored images are made again in other company, while a counter of operators watches.
+
+An image must not depend on its batch, its place in it, or earlier images, and must follow its noise continuously: a
+sampler that looks up finished images by their noise does not. Which images are probed is drawn after they were made.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.measure.operator_flops import operator_flops
+from harness.sampling.ranks import Group
+from harness.sampling.sampler import CallCounts, Sampler
+from harness.specs.audits import CountedWork, Probe
+from harness.specs.rules.audits import PROBE_NOISE_CHANGE, PROBED_IMAGES, PROBED_SPANS
+
+_SEED = 1
+"""Rank zero's command that all ranks take this number."""
+_UNSOUND = 1 << 31
+"""In place of a seed."""
+
+
+@dataclass
+class ProbedBatch:
+    """A batch of a span, of which some images are probed after all are made; which batch nobody can foresee."""
+
+    number: int | None
+    """Its place in the span; None where the span is not probed."""
+    indices: range = range(0)
+    states: Tensor | None = None
+
+    @classmethod
+    def draw(cls, group: Group, first_span: bool, batches: int) -> ProbedBatch:
+        """Return a batch of the span, the same on all ranks; the first span always has one, some others too."""
+        wanted = first_span or secrets.randbelow(PROBED_SPANS) == 0
+        drawn = share_number(group, secrets.randbelow(batches) if wanted else batches)
+        return cls(drawn if drawn < batches else None)
+
+    def keep(self, number: int, indices: range, states: Tensor) -> None:
+        """Keep the final states [n, ...] of a batch if it is the one."""
+        if number == self.number:
+            self.indices, self.states = indices, states
+
+
+def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -> Iterator[Probe]:
+    """Yield the probe of a batch that was kept; nothing if rank zero found unsound images.
+
+    All ranks must call. Its calls are not counted for the trial.
+    """
+    seed = share_number(group, secrets.randbelow(1 << 31) if sound else _UNSOUND)
+    if batch.states is None or seed == _UNSOUND:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(batch.indices), generator=generator)[:PROBED_IMAGES].tolist()
+    chosen = [batch.indices[row] for row in rows]
+
+    # the same images in another order, then with slightly other noise, then one alone
+    initial = sampler.initial_state(chosen)
+    moved = _move(initial, generator)
+    call_counts, n = CallCounts(), len(chosen)
+    with operator_flops() as flops:
+        states = sampler.run([*chosen, *chosen], call_counts, torch.cat([initial, moved]))
+        alone = sampler.run(chosen[:1], call_counts)
+
+    scored = batch.states[rows]
+    yield Probe(
+        indices=chosen,
+        reordered=relative_distances(states[:n], scored),
+        alone=relative_distances(alone, scored[:1]),
+        noise_change=PROBE_NOISE_CHANGE,
+        changes=relative_distances(states[n:], states[:n]),
+        work=counted_work(call_counts, flops),
+    )
+
+
+def counted_work(call_counts: CallCounts, flops: dict[str, int]) -> CountedWork:
+    """Return what the boundary counted, summed over steps, and what the operators did."""
+    return CountedWork(units=call_counts.total_units(), operator_flops=dict(flops))
+
+
+def relative_distances(states: Tensor, others: Tensor) -> list[float]:
+    """Return, for each row, the RMS of the difference over that of the other; infinite where shapes or values fail."""
+    if states.shape != others.shape:
+        return [float(torch.finfo(torch.float64).max)] * len(others)
+    states, others = states.double().flatten(1), others.double().flatten(1)
+    found = (states - others).norm(dim=1) / others.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.nan_to_num(found, nan=float("inf")).clamp(max=torch.finfo(torch.float64).max).tolist()
+
+
+def share_number(group: Group, number: int) -> int:
+    """Return rank zero's number, on every rank."""
+    if group.size == 1:
+        return number
+    if group.is_rank_zero:
+        group.broadcast_command(_SEED, number, 0)
+        return number
+    _, found = next(group.commands())
+    return found.start
+
+
+def _move(initial: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the states with each row's noise changed in a random direction, by `PROBE_NOISE_CHANGE` of its norm."""
+    direction = torch.randn(initial.shape, generator=generator, dtype=torch.float64).to(initial)
+    length = initial.flatten(1).norm(dim=1) / direction.flatten(1).norm(dim=1)
+    return initial + PROBE_NOISE_CHANGE * direction * length.view(-1, *[1] * (initial.ndim - 1))

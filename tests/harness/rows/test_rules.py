@@ -1,0 +1,238 @@
+"""Each rule fires with its reason, and only then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kit.log_kit import Logged
+
+from harness.rows.evidence import Evidence
+from harness.rows.rules import RULES, judge, rule_name
+from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
+from harness.specs.row import Expectation
+from harness.specs.sample import Cost, SampleOutput
+
+ROW = {
+    "dataset": "gaussian", "method": "ddim", "steps": 4, "n_images": 20, "fid": 1.5, "flop_coverage": 1.0,
+    "timing_tier": "quick", "timing_rounds": 11, "timing_block_seconds": 2.0, "warm_up_calls": 3,
+    "nfe": 4.0, "flops_per_image": 40.0, "throughput_batch": 10, "fid_least": 1.0,
+}  # fmt: skip
+NOTHING = {"evaluations": {}, "units": {}, "iterations": {}, "critical": {}, "speculative": 0, "bytes_sent": 0}
+COST = Cost(units={"network": 10, "head": 4}, network=10, coverage=1.0, parameters=7, sigmas=[1.0, 0.0], times=[1, 0])
+
+
+def work(evaluations: int | None = 40, **units: int) -> ImagesWork:
+    return ImagesWork(evaluations=evaluations, units=units or {"network": 40}, iterations={})
+
+
+def batch(first: int, **units: int) -> BatchWork:
+    return BatchWork(first=first, images=10, work=work(**units))
+
+
+def counted(seen: int = 240, name: str = "float32", **units: int) -> CountedWork:
+    return CountedWork(units=units or {"network": 24}, operator_flops={name: seen})
+
+
+def probe(**changes: Any) -> Probe:
+    known = {"indices": [3, 7], "reordered": [1e-6, 2e-6], "alone": [1e-6], "noise_change": 1e-4, "work": counted()}
+    return Probe(**{**known, "changes": [1e-4, 3e-4], **changes})
+
+
+def timed(kind: str = "throughput", **changes: Any) -> TimedWork:
+    known: dict[str, Any] = {"kind": kind, "first": 0, "calls": 11, "images": 10, "work": work()}
+    known |= {"images_sha256": "same", "differences": []}
+    if kind == "latency":
+        known |= {"images": 1, "images_sha256": "", "differences": [0.1] * 11, "work": work(4, network=4)}
+    return TimedWork(**{**known, **changes})
+
+
+SOUND: dict[str, Any] = {
+    "not_finite": 0, "first_not_finite": None, "constant": 0, "wrong_shape": None, "seconds": 1.0,
+    "network_seconds": 1.0, "counts": NOTHING, "cost": COST, "probes": [probe()],
+}  # fmt: skip
+VARYING = [{"batches": [batch(0, network=30)]}, {"batches": [batch(10, network=50)]}]
+"""Images of unequal work, by their batches: 3 and 5 runs of the network each."""
+
+
+def checks_of(row: dict[str, Any] | None = None, shards: list[dict[str, Any]] | None = None, **known: Any) -> Any:
+    own = [{"batches": [batch(0)]}, {"batches": [batch(10)]}]
+    pairs = zip(own, shards or own, strict=True)
+    given = [SampleOutput.model_validate({**SOUND, **start, **shard}) for start, shard in pairs]
+    usual = {
+        "counters_agree": True, "clock_fid": 1.0, "timed": [timed(), timed("latency")], "ratio": 4.0,
+        "scored_sha256": {(0, 10): "same"}, "counted_batch": counted(400, network=40),
+        "copies": CopyFigures(rate=0.02, highest=0.1, images=20),
+    }  # fmt: skip
+    return judge(Evidence({**ROW, **(row or {})}, given, **{**usual, **known}))
+
+
+def broken(**given: Any) -> list[str]:
+    return [one.reason for one in checks_of(**given) if one.finding.holds is False]
+
+
+def known(value: float, **changes: Any) -> Expectation:
+    entry = {"dataset": "gaussian", "method": "ddim", "steps": 4, "column": "fid", "value": value, "source": "theory"}
+    return Expectation(**{**entry, **changes})
+
+
+def apart(error: float) -> dict[str, Any]:
+    """Return the distances of one image to its exact solution, and to another's at distance 1."""
+    one = {"squared_errors": [error**2], "squared_norms": [1.0], "squared_mismatches": [1.0]}
+    return {"distances": {"truncation_error": one}}
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        {},
+        {"timed": []},
+        {"counters_agree": None},
+        {"row": {"flops_per_image": 7.0}, "timed_flops": 7.0},
+        {"row": {"flops_per_image": 7.0}, "timed_flops": None},
+        {"shards": [{"constant": 5}, {"constant": 5}]},
+        {"band": (1.0, 1.0)},
+        {"band": (0.5, 2.0)},
+        {"expectations": [known(1.4, absolute=0.1000001)]},
+        {"expectations": [known(1.6, relative=0.07)]},
+        {"expectations": [known(1.9, absolute=0.21, noise_at=80)]},  # a quarter of the images, twice the noise
+        {"expectations": [known(1.4, per_image=2.0, absolute=1e-9)]},
+        {"expectations": [known(9.0, method="heun"), known(9.0, steps=5), known(9.0, dataset="digits")]},
+        {"row": {"fid": 1.0}},
+        {"copies": None},
+        {"copies": CopyFigures(rate=0.1, highest=0.1, images=20)},
+        {"shards": [apart(0.75), {}]},
+        {"shards": [{"cost": COST.model_copy(update={"network": 0})}, {}], "row": {"nfe": 0.0}},
+        {"counted_batch": counted(399, network=40)},  # a fused operator may not be seen
+        {
+            "precision": "bfloat16",
+            "counted_batch": counted(400, "bfloat16", network=40),
+            "shards": [{"probes": []}] * 2,
+        },
+        {"timed": [timed(), timed("latency", differences=[1.0])]},
+        {"shards": VARYING, "timed": [timed("latency", differences=[9.0] + [0.0] * 9)]},  # one decision in ten
+        {"shards": VARYING, "timed": [timed("latency", work=work(4, network=6))]},  # images differ that much
+        {"ratio": 0.5},
+        {"ratio": 20.0},
+    ],
+    ids=str,
+)
+def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
+    assert broken(**sound) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            {"shards": [{}, {"not_finite": 2, "first_not_finite": 13}]},
+            "nan-samples: 2 of 20 images hold NaN or infinity, the first is image 13, expected none",
+        ),
+        ({"shards": [{"constant": 6}, {"constant": 5}]}, "constant-images: 11 of 20"),
+        ({"shards": [{"wrong_shape": [9, 1, 4, 4]}, {}]}, "wrong-shape: the sampler returned [9, 1, 4, 4]"),
+        ({"row": {"fid": None}, "quality_reasons": ["too few images"]}, "no-fid: too few images"),
+        ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
+        ({"row": {"fid": 0.99}}, "fid-below-floor: FID 0.99, expected at least 1"),
+        ({"copies": CopyFigures(rate=0.11, highest=0.1, images=20)}, "copies-training-images: 11.0% of 20 images"),
+        ({"shards": [apart(0.76), {}]}, "leaves-the-flow: a truncation error of 0.76"),
+        (
+            {"shards": [{"probes": [probe(reordered=[1e-6, 0.3])]}, {}]},
+            "depends-on-batch: 1 of 6 images made again in other company differ, by up to 0.3",
+        ),
+        ({"shards": [{"probes": [probe(alone=[0.3])]}, {}]}, "depends-on-batch: 1 of 6 images"),
+        (
+            {"shards": [{"probes": [probe(changes=[0.0, 0.0])]}, {}]},
+            "answers-from-noise: a change of the noise by 0.0001",
+        ),
+        ({"shards": [{"probes": [probe(changes=[0.3, 0.4])]}, {}]}, "answers-from-noise: "),
+        ({"weights_changed": True}, "weights-changed: the weights of the network are others after the task"),
+        ({"shards": [{"weights_changed": True}, {}]}, "weights-changed"),
+        ({"row": {"nfe": 0.0}}, "no-network-calls: 0 evaluations and 40 FLOPs an image"),
+        ({"row": {"flops_per_image": 0.0}}, "no-network-calls: 4 evaluations and 0 FLOPs an image"),
+        (
+            {"counted_batch": counted(401, network=40)},
+            "uncounted-flops: operators did 401 FLOPs where 400 were counted",
+        ),
+        ({"shards": [{"probes": [probe(work=counted(241))]}, {}]}, "uncounted-flops: operators did 241 FLOPs"),
+        ({"counted_batch": counted(400, "bfloat16", network=40)}, "other-precision: FLOPs in 100% bfloat16"),
+        ({"counters_agree": False}, "flop-counters-disagree"),
+        ({"row": {"flop_coverage": 0.875}}, "flop-coverage: the counter saw 87.5%"),
+        ({"timed": [timed(images_sha256="other")]}, "timed-images-differ: 1 of 1 timed batches are not the scored"),
+        (
+            {"timed": [timed(first=5)]},
+            "timed-images-differ: 1 of 1 timed batches are not the scored images: from image 5",
+        ),
+        (
+            {"timed": [timed("latency", differences=[0.0, 1.1])]},
+            "timed-alone-differs: 1 of 2 images differ from those of a batch, by up to 1.1",
+        ),
+        (
+            {"timed": [timed(work=work(39))]},
+            "timed-evaluations-differ: 1 of 1 timed batches did other work: throughput from image 0 on ran 3.9",
+        ),
+        ({"timed": [timed("latency", work=work(3, network=4))]}, "timed-evaluations-differ: 1 of 1 kinds of call"),
+        (
+            {"timed": [timed("latency", work=work(4, network=3, head=1))]},
+            "timed-evaluations-differ: 1 of 1 kinds of call",
+        ),
+        (
+            {"shards": VARYING, "timed": [timed("latency", calls=400, work=work(4, network=2))]},
+            "timed-evaluations-differ: 2 network an image in timed calls, expected 4 within",
+        ),
+        (
+            {"row": {"flops_per_image": 7.0}, "timed_flops": 8.0},
+            "timed-work-differs: an image takes 7 FLOPs, in the training that was timed 8, expected as many",
+        ),
+        ({"ratio": 0.49}, "latency-contradicts-throughput: a call with 10 images takes 0.49 times as long"),
+        ({"ratio": 20.1}, "latency-contradicts-throughput: a call with 10 images takes 20.1 times as long"),
+        ({"row": {"timing_rounds": 10}}, "timing-too-short: 10 rounds of 11, expected what the tier quick demands"),
+        (
+            {"row": {"timing_block_seconds": 1.25, "warm_up_calls": 2}},
+            "timing-too-short: 1.25 seconds of 2, 2 warm-up calls of 3, expected what the tier quick demands",
+        ),
+        ({"band": (0.2, 0.9)}, "baseline-out-of-band: the baseline's FID is 1, expected 0.2 to 0.9"),
+        ({"band": (1.1, 2.0)}, "baseline-out-of-band"),
+        ({"expectations": [known(1.7, absolute=0.1)]}, "known-answer: fid is 1.5, expected 1.7 within 0.1 (theory)"),
+        ({"expectations": [known(1.5, column="kid")]}, "known-answer: kid is None"),
+        (
+            {"expectations": [known(1.9, absolute=0.19, noise_at=80)]},
+            "known-answer: fid is 1.5, expected 1.9 within 0.38",
+        ),
+    ],
+    ids=str,
+)
+def test_one_fault_is_one_reason(fault: dict[str, Any], reason: str) -> None:
+    (found,) = broken(**fault)
+    assert found.startswith(reason)
+
+
+def test_all_reasons_are_given_in_the_order_of_the_rules() -> None:
+    found = broken(shards=[{"constant": 20}, {}], counters_agree=False)
+    assert [reason.partition(":")[0] for reason in found] == ["constant-images", "flop-counters-disagree"]
+
+
+def test_what_could_not_be_tried_is_no_fault_and_says_why() -> None:
+    shards = [{"probes": []}, {"probes": []}]
+    found = {one.rule: one.finding.found for one in checks_of(shards=shards) if one.finding.holds is None}
+    assert found == {"depends-on-batch": "no image was made again"}
+    several = timed(work=work(None, network=0), images_sha256="")
+    found = {one.rule: one.finding.found for one in checks_of(timed=[several]) if one.finding.holds is None}
+    assert found["timed-images-differ"] == "no timed batch is a scored one"
+
+
+def test_every_check_is_logged_with_what_was_found_and_expected(logged: Logged) -> None:
+    logged.setLevel("DEBUG")
+    import logging
+
+    logger = logging.getLogger("oneclock")
+    logger.setLevel("DEBUG")
+    found = checks_of()
+    said = [line for line in logged.messages if line.startswith("rule ")]
+    assert len(said) == len(found)
+    assert "rule flop-coverage holds: found the counter saw 100.0% of the matrix parameters run; expected all" in said
+
+
+def test_every_rule_is_named_as_its_function_and_has_a_sentence() -> None:
+    names = [rule_name(rule) for rule in RULES]
+    assert len(set(names)) == len(names)
+    assert all(rule.__doc__ for rule in RULES)
