@@ -1,4 +1,4 @@
-"""FLOPs of all operators that run in this thread, by number format, whoever calls them.
+"""FLOPs of all operators that run in this thread, by number format, from wherever they are called.
 
 The boundary of the network counts what its denoiser reports. This counter works below Python's modules, so a call of
 the network by another way counts too. Its formulas are those of `harness.measure.flops`.

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Finding:
+class RuleFinding:
     """What one rule found in a trial."""
 
     holds: bool | None
@@ -25,7 +25,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TrialEvidence:
     """Of one trial; what its own timing left is empty where another trial was timed in its place."""
 
     row: Row

@@ -1,11 +1,11 @@
-"""What rules expect of figures that are not equal by construction: known answers, and mean work of images."""
+"""What rules expect of figures that are not equal by construction: values by theory, and mean work of images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 
-from harness.rows.evidence import Evidence, Finding, per_image
+from harness.rows.evidence import RuleFinding, TrialEvidence, per_image
 from harness.specs.audits import BatchWork, TimedWork
 from harness.specs.row import Expectation
 from harness.specs.rules.audits import WORK_TOLERANCE
@@ -18,7 +18,7 @@ def expected_value(known: Expectation, n_images: int) -> tuple[float, float]:
     return value, slack if known.noise_at is None else slack * math.sqrt(known.noise_at / n_images)
 
 
-def mean_work(known: Evidence, calls: Sequence[TimedWork]) -> Iterator[Finding]:
+def mean_work(known: TrialEvidence, calls: Sequence[TimedWork]) -> Iterator[RuleFinding]:
     """Compare the mean work of calls with that of the scored images, whose batches say how much images differ."""
     images = sum(one.images * one.calls for one in calls)
     for name in sorted({"evaluations", *(unit for batch in known.batches for unit in batch.work.units)}):
@@ -30,7 +30,7 @@ def mean_work(known: Evidence, calls: Sequence[TimedWork]) -> Iterator[Finding]:
         )
         slack = WORK_TOLERANCE * mean + 6 * spread / math.sqrt(images)
         expected = f"{mean:.4g} within {slack:.2g}"
-        yield Finding(abs(timed - mean) <= slack, f"{timed:.4g} {name} an image in timed calls", expected)
+        yield RuleFinding(abs(timed - mean) <= slack, f"{timed:.4g} {name} an image in timed calls", expected)
 
 
 def _amount(one: BatchWork | TimedWork, name: str) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.identity import canonical_json
 from harness.metrics.truncation import Truncation, truncation
-from harness.rows.evidence import Evidence
+from harness.rows.evidence import TrialEvidence
 from harness.rows.names import name_columns
 from harness.rows.rules import judge, unsound
 from harness.rows.times import batch_ratio, speedup_over_serial, time_columns
@@ -162,10 +162,10 @@ class _TrialOutputs:
         return None if task_id is None or task_id not in self._results else self._known(task_id, ScoreOutput)
 
 
-def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[int, np.ndarray]) -> Evidence:
+def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[int, np.ndarray]) -> TrialEvidence:
     """Return all by which the trial is judged."""
     score, own = found.score, found.own_timing
-    return Evidence(
+    return TrialEvidence(
         row=row,
         shards=found.shards,
         precision=spec.sampler.model.precision,

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.rows.evidence import Evidence, Finding, per_image
+from harness.rows.evidence import RuleFinding, TrialEvidence, per_image
 from harness.rows.expected import describe_work, expected_value, mean_work
 from harness.specs.rules.audits import (
+    FEW_EVALUATIONS,
     GREY_TOLERANCE,
     LEAST_BATCH_RATIO,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
+    MOST_MISMATCH_OF_FEW,
     MOST_NOISE_RESPONSE,
     STATE_TOLERANCE,
 )
@@ -29,11 +31,11 @@ _LOG = logging.getLogger("oneclock.rows.rules")
 
 
 @dataclass(frozen=True)
-class Check:
+class RuleCheck:
     """A rule and its finding; one without a finding does not apply."""
 
     rule: str
-    finding: Finding
+    finding: RuleFinding
 
     @property
     def reason(self) -> str:
@@ -41,12 +43,12 @@ class Check:
         return f"{self.rule}: {self.finding.found}, expected {self.finding.expected}"
 
 
-Rule = Callable[[Evidence], Iterator[Finding]]
+Rule = Callable[[TrialEvidence], Iterator[RuleFinding]]
 
 
-def judge(known: Evidence) -> list[Check]:
+def judge(known: TrialEvidence) -> list[RuleCheck]:
     """Return the checks of all rules that apply, in their order; each is logged."""
-    checks = [Check(rule_name(rule), finding) for rule in RULES for finding in rule(known)]
+    checks = [RuleCheck(rule_name(rule), finding) for rule in RULES for finding in rule(known)]
     for one in checks:
         state = {True: "holds", False: "broken", None: "not tried"}[one.finding.holds]
         _LOG.debug("rule %s %s: found %s; expected %s", one.rule, state, one.finding.found, one.finding.expected)
@@ -61,64 +63,66 @@ def rule_name(rule: Rule) -> str:
 # The images
 
 
-def wrong_shape(known: Evidence) -> Iterator[Finding]:
+def wrong_shape(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The sampler returns states of the shape that it was given."""
     wrong = [shard.wrong_shape for shard in known.shards if shard.wrong_shape is not None]
     found = f"the sampler returned {wrong[0]}" if wrong else "the shape that it was given"
-    yield Finding(not wrong, found, "the shape that it was given")
+    yield RuleFinding(not wrong, found, "the shape that it was given")
 
 
-def nan_samples(known: Evidence) -> Iterator[Finding]:
+def nan_samples(known: TrialEvidence) -> Iterator[RuleFinding]:
     """No image holds NaN or infinity."""
     bad = sum(shard.not_finite for shard in known.shards)
     first = min((s.first_not_finite for s in known.shards if s.first_not_finite is not None), default=None)
     where = f", the first is image {first}" if bad else ""
-    yield Finding(not bad, f"{bad} of {known.n_images} images hold NaN or infinity{where}", "none")
+    yield RuleFinding(not bad, f"{bad} of {known.n_images} images hold NaN or infinity{where}", "none")
 
 
-def constant_images(known: Evidence) -> Iterator[Finding]:
+def constant_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     """At most half of the images have a single grey level."""
     constant = sum(shard.constant for shard in known.shards)
     found = f"{constant} of {known.n_images} images have a single grey level"
-    yield Finding(constant <= known.n_images / 2, found, "at most half")
+    yield RuleFinding(constant <= known.n_images / 2, found, "at most half")
 
 
-def no_fid(known: Evidence) -> Iterator[Finding]:
+def no_fid(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The images have an FID."""
     has = known.row.get("fid") is not None
     found = "an FID" if has else "; ".join(known.quality_reasons) or "the images could not be scored"
-    yield Finding(has, found, "an FID")
+    yield RuleFinding(has, found, "an FID")
 
 
-def fid_below_floor(known: Evidence) -> Iterator[Finding]:
+def fid_below_floor(known: TrialEvidence) -> Iterator[RuleFinding]:
     """FID is not below that of as many images drawn from the reference set itself, with replacement."""
     fid, least = known.row.get("fid"), known.row.get("fid_least")
     if fid is not None and least is not None:
         expected = f"at least {least:.4g}, which images drawn from the reference set itself have but once in a million"
-        yield Finding(fid >= least, f"FID {fid:.4g}", expected)
+        yield RuleFinding(fid >= least, f"FID {fid:.4g}", expected)
 
 
-def copies_training_images(known: Evidence) -> Iterator[Finding]:
+def copies_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The generated images are not those of the reference set."""
     if (copies := known.copies) is not None:
         found = f"{copies.rate:.1%} of {copies.images} images are nearer to a reference image than its neighbours allow"
-        yield Finding(copies.rate <= copies.highest, found, f"at most {copies.highest:.1%}")
+        yield RuleFinding(copies.rate <= copies.highest, found, f"at most {copies.highest:.1%}")
 
 
-def leaves_the_flow(known: Evidence) -> Iterator[Finding]:
+def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A deterministic sampler comes nearer to the exact solution of its noise than to that of other noise."""
     parts = [shard.distances[_ERROR] for shard in known.shards if _ERROR in shard.distances]
     mismatch = sum(value for part in parts for value in part.squared_mismatches)
     if mismatch > 0:
         ratio = math.sqrt(sum(value for part in parts for value in part.squared_errors) / mismatch)
         found = f"a truncation error of {ratio:.3g} of the distance to solutions of other images"
-        yield Finding(ratio <= MOST_MISMATCH, found, f"at most {MOST_MISMATCH:g}")
+        few = (known.row.get("nfe") or 0.0) < FEW_EVALUATIONS
+        most = MOST_MISMATCH_OF_FEW if few else MOST_MISMATCH
+        yield RuleFinding(ratio <= most, found, f"at most {most:g}")
 
 
 # What an image may depend on
 
 
-def depends_on_batch(known: Evidence) -> Iterator[Finding]:
+def depends_on_batch(known: TrialEvidence) -> Iterator[RuleFinding]:
     """An image is the same alone, in another batch, in another order, and after other images."""
     most = STATE_TOLERANCE[known.precision]
     differences = [one for probe in known.probes for one in (*probe.reordered, *probe.alone)]
@@ -127,87 +131,87 @@ def depends_on_batch(known: Evidence) -> Iterator[Finding]:
         return
     wrong = sum(one > most for one in differences)
     found = f"{wrong} of {len(differences)} images made again in other company differ, by up to {max(differences):.2g}"
-    yield Finding(wrong <= known.may_differ(len(differences)), found, f"relative differences up to {most:g}")
+    yield RuleFinding(wrong <= known.may_differ(len(differences)), found, f"relative differences up to {most:g}")
 
 
-def answers_from_noise(known: Evidence) -> Iterator[Finding]:
+def answers_from_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
     """An image follows its noise: a small change of the noise changes it, and little."""
     for probe in known.probes:
         response = [change / probe.noise_change for change in probe.changes]
         rounding = STATE_TOLERANCE[known.precision] / probe.noise_change
         middle = sorted(response)[len(response) // 2]
         found = f"a change of the noise by {probe.noise_change:g} changes images by {middle:.3g} times that"
-        yield Finding(0 < middle <= max(MOST_NOISE_RESPONSE, rounding), found, "more than 0, and no other images")
+        yield RuleFinding(0 < middle <= max(MOST_NOISE_RESPONSE, rounding), found, "more than 0, and no other images")
 
 
-def weights_changed(known: Evidence) -> Iterator[Finding]:
+def weights_changed(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The network's weights are the same before and after."""
     changed = known.weights_changed or any(shard.weights_changed for shard in known.shards)
     found = "the weights of the network are others after the task" if changed else "the same weights"
-    yield Finding(not changed, found, "the same weights")
+    yield RuleFinding(not changed, found, "the same weights")
 
 
 # The work
 
 
-def no_network_calls(known: Evidence) -> Iterator[Finding]:
+def no_network_calls(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A trial on a network that has FLOPs evaluates it, and has FLOPs."""
     if not known.network_flops:
         return
     nfe, flops = known.row.get("nfe") or 0.0, known.row.get("flops_per_image") or 0.0
     found = f"{nfe:.4g} evaluations and {flops:.4g} FLOPs an image"
-    yield Finding(nfe > 0 and flops > 0, found, f"more than 0 of both, of a network with {known.network_flops:.4g}")
+    yield RuleFinding(nfe > 0 and flops > 0, found, f"more than 0 of both, of a network with {known.network_flops:.4g}")
 
 
-def uncounted_flops(known: Evidence) -> Iterator[Finding]:
+def uncounted_flops(known: TrialEvidence) -> Iterator[RuleFinding]:
     """No operator runs that the network's boundary has not counted."""
     for work in known.counted:
         seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
         found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
-        yield Finding(seen <= counted, found, "no more than counted")
+        yield RuleFinding(seen <= counted, found, "no more than counted")
 
 
-def other_precision(known: Evidence) -> Iterator[Finding]:
+def other_precision(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The network runs in the number format that the row says."""
     for work in known.counted:
         total = sum(work.operator_flops.values())
         other = total - work.operator_flops.get(known.precision, 0)
         formats = ", ".join(f"{share / total:.0%} {name}" for name, share in work.operator_flops.items() if total)
-        yield Finding(not other, f"FLOPs in {formats or 'no format'}", f"all in {known.precision}")
+        yield RuleFinding(not other, f"FLOPs in {formats or 'no format'}", f"all in {known.precision}")
 
 
-def flop_counters_disagree(known: Evidence) -> Iterator[Finding]:
+def flop_counters_disagree(known: TrialEvidence) -> Iterator[RuleFinding]:
     """FlopCounterMode counts twice DeepSpeed's multiply-adds on this network."""
     if known.counters_agree is not None:
         found = (
             "two counters agree" if known.counters_agree else "FlopCounterMode is not twice DeepSpeed's multiply-adds"
         )
-        yield Finding(known.counters_agree, found, "FLOPs = 2 MACs")
+        yield RuleFinding(known.counters_agree, found, "FLOPs = 2 MACs")
 
 
-def flop_coverage(known: Evidence) -> Iterator[Finding]:
+def flop_coverage(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The counter saw the work of every matrix parameter."""
     share = known.row.get("flop_coverage")
     if share is not None:
-        yield Finding(share >= 1.0, f"the counter saw {share:.1%} of the matrix parameters run", "all")
+        yield RuleFinding(share >= 1.0, f"the counter saw {share:.1%} of the matrix parameters run", "all")
 
 
 # The time
 
 
-def timed_images_differ(known: Evidence) -> Iterator[Finding]:
+def timed_images_differ(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Images of timed batches are the scored ones, byte for byte."""
     batches = [one for one in known.timed if one.images_sha256]
     wrong = [one for one in batches if known.scored_sha256.get((one.first, one.images)) != one.images_sha256]
     if batches:
         found = f"{len(wrong)} of {len(batches)} timed batches are not the scored images"
         first = min((one.first for one in wrong), default=None)
-        yield Finding(not wrong, found + (f": from image {first} on" if wrong else ""), "equal bytes")
+        yield RuleFinding(not wrong, found + (f": from image {first} on" if wrong else ""), "equal bytes")
     elif known.timed:
-        yield Finding(None, "no timed batch is a scored one", "equal bytes")
+        yield RuleFinding(None, "no timed batch is a scored one", "equal bytes")
 
 
-def timed_alone_differs(known: Evidence) -> Iterator[Finding]:
+def timed_alone_differs(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Images of timed calls of another size are the scored ones but for rounding."""
     others = [one for one in known.timed if not one.images_sha256]
     differences = [value for one in others for value in one.differences]
@@ -215,20 +219,20 @@ def timed_alone_differs(known: Evidence) -> Iterator[Finding]:
     if differences:
         wrong = sum(value > most for value in differences)
         found = f"{wrong} of {len(differences)} images differ from those of a batch, by up to {max(differences):.3g}"
-        yield Finding(
+        yield RuleFinding(
             wrong <= known.may_differ(len(differences)), found, f"mean differences up to {most:g} grey levels"
         )
     elif others:
-        yield Finding(None, "no image timed alone is among those kept of a batch", "equal images")
+        yield RuleFinding(None, "no image timed alone is among those kept of a batch", "equal images")
 
 
-def timed_evaluations_differ(known: Evidence) -> Iterator[Finding]:
+def timed_evaluations_differ(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Timed calls do the work of the scored ones: batch by batch, and alone for an image."""
     batches = {(batch.first, batch.images): batch for batch in known.batches}
     if not known.timed:
         return
     if not batches:
-        yield Finding(None, "the work of scored batches was not recorded", "equal work")
+        yield RuleFinding(None, "the work of scored batches was not recorded", "equal work")
         return
 
     # the same batch: exactly
@@ -236,7 +240,7 @@ def timed_evaluations_differ(known: Evidence) -> Iterator[Finding]:
     wrong = [one for one, batch in same if one.work != batch.work]
     if same:
         detail = f": {describe_work(wrong[0])}" if wrong else ""
-        yield Finding(not wrong, f"{len(wrong)} of {len(same)} timed batches did other work{detail}", "equal work")
+        yield RuleFinding(not wrong, f"{len(wrong)} of {len(same)} timed batches did other work{detail}", "equal work")
 
     # other calls: each image, exactly where all images take equal work, else on average
     others = [one for one in known.timed if (one.first, one.images) not in batches and one.work.evaluations is not None]
@@ -246,30 +250,30 @@ def timed_evaluations_differ(known: Evidence) -> Iterator[Finding]:
         found = f"{len(unlike)} of {len(others)} kinds of call did other work" + (
             f": {describe_work(unlike[0])}" if unlike else ""
         )
-        yield Finding(not unlike, found, f"{scored[0]:.6g} evaluations an image, and equal units")
+        yield RuleFinding(not unlike, found, f"{scored[0]:.6g} evaluations an image, and equal units")
     elif others:
         yield from mean_work(known, others)
 
 
-def timed_work_differs(known: Evidence) -> Iterator[Finding]:
+def timed_work_differs(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The training that was timed in this one's place takes as many FLOPs."""
     found = known.row.get("flops_per_image")
     if known.timed_flops is not None:
         text = f"an image takes {found:.4g} FLOPs, in the training that was timed {known.timed_flops:.4g}"
-        yield Finding(found == known.timed_flops, text, "as many, since all parts have fixed_work")
+        yield RuleFinding(found == known.timed_flops, text, "as many, since all parts have fixed_work")
 
 
-def latency_contradicts_throughput(known: Evidence) -> Iterator[Finding]:
+def latency_contradicts_throughput(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A batch takes no less time than one image, and an image of it not much more than alone."""
     batch = known.row.get("throughput_batch")
     if known.ratio is None or not batch:
         return
     found = f"a call with {batch} images takes {known.ratio:.3g} times as long as a call with one"
     holds = LEAST_BATCH_RATIO <= known.ratio <= MOST_IMAGE_RATIO * batch
-    yield Finding(holds, found, f"{LEAST_BATCH_RATIO:g} to {MOST_IMAGE_RATIO * batch:g}")
+    yield RuleFinding(holds, found, f"{LEAST_BATCH_RATIO:g} to {MOST_IMAGE_RATIO * batch:g}")
 
 
-def timing_too_short(known: Evidence) -> Iterator[Finding]:
+def timing_too_short(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The timing did what its tier demands."""
     row = known.row
     rules = TIERS[row["timing_tier"]]
@@ -280,21 +284,21 @@ def timing_too_short(known: Evidence) -> Iterator[Finding]:
     )
     short = [f"{found:.4g} {what} of {least:g}" for what, found, least in pairs if found < least]
     found = ", ".join(short or [f"{found:.4g} {what}" for what, found, _ in pairs])
-    yield Finding(not short, found, f"what the tier {row['timing_tier']} demands")
+    yield RuleFinding(not short, found, f"what the tier {row['timing_tier']} demands")
 
 
 # What is known beforehand
 
 
-def baseline_out_of_band(known: Evidence) -> Iterator[Finding]:
+def baseline_out_of_band(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The baseline's FID lies where the suite says."""
     if known.band is not None and known.clock_fid is not None:
         low, high = known.band
         found = f"the baseline's FID is {known.clock_fid:.4g}"
-        yield Finding(low <= known.clock_fid <= high, found, f"{low:g} to {high:g}")
+        yield RuleFinding(low <= known.clock_fid <= high, found, f"{low:g} to {high:g}")
 
 
-def known_answer(known: Evidence) -> Iterator[Finding]:
+def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A column has the value that theory gives."""
     row = known.row
     for one in known.expectations:
@@ -303,7 +307,7 @@ def known_answer(known: Evidence) -> Iterator[Finding]:
         found = row.get(one.column)
         value, slack = expected_value(one, known.n_images)
         holds = found is not None and abs(found - value) <= slack
-        yield Finding(holds, f"{one.column} is {found}", f"{value:g} within {slack:.3g} ({one.source})")
+        yield RuleFinding(holds, f"{one.column} is {found}", f"{value:g} within {slack:.3g} ({one.source})")
 
 
 RULES: tuple[Rule, ...] = (
@@ -319,12 +323,12 @@ RULES: tuple[Rule, ...] = (
 
 def unsound(shards: Sequence[SampleOutput], n_images: int) -> Iterator[str]:
     """Yield why the images are no images."""
-    known = Evidence({"n_images": n_images}, shards)
+    known = TrialEvidence({"n_images": n_images}, shards)
     for rule in (wrong_shape, nan_samples):
-        yield from (Check(rule_name(rule), one).reason for one in rule(known) if not one.holds)
+        yield from (RuleCheck(rule_name(rule), one).reason for one in rule(known) if not one.holds)
 
 
-def _untried(known: Evidence, why: str) -> Iterator[Finding]:
+def _untried(known: TrialEvidence, why: str) -> Iterator[RuleFinding]:
     """Yield that a rule could not be tried, for images that are sound."""
     if all(shard.sound for shard in known.shards):
-        yield Finding(None, why, "the same images")
+        yield RuleFinding(None, why, "the same images")

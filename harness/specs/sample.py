@@ -151,13 +151,17 @@ class SampleOutput(Output):
 
         for unit in chain((first,), units):
             task_seconds += unit.task_seconds
+            seconds += unit.seconds
+            network_seconds += unit.network_seconds
+            counts.add(unit.counts)
+
+            # audits
             audit_seconds += unit.audit_seconds
             batches += unit.batches
             probes += unit.probes
             weights_changed |= unit.weights_changed
-            seconds += unit.seconds
-            network_seconds += unit.network_seconds
-            counts.add(unit.counts)
+
+            # what the images are
             for name, more in unit.distances.items():
                 distances[name].extend(more)
             not_finite += unit.not_finite
@@ -173,6 +177,7 @@ class SampleOutput(Output):
             seconds=seconds,
             network_seconds=network_seconds,
             counts=counts.total(),
+            # what the images are
             not_finite=not_finite,
             first_not_finite=min(bad_indices, default=None),
             constant=constant,
@@ -180,6 +185,7 @@ class SampleOutput(Output):
             distances=dict(distances),
             serial_distance=first.serial_distance,
             cost=first.cost,
+            # audits
             batches=batches,
             probes=probes,
             weights_changed=weights_changed,

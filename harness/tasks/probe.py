@@ -27,7 +27,7 @@ _UNSOUND = 1 << 31
 
 @dataclass
 class ProbedBatch:
-    """A batch of a span, of which some images are probed after all are made; which batch nobody can foresee."""
+    """A batch of a span, of which some images are probed after all are made; which batch cannot be foreseen."""
 
     number: int | None
     """Its place in the span; None where the span is not probed."""

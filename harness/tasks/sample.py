@@ -45,6 +45,8 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     extractor = cached_extractor(spec.extractor, inputs, place)
     network = load_network(spec.sampler.model, inputs, place)
     start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
+
+    # what is noted of every batch
     counts, network_seconds, seconds = CountSums(), 0.0, 0.0
     outputs, batches = _Outputs(), list[BatchWork]()
     is_first = start == 0
@@ -93,10 +95,12 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         seconds=seconds,
         network_seconds=network_seconds,
         counts=all_counts,
+        # audits
         audit_seconds=audit_seconds,
         batches=batches,
         probes=probes,
         weights_changed=place.models.drop_changed(),
+        # what the images are
         not_finite=checks.not_finite,
         first_not_finite=checks.first_not_finite,
         constant=checks.constant,

@@ -103,6 +103,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         counted=counted_block(timed.blocks),
         own_cpu=place.device.type == "cpu" and group.size == 1 and torch.get_num_threads() == 1,
         warm_up_calls=warm_up_calls,
+        # audits
         audit_seconds=timed.audit.seconds,
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),

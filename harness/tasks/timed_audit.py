@@ -55,7 +55,7 @@ class TimedAudit:
         digest = hashlib.sha256(image_digests(images).tobytes()).hexdigest() if is_scored else ""
         work = call_counts.to_work(self._ranks)
 
-        # calls with one image are told apart by their work, batches also by what they made
+        # calls with one image differ by their work, batches also by what they made
         place = first if is_scored else -1
         key = (kind, place, len(images), work.model_dump_json(), digest)
         self._calls.setdefault(key, _Calls(first, len(images), work, digest)).calls += 1
@@ -68,6 +68,7 @@ class TimedAudit:
         for key, index, image in self._others:
             if (scored := self._scored.get(index)) is not None:
                 differences[key].append(mean_difference(image, scored))
+
         return [
             TimedWork(
                 kind=str(key[0]),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kit.log_kit import Logged
 
-from harness.rows.evidence import Evidence
+from harness.rows.evidence import TrialEvidence
 from harness.rows.rules import RULES, judge, rule_name
 from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
 from harness.specs.row import Expectation
@@ -64,7 +64,7 @@ def checks_of(row: dict[str, Any] | None = None, shards: list[dict[str, Any]] | 
         "scored_sha256": {(0, 10): "same"}, "counted_batch": counted(400, network=40),
         "copies": CopyFigures(rate=0.02, highest=0.1, images=20),
     }  # fmt: skip
-    return judge(Evidence({**ROW, **(row or {})}, given, **{**usual, **known}))
+    return judge(TrialEvidence({**ROW, **(row or {})}, given, **{**usual, **known}))
 
 
 def broken(**given: Any) -> list[str]:
@@ -101,7 +101,8 @@ def apart(error: float) -> dict[str, Any]:
         {"row": {"fid": 1.0}},
         {"copies": None},
         {"copies": CopyFigures(rate=0.1, highest=0.1, images=20)},
-        {"shards": [apart(0.75), {}]},
+        {"row": {"nfe": 5.0}, "shards": [apart(0.75), {}]},
+        {"shards": [apart(0.98), {}]},
         {"shards": [{"cost": COST.model_copy(update={"network": 0})}, {}], "row": {"nfe": 0.0}},
         {"counted_batch": counted(399, network=40)},  # a fused operator may not be seen
         {
@@ -134,7 +135,8 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
         ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
         ({"row": {"fid": 0.99}}, "fid-below-floor: FID 0.99, expected at least 1"),
         ({"copies": CopyFigures(rate=0.11, highest=0.1, images=20)}, "copies-training-images: 11.0% of 20 images"),
-        ({"shards": [apart(0.76), {}]}, "leaves-the-flow: a truncation error of 0.76"),
+        ({"shards": [apart(0.99), {}]}, "leaves-the-flow: a truncation error of 0.99"),
+        ({"row": {"nfe": 5.0}, "shards": [apart(0.76), {}]}, "leaves-the-flow: a truncation error of 0.76"),
         (
             {"shards": [{"probes": [probe(reordered=[1e-6, 0.3])]}, {}]},
             "depends-on-batch: 1 of 6 images made again in other company differ, by up to 0.3",
