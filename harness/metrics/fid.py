@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.metrics.frechet import bias_floor, drawn_distance, frechet_distance
 from harness.metrics.moments import merge_all
 from harness.metrics.scored_features import Figures, ScoredFeatures
-from harness.specs.rules.audits import FID_CHANCE
+from harness.specs.rules.quality import FID_CHANCE
 from harness.stats import interval
 
 

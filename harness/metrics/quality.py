@@ -20,8 +20,7 @@ from harness.metrics.precision_recall import precision_recall_figures
 from harness.metrics.reference import ReferenceFeatures
 from harness.metrics.scored_features import Figures, ScoredFeatures
 from harness.specs.audits import CopyFigures
-from harness.specs.rules.audits import COPY_CHANCE, LEAST_COPY_RATE
-from harness.specs.rules.quality import KERNEL_LIMIT
+from harness.specs.rules.quality import COPY_CHANCE, KERNEL_LIMIT, LEAST_COPY_RATE
 from harness.stats import GROUPS
 
 FEATURE_METRICS: dict[str, Callable[[ScoredFeatures], Figures]] = {

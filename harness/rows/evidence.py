@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
 from harness.specs.row import Expectation
-from harness.specs.rules.audits import MOST_FLIPPED
+from harness.specs.rules.bounds import MOST_FLIPPED
 from harness.specs.sample import SampleOutput
 
 Row = Mapping[str, Any]

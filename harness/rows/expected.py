@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from harness.rows.evidence import RuleFinding, TrialEvidence, per_image
 from harness.specs.audits import BatchWork, TimedWork
 from harness.specs.row import Expectation
-from harness.specs.rules.audits import WORK_TOLERANCE
+from harness.specs.rules.bounds import WORK_TOLERANCE
 
 
 def expected_value(known: Expectation, n_images: int) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The rules by which a row is VALID. Each is one function, named as the reason that it gives.
 
 A rule yields what it found, what it expected, and whether that holds; nothing where it does not apply. Where it applies
-and what it needs is not there, it says why. Bounds and their reasons stand in `harness.specs.rules.audits`.
+and what it needs is not there, it says why. Bounds and their reasons stand in `harness.specs.rules.bounds`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.rows.evidence import RuleFinding, TrialEvidence, per_image
 from harness.rows.expected import describe_work, expected_value, mean_work
-from harness.specs.rules.audits import (
+from harness.specs.rules.bounds import (
     FEW_EVALUATIONS,
     GREY_TOLERANCE,
     LEAST_BATCH_RATIO,

@@ -86,6 +86,7 @@ CHANGES = {
     "harness/rows/rules.py": ROW,
     "harness/rows/expected.py": ROW,
     "harness/specs/rules/audits.py": IMAGES,
+    "harness/specs/rules/bounds.py": ROW,
     "harness/tasks/probe.py": IMAGES | {"time"},
     "harness/tasks/timed_audit.py": {"time"} | ROW,
     "harness/metrics/authenticity.py": FEATURES,

@@ -1,0 +1,33 @@
+"""Bounds that a sound row keeps: the rules of `harness.rows.rules` read them, and no task does."""
+
+from __future__ import annotations
+
+STATE_TOLERANCE = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 0.2, "float16": 0.1}
+"""Relative difference of an image's final state in another batch, by precision.
+
+Kernels round otherwise for other shapes; a sampler multiplies that by its Lipschitz constant.
+"""
+GREY_TOLERANCE = {"float64": 0.1, "float32": 1.0, "bfloat16": 8.0, "float16": 4.0}
+"""Mean difference, in grey levels of 255, of an image made alone and in a batch, by precision."""
+MOST_FLIPPED = 0.1
+"""Share of images whose differences may be larger, and at least one, where a method decides image by image what runs.
+
+A decision near its threshold falls otherwise after another rounding.
+"""
+MOST_NOISE_RESPONSE = 200.0
+"""Most relative change of a final state over that of its noise.
+
+Samplers of this repository have 1 to 20; a looked-up image replaced by an honest one has 1,000.
+"""
+LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
+"""A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
+MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
+"""Most truncation error of a solver that follows the flow, over the error that other images' exact solutions have.
+
+An image that does not depend on its noise has 1. The last bound is for fewer evaluations: Euler's two steps have 0.91.
+"""
+WORK_TOLERANCE = 0.25
+"""Relative difference of the mean work of images timed alone to scored ones, where it is decided image by image.
+
+Besides it, six standard errors of a mean over so few images are allowed.
+"""
