@@ -110,7 +110,7 @@ def apart(error: float) -> dict[str, Any]:
             "counted_batch": counted(400, "bfloat16", network=40),
             "shards": [{"probes": []}] * 2,
         },
-        {"timed": [timed(), timed("latency", differences=[1.0])]},
+        {"timed": [timed(), timed("latency", differences=[0.5])]},
         {"shards": VARYING, "timed": [timed("latency", differences=[9.0] + [0.0] * 9)]},  # one decision in ten
         {"shards": VARYING, "timed": [timed("latency", work=work(4, network=6))]},  # images differ that much
         {"ratio": 0.5},
@@ -165,8 +165,8 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
             "timed-images-differ: 1 of 1 timed batches are not the scored images: from image 5",
         ),
         (
-            {"timed": [timed("latency", differences=[0.0, 1.1])]},
-            "timed-alone-differs: 1 of 2 images differ from those of a batch, by up to 1.1",
+            {"timed": [timed("latency", differences=[0.0, 0.6])]},
+            "timed-alone-differs: 1 of 2 images differ from those of a batch, by up to 0.6",
         ),
         (
             {"timed": [timed(work=work(39))]},
