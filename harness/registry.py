@@ -21,6 +21,7 @@ from pydantic import ValidationError
 import methods
 from harness.errors import Terminated, UsageError, did_you_mean
 from harness.identity import check_name
+from harness.plugins import load_plugin
 from methods.networks.base import Network
 from methods.parts import PARTS, Denoiser, Executor, Method, Schedule, Solver
 
@@ -126,7 +127,7 @@ def registry() -> Registry:
     # plug-ins
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
-            loaded = point.load()
+            loaded = load_plugin(point)
         except Terminated:
             raise
         except (Exception, SystemExit) as error:
