@@ -12,6 +12,7 @@ import builtins
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import Any
@@ -101,13 +102,13 @@ def _is_same_table(table: Entries) -> bool:
         return False
     if not table.keys:
         return all(map(is_, live, table.values))
-    return all(map(is_, live.values(), table.values)) and all(map(is_, live, table.keys))
+    return all(map(is_, live.values(), table.values)) and tuple(live) == table.keys
 
 
 def _changed_modules(modules: Mapping[str, ModuleType]) -> Iterator[Change]:
     for name, module in modules.items():
         if (found := sys.modules.get(name)) is not module:
-            yield Change(f"the module {name}", found, lambda name=name, module=module: _set_module(name, module))  # type: ignore[misc]
+            yield Change(f"the module {name}", found, partial(_set_module, name, module))
 
 
 def _set_module(name: str, module: ModuleType) -> None:
@@ -119,7 +120,7 @@ def _changed_entries(table: Entries) -> Iterator[Change]:
     if isinstance(table.live, list | set):
         if not _same_members(table):
             found = next((one for one in table.live if all(one is not old for old in table.values)), None)
-            yield Change(table.name, found, lambda: _refill(table))
+            yield Change(table.name, found, partial(_refill, table))
         return
 
     then, now = dict(zip(table.keys, table.values, strict=True)), dict(table.live)
@@ -127,7 +128,7 @@ def _changed_entries(table: Entries) -> Iterator[Change]:
         old, new = then.get(key, MISSING), now.get(key, MISSING)
         if old is not new and not _may_change(table, key, old, new):
             name = f"{table.name}[{key!r}]" if table.live is table.owner else f"{table.name}.{key}"
-            yield Change(name, new, lambda key=key, old=old: _put_back(table, key, old))  # type: ignore[misc]
+            yield Change(name, new, partial(_put_back, table, key, old))
 
 
 def _same_members(table: Entries) -> bool:
@@ -175,8 +176,7 @@ def _changed_attributes(attribute: str, kept: Attributes) -> Iterator[Change]:
         found = _attribute_of(owner, attribute)
         if found is not old:
             shown = name if attribute in ("__code__", "cell_contents") else f"{name}, its {attribute.strip('_')}"
-            restore = lambda owner=owner, old=old: setattr(owner, attribute, old)  # noqa: E731
-            yield Change(shown, found, restore)  # type: ignore[arg-type]
+            yield Change(shown, found, partial(setattr, owner, attribute, old))
 
 
 def _attribute_of(owner: Any, attribute: str) -> Any:

@@ -26,7 +26,11 @@ def altered_functions(module: ModuleType) -> list[Change]:
     for label, kind in classes_of(module):
         if (body := bodies.get(kind.__qualname__)) is not None:
             found += _altered(label, vars(kind), body)
-    return [Change(label, value, partial(reload, module)) for label, value in found]
+    return [Change(label, value, partial(_reload, module)) for label, value in found]
+
+
+def _reload(module: ModuleType) -> None:
+    reload(module)
 
 
 def _code_of(name: str) -> CodeType | None:

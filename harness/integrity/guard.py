@@ -51,7 +51,7 @@ class Tampering:
 
 
 @dataclass(frozen=True)
-class Look:
+class Before:
     """What settings, threads and processes were at one time."""
 
     settings: list[Any]
@@ -75,13 +75,17 @@ class Guard:
         self._watched[name] = table
         self._names.add_container(name, table)
 
-    def look(self) -> Look:
+    def trust_loaded(self) -> None:
+        """Watch what was loaded since the last look, as it is: no method's code ran meanwhile."""
+        self._names.grow()
+
+    def look(self) -> Before:
         """Look before a method's code runs. What was changed since the last look is not that method's, and stays."""
         self._names.grow()
         known = frozenset((change.name, id(change.found)) for change in find_changes(self._names.kept()))
         return self._look(known)
 
-    def adopt(self) -> Look:
+    def adopt(self) -> Before:
         """Look likewise, and take the names as they are now for those that decide."""
         self._names.grow()
         if find_changes(self._names.kept()):
@@ -91,11 +95,11 @@ class Guard:
                 self._names.add_container(name, table)
         return self._look(frozenset())
 
-    def _look(self, known: frozenset[tuple[str, int]]) -> Look:
+    def _look(self, known: frozenset[tuple[str, int]]) -> Before:
         undo_names = partial(sealed_functions()["undo_changes"], self._names.kept(), known)
-        return Look(read_settings(self._settings), running_threads(), child_processes(), undo_names)
+        return Before(read_settings(self._settings), running_threads(), child_processes(), undo_names)
 
-    def restore_since(self, look: Look, undone: Iterable[Undone] = ()) -> Tampering:
+    def restore_since(self, look: Before, undone: Iterable[Undone] = ()) -> Tampering:
         """Restore what is not as it was at a look, and return it with what was `undone` already.
 
         Threads and processes are ended.

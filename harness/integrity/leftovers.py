@@ -14,13 +14,12 @@ from types import FrameType
 import psutil
 
 from harness.integrity.changes import Change
+from harness.specs.limits import LEFTOVER_END_SECONDS, LEFTOVER_GRACE_SECONDS, LEFTOVER_POLL_SECONDS
 
 KNOWN_THREADS = ("ray", "torch", "harness", "rich", "tqdm", "deepspeed", "IPython", "ipykernel", "pydevd", "__main__")
 """Packages whose threads may stay: libraries keep theirs for later calls, ours wait or draw, a notebook has its own."""
 KNOWN_PROCESSES = ("multiprocessing.resource_tracker", "torch/_inductor/compile_worker", "ray/")
 """Words in the command line of processes that may stay."""
-GRACE_SECONDS, END_SECONDS = 0.25, 1.0
-"""So long a thread or process may take to end by itself, and to end when it is stopped."""
 
 Process = tuple[int, float]
 """Number and start of a process: numbers are used again."""
@@ -41,14 +40,14 @@ def child_processes() -> frozenset[Process]:
 
 def left_threads(before: frozenset[int]) -> list[Change]:
     """Return the threads that were not there before and did not end within the grace period."""
-    if not _await(lambda: not _new_threads(before), GRACE_SECONDS):
+    if not _await(lambda: not _new_threads(before), LEFTOVER_GRACE_SECONDS):
         return [Change(name, None, partial(_stop_thread, ident)) for ident, name in _new_threads(before).items()]
     return []
 
 
 def left_processes(before: frozenset[Process]) -> list[Change]:
     """Return the child processes that were not there before and did not end within the grace period."""
-    if not _await(lambda: not _new_processes(before), GRACE_SECONDS):
+    if not _await(lambda: not _new_processes(before), LEFTOVER_GRACE_SECONDS):
         return [Change(name, None, partial(_kill, found)) for found, name in _new_processes(before).items()]
     return []
 
@@ -77,7 +76,7 @@ def _first_module(frame: FrameType | None, thread: threading.Thread | None) -> s
 def _stop_thread(ident: int) -> None:
     """Raise SystemExit in a thread and wait for its end; RuntimeError if it does not end."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
-    if not _await(lambda: ident not in sys._current_frames(), END_SECONDS):
+    if not _await(lambda: ident not in sys._current_frames(), LEFTOVER_END_SECONDS):
         raise RuntimeError("the thread does not end")
 
 
@@ -116,7 +115,7 @@ def _kill(found: Process) -> None:
         process = psutil.Process(found[0])
         if process.create_time() == found[1]:
             process.kill()
-            process.wait(END_SECONDS)
+            process.wait(LEFTOVER_END_SECONDS)
     except psutil.NoSuchProcess:
         return
 
@@ -126,5 +125,5 @@ def _await(is_done: Callable[[], bool], seconds: float) -> bool:
     while not is_done():
         if time.monotonic() > until:
             return False
-        time.sleep(0.01)
+        time.sleep(LEFTOVER_POLL_SECONDS)
     return True

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import Any
 
@@ -59,6 +59,8 @@ def _of_backends() -> list[Setting]:
         *(("torch.backends.cudnn", cudnn, name) for name in ("enabled", "benchmark", "deterministic")),
         ("torch.backends.mkldnn", mkldnn, "enabled"),
     ]
+
+    # those with functions of their own
     mha = torch.backends.mha
     return [
         *(
@@ -83,6 +85,8 @@ def _of_python() -> list[Setting]:
         for number in sorted(signal.valid_signals())
         if isinstance(number, signal.Signals) and number not in (signal.SIGKILL, signal.SIGSTOP)
     ]
+
+    # hooks, switches between threads, garbage
     return [
         Setting("sys.settrace", sys.gettrace, sys.settrace),
         Setting("sys.setprofile", sys.getprofile, sys.setprofile),
@@ -106,6 +110,12 @@ def _pop_dispatch_modes(length: int) -> None:
 
 def _replaced_kernels() -> tuple[str, ...]:
     """Return the operators of torch whose kernels Python code replaced; Meta kernels compute no numbers."""
+    return _kernels_among(len(torch.library._impls))
+
+
+@lru_cache(maxsize=4)
+def _kernels_among(count: int) -> tuple[str, ...]:
+    """Return the same of the `count` kernels that are registered now: thousands, and hardly ever another number."""
     return tuple(sorted(one for one in torch.library._impls if one.startswith("aten/") and not one.endswith("/Meta")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from types import ModuleType
@@ -23,6 +24,7 @@ class NamesSnapshot:
         self.attributes: dict[str, Attributes] = {}
         self.modules: dict[str, ModuleType] = {}
         self._seen: dict[int, Any] = {}
+        self._loaded = 0
 
     def kept(self) -> Kept:
         """Return what it holds, in records of its own."""
@@ -33,6 +35,9 @@ class NamesSnapshot:
 
     def grow(self) -> list[str]:
         """Add what was loaded since the last call; return the names of our own modules among it."""
+        if len(sys.modules) == self._loaded:
+            return []
+        self._loaded = len(sys.modules)
         fresh = [(name, module) for name, module in own_modules() if name not in self.modules]
         for name, module in fresh:
             self.modules[name] = module
@@ -101,7 +106,15 @@ class NamesSnapshot:
         kept.values.append(getattr(owner, attribute))
 
 
-_JUDGED_SPECIALS = ("__pydantic_fields__", "__init__", "__call__", "__post_init__", "__getitem__", "__iter__", "__len__")
+_JUDGED_SPECIALS = (
+    "__pydantic_fields__",
+    "__init__",
+    "__call__",
+    "__post_init__",
+    "__getitem__",
+    "__iter__",
+    "__len__",
+)
 
 
 def _is_constant(key: str) -> bool:

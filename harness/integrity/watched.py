@@ -48,7 +48,7 @@ LAZY = frozenset({"__warningregistry__", "__annotations__", "__parameters__", "_
 def own_modules() -> Iterator[tuple[str, ModuleType]]:
     """Yield the loaded modules of our packages by name."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in OWN and isinstance(module, ModuleType):
+        if name.startswith(OWN) and name.partition(".")[0] in OWN and isinstance(module, ModuleType):
             yield name, module
 
 

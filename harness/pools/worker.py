@@ -16,7 +16,7 @@ import torch
 from harness.errors import Terminated
 from harness.integrity.blame import blamed, methods_of
 from harness.integrity.changes import Undone, undo
-from harness.integrity.guard import Look, TamperedError, Tampering, process_guard
+from harness.integrity.guard import Before, TamperedError, Tampering, process_guard
 from harness.pools.watched_models import WatchedModels
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.place import Place
@@ -58,15 +58,16 @@ class Worker:
             events = task.run(spec, inputs, Place(self.device, self._models, span, ranks))
             yield from self._checked(spec, events, look)
 
-    def _look_before(self) -> Look:
+    def _look_before(self) -> Before:
         guard = process_guard()
         self._models.begin_unit()
+        guard.trust_loaded()
         if self._is_alone and (late := guard.restore_since(self._look)):
             _LOG.warning("%s", late.sentence("an earlier unit"))
         self._look = guard.look() if self._is_alone else guard.adopt()
         return self._look
 
-    def _checked(self, spec: Spec, events: Iterator[Event], look: Look) -> Iterator[Event]:
+    def _checked(self, spec: Spec, events: Iterator[Event], look: Before) -> Iterator[Event]:
         """Yield events; before the result, and where the unit fails or is stopped, look what it changed."""
         undo_names = look.undo_names  # held here: a method may replace what this object finds by name
         result, undone = None, []
@@ -97,7 +98,7 @@ class Worker:
         if result is not None:
             yield result
 
-    def _restore(self, look: Look, undone: list[Undone]) -> Tampering:
+    def _restore(self, look: Before, undone: list[Undone]) -> Tampering:
         found = process_guard().restore_since(look, undone)
         for change in self._models.changes():
             found.note(undo(change))

@@ -295,4 +295,4 @@ class Raises(Meddler):
         raise ValueError("too late")
 
 
-MEDDLERS: list[type[Meddler]] = [kind for kind in Meddler.__subclasses__()]
+MEDDLERS: list[type[Meddler]] = list(Meddler.__subclasses__())

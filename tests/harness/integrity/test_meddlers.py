@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -18,6 +17,8 @@ from kit.toys import registered, suite_file, trial
 
 from harness.integrity.guard import process_guard
 from harness.sampling import pixels
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a stopped thread
 
 HONEST = [trial(solver="ddim", steps=3), trial(solver="heun", steps=2), trial(solver="dpmpp-2m", steps=3)]
 
