@@ -1,4 +1,7 @@
-"""The cache of a worker's models, which notices a method that changes the weights or the code of a cached one."""
+"""The cache of a worker's models, which notices a method that changes the code of a cached one.
+
+Changed weights are noticed by the cache itself, see `harness.sampling.place`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness.integrity.changes import Change
 from harness.sampling.place import Model, ModelCache
 
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-Fingerprint = dict[str, tuple[Any, ...]]
+_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_parameters", "_buffers")
 
 
 class WatchedModels(ModelCache):
@@ -21,59 +22,43 @@ class WatchedModels(ModelCache):
 
     def __init__(self) -> None:
         super().__init__()
-        self._prints: dict[str, Fingerprint] = {}
-        self._used: set[str] = set()
+        self._made: dict[str, tuple[nn.Module, dict[str, Any]]] = {}
 
     def get(self, key: str, make: Callable[[], Model]) -> Model:
         """Return the model of a key; `make` is called if it is not cached, and the new model is known as it is then."""
-        is_new = key not in self._models
         model = super().get(key, make)
-        if is_new and isinstance(model, nn.Module):
-            self._prints[key] = fingerprint(model)
-        self._used.add(key)
+        known = self._made.get(key)
+        if isinstance(model, nn.Module) and (known is None or known[0] is not model):
+            self._made[key] = model, describe_code(model)
         return model
 
-    def begin_unit(self) -> None:
-        """Forget which models were used."""
-        self._used.clear()
-        self._prints = {key: kept for key, kept in self._prints.items() if key in self._models}
-
-    def changes(self) -> list[Change]:
-        """Return the models used since `begin_unit` that are not as they were made; to restore one is to drop it."""
+    def code_changes(self) -> list[Change]:
+        """Return the models whose code is not as they were made; to restore one is to drop it."""
+        self._made = {key: one for key, one in self._made.items() if key in self._models}
         found = []
-        for key in self._used & self._models.keys() & self._prints.keys():
-            model, kept = self._models[key], self._prints[key]
-            now = fingerprint(model)
-            if now != kept:
-                name = next(name for name in {**kept, **now} if kept.get(name) != now.get(name))
-                label = f"the cached {type(model).__name__} that other trials use ({name})"
-                found.append(Change(label, None, partial(self._models.pop, key, None)))
+        for key, (model, made) in self._made.items():
+            if (now := describe_code(model)) != made:
+                name = next(name for name in {**made, **now} if made.get(name) != now.get(name))
+                label = f"the cached {type(model).__name__} that other trials use ({name or 'itself'})"
+                found.append(Change(label, None, partial(self._drop, key)))
         return found
 
     def clear(self) -> None:
         """Drop all models."""
         self._models.clear()
-        self._prints.clear()
+        self._made.clear()
+
+    def _drop(self, key: str) -> None:
+        self._models.pop(key, None)
 
 
-@torch.no_grad()
-def fingerprint(model: nn.Module) -> Fingerprint:
-    """Return what a module is made of: classes, hooks, own `forward`, and a checksum of each tensor, by name."""
-    found: Fingerprint = {}
+def describe_code(model: nn.Module) -> dict[str, tuple[Any, ...]]:
+    """Return what a module runs, by the names of its submodules: its class, its own `forward`, entries of its tables.
+
+    Names of buffers count, and numbers of hooks.
+    """
+    found = {}
     for name, module in model.named_modules():
         own = vars(module)
-        found[name or "itself"] = (id(type(module)), id(own.get("forward")), *(len(own[hooks]) for hooks in _HOOKS))
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        found[name] = (tensor.dtype, tuple(tensor.shape), tensor.requires_grad, _checksum(tensor))
+        found[name] = id(type(module)), id(own.get("forward")), *(tuple(own[table]) for table in _TABLES)
     return found
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_parameters", "_buffers", "_modules")
-
-
-def _checksum(tensor: Tensor) -> int:
-    """Return the sum of a tensor's bits, read as whole numbers."""
-    flat = tensor.detach().contiguous().view(-1)
-    if flat.is_complex():
-        flat = torch.view_as_real(flat).reshape(-1)
-    return int(flat.view(_WORDS[flat.element_size()]).sum(dtype=torch.int64))

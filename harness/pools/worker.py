@@ -60,7 +60,6 @@ class Worker:
 
     def _look_before(self) -> Before:
         guard = process_guard()
-        self._models.begin_unit()
         guard.trust_loaded()
         if self._is_alone and (late := guard.restore_since(self._look)):
             _LOG.warning("%s", late.sentence("an earlier unit"))
@@ -100,7 +99,7 @@ class Worker:
 
     def _restore(self, look: Before, undone: list[Undone]) -> Tampering:
         found = process_guard().restore_since(look, undone)
-        for change in self._models.changes():
+        for change in self._models.code_changes():
             found.note(undo(change))
         if found:
             self._models.clear()

@@ -22,7 +22,7 @@ from harness.integrity import changes, guard
 from harness.metrics import quality
 from harness.pools import worker
 from harness.registry import registry
-from harness.rows import row, verdict
+from harness.rows import row, rules
 from harness.sampling import pixels
 from harness.sampling.sampler import CallCounts
 from harness.specs.rules import timing
@@ -91,10 +91,10 @@ class Counter(Meddler):
 
 class Rule(Meddler):
     name = "meddles-rule"
-    change = "changed harness.rows.row.verdict"
+    change = "changed harness.rows.row.judge"
 
     def meddle(self) -> None:
-        row.verdict = verdict.verdict = lambda *args: ("VALID", "")  # type: ignore[assignment]
+        row.judge = rules.judge = lambda known: []  # type: ignore[assignment]
 
 
 class Finite(Meddler):
@@ -138,12 +138,12 @@ class Child(Meddler):
 
 class Modules(Meddler):
     name = "meddles-modules"
-    change = "changed the module harness.rows.verdict"
+    change = "changed the module harness.rows.rules"
 
     def meddle(self) -> None:
-        fake = ModuleType("harness.rows.verdict")
-        vars(fake).update(vars(verdict), verdict=lambda *args: ("VALID", ""))
-        sys.modules["harness.rows.verdict"] = fake
+        fake = ModuleType("harness.rows.rules")
+        vars(fake).update(vars(rules), judge=lambda known: [])
+        sys.modules["harness.rows.rules"] = fake
 
 
 class Code(Meddler):
