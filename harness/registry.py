@@ -147,9 +147,9 @@ def registry() -> Registry:
             raise
         except (Exception, SystemExit) as error:
             found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
-            continue
         if tampering:
             found.broken[point.name] = tampering.sentence(f"its plug-in {point.value}, while it was imported,")
+        if point.name in found.broken:
             continue
 
         is_module = isinstance(loaded, ModuleType)

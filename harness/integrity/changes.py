@@ -138,8 +138,10 @@ def _same_members(table: Entries) -> bool:
 
 def _may_change(table: Entries, key: Any, old: Any, new: Any) -> bool:
     """Tell whether a name may change: a library's own state, a name that Python sets, an imported submodule."""
-    if key in LAZY:
-        return True
+    if table.live is table.owner:
+        return False  # no namespace
+    if key in LAZY or (old is MISSING and not callable(new) and key.startswith("__") and key.endswith("__")):
+        return True  # such as what copying notes of a class
     if table.is_library and key.startswith("_") and not callable(old) and not callable(new):
         return True
     if old is not MISSING or not isinstance(table.owner, ModuleType) or not isinstance(new, ModuleType):

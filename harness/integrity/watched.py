@@ -41,8 +41,8 @@ CONTAINERS = (
 )  # fmt: skip
 """Lists and tables of libraries whose entries are watched."""
 
-LAZY = frozenset({"__warningregistry__", "__annotations__", "__parameters__", "__signature__", "__doc__"})
-"""Names that Python itself sets late."""
+LAZY = frozenset({"__doc__", "__annotations__", "__signature__"})
+"""Names that Python or a library sets anew, and that decide nothing."""
 
 
 def own_modules() -> Iterator[tuple[str, ModuleType]]:
