@@ -17,7 +17,7 @@ from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import Any
 
-from harness.integrity.watched import LAZY
+from harness.integrity.watched import LATE, LATE_MAKERS, LAZY
 
 MISSING = object()
 """Stands for a name that is not there."""
@@ -142,11 +142,28 @@ def _may_change(table: Entries, key: Any, old: Any, new: Any) -> bool:
         return False  # no namespace
     if key in LAZY or (old is MISSING and not callable(new) and key.startswith("__") and key.endswith("__")):
         return True  # such as what copying notes of a class
-    if table.is_library and key.startswith("_") and not callable(old) and not callable(new):
+    if table.is_library and (_is_late(f"{table.name}.{key}", new) or _is_state(key, old, new)):
         return True
     if old is not MISSING or not isinstance(table.owner, ModuleType) or not isinstance(new, ModuleType):
         return False
     return new.__name__ == f"{table.owner.__name__}.{key}" and sys.modules.get(new.__name__) is new
+
+
+def _is_state(key: str, old: Any, new: Any) -> bool:
+    """Tell whether a library keeps its own state under a name."""
+    return key.startswith("_") and not callable(old) and not callable(new)
+
+
+def _is_late(name: str, new: Any) -> bool:
+    """Tell whether a library sets a name late."""
+    if name in LATE or not isinstance(new, FunctionType):
+        return name in LATE
+    maker = sys.modules.get(new.__module__ or "")
+    return (
+        new.__module__ in LATE_MAKERS
+        and new.__globals__ is vars(maker)
+        and new.__code__.co_filename == vars(maker).get("__file__")
+    )
 
 
 def _put_back(table: Entries, key: Any, old: Any) -> None:

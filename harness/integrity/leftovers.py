@@ -59,8 +59,13 @@ def _new_threads(before: frozenset[int]) -> dict[int, str]:
     return {
         ident: f"thread {threads[ident].name if ident in threads else ident} running"
         for ident, frame in frames.items()
-        if _first_module(frame, threads.get(ident)).partition(".")[0] not in KNOWN_THREADS
+        if not _is_idle(frame) and _first_module(frame, threads.get(ident)).partition(".")[0] not in KNOWN_THREADS
     }
+
+
+def _is_idle(frame: FrameType) -> bool:
+    """Tell whether a thread of a pool waits for work: torch keeps such pools once it has compiled a module."""
+    return frame.f_globals.get("__name__") == "concurrent.futures.thread" and frame.f_code.co_name == "_worker"
 
 
 def _first_module(frame: FrameType | None, thread: threading.Thread | None) -> str:

@@ -17,6 +17,9 @@ from torch.utils import _python_dispatch
 
 from harness.integrity.changes import Change
 
+_FREE_SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
+"""Signals that cannot be handled, and one that torch's data loader handles from its first use on."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -83,7 +86,7 @@ def _of_python() -> list[Setting]:
             partial(signal.signal, number) if is_main else None,
         )
         for number in sorted(signal.valid_signals())
-        if isinstance(number, signal.Signals) and number not in (signal.SIGKILL, signal.SIGSTOP)
+        if isinstance(number, signal.Signals) and number not in _FREE_SIGNALS
     ]
 
     # hooks, switches between threads, garbage
@@ -109,14 +112,20 @@ def _pop_dispatch_modes(length: int) -> None:
 
 
 def _replaced_kernels() -> tuple[str, ...]:
-    """Return the operators of torch whose kernels Python code replaced; Meta kernels compute no numbers."""
+    """Return the operators of torch whose kernels Python code replaced, without those that torch replaces late."""
     return _kernels_among(len(torch.library._impls))
+
+
+_LATE_KERNELS = ("/Meta", "/FuncTorchBatched")
+"""Kinds of kernels: of shapes alone, and those of torch.func."""
 
 
 @lru_cache(maxsize=4)
 def _kernels_among(count: int) -> tuple[str, ...]:
     """Return the same of the `count` kernels that are registered now: thousands, and hardly ever another number."""
-    return tuple(sorted(one for one in torch.library._impls if one.startswith("aten/") and not one.endswith("/Meta")))
+    return tuple(
+        sorted(one for one in torch.library._impls if one.startswith("aten/") and not one.endswith(_LATE_KERNELS))
+    )
 
 
 def read_settings(settings: list[Setting]) -> list[Any]:

@@ -15,7 +15,7 @@ LIBRARIES = (
     "builtins", "time", "hashlib", "_hashlib", "hmac", "random", "secrets", "math", "statistics", "operator",
     # what our code is made of
     "os", "posix", "threading", "_thread", "functools", "itertools", "collections", "contextlib", "json", "struct",
-    "dataclasses", "inspect", "importlib", "subprocess", "signal", "gc",
+    "dataclasses", "importlib", "subprocess", "signal", "gc",
     # arrays
     "numpy", "numpy.linalg", "numpy.random", "scipy.linalg", "scipy.stats",
     "torch", "torch.linalg", "torch.nn.functional", "torch.nn.modules.module", "torch.autograd", "torch.cuda",
@@ -43,6 +43,14 @@ CONTAINERS = (
 
 LAZY = frozenset({"__doc__", "__annotations__", "__signature__"})
 """Names that Python or a library sets anew, and that decide nothing."""
+
+LATE = frozenset(
+    {"torch.manual_seed", "torch.Storage", "time.tzname", "time.timezone", "time.altzone", "time.daylight"}
+)
+"""Names that libraries set anew when they are imported or set up, and that decide nothing."""
+
+LATE_MAKERS = ("torch._dynamo.mutation_guard",)
+"""Modules of torch that replace functions of torch by their own when a module is compiled."""
 
 
 def own_modules() -> Iterator[tuple[str, ModuleType]]:

@@ -37,6 +37,8 @@ CHILD_SECONDS = "86398"  # what a child sleeps for; no other process has this wo
 class Meddler(DDIM):
     """Meddles once in each process, with its first step."""
 
+    name = "meddles-not"
+
     change: ClassVar[str]
     """What the row names."""
     has_meddled = False
