@@ -101,7 +101,7 @@ def failed_tables(
         **provenance,
         "status": "finished" if bad else "failed",
         "verdict": "INVALID",
-        "reasons": bad or f"failed({kind}): {sentence}",
+        "reasons": f"tampered: {sentence}" if kind == "tampered" else bad or f"failed({kind}): {sentence}",
     }
     return {"trials": [row]}
 
