@@ -17,6 +17,8 @@ from harness.specs.rules.bounds import (
     FEW_EVALUATIONS,
     GREY_TOLERANCE,
     LEAST_BATCH_RATIO,
+    LEAST_ESTIMATE_RESPONSE,
+    LEAST_NOISE_RESPONSE,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
     MOST_MISMATCH_OF_FEW,
@@ -141,7 +143,19 @@ def answers_from_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
         rounding = STATE_TOLERANCE[known.precision] / probe.noise_change
         middle = sorted(response)[len(response) // 2]
         found = f"a change of the noise by {probe.noise_change:g} changes images by {middle:.3g} times that"
-        yield RuleFinding(0 < middle <= max(MOST_NOISE_RESPONSE, rounding), found, "more than 0, and no other images")
+        yield RuleFinding(
+            LEAST_NOISE_RESPONSE <= middle <= max(MOST_NOISE_RESPONSE, rounding),
+            found,
+            f"{LEAST_NOISE_RESPONSE:g} to {MOST_NOISE_RESPONSE:g}",
+        )
+
+
+def ignores_the_network(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """An image follows what the network estimates: a change of all estimates changes it as much."""
+    for probe in known.probes:
+        middle = sorted(probe.estimate_changes)[len(probe.estimate_changes) // 2] / probe.estimate_change
+        found = f"a change of all estimates by {probe.estimate_change:g} changes images by {middle:.3g} times that"
+        yield RuleFinding(middle >= LEAST_ESTIMATE_RESPONSE, found, f"at least {LEAST_ESTIMATE_RESPONSE:g}")
 
 
 def weights_changed(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -169,6 +183,14 @@ def uncounted_flops(known: TrialEvidence) -> Iterator[RuleFinding]:
         seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
         found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
         yield RuleFinding(seen <= counted, found, "no more than counted")
+
+
+def work_not_done(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Operators do all the work that the network's boundary counts."""
+    for work in known.counted:
+        seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
+        found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
+        yield RuleFinding(seen >= counted, found, "no less than counted")
 
 
 def other_precision(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -312,8 +334,8 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 RULES: tuple[Rule, ...] = (
     wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, leaves_the_flow,
-    depends_on_batch, answers_from_noise, weights_changed,
-    no_network_calls, uncounted_flops, other_precision, flop_counters_disagree, flop_coverage,
+    depends_on_batch, answers_from_noise, ignores_the_network, weights_changed,
+    no_network_calls, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
     latency_contradicts_throughput, timing_too_short,
     baseline_out_of_band, known_answer,

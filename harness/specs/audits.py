@@ -66,6 +66,10 @@ class Probe(Closed):
     """Relative RMS by which the initial noise was changed."""
     changes: list[float]
     """Of the final states by that change, to those without it."""
+    estimate_change: float
+    """By which all estimates of the network were changed."""
+    estimate_changes: list[float]
+    """Of the final states by that change, to those without it."""
     work: CountedWork
     """Of all calls of the probe."""
 

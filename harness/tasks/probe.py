@@ -17,7 +17,7 @@ from harness.measure.operator_flops import operator_flops
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.audits import CountedWork, Probe
-from harness.specs.rules.audits import PROBE_NOISE_CHANGE, PROBED_IMAGES, PROBED_SPANS
+from harness.specs.rules.audits import PROBE_ESTIMATE_CHANGE, PROBE_NOISE_CHANGE, PROBED_IMAGES, PROBED_SPANS
 
 _SEED = 1
 """Rank zero's command that all ranks take this number."""
@@ -66,6 +66,7 @@ def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -
     with operator_flops() as flops:
         states = sampler.run([*chosen, *chosen], call_counts, torch.cat([initial, moved]))
         alone = sampler.run(chosen[:1], call_counts)
+    stretched = sampler.run(chosen, initial_state=initial, factor=1 + PROBE_ESTIMATE_CHANGE)
 
     scored = batch.states[rows]
     yield Probe(
@@ -74,6 +75,8 @@ def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -
         alone=relative_distances(alone, scored[:1]),
         noise_change=PROBE_NOISE_CHANGE,
         changes=relative_distances(states[n:], states[:n]),
+        estimate_change=PROBE_ESTIMATE_CHANGE,
+        estimate_changes=relative_distances(stretched, states[:n]),
         work=counted_work(call_counts, flops),
     )
 

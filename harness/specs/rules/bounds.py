@@ -19,6 +19,10 @@ MOST_NOISE_RESPONSE = 50.0
 
 Samplers of this repository have 0.002 to 2; one that looks up other images has some 400 to 5,000.
 """
+LEAST_NOISE_RESPONSE = 0.05
+"""Least such change: a looked-up image has less, by what a last step leaves of the noise."""
+LEAST_ESTIMATE_RESPONSE = 0.3
+"""Least relative change of a final state over that of all estimates of the network: a sampler has 1 and more."""
 LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
 MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
