@@ -19,10 +19,12 @@ from harness.specs.rules.bounds import (
     LEAST_BATCH_RATIO,
     LEAST_ESTIMATE_RESPONSE,
     LEAST_NOISE_RESPONSE,
+    MOST_FRESH_RATIO,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
     MOST_MISMATCH_OF_FEW,
     MOST_NOISE_RESPONSE,
+    MOST_OVER_UNITS,
     STATE_TOLERANCE,
 )
 from harness.specs.rules.timing import TIERS
@@ -295,6 +297,20 @@ def latency_contradicts_throughput(known: TrialEvidence) -> Iterator[RuleFinding
     yield RuleFinding(holds, found, f"{LEAST_BATCH_RATIO:g} to {MOST_IMAGE_RATIO * batch:g}")
 
 
+def remembers_images(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Images that were never made before take as long as the timed ones."""
+    if known.fresh_ratio is not None:
+        found = f"new images take {known.fresh_ratio:.3g} times as long as the timed ones"
+        yield RuleFinding(known.fresh_ratio <= MOST_FRESH_RATIO, found, f"at most {MOST_FRESH_RATIO:g}")
+
+
+def uncounted_time(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """A batch takes little longer than the units of the network that it reports."""
+    if known.over_units is not None:
+        found = f"a batch takes {known.over_units:.3g} times as long as the units that it reports"
+        yield RuleFinding(known.over_units <= MOST_OVER_UNITS, found, f"at most {MOST_OVER_UNITS:g}")
+
+
 def timing_too_short(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The timing did what its tier demands."""
     row = known.row
@@ -337,7 +353,7 @@ RULES: tuple[Rule, ...] = (
     depends_on_batch, answers_from_noise, ignores_the_network, weights_changed,
     no_network_calls, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
-    latency_contradicts_throughput, timing_too_short,
+    latency_contradicts_throughput, remembers_images, uncounted_time, timing_too_short,
     baseline_out_of_band, known_answer,
 )  # fmt: skip
 """All, in the order of a row's reasons."""

@@ -75,6 +75,24 @@ def batch_ratio(timing: TimeOutput) -> float:
     return calls.median("throughput", "trial") / calls.median("latency", "trial")
 
 
+def fresh_ratio(timing: TimeOutput) -> float | None:
+    """Return the seconds of calls with new images over those of timed calls: least seconds, the larger of both kinds."""
+    calls = _CountedCalls(timing)
+    found = [seconds / calls.least(kind, "trial") for kind, seconds in timing.fresh_seconds.items()]
+    return max(found, default=None)
+
+
+def time_over_units(timing: TimeOutput) -> float | None:
+    """Return the seconds of a timed batch over those of the units that it ran, each by itself; least seconds."""
+    batches = [one for one in timing.work if one.kind == "throughput"]
+    if not batches or not timing.unit_seconds:
+        return None
+    images = sum(one.images * one.calls for one in batches)
+    runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in timing.unit_seconds}
+    expected = sum(count / images * timing.unit_seconds[unit] for unit, count in runs.items())
+    return _CountedCalls(timing).least("throughput", "trial") / expected if expected > 0 else None
+
+
 class _CountedCalls:
     """The calls of the block that counts, by kind and role."""
 
@@ -89,6 +107,10 @@ class _CountedCalls:
     def median(self, kind: str, role: str) -> float:
         """Return their median wall seconds."""
         return float(np.median(self._seconds(kind, role, _wall_seconds)))
+
+    def least(self, kind: str, role: str) -> float:
+        """Return their least wall seconds."""
+        return float(np.min(self._seconds(kind, role, _wall_seconds)))
 
     def median_columns(self, name: str, kind: str, role: str) -> Row:
         """Return the median and its interval; `name` has a place for the ends."""

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 from harness.tasks.probe import counted_work
+from harness.tasks.time_checks import time_fresh_images, time_units
 from harness.tasks.timed_audit import TimedAudit
 
 _IMAGES = 0
@@ -90,6 +92,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     counted_batch = timed.audit_untimed()
+    fresh_seconds, unit_seconds = timed.audit_seconds(list(counted_batch.units))
     group.broadcast_stop()
     group.close()
 
@@ -108,6 +111,8 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),
         counted_batch=counted_batch,
+        fresh_seconds=fresh_seconds,
+        unit_seconds=unit_seconds,
     )
     yield Result(output)
 
@@ -257,6 +262,16 @@ class _TimedCalls:
             self.audit.record("untimed", 0, images, counts)
         self.audit.seconds += time.perf_counter() - began
         return counted_work(watched, flops)
+
+    def audit_seconds(self, units: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+        """Return seconds of calls with images that are new, by kind, and of each unit of the network by itself."""
+        began, trial = time.perf_counter(), self.samplers["trial"]
+        fresh = {
+            kind: time_fresh_images(partial(self.prepare_call, "trial", kind), trial.device) for kind in self.sizes
+        }
+        by_unit = time_units(trial, units, self.batch)
+        self.audit.seconds += time.perf_counter() - began
+        return fresh, by_unit
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

@@ -25,6 +25,10 @@ LEAST_ESTIMATE_RESPONSE = 0.3
 """Least relative change of a final state over that of all estimates of the network: a sampler has 1 and more."""
 LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
+MOST_FRESH_RATIO = 3.0
+"""Most time of a call with images that are new, over that of a timed call."""
+MOST_OVER_UNITS = 3.0
+"""Most time of a batch over that of the units that it reports, each run by itself: solvers and executors take less."""
 MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
 """Most truncation error of a solver that follows the flow, over the error that other images' exact solutions have.
 
