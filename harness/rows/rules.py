@@ -18,7 +18,9 @@ from harness.specs.rules.bounds import (
     GREY_TOLERANCE,
     LEAST_BATCH_RATIO,
     LEAST_ESTIMATE_RESPONSE,
+    LEAST_FRESH_ERROR,
     LEAST_NOISE_RESPONSE,
+    MOST_FRESH_ERROR,
     MOST_FRESH_RATIO,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
@@ -150,6 +152,17 @@ def answers_from_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
             found,
             f"{LEAST_NOISE_RESPONSE:g} to {MOST_NOISE_RESPONSE:g}",
         )
+
+
+def worse_on_new_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Images of noise that nobody scored are as near to the flow as the scored ones."""
+    for probe in known.probes:
+        if not probe.fresh_errors or not probe.scored_errors:
+            continue
+        fresh, scored = (sorted(one)[len(one) // 2] for one in (probe.fresh_errors, probe.scored_errors))
+        most = max(MOST_FRESH_ERROR * scored, LEAST_FRESH_ERROR)
+        found = f"a distance to the flow of {fresh:.3g} for new noise and {scored:.3g} for scored images"
+        yield RuleFinding(fresh <= most, found, f"at most {most:.3g} for new noise")
 
 
 def ignores_the_network(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -350,7 +363,7 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 RULES: tuple[Rule, ...] = (
     wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, leaves_the_flow,
-    depends_on_batch, answers_from_noise, ignores_the_network, weights_changed,
+    depends_on_batch, answers_from_noise, worse_on_new_noise, ignores_the_network, weights_changed,
     no_network_calls, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
     latency_contradicts_throughput, remembers_images, uncounted_time, timing_too_short,

@@ -76,7 +76,7 @@ def batch_ratio(timing: TimeOutput) -> float:
 
 
 def fresh_ratio(timing: TimeOutput) -> float | None:
-    """Return the seconds of calls with new images over those of timed calls: least seconds, the larger of both kinds."""
+    """Return the seconds of calls with new images over those of timed ones: least seconds, the larger of both kinds."""
     calls = _CountedCalls(timing)
     found = [seconds / calls.least(kind, "trial") for kind, seconds in timing.fresh_seconds.items()]
     return max(found, default=None)

@@ -72,6 +72,10 @@ class Probe(Closed):
     """Of the final states by that change, to those without it."""
     work: CountedWork
     """Of all calls of the probe."""
+    scored_errors: list[float]
+    """Relative distances of scored final states to a solution of the flow."""
+    fresh_errors: list[float]
+    """The same of images whose noise was drawn for the probe."""
 
 
 class CopyFigures(Closed):

@@ -29,6 +29,8 @@ MOST_FRESH_RATIO = 3.0
 """Most time of a call with images that are new, over that of a timed call."""
 MOST_OVER_UNITS = 3.0
 """Most time of a batch over that of the units that it reports, each run by itself: solvers and executors take less."""
+MOST_FRESH_ERROR, LEAST_FRESH_ERROR = 4.0, 0.1
+"""Most error of images of new noise over that of scored ones, medians; below the second number it may be larger."""
 MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
 """Most truncation error of a solver that follows the flow, over the error that other images' exact solutions have.
 
