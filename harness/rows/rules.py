@@ -19,6 +19,7 @@ from harness.specs.rules.bounds import (
     LEAST_BATCH_RATIO,
     LEAST_ESTIMATE_RESPONSE,
     LEAST_FRESH_ERROR,
+    LEAST_MEDIAN_RATIO,
     LEAST_NOISE_RESPONSE,
     MOST_FRESH_ERROR,
     MOST_FRESH_RATIO,
@@ -111,6 +112,13 @@ def copies_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     if (copies := known.copies) is not None:
         found = f"{copies.rate:.1%} of {copies.images} images are nearer to a reference image than its neighbours allow"
         yield RuleFinding(copies.rate <= copies.highest, found, f"at most {copies.highest:.1%}")
+
+
+def nears_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """The images as a whole are no nearer to reference images than those are to each other."""
+    if (copies := known.copies) is not None:
+        found = f"half of the images are nearer than {copies.median_ratio:.3g} of the distance between neighbours"
+        yield RuleFinding(copies.median_ratio >= LEAST_MEDIAN_RATIO, found, f"at least {LEAST_MEDIAN_RATIO:g}")
 
 
 def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -362,7 +370,7 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 
 RULES: tuple[Rule, ...] = (
-    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, leaves_the_flow,
+    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, nears_training_images, leaves_the_flow,
     depends_on_batch, answers_from_noise, worse_on_new_noise, ignores_the_network, weights_changed,
     no_network_calls, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,

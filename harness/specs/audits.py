@@ -84,5 +84,7 @@ class CopyFigures(Closed):
     rate: float
     highest: float
     """The rate above which images are copies: a sound network stays below it."""
+    median_ratio: float = 1.0
+    """Median distance to the nearest reference image, over the distance of that one to its own nearest neighbour."""
     images: int
     """How many generated images were compared."""

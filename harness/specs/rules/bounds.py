@@ -23,6 +23,8 @@ LEAST_NOISE_RESPONSE = 0.05
 """Least such change: a looked-up image has less, by what a last step leaves of the noise."""
 LEAST_ESTIMATE_RESPONSE = 0.3
 """Least relative change of a final state over that of all estimates of the network: a sampler has 1 and more."""
+LEAST_MEDIAN_RATIO = 0.9
+"""Least median of the ratio by which copies are found: networks of the zoo have 1.06 to 1.21."""
 LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
 MOST_FRESH_RATIO = 3.0
