@@ -19,8 +19,6 @@ MOST_NOISE_RESPONSE = 50.0
 
 Samplers of this repository have 0.002 to 2; one that looks up other images has some 400 to 5,000.
 """
-LEAST_NOISE_RESPONSE = 0.05
-"""Least such change: a looked-up image has less, by what a last step leaves of the noise."""
 LEAST_ESTIMATE_RESPONSE = 0.3
 """Least relative change of a final state over that of all estimates of the network: a sampler has 1 and more."""
 LEAST_MEDIAN_RATIO = 0.9
