@@ -8,13 +8,10 @@ network = "unet-8"
 extractor = "digits-cnn"
 n_images = 200
 batch = 50
-baseline = { solver = "ddim", schedule = "edm", clock_steps = 5 }
-networks.unet-8.weights = "zoo:unet-8"
-networks.uvit-8.weights = "zoo:uvit-8"
-networks.slim-8.weights = "zoo:slim-8"
-networks.cunet-8.weights = "zoo:cunet-8"
+baseline = {{ solver = "ddim", schedule = "edm", clock_steps = 5 }}
+{networks}
 timing.tier = "smoke"
-truncation = { images = 50, steps = 32 }
+truncation = {{ images = 50, steps = 32 }}
 
 [[trials]]
 steps = 5
@@ -88,3 +85,9 @@ SETTINGS = {
     "two trainings": ["trainings=2"],
 }
 """Changes of the suite that holds the baseline alone, by what they are."""
+
+
+def suite_of(trials: str = "") -> str:
+    """Return the text of a suite of the baseline and other trials."""
+    used = [name for name in ("unet-8", "uvit-8", "slim-8", "cunet-8") if f'network = "{name}"' in HEAD + trials]
+    return HEAD.format(networks="\n".join(f'networks.{name}.weights = "zoo:{name}"' for name in used)) + trials

@@ -17,7 +17,7 @@ from harness.registry import registry
 def run(folder: Path, trials: str = "", settings: list[str] | None = None) -> pd.DataFrame:
     """Run the baseline and other trials in this process; return the rows."""
     path = folder / "honest.toml"
-    path.write_text(suites.HEAD + trials)
+    path.write_text(suites.suite_of(trials))
     done = harness.run(
         str(path), pool=LocalPool, results=folder / "results", report=False, settings=settings or []
     )
