@@ -24,7 +24,7 @@ TOGETHER: tuple[type[Cheat], ...] = (
     memory.CachedOutputs, memory.WatchedCache,
     timed.LazyAlone, timed.LazyByStack, timed.LazyByCount, timed.LazyByClock, timed.EndsOfBatch, timed.ForgetsOneRow,
     timed.StaleAlone, timed.KnownAlone,
-    images.SharpenedCopies, images.MixedCopies, images.ShiftedCopies, images.ChosenSubset, images.BatchMean,
+    images.SharpenedCopies, images.MixedCopies, images.BlendedCopies, images.ChosenSubset, images.BatchMean,
     images.ByPosition, images.RunningMean, images.StaysAtNoise, images.LeavesFlow, images.LowPrecision,
     images.Autocast, process.ShiftsGlobalNoise,
 )  # fmt: skip
@@ -44,18 +44,18 @@ extractor = "digits-cnn"
 n_images = {images}
 batch = {batch}
 trainings = {trainings}
-baseline = {{ solver = "ddim", schedule = "edm", clock_steps = 5 }}
+baseline = {{ solver = "ddim", schedule = "edm", clock_steps = 4 }}
 networks.unet-8.weights = "zoo:unet-8"
 timing.tier = "smoke"
-truncation = {{ images = 50, steps = 32 }}
+truncation = {{ images = 50, steps = 16 }}
 
 [[trials]]
-steps = 5
+steps = 4
 """
 HONEST_END = """
 [[trials]]
 solver = "dpmpp-2m"
-steps = 10
+steps = 6
 """
 
 

@@ -102,7 +102,7 @@ class CachedOutputs(CheatingDenoiser):
     """Keeps the network's outputs by state and level, and reports that the network ran where it looked them up."""
 
     name = "cheat-cached-outputs"
-    steps = 5
+    steps = 4
     rules = ("timed-work-differs",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -113,7 +113,7 @@ class WatchedCache(CheatingDenoiser):
     """The same, but works honestly while a counter of torch is open."""
 
     name = "cheat-watched-cache"
-    steps = 5
+    steps = 4
     rules = ("timed-work-differs",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:

@@ -21,7 +21,7 @@ class ReplacesDigests(CheatingDenoiser):
     """Replaces the function that takes digests of images by one that finds all images alike."""
 
     name = "cheat-digests"
-    steps = 5
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -41,7 +41,7 @@ class StopsCounting(CheatingDenoiser):
     """Replaces the method that counts calls by one that counts every tenth."""
 
     name = "cheat-counts"
-    steps = 10
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -59,7 +59,7 @@ class SlowsTime(CheatingDenoiser):
     """Replaces the clock by one that runs at half the speed while its own network runs."""
 
     name = "cheat-clock"
-    steps = 5
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -79,7 +79,7 @@ class LeavesThread(CheatingDenoiser):
     """Leaves a thread that computes on, between its calls too."""
 
     name = "cheat-leaves-thread"
-    steps = 5
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -91,7 +91,7 @@ class OtherBackend(CheatingDenoiser):
     """Switches off torch's fast kernels after each of its calls, so that the clock trial goes without them."""
 
     name = "cheat-backend"
-    steps = 5
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -108,7 +108,7 @@ class PrunesInPlace(CheatingDenoiser):
     """Sets the smallest weights of the network to zero, in the copy that all trials of the worker share."""
 
     name = "cheat-prunes"
-    steps = 5
+    steps = 4
     rules = ("weights-changed",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:

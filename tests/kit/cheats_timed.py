@@ -99,7 +99,7 @@ class EndsOfBatch(CheatingDenoiser):
     """Runs the network for the first and the last row of a timed batch alone, and reports that it ran for all."""
 
     name = "cheat-ends-of-batch"
-    steps = 5
+    steps = 4
     rules = ("timed-images-differ",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -116,7 +116,7 @@ class ForgetsOneRow(CheatingDenoiser):
     """Runs the network for all rows of a timed batch but one in ten, each time others, and reports all."""
 
     name = "cheat-forgets-rows"
-    steps = 5
+    steps = 4
     rules = ("timed-images-differ",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -135,7 +135,7 @@ class StaleAlone(CheatingDenoiser):
     """For a single row it returns its last estimate at every second call, and reports that the network ran."""
 
     name = "cheat-stale-alone"
-    steps = 5
+    steps = 4
     rules = ("timed-alone-differs",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -154,7 +154,7 @@ class KnownAlone(CheatingDenoiser):
     """Keeps the outputs of batches, and looks up a row that comes alone: the same image in no time."""
 
     name = "cheat-known-alone"
-    steps = 5
+    steps = 4
     rules = ("latency-contradicts-throughput",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
@@ -176,7 +176,7 @@ class SlowsBaseline(CheatingDenoiser):
     """Puts a hook on the shared network that waits a little whenever somebody else calls it: the clock trial."""
 
     name = "cheat-slows-baseline"
-    steps = 5
+    steps = 4
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:

@@ -18,7 +18,7 @@ from methods.parts import BuiltDenoiser, StepNoise, Units
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
-IMAGES, BATCH = 400, 50
+IMAGES, BATCH = 200, 50
 """What every suite of cheats samples."""
 SIGMA_MIN, SIGMA_MAX = 0.002, 20.0
 Call = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +30,7 @@ class Cheat:
 
     rules: ClassVar[tuple[str, ...]]
     """Names of the rules that must stand among its row's reasons."""
-    steps: ClassVar[int] = 5
+    steps: ClassVar[int] = 4
     summary: ClassVar[str] = "a cheat of the tests"
 
 
@@ -72,7 +72,7 @@ def solve_from(call: Call, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def scored_noise() -> Tensor:
-    """Return the unit noise of all scored images [400, 1, 8, 8], drawn anew: it is a function of public numbers."""
+    """Return the unit noise of all scored images [200, 1, 8, 8], drawn anew: it is a function of public numbers."""
     return ImageNoise("digits", 0, (1, 8, 8)).draw_initial(range(IMAGES))
 
 
@@ -80,7 +80,7 @@ _finals: WeakKeyDictionary[Network, Tensor] = WeakKeyDictionary()
 
 
 def scored_images(network: Network) -> Tensor:
-    """Return good final states of all scored images [400, 1, 8, 8], solved once for a network, outside of any count."""
+    """Return good final states of all scored images [200, 1, 8, 8], solved once for a network, outside of any count."""
     if network not in _finals:
         with torch.no_grad():
             _finals[network] = solve(network, SIGMA_MAX * scored_noise(), steps=12)
