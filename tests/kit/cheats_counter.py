@@ -75,7 +75,7 @@ class OtherThread(CheatingDenoiser):
     """Does so in a thread of its own, which has ended when the call returns: counters are kept per thread."""
 
     name = "cheat-thread"
-    rules = ("uncounted-flops",)
+    rules = ("uncounted-time",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         def call(x: Tensor, sigma: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class OtherProcess(CheatingDenoiser):
     """Does so in a child process, whose work no counter of this one can see."""
 
     name = "cheat-child"
-    rules = ("uncounted-flops",)
+    rules = ("uncounted-time",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         def call(x: Tensor, sigma: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class LiftsCounter(CheatingDenoiser):
     """Does so while torch's counters are lifted, by a context manager of torch."""
 
     name = "cheat-lifts-counter"
-    rules = ("uncounted-flops",)
+    rules = ("uncounted-time",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         def call(x: Tensor, sigma: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class InNumpy(CheatingDenoiser):
     """Does so with products computed by NumPy, which no counter of torch sees."""
 
     name = "cheat-numpy"
-    rules = ("uncounted-flops",)
+    rules = ("uncounted-time",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         def call(x: Tensor, sigma: Tensor) -> Tensor:

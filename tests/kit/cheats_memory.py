@@ -103,7 +103,7 @@ class CachedOutputs(CheatingDenoiser):
 
     name = "cheat-cached-outputs"
     steps = 4
-    rules = ("timed-work-differs",)
+    rules = ("work-not-done",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return ClaimsOneCall(network, _cached(network, lambda: True))
@@ -114,7 +114,7 @@ class WatchedCache(CheatingDenoiser):
 
     name = "cheat-watched-cache"
     steps = 4
-    rules = ("timed-work-differs",)
+    rules = ("remembers-images",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return ClaimsOneCall(network, _cached(network, lambda: torch._C._len_torch_dispatch_stack() == 0))

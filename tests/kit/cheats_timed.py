@@ -155,19 +155,20 @@ class KnownAlone(CheatingDenoiser):
 
     name = "cheat-known-alone"
     steps = 4
-    rules = ("latency-contradicts-throughput",)
+    rules = ("remembers-images",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
-        kept: dict[tuple[float, float], Tensor] = {}
+        kept: dict[float, tuple[Tensor, Tensor]] = {}
 
         def call(x: Tensor, sigma: Tensor) -> Tensor:
-            keys = [(float(row[0, 0, 0]), float(s)) for row, s in zip(x, sigma, strict=True)]
-            near = [key for key in kept if abs(key[0] - keys[0][0]) < 1e-4 and key[1] == keys[0][1]]
-            if len(x) == 1 and near:
-                return kept[near[0]][None]
-            out = network(x, sigma)
-            kept.update(zip(keys, out.clone(), strict=True))
-            return out
+            states, outputs = kept.get(float(sigma[0]), (x[:0], x[:0]))
+            if len(x) == 1 and len(states):
+                distance, row = (states - x).flatten(1).abs().amax(1).min(0)
+                if distance < 1e-3:
+                    return outputs[row][None]
+            found: Tensor = network(x, sigma)
+            kept[float(sigma[0])] = torch.cat([states, x]), torch.cat([outputs, found])
+            return found
 
         return ClaimsOneCall(network, call)
 
