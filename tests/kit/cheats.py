@@ -20,7 +20,7 @@ ALONE: tuple[type[Cheat], ...] = (
 TOGETHER: tuple[type[Cheat], ...] = (
     counter.NoCall, counter.HiddenSteps, counter.Copied, counter.Submodule, counter.OtherThread, counter.OtherProcess,
     counter.LiftsCounter, counter.InNumpy, counter.CheapUnit, counter.Skipped, counter.NoUnits, counter.FindsNetwork,
-    memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates,
+    memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates, memory.KnownFinals,
     memory.CachedOutputs, memory.WatchedCache,
     timed.LazyAlone, timed.LazyByStack, timed.LazyByCount, timed.LazyByClock, timed.EndsOfBatch, timed.ForgetsOneRow,
     timed.StaleAlone, timed.KnownAlone,

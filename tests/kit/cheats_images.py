@@ -29,7 +29,7 @@ class SharpenedCopies(CheatingSolver):
     """Returns training images, sharpened and with a little noise; the network runs, and its output is dropped."""
 
     name = "cheat-sharpened-copies"
-    rules = ("copies-training-images",)
+    rules = ("copies-training-images", "ignores-the-network")
 
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
         unused = 0 * denoise(x, float(sigmas[i]))
@@ -152,7 +152,7 @@ class LeavesFlow(CheatingSolver):
 
     name = "cheat-leaves-flow"
     order = 3
-    rules = ("leaves-the-flow",)
+    rules = ("nears-training-images",)
 
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
         x = super().step(x, i, sigmas, denoise, memory, noise)

@@ -43,7 +43,7 @@ class NearestLookup(CheatingDenoiser):
     """The same, but takes the image whose noise is nearest, so that a little other noise changes nothing."""
 
     name = "cheat-nearest-lookup"
-    rules = ("answers-from-noise",)
+    rules = ("worse-on-new-noise",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return ClaimsOneCall(network, lambda x, sigma: _nearest(network, x)[0] + 0 * network(x, sigma))
@@ -53,7 +53,7 @@ class SmoothLookup(CheatingDenoiser):
     """The same, and adds the difference of the noise, so that a little other noise changes a little."""
 
     name = "cheat-smooth-lookup"
-    rules = ("answers-from-noise",)
+    rules = ("worse-on-new-noise",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         def call(x: Tensor, sigma: Tensor) -> Tensor:
@@ -91,6 +91,28 @@ class CachedStates(CheatingSolver):
             memory["keys"] = row_keys(x)
         if all(key in self.kept for key in memory["keys"]):
             return torch.stack([self.kept[key] for key in memory["keys"]])
+
+        x = super().step(x, i, sigmas, denoise, None, noise)
+        if i == len(sigmas) - 2:
+            self.kept.update(zip(memory["keys"], x.clone(), strict=True))
+        return x
+
+
+class KnownFinals(CheatingSolver):
+    """Keeps final states of batches, and gives back that of an image that comes alone."""
+
+    name = "cheat-known-finals"
+    rules = ("latency-contradicts-throughput",)
+    kept: ClassVar[dict[bytes, Tensor]] = {}
+
+    def init_memory(self, artifact: Artifact | None) -> dict[str, Any]:
+        return {}
+
+    def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
+        if i == 0:
+            memory["keys"] = row_keys(x)
+        if len(x) == 1 and memory["keys"][0] in self.kept:
+            return self.kept[memory["keys"][0]][None]
 
         x = super().step(x, i, sigmas, denoise, None, noise)
         if i == len(sigmas) - 2:

@@ -32,7 +32,9 @@ CHANGED: tuple[tuple[Any, str], ...] = (
 
 @pytest.fixture(autouse=True)
 def _unspoilt() -> Iterator[None]:
-    before = [getattr(owner, name) for owner, name in CHANGED if not isinstance(owner, ModuleType) or hasattr(owner, name)]
+    before = [
+        getattr(owner, name) for owner, name in CHANGED if not isinstance(owner, ModuleType) or hasattr(owner, name)
+    ]
     yield
     for (owner, name), value in zip(CHANGED, before, strict=True):
         setattr(owner, name, value)

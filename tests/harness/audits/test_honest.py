@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 import pandas as pd
 import pytest
 from kit import honest_suites as suites
@@ -18,9 +17,7 @@ def run(folder: Path, trials: str = "", settings: list[str] | None = None) -> pd
     """Run the baseline and other trials in this process; return the rows."""
     path = folder / "honest.toml"
     path.write_text(suites.suite_of(trials))
-    done = harness.run(
-        str(path), pool=LocalPool, results=folder / "results", report=False, settings=settings or []
-    )
+    done = harness.run(str(path), pool=LocalPool, results=folder / "results", report=False, settings=settings or [])
     return done.trials
 
 

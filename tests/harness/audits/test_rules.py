@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kit import cheats
 
-from harness.rows.evidence import Evidence
+from harness.rows.evidence import TrialEvidence
 from harness.rows.rules import RULES, judge, rule_name
 from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
 from harness.specs.row import Expectation
@@ -27,8 +27,9 @@ WORK = ImagesWork(evaluations=40, units={"network": 40}, iterations={})
 ALONE = ImagesWork(evaluations=4, units={"network": 4}, iterations={})
 COUNTED = CountedWork(units={"network": 28}, operator_flops={"float32": 2800})
 PROBE = Probe(
-    indices=[3, 1, 2], reordered=[1e-6] * 3, alone=[1e-6], noise_change=1e-4, changes=[2e-4, 3e-4, 4e-4], work=COUNTED
-)
+    indices=[3, 1, 2], reordered=[1e-6] * 3, alone=[1e-6], noise_change=1e-4, changes=[2e-4, 3e-4, 4e-4], work=COUNTED,
+    estimate_change=0.01, estimate_changes=[0.01, 0.012, 0.02], scored_errors=[0.2, 0.3, 0.4], fresh_errors=[0.2, 0.4, 0.5],
+)  # fmt: skip
 SHARD = SampleOutput(
     seconds=1.0, network_seconds=0.9, counts=COUNTS, not_finite=0, first_not_finite=None, constant=0, wrong_shape=None,
     distances={"truncation_error": Distances(squared_errors=[0.1], squared_norms=[1.0], squared_mismatches=[1.0])},
@@ -38,7 +39,7 @@ SHARD = SampleOutput(
 TIMED = TimedWork(kind="throughput", first=0, images=10, work=WORK, calls=3, images_sha256="aa", differences=[])
 LATENCY = TimedWork(kind="latency", first=0, images=1, work=ALONE, calls=3, images_sha256="", differences=[0.01])
 KNOWN = Expectation(dataset="digits", method="ddim", steps=4, column="kid", value=0.5, absolute=0.1, source="theory")
-SOUND = Evidence(
+SOUND = TrialEvidence(
     row=ROW,
     shards=[SHARD],
     copies=CopyFigures(rate=0.01, highest=0.1, images=20),
@@ -51,6 +52,8 @@ SOUND = Evidence(
     scored_sha256={(0, 10): "aa"},
     counted_batch=CountedWork(units={"network": 40}, operator_flops={"float32": 4000}),
     ratio=4.0,
+    fresh_ratio=1.1,
+    over_units=1.2,
 )
 
 
@@ -71,7 +74,7 @@ def with_counted(**values: Any) -> dict[str, Any]:
 
 
 def far_from_flow() -> dict[str, Any]:
-    far = Distances(squared_errors=[0.9], squared_norms=[1.0], squared_mismatches=[1.0])
+    far = Distances(squared_errors=[0.99], squared_norms=[1.0], squared_mismatches=[1.0])
     return with_shard(distances={"truncation_error": far})
 
 
@@ -82,12 +85,16 @@ FAULTS: dict[str, dict[str, Any]] = {
     "no-fid": with_row(fid=None),
     "fid-below-floor": with_row(fid=2.0),
     "copies-training-images": {"copies": CopyFigures(rate=0.11, highest=0.1, images=20)},
+    "nears-training-images": {"copies": CopyFigures(rate=0.01, highest=0.1, median_ratio=0.89, images=20)},
     "leaves-the-flow": far_from_flow(),
     "depends-on-batch": with_probe(reordered=[1e-6, 1e-6, 0.02]),
     "answers-from-noise": with_probe(changes=[0.0, 0.0, 0.0]),
+    "worse-on-new-noise": with_probe(fresh_errors=[0.2, 1.3, 1.4]),
+    "ignores-the-network": with_probe(estimate_changes=[0.0, 0.0, 0.01]),
     "weights-changed": with_shard(weights_changed=True),
     "no-network-calls": with_row(nfe=0.0),
     "uncounted-flops": with_counted(operator_flops={"float32": 4001}),
+    "work-not-done": with_counted(operator_flops={"float32": 3999}),
     "other-precision": with_counted(operator_flops={"float32": 100, "bfloat16": 3900}),
     "flop-counters-disagree": {"counters_agree": False},
     "flop-coverage": with_row(flop_coverage=0.99),
@@ -98,6 +105,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     },
     "timed-work-differs": {"timed_flops": 399.0},
     "latency-contradicts-throughput": {"ratio": 0.4},
+    "remembers-images": {"fresh_ratio": 3.1},
+    "uncounted-time": {"over_units": 3.1},
     "timing-too-short": with_row(timing_rounds=10),
     "baseline-out-of-band": {"band": (1.0, 4.9)},
     "known-answer": {"expectations": [KNOWN.model_copy(update={"value": 0.7})]},
