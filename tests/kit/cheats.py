@@ -12,16 +12,16 @@ from kit import cheats_timed as timed
 from kit.cheats_tools import BATCH, IMAGES, Cheat
 from methods.parts import Method
 
-ALONE: tuple[type[Cheat], ...] = (
+ON_PROCESS: tuple[type[Cheat], ...] = (
     process.ReplacesDigests, process.StopsCounting, process.SlowsTime, process.LeavesThread, process.OtherBackend,
     process.PrunesInPlace, timed.SlowsBaseline,
 )  # fmt: skip
-"""Cheats on the process, which could change the rows of others: each has a run of its own."""
+"""Cheats on the process, which could change the rows of others."""
 TOGETHER: tuple[type[Cheat], ...] = (
     counter.NoCall, counter.HiddenSteps, counter.Copied, counter.Submodule, counter.OtherThread, counter.OtherProcess,
     counter.LiftsCounter, counter.InNumpy, counter.CheapUnit, counter.Skipped, counter.NoUnits, counter.FindsNetwork,
-    memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates, memory.KnownFinals,
-    memory.CachedOutputs, memory.WatchedCache,
+    memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates,
+    memory.KnownFinals, memory.CachedOutputs, memory.WatchedCache,
     timed.LazyAlone, timed.LazyByStack, timed.LazyByCount, timed.LazyByClock, timed.EndsOfBatch, timed.ForgetsOneRow,
     timed.StaleAlone, timed.KnownAlone,
     images.SharpenedCopies, images.MixedCopies, images.BlendedCopies, images.ChosenSubset, images.BatchMean,
@@ -31,7 +31,7 @@ TOGETHER: tuple[type[Cheat], ...] = (
 """Cheats that run in one suite."""
 OF_TRAININGS: tuple[type[Cheat], ...] = (process.ClaimsFixedWork,)
 """Cheats that need several trainings of a network."""
-CHEATS = (*TOGETHER, *ALONE, *OF_TRAININGS)
+CHEATS = (*TOGETHER, *ON_PROCESS, *OF_TRAININGS)
 HONEST = ("ddim", "dpmpp-2m")
 """Methods of the honest rows of these suites."""
 
@@ -65,6 +65,15 @@ def suite_of(folder: Path, cheats: tuple[type[Cheat], ...], trainings: int = 1) 
     head = SUITE.format(images=IMAGES, batch=BATCH, trainings=trainings)
     path.write_text(head + "".join(map(_trial, cheats)) + HONEST_END)
     return str(path)
+
+
+def document_rows() -> list[str]:
+    """Return the rows of the table of cheats in docs/audits.md."""
+    return [
+        f"| `{cheat.name}` | {' '.join((cheat.__doc__ or '').split())} | "  # type: ignore[attr-defined]
+        f"{', '.join(f'`{rule}`' for rule in cheat.rules)} | INVALID |"
+        for cheat in CHEATS
+    ]
 
 
 def _trial(cheat: type[Cheat]) -> str:

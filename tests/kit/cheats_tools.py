@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -60,7 +61,7 @@ class ClaimsOneCall(BuiltDenoiser):
 def solve(call: Call, x: Tensor, sigma: float = SIGMA_MAX, steps: int = 8) -> Tensor:
     """Return the state at the lowest level from x at `sigma`, by Euler steps on EDM's levels."""
     levels = EDM().levels(steps, SIGMA_MIN, sigma)
-    for s, s_next in zip(levels[:-1], levels[1:], strict=True):
+    for s, s_next in itertools.pairwise(levels):
         ratio = float(s_next / s)
         x = ratio * x + (1 - ratio) * call(x, torch.full((len(x),), float(s), dtype=torch.float64))
     return x
