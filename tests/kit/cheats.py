@@ -12,26 +12,34 @@ from kit import cheats_timed as timed
 from kit.cheats_tools import BATCH, IMAGES, Cheat
 from methods.parts import Method
 
-ON_PROCESS: tuple[type[Cheat], ...] = (
-    process.ReplacesDigests, process.StopsCounting, process.SlowsTime, process.LeavesThread, process.OtherBackend,
-    process.PrunesInPlace, timed.SlowsBaseline,
-)  # fmt: skip
-"""Cheats on the process, which could change the rows of others."""
-TOGETHER: tuple[type[Cheat], ...] = (
-    counter.NoCall, counter.HiddenSteps, counter.Copied, counter.Submodule, counter.OtherThread, counter.OtherProcess,
-    counter.LiftsCounter, counter.InNumpy, counter.CheapUnit, counter.Skipped, counter.NoUnits, counter.FindsNetwork,
-    memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates,
-    memory.KnownFinals, memory.CachedOutputs, memory.WatchedCache,
-    timed.LazyAlone, timed.LazyByStack, timed.LazyByCount, timed.LazyByClock, timed.EndsOfBatch, timed.ForgetsOneRow,
-    timed.StaleAlone, timed.KnownAlone,
-    images.SharpenedCopies, images.MixedCopies, images.BlendedCopies, images.ChosenSubset, images.BatchMean,
-    images.ByPosition, images.RunningMean, images.StaysAtNoise, images.LeavesFlow, images.LowPrecision,
-    images.Autocast, process.ShiftsGlobalNoise,
-)  # fmt: skip
-"""Cheats that run in one suite."""
+BY_KIND: dict[str, tuple[type[Cheat], ...]] = {
+    "counter": (
+        counter.NoCall, counter.HiddenSteps, counter.Copied, counter.Submodule, counter.OtherThread,
+        counter.OtherProcess, counter.LiftsCounter, counter.InNumpy, counter.CheapUnit, counter.Skipped,
+        counter.NoUnits, counter.FindsNetwork,
+    ),
+    "memory": (
+        memory.HashLookup, memory.NearestLookup, memory.SmoothLookup, memory.IndexLookup, memory.CachedStates,
+        memory.KnownFinals, memory.CachedOutputs, memory.WatchedCache,
+    ),
+    "timed": (
+        timed.LazyAlone, timed.LazyByStack, timed.LazyByCount, timed.LazyByClock, timed.EndsOfBatch,
+        timed.ForgetsOneRow, timed.StaleAlone, timed.KnownAlone,
+    ),
+    "images": (
+        images.SharpenedCopies, images.MixedCopies, images.BlendedCopies, images.ChosenSubset, images.BatchMean,
+        images.ByPosition, images.RunningMean, images.StaysAtNoise, images.LeavesFlow, images.LowPrecision,
+        images.Autocast,
+    ),
+    "process": (
+        process.ReplacesDigests, process.StopsCounting, process.SlowsTime, process.LeavesThread, process.OtherBackend,
+        process.PrunesInPlace, process.ShiftsGlobalNoise, timed.SlowsBaseline,
+    ),
+}  # fmt: skip
+"""Cheats by their kind; those of a kind run in one suite."""
 OF_TRAININGS: tuple[type[Cheat], ...] = (process.ClaimsFixedWork,)
 """Cheats that need several trainings of a network."""
-CHEATS = (*TOGETHER, *ON_PROCESS, *OF_TRAININGS)
+CHEATS = (*(cheat for kind in BY_KIND.values() for cheat in kind), *OF_TRAININGS)
 HONEST = ("ddim", "dpmpp-2m")
 """Methods of the honest rows of these suites."""
 

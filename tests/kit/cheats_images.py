@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.metrics.extractors import load_extractor
+from harness.sampling.pixels import to_uint8
 from kit.cheats_tools import (
     IMAGES,
     SIGMA_MAX,
@@ -140,7 +142,8 @@ class StaysAtNoise(CheatingSolver):
     """Calls the network and stays where it began: pictures of noise, at the price of an honest solver."""
 
     name = "cheat-stays-at-noise"
-    rules = ("leaves-the-flow",)
+    steps = 6
+    rules = ("leaves-the-flow", "ignores-the-network")
 
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
         unused = 0 * denoise(x, float(sigmas[i]))
@@ -151,6 +154,7 @@ class LeavesFlow(CheatingSolver):
     """Follows the flow, and in the last step moves half of the way to the nearest training image."""
 
     name = "cheat-leaves-flow"
+    steps = 10
     order = 3
     rules = ("nears-training-images",)
 
@@ -205,11 +209,12 @@ def _neighbours(x: Tensor, place: int = 1) -> Tensor:
 
 @cache
 def _representative() -> Tensor:
-    """Return 200 indices of training images whose first and second moments are near to those of all, by herding."""
-    flat = training_images().flatten(1).double()
-    centred = (flat - flat.mean(0)) / (flat.std(0) + 0.1)
+    """Return 200 indices of training images whose moments of features are near to those of all, by herding."""
+    extractor = load_extractor("digits-cnn")
+    flat = extractor(to_uint8(training_images())).double()
+    centred = (flat - flat.mean(0)) / flat.std(0).clamp(min=1e-6)
     generator = torch.Generator().manual_seed(0)
-    squares = (centred @ torch.randn(64, 256, generator=generator, dtype=torch.float64)).square() / 64
+    squares = (centred @ torch.randn(flat.shape[1], 512, generator=generator, dtype=torch.float64)).square() / 64
     points = torch.cat([centred, squares], 1)
     points -= points.mean(0)
     chosen: list[int] = []

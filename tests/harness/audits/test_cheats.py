@@ -54,36 +54,26 @@ def check_honest(trials: pd.DataFrame) -> None:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Return the rows of a run of all cheats that leave the process alone."""
-    return trials_of(tmp_path_factory.mktemp("together"), cheats.TOGETHER)
-
-
-@pytest.mark.parametrize("cheat", cheats.TOGETHER, ids=lambda cheat: cheat.name)
-def test_a_cheat_is_invalid_for_its_reason(cheat: type[Cheat], together: pd.DataFrame) -> None:
-    check(together, cheat)
-
-
-def test_honest_rows_among_cheats_are_valid(together: pd.DataFrame) -> None:
-    check_honest(together)
-
-
-@pytest.fixture(scope="module")
-def on_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
-    """Return the rows of a run of all cheats on the process; what they change is put back here too."""
+def trials(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
+    """Return the rows of a run of all cheats of a kind; what they change of the process is put back here too."""
     before = [getattr(owner, name) for owner, name in CHANGED]
-    yield trials_of(tmp_path_factory.mktemp("process"), cheats.ON_PROCESS)
+    yield trials_of(tmp_path_factory.mktemp(request.param), cheats.BY_KIND[request.param])
     for (owner, name), value in zip(CHANGED, before, strict=True):
         setattr(owner, name, value)
 
 
-@pytest.mark.parametrize("cheat", cheats.ON_PROCESS, ids=lambda cheat: cheat.name)
-def test_a_cheat_on_the_process_is_invalid_for_its_reason(cheat: type[Cheat], on_process: pd.DataFrame) -> None:
-    check(on_process, cheat)
+@pytest.mark.parametrize(
+    ("trials", "cheat"),
+    [pytest.param(kind, cheat, id=cheat.name) for kind, some in cheats.BY_KIND.items() for cheat in some],  # type: ignore[attr-defined]
+    indirect=["trials"],
+)
+def test_a_cheat_is_invalid_for_its_reason(cheat: type[Cheat], trials: pd.DataFrame) -> None:
+    check(trials, cheat)
 
 
-def test_cheats_on_the_process_spoil_no_honest_row(on_process: pd.DataFrame) -> None:
-    check_honest(on_process)
+@pytest.mark.parametrize("trials", cheats.BY_KIND, indirect=True)
+def test_honest_rows_among_cheats_are_valid(trials: pd.DataFrame) -> None:
+    check_honest(trials)
 
 
 @pytest.mark.parametrize("cheat", cheats.OF_TRAININGS, ids=lambda cheat: cheat.name)
