@@ -51,6 +51,10 @@ class TrialEvidence:
     """While it was timed."""
     ratio: float | None = None
     """Seconds of a call with a batch over those of a call with one image, medians."""
+    fresh_ratio: float | None = None
+    """Least seconds of a call with new images over those of a timed one."""
+    over_units: float | None = None
+    """Least seconds of a timed batch over those of the units that it ran, by themselves."""
 
     @property
     def n_images(self) -> int:
