@@ -70,9 +70,10 @@ def speedup_over_serial(timing: TimeOutput) -> Row:
 
 
 def batch_ratio(timing: TimeOutput) -> float:
-    """Return the seconds of a call with a batch over those of a call with one image, medians of the counted block."""
+    """Return the seconds of a call with a batch over those of a call with one image, the least of the counted block."""
     calls = _CountedCalls(timing)
-    return calls.median("throughput", "trial") / calls.median("latency", "trial")
+    clock = _cpu_seconds if timing.own_cpu else _wall_seconds
+    return calls.least("throughput", "trial", clock) / calls.least("latency", "trial", clock)
 
 
 def fresh_ratio(timing: TimeOutput) -> float | None:

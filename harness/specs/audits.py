@@ -73,7 +73,7 @@ class Probe(Closed):
     work: CountedWork
     """Of all calls of the probe."""
     scored_errors: list[float]
-    """Relative distances of scored final states to a solution of the flow."""
+    """Relative distances of scored final states to a solution of the flow; of the first probe of a trial."""
     fresh_errors: list[float]
     """The same of images whose noise was drawn for the probe."""
 

@@ -41,6 +41,8 @@ class ProbedBatch:
 
     number: int | None
     """Its place in the span; None where the span is not probed."""
+    is_first: bool = False
+    """Whether it is of the trial's first span."""
     indices: range = range(0)
     states: Tensor | None = None
 
@@ -49,7 +51,7 @@ class ProbedBatch:
         """Return a batch of the span, the same on all ranks; the first span always has one, some others too."""
         wanted = first_span or secrets.randbelow(PROBED_SPANS) == 0
         drawn = share_number(group, secrets.randbelow(batches) if wanted else batches)
-        return cls(drawn if drawn < batches else None)
+        return cls(drawn if drawn < batches else None, first_span)
 
     def keep(self, number: int, indices: range, states: Tensor) -> None:
         """Keep the final states [n, ...] of a batch if it is the one."""
@@ -78,10 +80,13 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
         alone = sampler.run(chosen[:1], call_counts)
     stretched = sampler.run(chosen, initial_state=initial, factor=1 + PROBE_ESTIMATE_CHANGE)
 
-    # images of new noise
-    fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + 1))
-    fresh_errors = _flow_errors(sampler, network, fresh, sampler.run(fresh))
-    scored_errors = _flow_errors(sampler, network, batch.indices[:FRESH_IMAGES], batch.states[:FRESH_IMAGES])
+    # images of new noise, once in a trial
+    fresh_errors: list[float] = []
+    scored_errors: list[float] = []
+    if batch.is_first:
+        fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + 1))
+        fresh_errors = _flow_errors(sampler, network, fresh, sampler.run(fresh))
+        scored_errors = _flow_errors(sampler, network, batch.indices[:FRESH_IMAGES], batch.states[:FRESH_IMAGES])
 
     scored = batch.states[rows]
     yield Probe(
