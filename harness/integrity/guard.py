@@ -67,12 +67,12 @@ class Guard:
     def __init__(self) -> None:
         self._names = NamesSnapshot()
         self._settings = watched_settings()
-        self._watched: dict[str, dict[str, Any]] = {}
+        self._watched: list[tuple[str, dict[str, Any]]] = []
         self._names.grow()
 
     def watch_table(self, name: str, table: dict[str, Any]) -> None:
         """Watch the entries of a table from now on."""
-        self._watched[name] = table
+        self._watched.append((name, table))
         self._names.add_container(name, table)
 
     def trust_loaded(self) -> None:
@@ -91,7 +91,7 @@ class Guard:
         if find_changes(self._names.kept()):
             self._names = NamesSnapshot()
             self._names.grow()
-            for name, table in self._watched.items():
+            for name, table in self._watched:
                 self._names.add_container(name, table)
         return self._look(frozenset())
 
