@@ -79,7 +79,7 @@ def batch_ratio(timing: TimeOutput) -> float:
 def fresh_ratio(timing: TimeOutput) -> float | None:
     """Return the seconds of calls with new images over those of timed ones: least seconds, the larger of both kinds."""
     calls = _CountedCalls(timing)
-    clock = _own_seconds if timing.own_cpu else _wall_seconds
+    clock = _cpu_seconds if timing.own_cpu else _wall_seconds
     found = [seconds / calls.least(kind, "trial", clock) for kind, seconds in timing.fresh_seconds.items()]
     return max(found, default=None)
 
@@ -154,7 +154,3 @@ def _wall_seconds(call: Repetition) -> float:
 def _cpu_seconds(call: Repetition) -> float:
     """Return own CPU seconds; wall seconds where they are not known, or too few for their counter."""
     return call.process_seconds or call.seconds
-
-
-def _own_seconds(call: Repetition) -> float:
-    return call.seconds if call.process_seconds is None else call.process_seconds
