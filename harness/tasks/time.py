@@ -277,7 +277,7 @@ class _TimedCalls:
     def audit_seconds(
         self, network: Network, units: list[str]
     ) -> tuple[dict[str, float], dict[str, float], float, float]:
-        """Return seconds of calls with new images, by kind, of each unit by itself, of the whole network, of a batch."""
+        """Return seconds of calls with new images by kind, of each unit by itself, of the network, of a batch."""
         began, trial = time.perf_counter(), self.samplers["trial"]
         fresh = {
             kind: time_fresh_images(partial(self.prepare_call, "trial", kind), trial.device, self.own_cpu)
