@@ -85,19 +85,19 @@ def fresh_ratio(timing: TimeOutput) -> float | None:
 
 
 def time_over_units(timing: TimeOutput, flops_share: float) -> float | None:
-    """Return the seconds of a timed batch over those of the units that it ran, each by itself; least seconds.
+    """Return the seconds of a batch over those of the units that it runs, each by itself; least seconds.
 
     Units may be small pieces, so they count at least as that share of the whole network's FLOPs: `flops_share` is
     what an image takes.
     """
     batches = [one for one in timing.work if one.kind == "throughput"]
-    if not batches or timing.network_seconds is None:
+    if not batches or timing.network_seconds is None or timing.batch_seconds is None:
         return None
     images = sum(one.images * one.calls for one in batches)
     runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in timing.unit_seconds}
     by_units = sum(count / images * timing.unit_seconds[unit] for unit, count in runs.items())
     expected = max(by_units, flops_share * timing.network_seconds)
-    return _CountedCalls(timing).least("throughput", "trial", _wall_seconds) / expected if expected > 0 else None
+    return timing.batch_seconds / expected if expected > 0 else None
 
 
 class _CountedCalls:

@@ -94,6 +94,8 @@ class TimeOutput(Output):
     """The least seconds of a call of each unit that ran, by itself, with a whole batch."""
     network_seconds: float | None = None
     """The same of the whole network."""
+    batch_seconds: float | None = None
+    """The same of the trial's call with a batch; on a CPU all these are CPU seconds, child processes included."""
 
 
 class TimeSpec(Spec):

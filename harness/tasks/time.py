@@ -93,7 +93,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     counted_batch = timed.audit_untimed()
-    fresh_seconds, unit_seconds, network_seconds = timed.audit_seconds(
+    fresh_seconds, unit_seconds, network_seconds, batch_seconds = timed.audit_seconds(
         load_network(spec.sampler.model, inputs, place), list(counted_batch.units)
     )
     group.broadcast_stop()
@@ -117,6 +117,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         fresh_seconds=fresh_seconds,
         unit_seconds=unit_seconds,
         network_seconds=network_seconds,
+        batch_seconds=batch_seconds,
     )
     yield Result(output)
 
@@ -273,16 +274,20 @@ class _TimedCalls:
         self.audit.seconds += time.perf_counter() - began
         return counted_work(watched, flops)
 
-    def audit_seconds(self, network: Network, units: list[str]) -> tuple[dict[str, float], dict[str, float], float]:
-        """Return seconds of calls with new images, by kind, of each unit by itself, and of the whole network."""
+    def audit_seconds(
+        self, network: Network, units: list[str]
+    ) -> tuple[dict[str, float], dict[str, float], float, float]:
+        """Return seconds of calls with new images by kind, of each unit by itself, of the network, of a batch."""
         began, trial = time.perf_counter(), self.samplers["trial"]
         fresh = {
             kind: time_fresh_images(partial(self.prepare_call, "trial", kind), trial.device, self.own_cpu)
             for kind in self.sizes
         }
-        by_unit, whole = time_units(trial, network, units, self.batch)
+        by_unit, whole, batch = time_units(
+            trial, network, units, self.batch, lambda: self.prepare_call("trial", "throughput", 0)()
+        )
         self.audit.seconds += time.perf_counter() - began
-        return fresh, by_unit, whole
+        return fresh, by_unit, whole, batch
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

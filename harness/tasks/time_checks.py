@@ -6,6 +6,7 @@ takes longer than the units that it reports.
 
 from __future__ import annotations
 
+import resource
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -36,13 +37,31 @@ def time_fresh_images(prepare: Callable[[int], Callable[[], Tensor]], device: to
 
 
 @torch.inference_mode()
-def time_units(sampler: Sampler, network: Network, names: list[str], batch: int) -> tuple[dict[str, float], float]:
-    """Return the least wall seconds of a call of each of these units with a batch, and of the whole network."""
+def time_units(
+    sampler: Sampler, network: Network, names: list[str], batch: int, run: Callable[[], object]
+) -> tuple[dict[str, float], float, float]:
+    """Return the least seconds of a call of each of these units with a batch, of the whole network, and of `run`.
+
+    On a CPU they are CPU seconds, those of child processes included, which other work hardly changes.
+    """
     x = sampler.initial_state(range(batch))
     sigma = torch.full((batch,), float(sampler.sigmas[0]), dtype=torch.float64)
     units = sampler.denoiser.units()
 
-    def least(call: Callable[[Tensor, Tensor], object]) -> float:
-        return min(timed_call(partial(call, x, sigma), sampler.device)[1].seconds for _ in range(UNIT_CALLS))
+    def least(call: Callable[[], object]) -> float:
+        return min(_seconds(call, sampler.device) for _ in range(UNIT_CALLS))
 
-    return {name: least(units[name]) for name in names}, least(network)
+    by_unit = {name: least(partial(units[name], x, sigma)) for name in names}
+    return by_unit, least(partial(network, x, sigma)), least(run)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    before = _cpu_seconds()
+    seconds = timed_call(call, device)[1].seconds
+    return _cpu_seconds() - before if device.type == "cpu" else seconds
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)

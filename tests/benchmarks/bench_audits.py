@@ -87,7 +87,7 @@ def main() -> int:
             suite = str(Path(folder) / "smoke.toml")
             Path(suite).write_text(SMOKE, encoding="utf-8")
         harness.run(suite, results=folder, in_process=True, report=False)
-        share = print_shares(next(path for path in Path(folder).iterdir() if path.is_dir()))
+        share = print_shares(next(Path(folder).glob("*/store.json")).parent)
     return 0 if options.smoke else share
 
 

@@ -102,6 +102,7 @@ class KnownFinals(CheatingSolver):
     """Keeps final states of batches, and gives back that of an image that comes alone."""
 
     name = "cheat-known-finals"
+    steps = 10
     rules = ("latency-contradicts-throughput",)
     kept: ClassVar[dict[bytes, Tensor]] = {}
 

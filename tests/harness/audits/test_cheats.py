@@ -55,7 +55,7 @@ def check_honest(trials: pd.DataFrame) -> None:
 
 @pytest.fixture(scope="module")
 def rows_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], pd.DataFrame]]:
-    """Return what runs all cheats of a kind, once, and returns the rows; what they change is put back."""
+    """Return what runs all cheats of a kind, once, and returns the rows; the process is put back."""
     before = [getattr(owner, name) for owner, name in CHANGED]
     known: dict[str, pd.DataFrame] = {}
 
