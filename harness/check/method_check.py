@@ -1,0 +1,112 @@
+"""All checks of one method, in phases: its class, its part's calls, small suites, images made again, rules of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.check import built_denoiser, class_contract, convergence, made_again, rules_of_runs, schedule_contract
+from harness.check import solver_contract as solver
+from harness.check.candidate import EXACT_DATASET, Candidate
+from harness.check.finished_trial import FinishedTrial, run_suite
+from harness.check.outcome import CheckOutcome, name_of, not_applicable, run_check
+from harness.check.small_suites import exact_suite, trained_suite
+from harness.check.two_workers import check_two_workers
+from harness.config.suite import Suite
+
+OF_CLASS = (
+    class_contract.check_name_and_summary,
+    class_contract.check_parameters,
+    class_contract.check_declarations,
+)
+OF_PART: dict[str, tuple[Callable[[Candidate], CheckOutcome], ...]] = {
+    "denoiser": (),
+    "schedule": (schedule_contract.check_levels, schedule_contract.check_impossible_ranges),
+    "solver": (
+        solver.check_step,
+        solver.check_evaluations_per_step,
+        solver.check_noise,
+        solver.check_memory,
+        convergence.check_order,
+    ),
+    "executor": (),
+}
+"""Checks before anything is run, by part."""
+OF_BUILT_PART: dict[str, tuple[Callable[[FinishedTrial], CheckOutcome], ...]] = {
+    "denoiser": (
+        built_denoiser.check_denoiser_output,
+        built_denoiser.check_units,
+        built_denoiser.check_denoiser_memory,
+    ),
+    "schedule": (schedule_contract.check_prepared_levels,),
+    "solver": (),
+    "executor": (made_again.check_serial_images, made_again.check_parallel_trace),
+}
+"""Checks of what workers build, by part."""
+OF_IMAGES = (
+    made_again.check_batch_independence,
+    made_again.check_repeatability,
+    made_again.check_scored_images,
+    check_two_workers,
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some checks that are run one after another, and what they do in words."""
+
+    words: str
+    run: Callable[[], Iterable[CheckOutcome]]
+
+
+class MethodCheck:
+    """All checks of a candidate; suites are run into a folder, which the caller removes."""
+
+    def __init__(self, candidate: Candidate, folder: Path) -> None:
+        self.candidate = candidate
+        self._folder = folder
+        self._finished: list[FinishedTrial] = []
+
+    def phases(self) -> Iterator[Phase]:
+        """Yield the phases in their order; run each before the next is taken."""
+        candidate = self.candidate
+        yield Phase("reading the class", self._of_class)
+        yield Phase(f"running a suite on {EXACT_DATASET}", self._run_exact)
+        preparing = "preparing, and " if candidate.prepares else ""
+        yield Phase(f"{preparing}running a suite on {candidate.network}, {candidate.dataset}", self._run_trained)
+        yield Phase("making images again", self._of_images)
+        yield Phase("reading the rules of every run", self._of_rules)
+
+    def _of_class(self) -> Iterator[CheckOutcome]:
+        for check in (*OF_CLASS, *OF_PART[self.candidate.part]):
+            yield run_check(check, self.candidate)
+
+    def _run_exact(self) -> Iterator[CheckOutcome]:
+        name = "runs-on-exact-data"
+        if refusal := self.candidate.exact_refusal():
+            yield replace(not_applicable(refusal), name=name)
+        else:
+            yield run_check(lambda: self._run(exact_suite(self.candidate)), name=name)
+
+    def _run_trained(self) -> Iterator[CheckOutcome]:
+        name = f"runs-on-{self.candidate.dataset}"
+        yield run_check(lambda: self._run(trained_suite(self.candidate)), name=name)
+
+    def _run(self, suite: Suite) -> CheckOutcome:
+        """Run a suite and keep its trial for the checks that follow."""
+        trial = run_suite(suite, self._folder)
+        self._finished.append(trial)
+        return rules_of_runs.check_finished(trial)
+
+    def _of_images(self) -> Iterator[CheckOutcome]:
+        """Check what workers build, by the last suite whose trial has images."""
+        sampled = [trial for trial in self._finished if trial.is_sampled]
+        for check in (*OF_BUILT_PART[self.candidate.part], *OF_IMAGES):
+            if sampled:
+                yield run_check(check, sampled[-1])
+            else:
+                yield replace(not_applicable("no suite ended with images, see above"), name=name_of(check))
+
+    def _of_rules(self) -> Iterator[CheckOutcome]:
+        yield from rules_of_runs.read_rules(self._finished)

@@ -1,0 +1,103 @@
+"""The same images on one worker and on two: batches are dealt to two new processes, each in its own order.
+
+What a method keeps in its process from batch to batch, or reads of it, then differs from the run on one worker.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from harness.check.finished_trial import FinishedTrial
+from harness.check.outcome import CheckOutcome, conclude, not_applicable
+from harness.specs.limits import CHECK_WORKER_SECONDS
+from harness.specs.sampler import SamplerSpec
+
+_MOST_BATCHES = 8
+
+
+def check_two_workers(trial: FinishedTrial) -> CheckOutcome:
+    """Compare the scored images with those that two processes make, every second batch each, one from the last on."""
+    spec, n = trial.sampler_spec, trial.planned.trial.n_images
+    if spec.devices > 1:
+        return not_applicable(f"one sample needs {spec.devices} workers at once")
+    firsts = list(range(0, n - spec.batch + 1, spec.batch))[:_MOST_BATCHES]
+    made = _make_in_processes(spec, trial.inputs(), [firsts[::2], firsts[1::2][::-1]])
+
+    scored = trial.digests(sorted(made))
+    other = sorted(index for index, digest in made.items() if digest != scored[index].tobytes())
+    text = f"{len(other)} of {len(made)} differ, the first is image {other[0]}" if other else f"{len(made):,} equal"
+    return conclude(
+        not other,
+        f"{text}, on 1 and on 2 workers",
+        "all equal",
+        "keep nothing from batch to batch, and read nothing of the process: no globals, hash(), id(), time or random",
+    )
+
+
+def _make_in_processes(
+    spec: SamplerSpec, inputs: Mapping[str, Any], dealt: Sequence[Sequence[int]]
+) -> dict[int, bytes]:
+    """Return the digests of images by index; each process makes the batches that begin at its numbers, in order."""
+    context = multiprocessing.get_context("spawn")  # a new interpreter, which has the plug-ins of this one's path
+    workers = []
+    for firsts in dealt:
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=send_digests, args=(there, spec, dict(inputs), list(firsts)), daemon=True)
+        process.start()
+        there.close()
+        workers.append((process, here))
+
+    made: dict[int, bytes] = {}
+    try:
+        for _, here in workers:
+            made |= _receive(here)
+    finally:
+        for process, _ in workers:
+            process.kill()
+            process.join()
+    return made
+
+
+def _receive(here: Connection) -> dict[int, bytes]:
+    if not here.poll(CHECK_WORKER_SECONDS):
+        raise TimeoutError(f"a worker made no images in {CHECK_WORKER_SECONDS:g} s")
+    try:
+        found = here.recv()
+    except EOFError:
+        raise ChildProcessError("a worker died while it made images") from None
+    if isinstance(found, str):
+        raise ChildProcessError(f"a worker failed: {found}")
+    return dict(found)
+
+
+def send_digests(there: Connection, spec: SamplerSpec, inputs: Mapping[str, Any], firsts: Sequence[int]) -> None:
+    """Send the digests of the images of some batches, or one sentence on what was raised. Runs in a new process."""
+    try:
+        there.send(_make_digests(spec, inputs, firsts))
+    except (Exception, SystemExit) as error:
+        there.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _make_digests(spec: SamplerSpec, inputs: Mapping[str, Any], firsts: Sequence[int]) -> dict[int, bytes]:
+    import torch
+
+    from harness.sampling.build import build_sampler
+    from harness.sampling.numerics import fix_numerics
+    from harness.sampling.pixels import image_digests
+    from harness.sampling.place import Place
+    from harness.task import Inputs
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fix_numerics(device, threads=1)
+    sampler = build_sampler(spec, Inputs(inputs), Place(device))
+    made: dict[int, bytes] = {}
+    for first in firsts:
+        indices = range(first, first + spec.batch)
+        digests: np.ndarray = image_digests(sampler.images(indices))
+        made |= {index: digest.tobytes() for index, digest in zip(indices, digests, strict=True)}
+    return made
