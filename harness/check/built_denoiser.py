@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.check.finished_trial import FinishedTrial
+from harness.check.built_parts import BuiltParts
 from harness.check.outcome import CheckOutcome, conclude
 from harness.measure.flops import count_flops
 from harness.sampling.sampler import CallCounts, Sampler
@@ -14,9 +14,9 @@ from methods.parts import BuiltDenoiser, Denoiser
 _IMAGES = 3
 
 
-def check_denoiser_output(trial: FinishedTrial) -> CheckOutcome:
+def check_denoiser_output(made: BuiltParts) -> CheckOutcome:
     """Call the denoiser once at the first level, and look at what comes back."""
-    with trial.built() as sampler, torch.inference_mode():
+    with made.built() as sampler, torch.inference_mode():
         built, x = sampler.denoiser, sampler.initial_state(range(_IMAGES))
         before = x.clone()
         returned = built(x, _levels(sampler, _IMAGES), 0, *_memory(built))
@@ -28,10 +28,10 @@ def check_denoiser_output(trial: FinishedTrial) -> CheckOutcome:
     return conclude(not faults, "; ".join(faults) or f"a state of {_IMAGES} images and its units", expected, to_do)
 
 
-def check_units(trial: FinishedTrial) -> CheckOutcome:
+def check_units(made: BuiltParts) -> CheckOutcome:
     """Compare the units that a trajectory counts with those that `units()` names, and run each of these once."""
     counts = CallCounts()
-    with trial.built() as sampler:
+    with made.built() as sampler:
         sampler.run(range(_IMAGES), counts)
         named = sampler.denoiser.units()
         x, sigma = sampler.initial_state([0]), _levels(sampler, 1)
@@ -51,11 +51,11 @@ def check_units(trial: FinishedTrial) -> CheckOutcome:
     )
 
 
-def check_denoiser_memory(trial: FinishedTrial) -> CheckOutcome:
+def check_denoiser_memory(made: BuiltParts) -> CheckOutcome:
     """Compare the memory of the built denoiser with what its class declares."""
-    denoiser = trial.planned.trial.parts["denoiser"]
+    denoiser = made.parts["denoiser"]
     assert isinstance(denoiser, Denoiser)
-    with trial.built() as sampler:
+    with made.built() as sampler:
         found = sampler.denoiser.has_memory
     return conclude(
         found == denoiser.has_memory,

@@ -81,6 +81,8 @@ def find_candidate(name: str, settings: Sequence[str], network: str | None, step
     params: dict[str, Any] = {}
     apply_settings(params, list(settings))
     method = registry().make(found.part, found.name, params)
+    if (devices := method.device_group()) > 1:
+        raise UsageError(f"{method.name} needs {devices} devices at once; check has one, so set its parameters for one")
 
     cards = [load_zoo_card(network.removeprefix(PREFIX))] if network else _known_cards()
     parts, card = _choose_companions(method, cards, steps)

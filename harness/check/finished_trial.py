@@ -23,8 +23,9 @@ from harness.sampling.build import build_sampler
 from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
 from harness.specs.sample import SampleSpec
-from harness.specs.sampler import SamplerSpec
+from harness.specs.sampler import DataSpec, SamplerSpec
 from harness.task import Inputs
+from methods.parts import Method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,21 @@ class FinishedTrial:
     def is_sampled(self) -> bool:
         """Tell whether the trial has images, so that samplers can be built as its workers did."""
         return bool(self.row["status"] == "finished")
+
+    @property
+    def parts(self) -> Mapping[str, Method]:
+        """Return the four parts."""
+        return self.planned.trial.parts
+
+    @property
+    def data(self) -> DataSpec:
+        """Return the data whose images it has."""
+        return self.planned.trial.data
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps."""
+        return self.planned.trial.steps
 
     @property
     def sampler_spec(self) -> SamplerSpec:

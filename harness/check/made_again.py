@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.check.finished_trial import FinishedTrial
+from harness.check.built_parts import BuiltParts
 from harness.check.outcome import CheckOutcome, conclude, not_applicable
-from harness.sampling.pixels import image_digests
 from harness.sampling.sampler import CallCounts
 from methods.parts import Executor
 
@@ -17,10 +16,10 @@ _IMAGES = 6
 _FURTHER = range(100, 100 + _IMAGES)
 
 
-def check_batch_independence(trial: FinishedTrial) -> CheckOutcome:
+def check_batch_independence(made: BuiltParts) -> CheckOutcome:
     """Make images together, alone, backwards and among others, in double precision."""
     indices = range(_IMAGES)
-    with trial.built("float64") as sampler:
+    with made.built("float64") as sampler:
         together = sampler.run(indices)
         mixed = [index for pair in zip(_FURTHER, indices, strict=True) for index in pair]
         others = {
@@ -38,12 +37,12 @@ def check_batch_independence(trial: FinishedTrial) -> CheckOutcome:
     )
 
 
-def check_repeatability(trial: FinishedTrial) -> CheckOutcome:
+def check_repeatability(made: BuiltParts) -> CheckOutcome:
     """Make the same batch twice with one sampler, and once with a second one."""
     indices = range(_IMAGES)
-    with trial.built() as sampler:
+    with made.built() as sampler:
         first, second = sampler.run(indices), sampler.run(indices)
-    with trial.built() as anew:
+    with made.built() as anew:
         third = anew.run(indices)
     changed = [name for name, one in (("again", second), ("by another sampler", third)) if not torch.equal(first, one)]
     found = f"other bits when made {' and '.join(changed)}" if changed else "bit by bit the same, three times"
@@ -51,28 +50,16 @@ def check_repeatability(trial: FinishedTrial) -> CheckOutcome:
     return conclude(not changed, found, "the same bits", to_do)
 
 
-def check_scored_images(trial: FinishedTrial) -> CheckOutcome:
-    """Compare images that are made now with those that the run scored."""
-    indices = range(trial.sampler_spec.batch)
-    scored = trial.digests(indices)
-    with trial.built() as sampler:
-        found = image_digests(sampler.images(indices))
-    other = [index for index in indices if found[index].tobytes() != scored[index].tobytes()]
-    text = f"{len(other)} of {len(indices)} differ, the first is image {other[0]}" if other else f"{len(indices)} equal"
-    to_do = "find what the method keeps from batch to batch, or reads of its process"
-    return conclude(not other, text, "all equal to the scored ones", to_do)
-
-
-def check_serial_images(trial: FinishedTrial) -> CheckOutcome:
+def check_serial_images(made: BuiltParts) -> CheckOutcome:
     """Compare the images of an executor that overlaps no steps with those of the serial one."""
-    executor = trial.planned.trial.parts["executor"]
+    executor = made.parts["executor"]
     assert isinstance(executor, Executor)
     if executor.parallel:
         return not_applicable("it overlaps steps: column distance_to_serial has its distance")
     indices = range(_IMAGES)
-    with trial.built("float64") as sampler:
+    with made.built("float64") as sampler:
         found = sampler.run(indices)
-    with trial.built("float64", serial=True) as sampler:
+    with made.built("float64", serial=True) as sampler:
         wanted = sampler.run(indices)
     apart = _difference(found, wanted)
     return conclude(
@@ -83,14 +70,14 @@ def check_serial_images(trial: FinishedTrial) -> CheckOutcome:
     )
 
 
-def check_parallel_trace(trial: FinishedTrial) -> CheckOutcome:
+def check_parallel_trace(made: BuiltParts) -> CheckOutcome:
     """Check that a parallel executor reports its critical path and its refinements."""
-    executor = trial.planned.trial.parts["executor"]
+    executor = made.parts["executor"]
     assert isinstance(executor, Executor)
     if not executor.parallel:
         return not_applicable("it overlaps no steps")
     counts = CallCounts()
-    with trial.built() as sampler:
+    with made.built() as sampler:
         sampler.run(range(_IMAGES), counts)
 
     ran, stats = sum(counts.evaluations.values()), counts.executor_stats

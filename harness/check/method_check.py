@@ -8,11 +8,12 @@ from pathlib import Path
 
 from harness.check import built_denoiser, class_contract, convergence, made_again, rules_of_runs, schedule_contract
 from harness.check import solver_contract as solver
+from harness.check.built_parts import BuiltParts, PartsByHand
 from harness.check.candidate import EXACT_DATASET, Candidate
 from harness.check.finished_trial import FinishedTrial, run_suite
 from harness.check.outcome import CheckOutcome, name_of, not_applicable, run_check
 from harness.check.small_suites import exact_suite, trained_suite
-from harness.check.two_workers import check_two_workers
+from harness.check.two_workers import check_scored_images, check_two_workers
 from harness.config.suite import Suite
 
 OF_CLASS = (
@@ -33,7 +34,7 @@ OF_PART: dict[str, tuple[Callable[[Candidate], CheckOutcome], ...]] = {
     "executor": (),
 }
 """Checks before anything is run, by part."""
-OF_BUILT_PART: dict[str, tuple[Callable[[FinishedTrial], CheckOutcome], ...]] = {
+OF_BUILT_PART: dict[str, tuple[Callable[[BuiltParts], CheckOutcome], ...]] = {
     "denoiser": (
         built_denoiser.check_denoiser_output,
         built_denoiser.check_units,
@@ -44,12 +45,8 @@ OF_BUILT_PART: dict[str, tuple[Callable[[FinishedTrial], CheckOutcome], ...]] = 
     "executor": (made_again.check_serial_images, made_again.check_parallel_trace),
 }
 """Checks of what workers build, by part."""
-OF_IMAGES = (
-    made_again.check_batch_independence,
-    made_again.check_repeatability,
-    made_again.check_scored_images,
-    check_two_workers,
-)
+OF_SAMPLER = (made_again.check_batch_independence, made_again.check_repeatability)
+OF_SCORED_IMAGES = (check_scored_images, check_two_workers)
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,15 @@ class MethodCheck:
         """Yield the phases in their order; run each before the next is taken."""
         candidate = self.candidate
         yield Phase("reading the class", self._of_class)
+        if not candidate.prepares:
+            yield Phase("making a few images", lambda: self._of_built(PartsByHand(candidate)))
+
+        # what every run applies
         yield Phase(f"running a suite on {EXACT_DATASET}", self._run_exact)
         preparing = "preparing, and " if candidate.prepares else ""
         yield Phase(f"{preparing}running a suite on {candidate.network}, {candidate.dataset}", self._run_trained)
-        yield Phase("making images again", self._of_images)
-        yield Phase("reading the rules of every run", self._of_rules)
+        yield Phase("making images again", self._of_finished)
+        yield Phase("reading the rules of every run", lambda: rules_of_runs.read_rules(self._finished))
 
     def _of_class(self) -> Iterator[CheckOutcome]:
         for check in (*OF_CLASS, *OF_PART[self.candidate.part]):
@@ -99,14 +100,17 @@ class MethodCheck:
         self._finished.append(trial)
         return rules_of_runs.check_finished(trial)
 
-    def _of_images(self) -> Iterator[CheckOutcome]:
-        """Check what workers build, by the last suite whose trial has images."""
-        sampled = [trial for trial in self._finished if trial.is_sampled]
-        for check in (*OF_BUILT_PART[self.candidate.part], *OF_IMAGES):
-            if sampled:
-                yield run_check(check, sampled[-1])
-            else:
-                yield replace(not_applicable("no suite ended with images, see above"), name=name_of(check))
+    def _of_built(self, made: BuiltParts) -> Iterator[CheckOutcome]:
+        for check in (*OF_BUILT_PART[self.candidate.part], *OF_SAMPLER):
+            yield run_check(check, made)
 
-    def _of_rules(self) -> Iterator[CheckOutcome]:
-        yield from rules_of_runs.read_rules(self._finished)
+    def _of_finished(self) -> Iterator[CheckOutcome]:
+        """Check what workers built, by the last suite whose trial has images."""
+        sampled = [trial for trial in self._finished if trial.is_sampled]
+        if not sampled:
+            yield replace(not_applicable("no suite ended with images, see above"), name=name_of(check_two_workers))
+            return
+        if self.candidate.prepares:
+            yield from self._of_built(sampled[-1])
+        for check in OF_SCORED_IMAGES:
+            yield run_check(check, sampled[-1])

@@ -26,12 +26,12 @@ def check_finished(trial: FinishedTrial) -> CheckOutcome:
 
 
 def read_rules(trials: Sequence[FinishedTrial]) -> list[CheckOutcome]:
-    """Return one outcome for each rule that was applied: the first failure, else the outcome of the last trial."""
+    """Return one outcome for each rule that was applied: a failure of any trial, else that of the last one."""
     found: dict[str, CheckOutcome] = {}
-    for trial in trials:
+    for trial in reversed(trials):
         for outcome in _rules_of(trial):
-            before = found.get(outcome.name)
-            if before is None or before.state is not CheckState.failed:
+            before = found.setdefault(outcome.name, outcome)
+            if outcome.state is CheckState.failed and before.state is not CheckState.failed:
                 found[outcome.name] = outcome
     return list(found.values())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.check.built_parts import BuiltParts
 from harness.check.candidate import Candidate
-from harness.check.finished_trial import FinishedTrial
 from harness.check.outcome import CheckOutcome, conclude, not_applicable
 from harness.data.cards import load_card
 from methods.parts import Schedule
@@ -62,17 +62,14 @@ def check_impossible_ranges(candidate: Candidate) -> CheckOutcome:
     return conclude(not taken, found, "ValueError", "begin levels() with methods.grids.ramp, which refuses them")
 
 
-def check_prepared_levels(trial: FinishedTrial) -> CheckOutcome:
+def check_prepared_levels(made: BuiltParts) -> CheckOutcome:
     """Check the levels that a prepared schedule returns for its artifact."""
-    planned = trial.planned.trial
-    if not planned.parts["schedule"].prepares:
+    if not made.parts["schedule"].prepares:
         return not_applicable("it is not prepared")
-    data, steps = planned.data, planned.steps
-    with trial.built() as sampler:
-        levels = sampler.sigmas
-    fault = describe_fault(levels, steps, data.sigma_min, data.sigma_max)
-    found = fault or f"{steps} steps from {data.sigma_max:g} to {data.sigma_min:g}"
-    return conclude(not fault, found, _SHAPE, _to_do())
+    low, high = made.data.sigma_min, made.data.sigma_max
+    with made.built() as sampler:
+        fault = describe_fault(sampler.sigmas, made.steps, low, high)
+    return conclude(not fault, fault or f"{made.steps} steps from {high:g} to {low:g}", _SHAPE, _to_do())
 
 
 def describe_fault(levels: object, steps: int, low: float, high: float) -> str:
@@ -84,7 +81,7 @@ def describe_fault(levels: object, steps: int, low: float, high: float) -> str:
     if not np.all(np.isfinite(levels)):
         return "a level that is no finite number"
     if levels[0] != high or levels[-1] != low:
-        return f"ends {levels[0]!r} and {levels[-1]!r}"
+        return f"ends {float(levels[0])!r} and {float(levels[-1])!r}"
     if not np.all(np.diff(levels) < 0):
         place = int(np.argmax(np.diff(levels) >= 0))
         return f"level {place + 1} is {levels[place + 1]:g} after {levels[place]:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.check.built_parts import part_entry
 from harness.check.candidate import EXACT_DATASET, EXACT_NETWORK, Candidate, usual_parts
 from harness.config.suite import Suite
 from harness.config.toml_files import validated
@@ -47,7 +48,7 @@ def exact_suite(candidate: Candidate) -> Suite:
 
 
 def _make_suite(candidate: Candidate, **tables: Any) -> Suite:
-    own = {"steps": candidate.steps, **{part: _entry(candidate, part) for part in PARTS}}
+    own = {"steps": candidate.steps, **{part: part_entry(candidate.parts[part]) for part in PARTS}}
     usual = {"steps": candidate.steps, **usual_parts()}
     return validated(
         Suite,
@@ -62,12 +63,7 @@ def _make_suite(candidate: Candidate, **tables: Any) -> Suite:
     )
 
 
-def _entry(candidate: Candidate, part: str) -> dict[str, Any]:
-    method = candidate.parts[part]
-    return {"name": method.name, **method.params.model_dump(mode="json", exclude_defaults=True)}
-
-
 def _is_usual(candidate: Candidate) -> bool:
     """Tell whether the method is the baseline itself, which a suite may list once only."""
     names = {part: method.name for part, method in candidate.parts.items()}
-    return names == usual_parts() and all(len(_entry(candidate, part)) == 1 for part in PARTS)
+    return names == usual_parts() and all(len(part_entry(candidate.parts[part])) == 1 for part in PARTS)

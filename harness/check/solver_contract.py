@@ -16,6 +16,7 @@ from methods.parts import Solver
 
 _STEPS = 6
 _ROWS = 3
+_NEW_STATE = "a new finite state of the same shape and type, and nothing else changed"
 
 
 @dataclass

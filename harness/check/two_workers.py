@@ -1,6 +1,7 @@
-"""The same images on one worker and on two: batches are dealt to two new processes, each in its own order.
+"""The scored images made again: in this process, and on two workers, which are new processes.
 
-What a method keeps in its process from batch to batch, or reads of it, then differs from the run on one worker.
+Batches are dealt to the two, each in an order of its own. What a method keeps in its process from batch to batch, or
+reads of it, then differs from the run on one worker.
 """
 
 from __future__ import annotations
@@ -14,10 +15,23 @@ import numpy as np
 
 from harness.check.finished_trial import FinishedTrial
 from harness.check.outcome import CheckOutcome, conclude, not_applicable
+from harness.sampling.pixels import image_digests
 from harness.specs.limits import CHECK_WORKER_SECONDS
 from harness.specs.sampler import SamplerSpec
 
 _MOST_BATCHES = 8
+
+
+def check_scored_images(trial: FinishedTrial) -> CheckOutcome:
+    """Compare images that are made now with those that the run scored."""
+    indices = range(trial.sampler_spec.batch)
+    scored = trial.digests(indices)
+    with trial.built() as sampler:
+        found = image_digests(sampler.images(indices))
+    other = [index for index in indices if found[index].tobytes() != scored[index].tobytes()]
+    text = f"{len(other)} of {len(indices)} differ, the first is image {other[0]}" if other else f"{len(indices)} equal"
+    to_do = "find what the method keeps from batch to batch, or reads of its process"
+    return conclude(not other, text, "all equal to the scored ones", to_do)
 
 
 def check_two_workers(trial: FinishedTrial) -> CheckOutcome:
@@ -88,7 +102,6 @@ def _make_digests(spec: SamplerSpec, inputs: Mapping[str, Any], firsts: Sequence
 
     from harness.sampling.build import build_sampler
     from harness.sampling.numerics import fix_numerics
-    from harness.sampling.pixels import image_digests
     from harness.sampling.place import Place
     from harness.task import Inputs
 

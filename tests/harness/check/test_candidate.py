@@ -39,7 +39,7 @@ def test_other_parts_and_networks_are_found_where_the_usual_ones_do_not_fit() ->
     ("words", "said"),
     [
         (("eulr", [], None, 10), 'method "eulr" is unknown'),
-        (("ddmi", [], None, 10), 'did you mean "ddim"'),
+        (("dimm", [], None, 10), 'did you mean "ddim"'),
         (("weather/ddim", [], None, 10), '"weather" is no part of a sampler'),
         (("solver/ddimm", [], None, 10), 'solver "ddimm" is unknown'),
         (("ddim", ["eta=1"], None, 10), 'solver "ddim" has no parameter "eta"'),
