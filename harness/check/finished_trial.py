@@ -107,9 +107,9 @@ class FinishedTrial:
         return trials[trials["trial_id"] == trial_id].iloc[0]
 
 
-def run_suite(suite: Suite, folder: Path) -> FinishedTrial:
+def run_suite(suite: Suite, folder: Path, quiet: bool = True) -> FinishedTrial:
     """Run a suite in this process into a folder; its last trial is the method's."""
-    tables = api.run(suite, results=folder, in_process=True, quiet=True, report=False)
+    tables = api.run(suite, results=folder, in_process=True, quiet=quiet, report=False)
     plan = make_plan(suite, *this_device())
     results = TaskResults(plan, tables.folder, folder)
     results.load_finished()

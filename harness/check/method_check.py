@@ -55,6 +55,8 @@ class Phase:
 
     words: str
     run: Callable[[], Iterable[CheckOutcome]]
+    shows_itself: bool = False
+    """Whether it reports its own progress, since it may take minutes."""
 
 
 class MethodCheck:
@@ -74,8 +76,8 @@ class MethodCheck:
 
         # what every run applies
         yield Phase(f"running a suite on {EXACT_DATASET}", self._run_exact)
-        preparing = "preparing, and " if candidate.prepares else ""
-        yield Phase(f"{preparing}running a suite on {candidate.network}, {candidate.dataset}", self._run_trained)
+        words = f"running a suite on {candidate.network}, {candidate.dataset}"
+        yield Phase(words, self._run_trained, shows_itself=candidate.prepares)
         yield Phase("making images again", self._of_finished)
         yield Phase("reading the rules of every run", lambda: rules_of_runs.read_rules(self._finished))
 
@@ -95,8 +97,8 @@ class MethodCheck:
         yield run_check(lambda: self._run(trained_suite(self.candidate)), name=name)
 
     def _run(self, suite: Suite) -> CheckOutcome:
-        """Run a suite and keep its trial for the checks that follow."""
-        trial = run_suite(suite, self._folder)
+        """Run a suite and keep its trial for the checks that follow; one that prepares shows how far it is."""
+        trial = run_suite(suite, self._folder, quiet=not self.candidate.prepares)
         self._finished.append(trial)
         return rules_of_runs.check_finished(trial)
 

@@ -9,7 +9,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from harness.check.candidate import Candidate, find_candidate
 from harness.check.method_check import MethodCheck
 from harness.check.outcome import CheckOutcome, CheckState
 from harness.cli.plan_lines import terminal_width, wrap_lines
+from harness.measure import machine_load
 
 _STATE_WIDTH, _NAME_WIDTH = 6, 32
 _COLORS: dict[str | None, str] = {CheckState.passed: "green", CheckState.failed: "bold red", CheckState.absent: "dim"}
 _ERASE_LINE = "\r\x1b[2K"
-_USUAL_SECONDS = "about half a minute"
+_USUAL_TIME = "about half a minute on two idle cores"
 
 
 def check_method(name: str, settings: Sequence[str], network: str | None, steps: int, as_json: bool) -> bool:
@@ -37,14 +38,17 @@ def check_method(name: str, settings: Sequence[str], network: str | None, steps:
     began = time.monotonic()
     with shown_while("importing torch"):
         candidate = find_candidate(name, settings, network, steps)
+        busy = machine_load.describe_busy_machine()
     if not as_json:
         _print(wrap_lines([_describe_start(candidate)], terminal_width()))
+    if busy:
+        print(f"note: {busy}", file=sys.stderr)
 
     # phase by phase, in a folder that is gone afterwards
     outcomes: list[CheckOutcome] = []
     with tempfile.TemporaryDirectory(prefix="oneclock-check-") as folder:
         for phase in MethodCheck(candidate, Path(folder)).phases():
-            with shown_while(phase.words):
+            with nullcontext() if phase.shows_itself else shown_while(phase.words):
                 found = list(phase.run())
             outcomes += found
             if not as_json:
@@ -108,9 +112,7 @@ def describe_as_json(candidate: Candidate, outcomes: Sequence[CheckOutcome], sec
 
 def _describe_start(candidate: Candidate) -> str:
     others = ", ".join(f"{part} {name}" for part, name in candidate.companions.items())
-    time_needed = (
-        f"{_prepared(candidate)} prepared first, as long as that takes" if candidate.prepares else _USUAL_SECONDS
-    )
+    time_needed = f"{_prepared(candidate)} prepared first, which takes its time" if candidate.prepares else _USUAL_TIME
     return (
         f"{candidate.part} {candidate.method.name}, {candidate.steps} steps on {candidate.network} "
         f"({candidate.dataset}), with {others}: {time_needed}"

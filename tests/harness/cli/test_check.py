@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit import check_toys
 from kit.cli_kit import Command
+from kit.faulty import known_here
 from kit.new_kit import EXAMPLES, all_known, create_examples
 
+from harness.check import small_suites
 from harness.check.outcome import CheckState, conclude, not_applicable, run_check
 from harness.cli.check import outcome_lines, summary_line
 
@@ -32,6 +35,43 @@ def test_the_template_of_every_part_passes(command: Command, part: str) -> None:
     assert said.code == 0, [one for one in found["checks"] if one["state"] == "fail"]
     assert (found["method"], found["part"], found["passed"]) == (EXAMPLES[part], part, True)
     assert sum(one["state"] == "pass" for one in found["checks"]) >= 10
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process knows the toys, and suites have few images."""
+    monkeypatch.setattr(small_suites, "TRAINED_IMAGES", 300)
+    monkeypatch.setattr(small_suites, "EXACT_IMAGES", 100)
+    with known_here(check_toys.register_toys(tmp_path / "site")):
+        yield
+
+
+@pytest.mark.usefixtures("small")
+def test_what_depends_on_its_batch_fails_with_what_to_do_and_exit_code_1(command: Command) -> None:
+    said = command("check", "toy-batch-mean", "--steps", "4")
+    lines = [[cell.strip() for cell in line.split("\t")] for line in said.out.splitlines()]
+    assert said.code == 1
+    assert lines[0][0].startswith("solver toy-batch-mean, 4 steps on unet-8 (digits), with denoiser full, schedule edm")
+    cells = {line[1]: line for line in lines[1:-1]}
+    assert cells["batch-independence"][0] == "FAIL"
+    assert cells["batch-independence"][4].startswith("compute each row of a batch from that row alone")
+    assert cells["step"][0] == cells["two-workers"][0] == cells["no-network-calls"][0] == "pass"
+    assert " FAILED in " in lines[-1][0]
+    assert "expected" not in said.err
+
+
+@pytest.mark.usefixtures("small")
+def test_what_raises_fails_and_what_cannot_be_checked_then_is_not_applicable(command: Command) -> None:
+    said = command("check", "toy-breaks", "--steps", "4", "--json")
+    found = json.loads(said.out)
+    states = {one["name"]: one["state"] for one in found["checks"]}
+    assert (said.code, found["passed"]) == (1, False)
+    assert states["parameters"] == "pass"
+    assert states["step"] == states["runs-on-exact-data"] == states["runs-on-digits"] == "fail"
+    assert states["two-workers"] == "n/a"
+    run = next(one for one in found["checks"] if one["name"] == "runs-on-digits")
+    assert "one step is broken" in run["found"]
+    assert run["to_do"]
 
 
 @pytest.mark.parametrize(
