@@ -13,6 +13,8 @@ from methods.parts import PARTS
 
 TRAINED_IMAGES, EXACT_IMAGES = 1200, 400
 """Images of a trial: enough for a FID on 300 features, and for a rate of copies."""
+TRAINED_TIER, EXACT_TIER = "quick", "smoke"
+"""Tiers of timing: that of the trained network is one whose rows rank."""
 _BATCH = 50
 _COMPARED_IMAGES, _SOLUTION_STEPS = 64, 64
 
@@ -28,7 +30,7 @@ def trained_suite(candidate: Candidate) -> Suite:
         network=candidate.network,
         extractor=card.judged.extractor.partition(":")[0],
         n_images=TRAINED_IMAGES,
-        timing={"tier": "quick"},
+        timing={"tier": TRAINED_TIER},
         networks={candidate.network: {"weights": f"{PREFIX}{card.name}"}},
     )
 
@@ -43,7 +45,7 @@ def exact_suite(candidate: Candidate) -> Suite:
         network=EXACT_NETWORK,
         extractor="pixels",
         n_images=EXACT_IMAGES,
-        timing={"tier": "smoke"},
+        timing={"tier": EXACT_TIER},
     )
 
 

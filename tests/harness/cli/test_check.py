@@ -39,7 +39,8 @@ def test_the_template_of_every_part_passes(command: Command, part: str) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process knows the toys, and suites have few images."""
+    """This process knows the toys; suites have few images and are timed for a moment."""
+    monkeypatch.setattr(small_suites, "TRAINED_TIER", "smoke")
     monkeypatch.setattr(small_suites, "TRAINED_IMAGES", 300)
     monkeypatch.setattr(small_suites, "EXACT_IMAGES", 100)
     with known_here(check_toys.register_toys(tmp_path / "site")):
