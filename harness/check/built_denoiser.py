@@ -75,6 +75,8 @@ def _describe_faults(returned: object, x: Tensor) -> list[str]:
         faults.append(f"its state is {got}")
     elif not torch.isfinite(state).all():
         faults.append("its state holds NaN or infinity")
+
+    # counts of units
     for name, count in dict(units).items():
         whole = type(count) is int or (isinstance(count, Tensor) and not count.is_floating_point())
         if not whole or (isinstance(count, Tensor) and count.shape != (len(x),)):

@@ -27,6 +27,7 @@ def check_batch_independence(made: BuiltParts) -> CheckOutcome:
             "backwards": sampler.run(indices[::-1]).flip(0),
             "among others": sampler.run(mixed)[1::2],
         }
+
     worst = {name: _difference(found, together) for name, found in others.items()}
     name = max(worst, key=lambda one: worst[one])
     return conclude(
@@ -56,6 +57,7 @@ def check_serial_images(made: BuiltParts) -> CheckOutcome:
     assert isinstance(executor, Executor)
     if executor.parallel:
         return not_applicable("it overlaps steps: column distance_to_serial has its distance")
+
     indices = range(_IMAGES)
     with made.built("float64") as sampler:
         found = sampler.run(indices)

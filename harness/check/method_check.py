@@ -50,7 +50,7 @@ OF_SCORED_IMAGES = (check_scored_images, check_two_workers)
 
 
 @dataclass(frozen=True)
-class Phase:
+class CheckPhase:
     """Some checks that are run one after another, and what they do in words."""
 
     words: str
@@ -67,19 +67,19 @@ class MethodCheck:
         self._folder = folder
         self._finished: list[FinishedTrial] = []
 
-    def phases(self) -> Iterator[Phase]:
+    def phases(self) -> Iterator[CheckPhase]:
         """Yield the phases in their order; run each before the next is taken."""
         candidate = self.candidate
-        yield Phase("reading the class", self._of_class)
+        yield CheckPhase("reading the class", self._of_class)
         if not candidate.prepares:
-            yield Phase("making a few images", lambda: self._of_built(PartsByHand(candidate)))
+            yield CheckPhase("making a few images", lambda: self._of_built(PartsByHand(candidate)))
 
         # what every run applies
-        yield Phase(f"running a suite on {EXACT_DATASET}", self._run_exact)
+        yield CheckPhase(f"running a suite on {EXACT_DATASET}", self._run_exact)
         words = f"running a suite on {candidate.network}, {candidate.dataset}"
-        yield Phase(words, self._run_trained, shows_itself=candidate.prepares)
-        yield Phase("making images again", self._of_finished)
-        yield Phase("reading the rules of every run", lambda: rules_of_runs.read_rules(self._finished))
+        yield CheckPhase(words, self._run_trained, shows_itself=candidate.prepares)
+        yield CheckPhase("making images again", self._of_finished)
+        yield CheckPhase("reading the rules of every run", lambda: rules_of_runs.read_rules(self._finished))
 
     def _of_class(self) -> Iterator[CheckOutcome]:
         for check in (*OF_CLASS, *OF_PART[self.candidate.part]):

@@ -97,6 +97,7 @@ def describe_as_json(candidate: Candidate, outcomes: Sequence[CheckOutcome], sec
         "steps": candidate.steps,
         "seconds": round(seconds, 1),
         "passed": not any(outcome.state is CheckState.failed for outcome in outcomes),
+        # in the order in which they ran
         "checks": [
             {
                 "name": outcome.name,
