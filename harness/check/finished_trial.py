@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from methods.parts import Method
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SENTENCES = ("oneclock.screen", "oneclock.known_answer", "oneclock.runs")
+"""Loggers of a run's opening, of its instruments and of its end."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,27 @@ class FinishedTrial:
 
 
 def run_suite(suite: Suite, folder: Path, quiet: bool = True) -> FinishedTrial:
-    """Run a suite in this process into a folder; its last trial is the method's."""
-    tables = api.run(suite, results=folder, in_process=True, quiet=quiet, report=False)
+    """Run a suite in this process into a folder; its last trial is the method's. Without `quiet` progress is shown."""
+    with _no_sentences():
+        tables = api.run(suite, results=folder, in_process=True, quiet=quiet, report=False)
     plan = make_plan(suite, *this_device())
     results = TaskResults(plan, tables.folder, folder)
     results.load_finished()
     return FinishedTrial(tables, plan, plan.trials[-1], results)
+
+
+@contextmanager
+def _no_sentences() -> Iterator[None]:
+    """Leave out what a run says of its suite and its results, which this one's caller throws away."""
+    loggers = [logging.getLogger(name) for name in _SENTENCES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

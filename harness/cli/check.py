@@ -41,8 +41,8 @@ def check_method(name: str, settings: Sequence[str], network: str | None, steps:
         busy = machine_load.describe_busy_machine()
     if not as_json:
         _print(wrap_lines([_describe_start(candidate)], terminal_width()))
-    if busy:
-        print(f"note: {busy}", file=sys.stderr)
+    for line in wrap_lines([f"note: {busy}"] if busy else [], terminal_width()):
+        print(line, file=sys.stderr)
 
     # phase by phase, in a folder that is gone afterwards
     outcomes: list[CheckOutcome] = []
