@@ -11,10 +11,12 @@ from harness.check import solver_contract as solver
 from harness.check.built_parts import BuiltParts, PartsByHand
 from harness.check.candidate import EXACT_DATASET, Candidate
 from harness.check.finished_trial import FinishedTrial, run_suite
-from harness.check.outcome import CheckOutcome, name_of, not_applicable, run_check
+from harness.check.outcome import CheckOutcome, conclude, name_of, not_applicable, run_check
+from harness.check.remedies import find_remedy
 from harness.check.small_suites import exact_suite, trained_suite
 from harness.check.two_workers import check_scored_images, check_two_workers
 from harness.config.suite import Suite
+from harness.integrity.guard import process_guard
 
 OF_CLASS = (
     class_contract.check_name_and_summary,
@@ -83,7 +85,7 @@ class MethodCheck:
 
     def _of_class(self) -> Iterator[CheckOutcome]:
         for check in (*OF_CLASS, *OF_PART[self.candidate.part]):
-            yield run_check(check, self.candidate)
+            yield _run_watched(check, self.candidate)
 
     def _run_exact(self) -> Iterator[CheckOutcome]:
         name = "runs-on-exact-data"
@@ -104,7 +106,7 @@ class MethodCheck:
 
     def _of_built(self, made: BuiltParts) -> Iterator[CheckOutcome]:
         for check in (*OF_BUILT_PART[self.candidate.part], *OF_SAMPLER):
-            yield run_check(check, made)
+            yield _run_watched(check, made)
 
     def _of_finished(self) -> Iterator[CheckOutcome]:
         """Check what workers built, by the last suite whose trial has images."""
@@ -116,3 +118,13 @@ class MethodCheck:
             yield from self._of_built(sampled[-1])
         for check in OF_SCORED_IMAGES:
             yield run_check(check, sampled[-1])
+
+
+def _run_watched(check: Callable[..., CheckOutcome], subject: object) -> CheckOutcome:
+    """Return the outcome of a check that runs a method's code in this process; what that changed is restored."""
+    with process_guard().watching() as tampering:
+        found = run_check(check, subject)
+    if not tampering:
+        return found
+    expected = "nothing changed but the method's own objects"
+    return replace(conclude(False, tampering.sentence("it"), expected, find_remedy("tampered")), name=found.name)
