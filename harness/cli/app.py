@@ -170,6 +170,23 @@ def train_one(
     typer.echo(train_network(dataset, network, settings or [], address, results))
 
 
+@app.command("check", epilog="Example: oneclock check my-euler --set momentum=0.4")
+def check_one_method(
+    method: Annotated[str, typer.Argument(help="A method's name, or PART/NAME where two parts have one of that name.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Set one of its parameters: KEY=VALUE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A network of the zoo (see `oneclock ls zoo`); the first that fits by default.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the images that are made.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for CI.")] = False,
+) -> None:
+    """Check one method: its part's contract, order, images and all rules of a run. Exit code 1 if one fails."""
+    from harness.cli.check import check_method
+
+    if not check_method(method, settings or [], network, steps, as_json):
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: oneclock doctor results --fix")
 def doctor(
     results: Annotated[Path, typer.Argument(help="Folder that holds one folder per suite.")] = RESULTS,

@@ -121,6 +121,11 @@ PROGRESS_SECONDS = 1.0
 TIMED_SLEEP_SECONDS = 0.02
 """A sleep so long is timed, to compare the timer with another clock."""
 
+# The check of a method
+
+CHECK_WORKER_SECONDS = 120.0
+"""The longest wait for the images of one of the two processes that make a method's images again."""
+
 # Other programs
 
 LOAD_WINDOW_SECONDS = 0.5

@@ -45,6 +45,7 @@ def create_method(part: str, name: str) -> Iterator[str]:
     yield "next:"
     yield f"  {install_command(name)}"
     yield f"  {python_command()} -m pytest {name}"
+    yield f"  {oneclock_command()} check {_checked_name(part, name)}"
     yield f"  {oneclock_command()} plan {name}/suite.toml"
     yield f"  {oneclock_command()} run {name}/suite.toml"
 
@@ -63,6 +64,11 @@ def _choose_module(part: str, name: str) -> str:
     if not Path(name).exists() and importlib.util.find_spec(module) is not None:
         raise UsageError(f'the {part} "{name}" would be the module {module}, which exists already; {hint}')
     return module
+
+
+def _checked_name(part: str, name: str) -> str:
+    """Return the method as `check` takes it: with its part where another part has a method of that name."""
+    return f"{part}/{name}" if any(known.name == name for known in registry().methods()) else name
 
 
 def _suite(part: str, name: str) -> NewSuite:

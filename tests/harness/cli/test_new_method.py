@@ -71,7 +71,8 @@ def test_what_is_printed_names_the_files_and_the_next_commands(tmp_path: Path) -
     assert said[0] == "created my-euler/: pyproject.toml, my_euler.py, test_my_euler.py, suite.toml"
     assert said[2].endswith("-m pip install -q --no-deps --no-build-isolation -e ./my-euler")
     assert said[3].endswith("-m pytest my-euler")
-    assert [line.split()[-2:] for line in said[4:6]] == [
+    assert [line.split()[-2:] for line in said[4:7]] == [
+        ["check", "my-euler"],
         ["plan", "my-euler/suite.toml"],
         ["run", "my-euler/suite.toml"],
     ]
@@ -168,7 +169,8 @@ def test_a_name_that_cannot_be_is_one_sentence(tmp_path: Path, name: str, said: 
 
 def test_a_name_of_another_part_may_be_taken(tmp_path: Path) -> None:
     with inside(tmp_path):
-        assert list(create_method("schedule", "unipc"))
+        said = list(create_method("schedule", "unipc"))
+    assert said[4].endswith(" check schedule/unipc")  # its name alone would mean either
 
 
 def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_the_next_commands_work_as_they_are_printed(tmp_path: Path) -> None:
         return done.stdout
 
     printed = run(f"{python} -m harness new solver my-euler").splitlines()
-    install, tests, plan, _ = (line.strip() for line in printed[2:])
+    install, tests, _, plan, _ = (line.strip() for line in printed[2:])
     run(install)
     assert "[from my_euler]" in run(f"{python} -m harness ls methods")
     assert "passed" in run(tests)
