@@ -14,6 +14,7 @@ REMEDIES = {
     "ignores-the-network": "let the network's estimates decide the image: another network must give other images",
     "weights-changed": "work on a copy of the network: copy.deepcopy(network) in build(), and name its units",
     "no-network-calls": f"make images by the network: {_COUNTED}",
+    "unknown-units": "name every unit that a call may report in units()",
     "uncounted-flops": f"{_COUNTED}; a copy of the network, or a part of it, counts too: name it in units()",
     "timed-images-differ": f"do the same work in timed calls and in scored ones: {_ROWS}",
     "timed-alone-differs": f"an image made alone is the one made in a batch: {_ROWS}",

@@ -52,7 +52,7 @@ class TrialEvidence:
     ratio: float | None = None
     """Seconds of a call with a batch over those of a call with one image, the least of both."""
     fresh_ratio: float | None = None
-    """Least seconds of a call with new images over those of a timed one."""
+    """Seconds of a call with new images over the least of a timed one."""
     over_units: float | None = None
     """Least seconds of a timed batch over those of the units that it ran, by themselves."""
 
@@ -85,7 +85,7 @@ class TrialEvidence:
     def counted_flops(self, work: CountedWork) -> int:
         """Return the FLOPs that the boundary counted: runs of units times what one costs."""
         assert self.shards[0].cost is not None
-        return sum(count * self.shards[0].cost.units[name] for name, count in work.units.items())
+        return sum(count * self.shards[0].cost.units.get(name, 0) for name, count in work.units.items())
 
     @property
     def equal_work(self) -> bool:

@@ -176,7 +176,7 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
         timed_flops=found.timed_flops(),
         expectations=spec.expect,
-        **({} if own is None else _timing_evidence(own, found.scored_batches(), digests, _flops_share(row, found))),
+        **({} if own is None else _timing_evidence(own, found, row, digests)),
     )
 
 
@@ -187,12 +187,10 @@ def _flops_share(row: Row, found: _TrialOutputs) -> float:
 
 
 def _timing_evidence(
-    timing: TimeOutput, batches: set[tuple[int, int]], digests: Mapping[int, np.ndarray], flops_share: float
+    timing: TimeOutput, found: _TrialOutputs, row: Row, digests: Mapping[int, np.ndarray]
 ) -> dict[str, Any]:
-    """Return what a trial's own timing left, with the digests of the scored images of the same batches.
-
-    `flops_share` is the FLOPs of an image over those of the whole network.
-    """
+    """Return what a trial's own timing left, with the digests of the scored images of the same batches."""
+    batches, flops_share, nfe = found.scored_batches(), _flops_share(row, found), float(row.get("nfe") or 0.0)
     scored = {}
     for first, images in batches:
         rows = [digests[index] for index in range(first, first + images) if index in digests]
@@ -204,7 +202,7 @@ def _timing_evidence(
         "weights_changed": timing.weights_changed,
         "ratio": batch_ratio(timing),
         "fresh_ratio": fresh_ratio(timing),
-        "over_units": time_over_units(timing, flops_share),
+        "over_units": time_over_units(timing, flops_share, nfe),
     }
 
 

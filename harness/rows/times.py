@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.specs.rules.bounds import EVALUATION_SECONDS
 from harness.specs.time import Repetition, TimeOutput
 from harness.stats import median_interval, ratio_interval
 
@@ -77,27 +78,29 @@ def batch_ratio(timing: TimeOutput) -> float:
 
 
 def fresh_ratio(timing: TimeOutput) -> float | None:
-    """Return the seconds of calls with new images over those of timed ones: least seconds, the larger of both kinds."""
+    """Return the seconds of calls with new images over the least ones of timed calls, the larger of both kinds."""
+    if timing.looks is None:
+        return None
     calls = _CountedCalls(timing)
     clock = _cpu_seconds if timing.own_cpu else _wall_seconds
-    found = [seconds / calls.least(kind, "trial", clock) for kind, seconds in timing.fresh_seconds.items()]
-    return max(found, default=None)
+    return max(seconds / calls.least(kind, "trial", clock) for kind, seconds in timing.looks.new_images.items())
 
 
-def time_over_units(timing: TimeOutput, flops_share: float) -> float | None:
-    """Return the seconds of a batch over those of the units that it runs, each by itself; least seconds.
+def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float | None:
+    """Return the seconds of a batch over those that its evaluations should take.
 
-    Units may be small pieces, so they count at least as that share of the whole network's FLOPs: `flops_share` is
-    what an image takes.
+    These are those of the units that it runs, each by itself, and a little for each evaluation. Units may be small
+    pieces, so they count at least as that share of the whole network's FLOPs: `flops_share` is what an image takes.
     """
     batches = [one for one in timing.work if one.kind == "throughput"]
-    if not batches or timing.network_seconds is None or timing.batch_seconds is None:
+    if not batches or timing.looks is None:
         return None
     images = sum(one.images * one.calls for one in batches)
-    runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in timing.unit_seconds}
-    by_units = sum(count / images * timing.unit_seconds[unit] for unit, count in runs.items())
-    expected = max(by_units, flops_share * timing.network_seconds)
-    return timing.batch_seconds / expected if expected > 0 else None
+    units = timing.looks.units
+    runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in units}
+    by_units = sum(count / images * units[unit] for unit, count in runs.items())
+    expected = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_SECONDS
+    return timing.looks.new_images["throughput"] / expected
 
 
 class _CountedCalls:

@@ -31,7 +31,7 @@ def work_by_step(shards: Sequence[SampleOutput], cost: Cost) -> dict[int, StepWo
             by_step[step].evaluations += evaluations
             by_step[step].units.update(shard.counts.units[step])
     for work in by_step.values():
-        work.flops = sum(count * cost.units[name] for name, count in work.units.items())
+        work.flops = sum(count * cost.units.get(name, 0) for name, count in work.units.items())
     return by_step
 
 

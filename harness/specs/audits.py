@@ -78,6 +78,17 @@ class Probe(Closed):
     """The same of images whose noise was drawn for the probe."""
 
 
+class TimeLooks(Closed):
+    """Seconds of a few calls after a timing. On a CPU they are CPU seconds, those of ended child processes included."""
+
+    new_images: dict[str, float]
+    """By kind of call: of one whose images were never made before."""
+    units: dict[str, float]
+    """The least of a call with a whole batch, of each unit that ran, by itself."""
+    network: float
+    """The same of the whole network."""
+
+
 class CopyFigures(Closed):
     """How many of the generated images are nearer to a reference image than reference images are to each other."""
 

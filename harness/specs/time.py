@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.specs.audits import CountedWork, TimedWork
+from harness.specs.audits import CountedWork, TimedWork, TimeLooks
 from harness.specs.base import Closed, Output, Policy, Spec
 from harness.specs.sampler import SamplerSpec
 
@@ -87,15 +87,8 @@ class TimeOutput(Output):
     """Whether the network's weights were others afterwards."""
     counted_batch: CountedWork | None = None
     """Of one more call with a whole batch, untimed."""
-
-    fresh_seconds: dict[str, float] = Field(default_factory=dict)
-    """By kind of call: the least seconds of calls whose images were never made before; CPU seconds on a CPU."""
-    unit_seconds: dict[str, float] = Field(default_factory=dict)
-    """The least seconds of a call of each unit that ran, by itself, with a whole batch."""
-    network_seconds: float | None = None
-    """The same of the whole network."""
-    batch_seconds: float | None = None
-    """The same of the trial's call with a batch; on a CPU all these are CPU seconds, child processes included."""
+    looks: TimeLooks | None = None
+    """Seconds of calls beyond the timed ones."""
 
 
 class TimeSpec(Spec):

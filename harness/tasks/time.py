@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,14 +33,14 @@ from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
-from harness.specs.audits import CountedWork
+from harness.specs.audits import CountedWork, TimeLooks
 from harness.specs.base import deciding_fields
 from harness.specs.rules.timing import ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 from harness.tasks.probe import counted_work
-from harness.tasks.time_checks import time_fresh_images, time_units
+from harness.tasks.time_checks import look_at_time
 from harness.tasks.timed_audit import TimedAudit
 from methods.networks.base import Network
 
@@ -93,9 +93,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     counted_batch = timed.audit_untimed()
-    fresh_seconds, unit_seconds, network_seconds, batch_seconds = timed.audit_seconds(
-        load_network(spec.sampler.model, inputs, place), list(counted_batch.units)
-    )
+    looks = timed.look_at_time(load_network(spec.sampler.model, inputs, place), counted_batch.units)
     group.broadcast_stop()
     group.close()
 
@@ -114,10 +112,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),
         counted_batch=counted_batch,
-        fresh_seconds=fresh_seconds,
-        unit_seconds=unit_seconds,
-        network_seconds=network_seconds,
-        batch_seconds=batch_seconds,
+        looks=looks,
     )
     yield Result(output)
 
@@ -274,20 +269,13 @@ class _TimedCalls:
         self.audit.seconds += time.perf_counter() - began
         return counted_work(watched, flops)
 
-    def audit_seconds(
-        self, network: Network, units: list[str]
-    ) -> tuple[dict[str, float], dict[str, float], float, float]:
-        """Return seconds of calls with new images by kind, of each unit by itself, of the network, of a batch."""
-        began, trial = time.perf_counter(), self.samplers["trial"]
-        fresh = {
-            kind: time_fresh_images(partial(self.prepare_call, "trial", kind), trial.device, self.own_cpu)
-            for kind in self.sizes
-        }
-        by_unit, whole, batch = time_units(
-            trial, network, units, self.batch, lambda: self.prepare_call("trial", "throughput", 0)()
-        )
+    def look_at_time(self, network: Network, units: Iterable[str]) -> TimeLooks:
+        """Return seconds of calls with new images, and of units by themselves."""
+        began = time.perf_counter()
+        prepare = {kind: partial(self.prepare_call, "trial", kind) for kind in self.sizes}
+        looks = look_at_time(self.samplers["trial"], network, units, self.batch, prepare)
         self.audit.seconds += time.perf_counter() - began
-        return fresh, by_unit, whole, batch
+        return looks
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

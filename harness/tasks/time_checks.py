@@ -1,4 +1,4 @@
-"""Untimed looks at the time of a trial: images that were never made before, and the units of the network by themselves.
+"""Looks at the time of a trial after its timing: images that were never made before, and units by themselves.
 
 A sampler that keeps what it made is fast only for images that it knows. One that computes more than its boundary counts
 takes longer than the units that it reports.
@@ -8,51 +8,50 @@ from __future__ import annotations
 
 import resource
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from harness.measure.device import own_seconds, timed_call
+from harness.measure.device import timed_call
 from harness.sampling.sampler import Sampler
-from harness.specs.rules.audits import FRESH_CALLS, UNIT_CALLS
+from harness.specs.audits import TimeLooks
+from harness.specs.rules.audits import UNIT_CALLS
 from methods.networks.base import Network
 
-_FIRST_FRESH = 1 << 41
+_FIRST_NEW = 1 << 41
 """Above all indices of scored images and of warm-up calls."""
 
 
-def time_fresh_images(prepare: Callable[[int], Callable[[], Tensor]], device: torch.device, by_cpu: bool) -> float:
-    """Return the least seconds of a few calls whose images nothing can have made before, CPU seconds if `by_cpu`.
-
-    `prepare` returns the call for a first index.
-    """
-    seconds = []
-    for _ in range(FRESH_CALLS):
-        first = _FIRST_FRESH + secrets.randbelow(_FIRST_FRESH)
-        timing = timed_call(prepare(first), device)[1]
-        seconds.append(own_seconds(timing, by_cpu))
-    return min(seconds)
-
-
 @torch.inference_mode()
-def time_units(
-    sampler: Sampler, network: Network, names: list[str], batch: int, run: Callable[[], object]
-) -> tuple[dict[str, float], float, float]:
-    """Return the least seconds of a call of each of these units with a batch, of the whole network, and of `run`.
+def look_at_time(
+    sampler: Sampler,
+    network: Network,
+    units: Iterable[str],
+    batch: int,
+    prepare: Mapping[str, Callable[[int], Callable[[], Tensor]]],
+) -> TimeLooks:
+    """Return seconds of calls with new images and of these units with a batch.
 
-    On a CPU they are CPU seconds, those of child processes included, which other work hardly changes.
+    `prepare` returns, for a first index, the call of a kind, to be made at once.
     """
+    device, by_name = sampler.device, sampler.denoiser.units()
     x = sampler.initial_state(range(batch))
     sigma = torch.full((batch,), float(sampler.sigmas[0]), dtype=torch.float64)
-    units = sampler.denoiser.units()
 
-    def least(call: Callable[[], object]) -> float:
-        return min(_seconds(call, sampler.device) for _ in range(UNIT_CALLS))
+    def least(call: Callable[[Tensor, Tensor], object]) -> float:
+        return min(_seconds(partial(call, x, sigma), device) for _ in range(UNIT_CALLS))
 
-    by_unit = {name: least(partial(units[name], x, sigma)) for name in names}
-    return by_unit, least(partial(network, x, sigma)), least(run)
+    return TimeLooks(
+        new_images={kind: _seconds(make(_draw_index()), device) for kind, make in prepare.items()},
+        units={name: least(by_name[name]) for name in units if name in by_name},
+        network=least(network),
+    )
+
+
+def _draw_index() -> int:
+    return _FIRST_NEW + secrets.randbelow(_FIRST_NEW)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:

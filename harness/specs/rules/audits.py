@@ -12,8 +12,8 @@ PROBE_ESTIMATE_CHANGE = 0.01
 """Relative change of all estimates of the network while an image is made again."""
 FRESH_IMAGES = 6
 """Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
-FRESH_CALLS, UNIT_CALLS = 2, 3
-"""Calls of each kind with images that were never made before, and calls of each unit of the network by itself."""
+UNIT_CALLS = 3
+"""Calls of each unit of the network by itself, of which the fastest counts."""
 COMPARED_BYTES = 16_000_000
 """Pixels that a timing keeps of scored batches, and as many of other calls, to compare them. More would show in the
 peak memory of a trial."""

@@ -27,10 +27,10 @@ LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
 MOST_FRESH_RATIO = 3.0
 """Most time of a call with images that are new, over that of a timed call."""
-MOST_OVER_UNITS, MOST_OVER_UNITS_IF_DISTURBED = 3.0, 6.0
-"""Most time of a batch over that of the units that it reports, each run by itself: solvers and executors take less.
+MOST_OVER_UNITS, EVALUATION_SECONDS = 3.0, 1e-3
+"""Most time of a batch over that of the units that it reports, each run by itself, and what a sampler may take besides.
 
-Where other work disturbed the timing, it may have ended when the units were timed.
+The second number is for each evaluation: on a tiny network the solver's own work is more than the network's.
 """
 MOST_FRESH_ERROR, LEAST_FRESH_ERROR = 4.0, 0.1
 """Most error of images of new noise over that of scored ones, medians; below the second number it may be larger."""

@@ -105,6 +105,7 @@ def apart(error: float) -> dict[str, Any]:
         {"copies": CopyFigures(rate=0.1, highest=0.1, images=20)},
         {"row": {"nfe": 5.0}, "shards": [apart(0.75), {}]},
         {"shards": [apart(0.98), {}]},
+        {"shards": [apart(1.0), {}], "row": {"steps": 1}},
         {"shards": [{"cost": COST.model_copy(update={"network": 0})}, {}], "row": {"nfe": 0.0}},
         {
             "precision": "bfloat16",
@@ -119,7 +120,6 @@ def apart(error: float) -> dict[str, Any]:
         {"shards": [{"probes": [probe(estimate_changes=[0.003, 0.003])]}, {}]},
         {"copies": CopyFigures(rate=0.02, highest=0.1, images=20, median_ratio=0.9)},
         {"fresh_ratio": 3.0, "over_units": 3.0},
-        {"over_units": 6.0, "row": {"disturbed": "its process had 50 % of a core"}},
         {"ratio": 0.5},
         {"ratio": 20.0},
     ],
@@ -154,6 +154,10 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
             "answers-from-noise: a change of the noise by 0.0001",
         ),
         ({"shards": [{"probes": [probe(changes=[0.3, 0.4])]}, {}]}, "answers-from-noise: "),
+        (
+            {"shards": [{"counts": {**NOTHING, "units": {0: {"network": 3, "tail": 1}}}}, {}]},
+            "unknown-units: units that ran: tail, expected units of the denoiser: head, network",
+        ),
         (
             {"shards": [{"probes": [probe(fresh_errors=[0.9, 0.9, 0.1])]}, {}]},
             "worse-on-new-noise: a distance to the flow of 0.9 for new noise and 0.2 for scored images",
