@@ -18,7 +18,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis, ResourceClass
-from harness.report.analysis.limits import LimitFid, network_limits, rows_below_limit
+from harness.report.analysis.limits import LimitFid, LongestRow, longest_rows, network_limits, rows_below_limit
 from harness.report.analysis.method_curve import LATENCY, MEASURES, THROUGHPUT, MethodCurve, TimeMeasure, build_curve
 from harness.report.analysis.method_lines import MethodLine, comparable_rows, split_into_lines
 from harness.report.analysis.target_ratio import TimeRatio, read_ratio
@@ -84,6 +84,8 @@ class ClassQuality:
     parallel: tuple[MethodLine, ...]
     """Lines in the order of the main table."""
     limits: dict[str, LimitFid]
+    longest: dict[str, LongestRow]
+    """Of networks without a limit, by network."""
     below_limit: frozenset[str]
     """Ids of the trials that are significantly below their network's limit."""
     targets: tuple[float, ...]
@@ -132,6 +134,7 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
         serial=tuple(line for line in ordered if not line.parallel),
         parallel=tuple(line for line in ordered if line.parallel),
         limits=limits,
+        longest=longest_rows(comparable),
         below_limit=below,
         targets=targets,
         times=times,

@@ -75,7 +75,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
         cells = [
             cell_data(Cell(line.name, line.name), notes),
             *(_bar_data(time, largest[time.target], line.name == quality.baseline, notes) for time in times),
-            *(cell_data(cell, notes) for cell in (fid, limit_cell(quality.limits.get(line.network)))),
+            *(cell_data(cell, notes) for cell in (fid, limit_cell(quality, line.network))),
         ]
         details = [[cell_data(cell, notes) for cell in _detail_cells(time)] for time in times]
         rows.append({"name": line.name, "baseline": line.name == quality.baseline, "cells": cells, "details": details})
