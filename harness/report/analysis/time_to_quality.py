@@ -33,7 +33,7 @@ from harness.report.analysis.target_time import (
 )
 from harness.report.analysis.time_ties import is_time_tie, overlap_in_time
 
-NO_BASELINE = "the suite's baseline has no VALID row"
+NO_BASELINE = "no row of the suite's baseline ranks here"
 NO_COSTLESS = "no costless schedule reaches the target"
 _PLACE = {REACHED: 0, AT_SMALLEST: 0, PARTLY: 1, NOT_REACHED: 2, NOT_MEASURED: 3}
 
@@ -94,6 +94,8 @@ class ClassQuality:
     """By the line's name and the target."""
     baseline: str
     """The name of the plain baseline's line; empty where there is none."""
+    no_baseline: str
+    """Why there is none, where there is none, to follow "the baseline"."""
 
 
 Curves = dict[str, MethodCurve]
@@ -139,6 +141,7 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
         targets=targets,
         times=times,
         baseline=baseline.name if baseline else "",
+        no_baseline=one.no_baseline,
     )
 
 

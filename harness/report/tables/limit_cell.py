@@ -9,7 +9,7 @@ NO_CARD = "no zoo card of this network with these features and as many images, s
 
 
 def limit_cell(quality: ClassQuality, network: str) -> Cell:
-    """Return the limit with its interval; without a card "unknown", with the longest row, which is named as no limit."""
+    """Return the limit with its interval; without a card "unknown", its longest row in a footnote."""
     limit, longest = quality.limits.get(network), quality.longest.get(network)
     if limit is not None:
         return number_cell(limit.fid, interval_text(limit.fid, limit.low, limit.high))

@@ -62,7 +62,7 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
         "Ratios are paired where both lines reach the target, so their intervals may be closed where those of the "
         "times are open.",
         f"Best free schedule under the baseline's solver: {costless or 'none reaches it'}. "
-        f"Baseline: {quality.baseline or 'none with a VALID row'}.",
+        f"Baseline: {quality.baseline or f'it {quality.no_baseline}'}.",
     )
     return Table(title, conditions, headings, tuple(_target_row(one, several, quality) for one in times))
 

@@ -83,7 +83,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
     # what a reader has to know
     costless = next((one.ranked.costless for one in quality.times.values() if one.ranked.costless), "")
     condition = (
-        f"Baseline: {quality.baseline or 'none with a VALID row'}. Best free schedule under its solver: "
+        f"Baseline: {quality.baseline or f'it {quality.no_baseline}'}. Best free schedule under its solver: "
         f"{costless or 'none reaches a target'}. Ratios are paired where both methods reach the target."
     )
     what = "Latency to quality, of parallel executors" if parallel else "Time to quality"

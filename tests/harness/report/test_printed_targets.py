@@ -170,6 +170,6 @@ def test_without_a_card_the_limit_is_unknown_and_nothing_follows_from_it() -> No
     for table in (*one.main, one.trials):
         place = [heading.key for heading in table.headings].index("network_limit_fid")
         assert {row[place].text for row in table.rows} == {"unknown"}
-        assert all(": its row with" not in note and BELOW_LIMIT != note for note in table.notes)
+        assert all(": its row with" not in note and note != BELOW_LIMIT for note in table.notes)
     assert "limit" not in one.limits
     assert all(row["network_limit_fid"] == "" for row in csv.DictReader(io.StringIO(pivot_csv(board))))
