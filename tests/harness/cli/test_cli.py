@@ -48,7 +48,7 @@ def test_results_go_to_stdout_and_talk_to_stderr(command: Command, suite: str, t
     assert said.code == 0
     title, headings, *rows = said.out.splitlines()
     assert title.startswith("gaussian on ")
-    assert [one.strip() for one in headings.split("\t")] == ["method", "limit", "FID at 2", "FID at 3"]
+    assert [one.strip() for one in headings.split("\t")] == ["method", "FID at 2", "FID at 3"]  # no card, no limit
     assert rows[0].startswith("analytic:ddim\t")
     assert "2 trials: 0 already measured" in said.err
     assert said.err.splitlines()[-1] == f"report: {tmp_path / 'results/toy/report.html'}"
