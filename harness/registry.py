@@ -1,7 +1,8 @@
 """Finds methods and networks: every class in the `methods` package and in the entry-point group `harness.methods`.
 
 Adding a method is adding a file; nothing here names one. A plug-in that fails to import is kept as broken and reported
-when it is used, so that one bad package does not stop a run without it.
+when it is used, so that one bad package does not stop a run without it. So is one whose import changes
+code that judges.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 import textwrap
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -21,6 +23,8 @@ from pydantic import ValidationError
 import methods
 from harness.errors import Terminated, UsageError, did_you_mean
 from harness.identity import check_name
+from harness.integrity.guard import process_guard
+from harness.plugins import load_plugin
 from methods.networks.base import Network
 from methods.parts import PARTS, Denoiser, Executor, Method, Schedule, Solver
 
@@ -46,6 +50,11 @@ class Registry:
                 self.broken[found.name] = outdated
                 return
             self._put(self._methods[found.part], check_name(found.name, "method name"), found, found.part)
+
+    def keep_watched(self) -> None:
+        """Let the guard of this process notice when a method replaces another one."""
+        process_guard().watch_table("harness.registry's methods", self._methods)
+        process_guard().watch_table("harness.registry's networks", self._networks)
 
     def methods(self, part: str | None = None) -> list[type[Method]]:
         """Return the method classes of one part, or of all parts in the order of the four parts, sorted by name."""
@@ -116,28 +125,44 @@ def parameter_sentence(owner: str, error: Exception, known: Any) -> str:
 
 @cache
 def registry() -> Registry:
-    """Return the registry of this process, filled once."""
-    found = Registry()
-    for module in _modules(methods):
-        for item in vars(module).values():
-            if _is_concrete(item, module):
-                found.add(item)
+    """Return the registry of this process, filled once.
+
+    Methods are imported between two looks: what an import changed of the code that judges is restored, and what it
+    defines is not registered.
+    """
+    found, guard = Registry(), process_guard()
+    with guard.watching() as tampering:
+        modules = _modules(methods)
+    for module in modules:
+        if tampering and module.__name__ in tampering.makers:
+            found.broken[module.__name__.rpartition(".")[2]] = tampering.sentence(f"its file {module.__name__}")
+        else:
+            _add_all(found, vars(module).values(), module)
 
     # plug-ins
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
-            loaded = point.load()
+            with guard.watching() as tampering:
+                loaded = load_plugin(point)
         except Terminated:
             raise
         except (Exception, SystemExit) as error:
             found.broken[point.name] = f"its plug-in {point.value} fails to import ({type(error).__name__}: {error})"
+        if tampering:
+            found.broken[point.name] = tampering.sentence(f"its plug-in {point.value}, while it was imported,")
+        if point.name in found.broken:
             continue
 
-        items = vars(loaded).values() if isinstance(loaded, ModuleType) else [loaded]
-        for item in items:
-            if _is_concrete(item, loaded if isinstance(loaded, ModuleType) else None):
-                found.add(item)
+        is_module = isinstance(loaded, ModuleType)
+        _add_all(found, vars(loaded).values() if is_module else [loaded], loaded if is_module else None)
+    found.keep_watched()
     return found
+
+
+def _add_all(found: Registry, items: Iterable[Any], module: ModuleType | None) -> None:
+    for item in items:
+        if _is_concrete(item, module):
+            found.add(item)
 
 
 _RENAMED = {Solver: {"start": "init_memory(artifact)"}, Executor: {"rehearse": "call_as_in_run"}}

@@ -40,6 +40,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def own_seconds(timing: CallTiming, by_cpu: bool) -> float:
+    """Return the CPU seconds of a call on a CPU, which other work hardly changes, else its wall seconds."""
+    return timing.process_seconds if by_cpu and timing.process_seconds is not None else timing.seconds
+
+
 def timed_call(call: Callable[[], Any], device: torch.device) -> tuple[Any, CallTiming]:
     """Return the call's result and how long it took; the device is synchronised before both readings."""
     if device.type != "cuda":

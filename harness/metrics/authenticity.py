@@ -59,8 +59,8 @@ class Neighbours:
         return cls(np.zeros(0), 0.0)
 
 
-def copy_rate(generated: Features, reference: Features, neighbours: Neighbours) -> float:
-    """Return the share of generated features [n, d] that are copies of reference features [m, d]."""
+def nearness(generated: Features, reference: Features, neighbours: Neighbours) -> tuple[float, float]:
+    """Return the share of generated features [n, d] that are copies of reference ones [m, d], and the median ratio."""
     distances, indices = nearest_few(torch.from_numpy(generated), torch.from_numpy(reference))
     ratios = distances[:, 0].double() / torch.from_numpy(neighbours.distances)[indices[:, 0]]
-    return float((ratios < neighbours.copy_ratio).double().mean())
+    return float((ratios < neighbours.copy_ratio).double().mean()), float(ratios.median())

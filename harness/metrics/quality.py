@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.metrics.authenticity import copy_rate
+from harness.metrics.authenticity import nearness
 from harness.metrics.copies import highest_copy_rate
 from harness.metrics.feature_stream import Shard
 from harness.metrics.fid import fid_figures
@@ -82,8 +82,10 @@ def _copies(scored: ScoredFeatures) -> CopyFigures | None:
     if neighbours.copy_ratio <= 0 or not np.isfinite(scored.spaced).all():
         return None
     n = len(scored.spaced)
+    rate, median = nearness(scored.spaced, reference, neighbours)
     return CopyFigures(
-        rate=copy_rate(scored.spaced, reference, neighbours),
+        rate=rate,
+        median_ratio=median,
         highest=max(LEAST_COPY_RATE, highest_copy_rate(n, len(reference), COPY_CHANCE)),
         images=n,
     )

@@ -14,6 +14,7 @@ from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import DataAbsentError, located
 from harness.identity import spec_id
+from harness.integrity.guard import TamperedError, process_guard
 from harness.planning.absent import AbsentThings
 from harness.planning.baseline import BaselineTrials, as_list, as_part, find_same_nfe
 from harness.planning.checks import (
@@ -93,9 +94,14 @@ def make_plan(
     Where `trains_only`, nothing of it is to be scored, and its quality figures are not checked.
 
     Raises UsageError for parts that do not fit together, for names that mean nothing, where no row
-    could be VALID, and for missing data.
+    could be VALID, and for missing data; TamperedError if a method changes code that judges.
     """
-    return _Planner(suite, device_class, device_name, data_may_be_absent, trains_only).plan(only)
+    registry()
+    with process_guard().watching() as tampering:
+        plan = _Planner(suite, device_class, device_name, data_may_be_absent, trains_only).plan(only)
+    if tampering:
+        raise TamperedError(tampering.sentence("a method of this suite, while the plan was made,"))
+    return plan
 
 
 class _Planner:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from harness.identity import canonical_json, spec_id
+from harness.integrity.guard import TamperedError, process_guard
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.specs.base import Output
@@ -93,7 +94,10 @@ class SearchJobs:
         assert spec.steps is not None
         method = registry().make(spec.part, spec.method.name, spec.params())
         done = [Done(_job_of(job), self._read_artifact(job)) for job in self._jobs_of(task)]
-        proposed = method.next_jobs(spec.steps, network_params(spec.model.network), done)
+        with process_guard().watching() as tampering:
+            proposed = method.next_jobs(spec.steps, network_params(spec.model.network), done)
+        if tampering:
+            raise TamperedError(tampering.sentence(f"{spec.part}/{spec.method.name}"))
         return list({job.id: job for job in (_job_task(task, spec, dict(job)) for job in proposed)}.values())
 
     def _read_artifact(self, job: Task) -> Artifact:

@@ -54,7 +54,7 @@ class WorkerActor:
         os.environ["OMP_NUM_THREADS"] = "1"
         from harness.pools.worker import Worker
 
-        self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu")
+        self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu", is_alone=True)
         self._progress_seconds = progress_seconds
 
     def info(self) -> WorkerInfo:

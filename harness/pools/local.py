@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness.errors import Terminated
+from harness.integrity.guard import TamperedError
 from harness.measure.device import device_name
 from harness.pools.process_state import fresh_process_state
 from harness.pools.worker import Worker
@@ -124,6 +125,8 @@ def failure_of(error: BaseException) -> Failure:
     """Return the kind and sentence of an exception that a unit raised."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return Failure("out-of-memory", _one_line(error), lost=False)
+    if isinstance(error, TamperedError):
+        return Failure("tampered", _one_line(error), lost=False)
     return Failure(type(error).__name__, _one_line(error), lost=False)
 
 

@@ -36,6 +36,8 @@ from harness.specs.limits import (
 from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
 
 _LOG = logging.getLogger("oneclock.pools.ray")
+REPLACES_WORKER = ("out-of-memory", "tampered")
+"""Kinds of failure after which a process may not be as a fresh one."""
 
 
 @dataclass(eq=False)
@@ -318,11 +320,12 @@ class RayPool:
     def _fail(self, run: _Run, failure: Failure) -> None:
         """Report a failure.
 
-        A group fails as a whole, so all its workers are replaced, as is a lost worker.
+        A group fails as a whole, so all its workers are replaced, as is a lost worker and one whose
+        process a method changed.
         """
         self._stop_awaiting_run(run)
         report = partial(self._report, run, failure)
-        if failure.lost or failure.kind == "out-of-memory" or run.unit.task.ranks > 1:
+        if failure.lost or failure.kind in REPLACES_WORKER or run.unit.task.ranks > 1:
             self._actors.replace(run.slots, report)
         else:
             self._actors.release(run.slots)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.errors import Terminated
+from harness.integrity.blame import blamed, methods_of
+from harness.integrity.changes import Undone, undo
+from harness.integrity.guard import Before, TamperedError, Tampering, process_guard
+from harness.pools.watched_models import WatchedModels
 from harness.sampling.numerics import fix_numerics
-from harness.sampling.place import ModelCache, Place
+from harness.sampling.place import Place
 from harness.specs.base import Spec
-from harness.task import ALONE, Event, Progress, Ranks, Span
+from harness.task import ALONE, Event, Progress, Ranks, Result, Span
+
+_LOG = logging.getLogger("oneclock.pools.worker")
 
 
 class Worker:
@@ -24,20 +32,91 @@ class Worker:
     It lives in the worker's process: an actor of Ray, or the driver's process for `LocalPool`.
     """
 
-    def __init__(self, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, device: str = "cpu", threads: int = 1, is_alone: bool = False) -> None:
+        """`is_alone`: nothing but units runs in this process, so what changes between two units is restored too."""
         self.device = torch.device(device)
         self._threads = threads
-        self._models = ModelCache()
+        self._is_alone = is_alone
+        self._models = WatchedModels()
+        self._banned: dict[str, str] = {}
+        """Methods that may not run again in this process, each with the reason."""
         fix_numerics(self.device, threads)
+        self._look = process_guard().adopt()
 
     def run(
         self, spec: Spec, inputs: Mapping[str, Any], span: Span | None = None, ranks: Ranks = ALONE
     ) -> Iterator[Event]:
-        """Yield the events of one unit; the state of the process is restored after it."""
+        """Yield the events of one unit; the state of the process is restored after it.
+
+        TamperedError in place of the result if the unit changed what decides, see `harness.integrity`.
+        """
+        self._raise_if_banned(spec)
         fix_numerics(self.device, self._threads)
         task = importlib.import_module(spec.entry)
         with _restore_process_state():
-            yield from task.run(spec, inputs, Place(self.device, self._models, span, ranks))
+            look = self._look_before()
+            events = task.run(spec, inputs, Place(self.device, self._models, span, ranks))
+            yield from self._checked(spec, events, look)
+
+    def _look_before(self) -> Before:
+        guard = process_guard()
+        guard.trust_loaded()
+        if self._is_alone and (late := guard.restore_since(self._look)):
+            _LOG.warning("%s", late.sentence("an earlier unit"))
+        self._look = guard.look() if self._is_alone else guard.adopt()
+        return self._look
+
+    def _checked(self, spec: Spec, events: Iterator[Event], look: Before) -> Iterator[Event]:
+        """Yield events; before the result, and where the unit fails or is stopped, look what it changed."""
+        undo_names = look.undo_names  # held here: a method may replace what this object finds by name
+        result, undone = None, []
+        try:
+            for event in events:
+                if isinstance(event, Result):
+                    result = event
+                    break
+                if not self._is_alone and (undone := undo_names()):
+                    break  # before the driver, which shares this process, goes on
+                yield event
+            if isinstance(events, Generator):
+                events.close()
+
+        # failed, or stopped from outside
+        except (Exception, SystemExit) as error:
+            if (found := self._restore(look, undo_names())) and not isinstance(error, Terminated):
+                raise self._tampered(spec, found) from error
+            raise
+        except BaseException:
+            self._restore(look, undo_names())
+            raise
+
+        # it ended
+        undone += undo_names()
+        if found := self._restore(look, undone):
+            raise self._tampered(spec, found)
+        if result is not None:
+            yield result
+
+    def _restore(self, look: Before, undone: list[Undone]) -> Tampering:
+        found = process_guard().restore_since(look, undone)
+        for change in self._models.code_changes():
+            found.note(undo(change))
+        if found:
+            self._models.clear()
+        return found
+
+    def _tampered(self, spec: Spec, found: Tampering) -> TamperedError:
+        who = blamed(spec, found.makers)
+        sentence = found.sentence(who)
+        if found.kept:
+            self._banned.update((name, sentence) for name in who.split(" or "))
+        return TamperedError(sentence)
+
+    def _raise_if_banned(self, spec: Spec) -> None:
+        """TamperedError for a unit of a method that changed this process for good."""
+        for name in methods_of(spec):
+            if name in self._banned:
+                raise TamperedError(f"{name} does not run again in this process: {self._banned[name]}")
 
 
 def thin_progress(

@@ -50,7 +50,11 @@ class TrialEvidence:
     weights_changed: bool = False
     """While it was timed."""
     ratio: float | None = None
-    """Seconds of a call with a batch over those of a call with one image, medians."""
+    """Seconds of a call with a batch over those of a call with one image, the least of both."""
+    fresh_ratio: float | None = None
+    """Least seconds of a call with new images over those of a timed one."""
+    over_units: float | None = None
+    """Least seconds of a timed batch over those of the units that it ran, by themselves."""
 
     @property
     def n_images(self) -> int:

@@ -14,7 +14,7 @@ from harness.metrics.truncation import Truncation, truncation
 from harness.rows.evidence import TrialEvidence
 from harness.rows.names import name_columns
 from harness.rows.rules import judge, unsound
-from harness.rows.times import batch_ratio, speedup_over_serial, time_columns
+from harness.rows.times import batch_ratio, fresh_ratio, speedup_over_serial, time_columns, time_over_units
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
@@ -101,7 +101,7 @@ def failed_tables(
         **provenance,
         "status": "finished" if bad else "failed",
         "verdict": "INVALID",
-        "reasons": bad or f"failed({kind}): {sentence}",
+        "reasons": f"tampered: {sentence}" if kind == "tampered" else bad or f"failed({kind}): {sentence}",
     }
     return {"trials": [row]}
 
@@ -176,14 +176,23 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
         timed_flops=found.timed_flops(),
         expectations=spec.expect,
-        **({} if own is None else _timing_evidence(own, found.scored_batches(), digests)),
+        **({} if own is None else _timing_evidence(own, found.scored_batches(), digests, _flops_share(row, found))),
     )
 
 
+def _flops_share(row: Row, found: _TrialOutputs) -> float:
+    """Return the FLOPs of an image over those of one evaluation of the whole network; 0 where it has none."""
+    cost = found.shards[0].cost
+    return float(row.get("flops_per_image") or 0.0) / cost.network if cost is not None and cost.network else 0.0
+
+
 def _timing_evidence(
-    timing: TimeOutput, batches: set[tuple[int, int]], digests: Mapping[int, np.ndarray]
+    timing: TimeOutput, batches: set[tuple[int, int]], digests: Mapping[int, np.ndarray], flops_share: float
 ) -> dict[str, Any]:
-    """Return what a trial's own timing left, with the digests of the scored images of the same batches."""
+    """Return what a trial's own timing left, with the digests of the scored images of the same batches.
+
+    `flops_share` is the FLOPs of an image over those of the whole network.
+    """
     scored = {}
     for first, images in batches:
         rows = [digests[index] for index in range(first, first + images) if index in digests]
@@ -194,6 +203,8 @@ def _timing_evidence(
         "counted_batch": timing.counted_batch,
         "weights_changed": timing.weights_changed,
         "ratio": batch_ratio(timing),
+        "fresh_ratio": fresh_ratio(timing),
+        "over_units": time_over_units(timing, flops_share),
     }
 
 

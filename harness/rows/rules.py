@@ -17,10 +17,17 @@ from harness.specs.rules.bounds import (
     FEW_EVALUATIONS,
     GREY_TOLERANCE,
     LEAST_BATCH_RATIO,
+    LEAST_ESTIMATE_RESPONSE,
+    LEAST_FRESH_ERROR,
+    LEAST_MEDIAN_RATIO,
+    MOST_FRESH_ERROR,
+    MOST_FRESH_RATIO,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
     MOST_MISMATCH_OF_FEW,
     MOST_NOISE_RESPONSE,
+    MOST_OVER_UNITS,
+    MOST_OVER_UNITS_IF_DISTURBED,
     STATE_TOLERANCE,
 )
 from harness.specs.rules.timing import TIERS
@@ -107,6 +114,13 @@ def copies_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
         yield RuleFinding(copies.rate <= copies.highest, found, f"at most {copies.highest:.1%}")
 
 
+def nears_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """The images as a whole are no nearer to reference images than those are to each other."""
+    if (copies := known.copies) is not None:
+        found = f"half of the images are nearer than {copies.median_ratio:.3g} of the distance between neighbours"
+        yield RuleFinding(copies.median_ratio >= LEAST_MEDIAN_RATIO, found, f"at least {LEAST_MEDIAN_RATIO:g}")
+
+
 def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A deterministic sampler comes nearer to the exact solution of its noise than to that of other noise."""
     parts = [shard.distances[_ERROR] for shard in known.shards if _ERROR in shard.distances]
@@ -144,6 +158,25 @@ def answers_from_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
         yield RuleFinding(0 < middle <= max(MOST_NOISE_RESPONSE, rounding), found, "more than 0, and no other images")
 
 
+def worse_on_new_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Images of noise that was never scored are as near to the flow as the scored ones."""
+    for probe in known.probes:
+        if not probe.fresh_errors or not probe.scored_errors:
+            continue
+        fresh, scored = (sorted(one)[len(one) // 2] for one in (probe.fresh_errors, probe.scored_errors))
+        most = max(MOST_FRESH_ERROR * scored, LEAST_FRESH_ERROR)
+        found = f"a distance to the flow of {fresh:.3g} for new noise and {scored:.3g} for scored images"
+        yield RuleFinding(fresh <= most, found, f"at most {most:.3g} for new noise")
+
+
+def ignores_the_network(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """An image follows what the network estimates: a change of all estimates changes it as much."""
+    for probe in known.probes:
+        middle = sorted(probe.estimate_changes)[len(probe.estimate_changes) // 2] / probe.estimate_change
+        found = f"a change of all estimates by {probe.estimate_change:g} changes images by {middle:.3g} times that"
+        yield RuleFinding(middle >= LEAST_ESTIMATE_RESPONSE, found, f"at least {LEAST_ESTIMATE_RESPONSE:g}")
+
+
 def weights_changed(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The network's weights are the same before and after."""
     changed = known.weights_changed or any(shard.weights_changed for shard in known.shards)
@@ -169,6 +202,14 @@ def uncounted_flops(known: TrialEvidence) -> Iterator[RuleFinding]:
         seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
         found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
         yield RuleFinding(seen <= counted, found, "no more than counted")
+
+
+def work_not_done(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Operators do all the work that the network's boundary counts."""
+    for work in known.counted:
+        seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
+        found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
+        yield RuleFinding(seen >= counted, found, "no less than counted")
 
 
 def other_precision(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -273,6 +314,21 @@ def latency_contradicts_throughput(known: TrialEvidence) -> Iterator[RuleFinding
     yield RuleFinding(holds, found, f"{LEAST_BATCH_RATIO:g} to {MOST_IMAGE_RATIO * batch:g}")
 
 
+def remembers_images(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Images that were never made before take as long as the timed ones."""
+    if known.fresh_ratio is not None:
+        found = f"new images take {known.fresh_ratio:.3g} times as long as the timed ones"
+        yield RuleFinding(known.fresh_ratio <= MOST_FRESH_RATIO, found, f"at most {MOST_FRESH_RATIO:g}")
+
+
+def uncounted_time(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """A batch takes little longer than the units of the network that it reports."""
+    if known.over_units is not None:
+        most = MOST_OVER_UNITS_IF_DISTURBED if known.row.get("disturbed") else MOST_OVER_UNITS
+        found = f"a batch takes {known.over_units:.3g} times as long as the units that it reports"
+        yield RuleFinding(known.over_units <= most, found, f"at most {most:g}")
+
+
 def timing_too_short(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The timing did what its tier demands."""
     row = known.row
@@ -311,11 +367,11 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 
 RULES: tuple[Rule, ...] = (
-    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, leaves_the_flow,
-    depends_on_batch, answers_from_noise, weights_changed,
-    no_network_calls, uncounted_flops, other_precision, flop_counters_disagree, flop_coverage,
+    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, nears_training_images,
+    leaves_the_flow, depends_on_batch, answers_from_noise, worse_on_new_noise, ignores_the_network, weights_changed,
+    no_network_calls, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
-    latency_contradicts_throughput, timing_too_short,
+    latency_contradicts_throughput, remembers_images, uncounted_time, timing_too_short,
     baseline_out_of_band, known_answer,
 )  # fmt: skip
 """All, in the order of a row's reasons."""

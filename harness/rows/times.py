@@ -70,9 +70,34 @@ def speedup_over_serial(timing: TimeOutput) -> Row:
 
 
 def batch_ratio(timing: TimeOutput) -> float:
-    """Return the seconds of a call with a batch over those of a call with one image, medians of the counted block."""
+    """Return the seconds of a call with a batch over those of a call with one image, the least of the counted block."""
     calls = _CountedCalls(timing)
-    return calls.median("throughput", "trial") / calls.median("latency", "trial")
+    clock = _cpu_seconds if timing.own_cpu else _wall_seconds
+    return calls.least("throughput", "trial", clock) / calls.least("latency", "trial", clock)
+
+
+def fresh_ratio(timing: TimeOutput) -> float | None:
+    """Return the seconds of calls with new images over those of timed ones: least seconds, the larger of both kinds."""
+    calls = _CountedCalls(timing)
+    clock = _own_seconds if timing.own_cpu else _wall_seconds
+    found = [seconds / calls.least(kind, "trial", clock) for kind, seconds in timing.fresh_seconds.items()]
+    return max(found, default=None)
+
+
+def time_over_units(timing: TimeOutput, flops_share: float) -> float | None:
+    """Return the seconds of a timed batch over those of the units that it ran, each by itself; least seconds.
+
+    Units may be small pieces, so they count at least as that share of the whole network's FLOPs: `flops_share` is
+    what an image takes.
+    """
+    batches = [one for one in timing.work if one.kind == "throughput"]
+    if not batches or timing.network_seconds is None:
+        return None
+    images = sum(one.images * one.calls for one in batches)
+    runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in timing.unit_seconds}
+    by_units = sum(count / images * timing.unit_seconds[unit] for unit, count in runs.items())
+    expected = max(by_units, flops_share * timing.network_seconds)
+    return _CountedCalls(timing).least("throughput", "trial", _wall_seconds) / expected if expected > 0 else None
 
 
 class _CountedCalls:
@@ -89,6 +114,10 @@ class _CountedCalls:
     def median(self, kind: str, role: str) -> float:
         """Return their median wall seconds."""
         return float(np.median(self._seconds(kind, role, _wall_seconds)))
+
+    def least(self, kind: str, role: str, clock: Callable[[Repetition], float]) -> float:
+        """Return their least seconds by a clock."""
+        return float(np.min(self._seconds(kind, role, clock)))
 
     def median_columns(self, name: str, kind: str, role: str) -> Row:
         """Return the median and its interval; `name` has a place for the ends."""
@@ -125,3 +154,7 @@ def _wall_seconds(call: Repetition) -> float:
 def _cpu_seconds(call: Repetition) -> float:
     """Return own CPU seconds; wall seconds where they are not known, or too few for their counter."""
     return call.process_seconds or call.seconds
+
+
+def _own_seconds(call: Repetition) -> float:
+    return call.seconds if call.process_seconds is None else call.process_seconds

@@ -24,10 +24,14 @@ class ModelCache:
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, tuple[Any, list[float]]] = OrderedDict()
+        self._found_changed = False
 
     def get(self, key: str, make: Callable[[], Model]) -> Model:
         """Return the model of a key; `make` is called if it is not cached, or its weights are others by now."""
-        if key not in self._models or self._is_changed(key):
+        if key in self._models and self._is_changed(key):
+            self._found_changed = True
+            del self._models[key]
+        if key not in self._models:
             model = make()
             self._models[key] = model, _weight_sums(model)
             while len(self._models) > _KEPT_MODELS:
@@ -37,11 +41,15 @@ class ModelCache:
         return found
 
     def drop_changed(self) -> bool:
-        """Drop the models whose weights are others than when they were made; return whether there were any."""
+        """Drop the models whose weights are others than when they were made.
+
+        Return whether there were any, those included that were made anew since the last call.
+        """
         changed = [key for key in self._models if self._is_changed(key)]
         for key in changed:
             del self._models[key]
-        return bool(changed)
+        found, self._found_changed = self._found_changed or bool(changed), False
+        return found
 
     def _is_changed(self, key: str) -> bool:
         model, sums = self._models[key]

@@ -103,8 +103,11 @@ class Evaluator:
     its seconds are those of launching.
     """
 
-    def __init__(self, denoiser: BuiltDenoiser, call_counts: CallCounts, precision: str = "float32") -> None:
+    def __init__(
+        self, denoiser: BuiltDenoiser, call_counts: CallCounts, precision: str = "float32", factor: float = 1.0
+    ) -> None:
         self.denoiser = denoiser
+        self.factor = factor
         self.call_counts = call_counts
         self.autocast = AUTOCAST.get(precision)
         self._memory: tuple[Any, ...] = ()
@@ -142,6 +145,8 @@ class Evaluator:
             with torch.autocast(x.device.type, self.autocast):
                 denoised, units = self.denoiser(x, level, step, *self._memory)
             denoised = denoised.to(x.dtype)
+        if self.factor != 1.0:
+            denoised = denoised * self.factor
         self.call_counts.network_seconds += time.perf_counter() - start
         return denoised, units
 
@@ -178,17 +183,18 @@ class Sampler:
         call_counts: CallCounts | None = None,
         initial_state: Tensor | None = None,
         iterates: list[Tensor] | None = None,
+        factor: float = 1.0,
     ) -> Tensor:
         """Return final states [len(indices), channels, height, width] of the images with these global indices.
 
         A list `iterates` receives the states after each refinement of an iterative executor. `call_counts` grows by
-        what ran. With `initial_state` the trajectories begin there.
+        what ran. With `initial_state` the trajectories begin there. An audit multiplies all estimates by `factor`.
         """
         x = self.initial_state(indices) if initial_state is None else initial_state
         noise = self._step_noise(indices)
         call_counts = CallCounts() if call_counts is None else call_counts
         trace = Trace(peers=self.peers, iterates=iterates)
-        evaluate = Evaluator(self.denoiser, call_counts, self.precision)
+        evaluate = Evaluator(self.denoiser, call_counts, self.precision, factor)
         states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
         call_counts.executor_stats.add(trace)
         return states

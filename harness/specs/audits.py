@@ -66,8 +66,16 @@ class Probe(Closed):
     """Relative RMS by which the initial noise was changed."""
     changes: list[float]
     """Of the final states by that change, to those without it."""
+    estimate_change: float
+    """By which all estimates of the network were changed."""
+    estimate_changes: list[float]
+    """Of the final states by that change, to those without it."""
     work: CountedWork
     """Of all calls of the probe."""
+    scored_errors: list[float]
+    """Relative distances of scored final states to a solution of the flow; of the first probe of a trial."""
+    fresh_errors: list[float]
+    """The same of images whose noise was drawn for the probe."""
 
 
 class CopyFigures(Closed):
@@ -76,5 +84,7 @@ class CopyFigures(Closed):
     rate: float
     highest: float
     """The rate above which images are copies: a sound network stays below it."""
+    median_ratio: float = 1.0
+    """Median distance to the nearest reference image, over the distance of that one to its own nearest neighbour."""
     images: int
     """How many generated images were compared."""

@@ -102,6 +102,10 @@ REFILL_AFTER_DEATH_SECONDS = (10.0, 30.0, 60.0)
 
 WORKER_PROGRESS_SECONDS = 1.0
 """A worker sends its progress at most this often."""
+LEFTOVER_GRACE_SECONDS, LEFTOVER_END_SECONDS = 0.25, 1.0
+"""So long a thread or process of a unit may take to end by itself, and to end when it is stopped."""
+LEFTOVER_POLL_SECONDS = 0.01
+"""How often to look whether it has."""
 
 # Between the ranks of one sample
 

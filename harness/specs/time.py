@@ -88,6 +88,13 @@ class TimeOutput(Output):
     counted_batch: CountedWork | None = None
     """Of one more call with a whole batch, untimed."""
 
+    fresh_seconds: dict[str, float] = Field(default_factory=dict)
+    """By kind of call: the least seconds of calls whose images were never made before; CPU seconds on a CPU."""
+    unit_seconds: dict[str, float] = Field(default_factory=dict)
+    """The least seconds of a call of each unit that ran, by itself, with a whole batch."""
+    network_seconds: float | None = None
+    """The same of the whole network."""
+
 
 class TimeSpec(Spec):
     """A trial's sampler and the clock's, which are timed in turn."""

@@ -13,14 +13,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.measure.flow_error import flow_errors
 from harness.measure.operator_flops import operator_flops
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.audits import CountedWork, Probe
-from harness.specs.rules.audits import PROBE_NOISE_CHANGE, PROBED_IMAGES, PROBED_SPANS
+from harness.specs.rules.audits import (
+    FRESH_IMAGES,
+    PROBE_ESTIMATE_CHANGE,
+    PROBE_NOISE_CHANGE,
+    PROBED_IMAGES,
+    PROBED_SPANS,
+)
+from methods.networks.base import Network
 
 _SEED = 1
 """Rank zero's command that all ranks take this number."""
+_FIRST_FRESH = 1 << 42
+"""Above all indices of scored images."""
 _UNSOUND = 1 << 31
 """In place of a seed."""
 
@@ -31,6 +41,8 @@ class ProbedBatch:
 
     number: int | None
     """Its place in the span; None where the span is not probed."""
+    is_first: bool = False
+    """Whether it is of the trial's first span."""
     indices: range = range(0)
     states: Tensor | None = None
 
@@ -39,7 +51,7 @@ class ProbedBatch:
         """Return a batch of the span, the same on all ranks; the first span always has one, some others too."""
         wanted = first_span or secrets.randbelow(PROBED_SPANS) == 0
         drawn = share_number(group, secrets.randbelow(batches) if wanted else batches)
-        return cls(drawn if drawn < batches else None)
+        return cls(drawn if drawn < batches else None, first_span)
 
     def keep(self, number: int, indices: range, states: Tensor) -> None:
         """Keep the final states [n, ...] of a batch if it is the one."""
@@ -47,7 +59,7 @@ class ProbedBatch:
             self.indices, self.states = indices, states
 
 
-def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -> Iterator[Probe]:
+def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBatch, sound: bool) -> Iterator[Probe]:
     """Yield the probe of a batch that was kept; nothing if rank zero found unsound images.
 
     All ranks must call. Its calls are not counted for the trial.
@@ -66,6 +78,15 @@ def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -
     with operator_flops() as flops:
         states = sampler.run([*chosen, *chosen], call_counts, torch.cat([initial, moved]))
         alone = sampler.run(chosen[:1], call_counts)
+    stretched = sampler.run(chosen, initial_state=initial, factor=1 + PROBE_ESTIMATE_CHANGE)
+
+    # images of new noise, once in a trial
+    fresh_errors: list[float] = []
+    scored_errors: list[float] = []
+    if batch.is_first:
+        fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + 1))
+        fresh_errors = _flow_errors(sampler, network, fresh, sampler.run(fresh))
+        scored_errors = _flow_errors(sampler, network, batch.indices[:FRESH_IMAGES], batch.states[:FRESH_IMAGES])
 
     scored = batch.states[rows]
     yield Probe(
@@ -74,8 +95,20 @@ def run_probe(sampler: Sampler, group: Group, batch: ProbedBatch, sound: bool) -
         alone=relative_distances(alone, scored[:1]),
         noise_change=PROBE_NOISE_CHANGE,
         changes=relative_distances(states[n:], states[:n]),
+        estimate_change=PROBE_ESTIMATE_CHANGE,
+        estimate_changes=relative_distances(stretched, states[:n]),
         work=counted_work(call_counts, flops),
+        scored_errors=scored_errors,
+        fresh_errors=fresh_errors,
     )
+
+
+def _flow_errors(sampler: Sampler, network: Network, indices: range, final: Tensor) -> list[float]:
+    """Return the errors of final states; none where they are not of their shape."""
+    initial = sampler.initial_state(indices)
+    if final.shape != initial.shape:
+        return []
+    return flow_errors(network, initial, final, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
 
 
 def counted_work(call_counts: CallCounts, flops: dict[str, int]) -> CountedWork:

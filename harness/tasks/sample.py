@@ -82,7 +82,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
 
     # audits
     began = time.perf_counter()
-    probes = list(run_probe(sampler, group, probed, checks.sound))
+    probes = list(run_probe(sampler, network, group, probed, checks.sound))
     audit_seconds = time.perf_counter() - began
 
     # sums over ranks

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from harness.measure.device import EnergyMeter, clock_and_temperature, device_na
 from harness.measure.disturbance import counted_block, judge_block, read_gpu_load
 from harness.measure.operator_flops import operator_flops
 from harness.measure.warm_up import is_steady
-from harness.sampling.build import build_sampler
+from harness.sampling.build import build_sampler, load_network
 from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
@@ -39,7 +40,9 @@ from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 from harness.tasks.probe import counted_work
+from harness.tasks.time_checks import time_fresh_images, time_units
 from harness.tasks.timed_audit import TimedAudit
+from methods.networks.base import Network
 
 _IMAGES = 0
 """Rank zero's command that all ranks make these images together."""
@@ -90,6 +93,9 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     counted_batch = timed.audit_untimed()
+    fresh_seconds, unit_seconds, network_seconds = timed.audit_seconds(
+        load_network(spec.sampler.model, inputs, place), list(counted_batch.units)
+    )
     group.broadcast_stop()
     group.close()
 
@@ -101,13 +107,16 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         device_name=device_name(place.device),
         blocks=timed.blocks,
         counted=counted_block(timed.blocks),
-        own_cpu=place.device.type == "cpu" and group.size == 1 and torch.get_num_threads() == 1,
+        own_cpu=timed.own_cpu,
         warm_up_calls=warm_up_calls,
         # audits
         audit_seconds=timed.audit.seconds,
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),
         counted_batch=counted_batch,
+        fresh_seconds=fresh_seconds,
+        unit_seconds=unit_seconds,
+        network_seconds=network_seconds,
     )
     yield Result(output)
 
@@ -133,6 +142,12 @@ class _TimedCalls:
     """What ran in the timed calls, by role and kind."""
     blocks: list[TimedBlock] = field(default_factory=list)
     """Those that are done, judged."""
+
+    @property
+    def own_cpu(self) -> bool:
+        """Return whether CPU seconds of this process are all of the trial's work."""
+        on_cpu = self.samplers["trial"].device.type == "cpu"
+        return on_cpu and self.group.size == 1 and torch.get_num_threads() == 1
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -257,6 +272,17 @@ class _TimedCalls:
             self.audit.record("untimed", 0, images, counts)
         self.audit.seconds += time.perf_counter() - began
         return counted_work(watched, flops)
+
+    def audit_seconds(self, network: Network, units: list[str]) -> tuple[dict[str, float], dict[str, float], float]:
+        """Return seconds of calls with new images, by kind, of each unit by itself, and of the whole network."""
+        began, trial = time.perf_counter(), self.samplers["trial"]
+        fresh = {
+            kind: time_fresh_images(partial(self.prepare_call, "trial", kind), trial.device, self.own_cpu)
+            for kind in self.sizes
+        }
+        by_unit, whole = time_units(trial, network, units, self.batch)
+        self.audit.seconds += time.perf_counter() - began
+        return fresh, by_unit, whole
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

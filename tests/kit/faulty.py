@@ -101,7 +101,7 @@ def register(folder: Path) -> str:
     info = folder / "faulty-1.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[harness.methods]\nfaulty = kit.faulty:Faulty\n")
+    (info / "entry_points.txt").write_text("[harness.methods]\nfaulty = kit.faulty:Faulty\nmeddlers = kit.meddlers\n")
     own = Path(__file__).parent  # tests/ itself holds folders called like our packages
     shutil.copytree(own, folder / own.name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     return str(folder)

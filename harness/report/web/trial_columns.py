@@ -57,6 +57,7 @@ HIDDEN = (
     _column("precision", "Precision"),
     _column("recall", "Recall"),
     _column("truncation_error", "Truncation error"),
+    _column("copy_rate", "Copies of reference images"),
     _column("throughput_batch", "Batch of images/s"),
     _column("flops_to_time_yield", "FLOPs-to-time yield"),
     _column("break_even_images", "Break-even (images)"),

@@ -8,6 +8,12 @@ PROBED_SPANS = 16
 """Of the spans after the first, one in so many is probed, drawn by chance."""
 PROBE_NOISE_CHANGE = 1e-4
 """Relative change of the noise of a probed image: ten times what float32 resolves over the steps of a sampler."""
+PROBE_ESTIMATE_CHANGE = 0.01
+"""Relative change of all estimates of the network while an image is made again."""
+FRESH_IMAGES = 6
+"""Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
+FRESH_CALLS, UNIT_CALLS = 2, 3
+"""Calls of each kind with images that were never made before, and calls of each unit of the network by itself."""
 COMPARED_BYTES = 16_000_000
 """Pixels that a timing keeps of scored batches, and as many of other calls, to compare them. More would show in the
 peak memory of a trial."""

@@ -19,8 +19,21 @@ MOST_NOISE_RESPONSE = 50.0
 
 Samplers of this repository have 0.002 to 2; one that looks up other images has some 400 to 5,000.
 """
+LEAST_ESTIMATE_RESPONSE = 0.3
+"""Least relative change of a final state over that of all estimates of the network: a sampler has 1 and more."""
+LEAST_MEDIAN_RATIO = 0.9
+"""Least median of the ratio by which copies are found: networks of the zoo have 1.06 to 1.21."""
 LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
+MOST_FRESH_RATIO = 3.0
+"""Most time of a call with images that are new, over that of a timed call."""
+MOST_OVER_UNITS, MOST_OVER_UNITS_IF_DISTURBED = 3.0, 6.0
+"""Most time of a batch over that of the units that it reports, each run by itself: solvers and executors take less.
+
+Where other work disturbed the timing, it may have ended when the units were timed.
+"""
+MOST_FRESH_ERROR, LEAST_FRESH_ERROR = 4.0, 0.1
+"""Most error of images of new noise over that of scored ones, medians; below the second number it may be larger."""
 MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
 """Most truncation error of a solver that follows the flow, over the error that other images' exact solutions have.
 

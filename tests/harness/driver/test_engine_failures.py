@@ -30,7 +30,7 @@ def test_images_that_are_not_numbers_are_counted_and_the_first_is_named(tmp_path
     row = run.row("toy-nan")
     assert (row["status"], row["verdict"]) == ("finished", "INVALID")
     assert row["reasons"].startswith("nan-samples: 4 of 40 images hold NaN or infinity, the first is ")
-    assert row["reasons"].endswith(f" {toys.BAD_ROW}")
+    assert f"the first is image {toys.BAD_ROW}," in row["reasons"]
     assert pd.isna(row["fid"])
     assert not run.tables.all_valid
     assert run.row("ddim")["verdict"] == "VALID"
@@ -51,7 +51,7 @@ def test_images_that_are_no_images_make_the_row_invalid(tmp_path: Path, solver: 
     run = Run(suite_file(tmp_path, trial(solver=solver, steps=1)), tmp_path)
     row = run.row(solver, 1)
     assert (row["status"], row["verdict"]) == ("finished", "INVALID")
-    assert row["reasons"].startswith(reason)
+    assert reason in row["reasons"]
     assert run.row("ddim")["verdict"] == "VALID"
 
 

@@ -36,6 +36,8 @@ def counted(seen: int = 240, name: str = "float32", **units: int) -> CountedWork
 
 def probe(**changes: Any) -> Probe:
     known = {"indices": [3, 7], "reordered": [1e-6, 2e-6], "alone": [1e-6], "noise_change": 1e-4, "work": counted()}
+    known |= {"estimate_change": 0.01, "estimate_changes": [0.01, 0.02]}
+    known |= {"scored_errors": [0.1, 0.2, 0.3], "fresh_errors": [0.2, 0.3, 0.4]}
     return Probe(**{**known, "changes": [1e-4, 3e-4], **changes})
 
 
@@ -104,7 +106,6 @@ def apart(error: float) -> dict[str, Any]:
         {"row": {"nfe": 5.0}, "shards": [apart(0.75), {}]},
         {"shards": [apart(0.98), {}]},
         {"shards": [{"cost": COST.model_copy(update={"network": 0})}, {}], "row": {"nfe": 0.0}},
-        {"counted_batch": counted(399, network=40)},  # a fused operator may not be seen
         {
             "precision": "bfloat16",
             "counted_batch": counted(400, "bfloat16", network=40),
@@ -113,6 +114,12 @@ def apart(error: float) -> dict[str, Any]:
         {"timed": [timed(), timed("latency", differences=[0.5])]},
         {"shards": VARYING, "timed": [timed("latency", differences=[9.0] + [0.0] * 9)]},  # one decision in ten
         {"shards": VARYING, "timed": [timed("latency", work=work(4, network=6))]},  # images differ that much
+        {"shards": [{"probes": [probe(fresh_errors=[0.8, 0.8, 0.8])]}, {}]},
+        {"shards": [{"probes": [probe(fresh_errors=[0.1, 0.1], scored_errors=[0.01, 0.01])]}, {}]},
+        {"shards": [{"probes": [probe(estimate_changes=[0.003, 0.003])]}, {}]},
+        {"copies": CopyFigures(rate=0.02, highest=0.1, images=20, median_ratio=0.9)},
+        {"fresh_ratio": 3.0, "over_units": 3.0},
+        {"over_units": 6.0, "row": {"disturbed": "its process had 50 % of a core"}},
         {"ratio": 0.5},
         {"ratio": 20.0},
     ],
@@ -147,6 +154,21 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
             "answers-from-noise: a change of the noise by 0.0001",
         ),
         ({"shards": [{"probes": [probe(changes=[0.3, 0.4])]}, {}]}, "answers-from-noise: "),
+        (
+            {"shards": [{"probes": [probe(fresh_errors=[0.9, 0.9, 0.1])]}, {}]},
+            "worse-on-new-noise: a distance to the flow of 0.9 for new noise and 0.2 for scored images",
+        ),
+        (
+            {"shards": [{"probes": [probe(estimate_changes=[0.0, 0.0029])]}, {}]},
+            "ignores-the-network: a change of all estimates by 0.01 changes images by 0.29 times that",
+        ),
+        (
+            {"copies": CopyFigures(rate=0.02, highest=0.1, images=20, median_ratio=0.89)},
+            "nears-training-images: half of the images are nearer than 0.89",
+        ),
+        ({"counted_batch": counted(399, network=40)}, "work-not-done: operators did 399 FLOPs where 400 were counted"),
+        ({"fresh_ratio": 3.1}, "remembers-images: new images take 3.1 times as long as the timed ones"),
+        ({"over_units": 3.1}, "uncounted-time: a batch takes 3.1 times as long as the units that it reports"),
         ({"weights_changed": True}, "weights-changed: the weights of the network are others after the task"),
         ({"shards": [{"weights_changed": True}, {}]}, "weights-changed"),
         ({"row": {"nfe": 0.0}}, "no-network-calls: 0 evaluations and 40 FLOPs an image"),

@@ -1,0 +1,124 @@
+"""Two looks: what they notice, what they leave alone, what they cost."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import threading
+import time
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from harness.integrity.guard import Guard, process_guard
+from harness.integrity.leftovers import left_threads, running_threads
+from harness.pools.watched_models import WatchedModels
+from harness.registry import registry
+from harness.sampling import pixels, sampler
+from harness.specs.rules import timing
+from harness.specs.sampler import DataSpec
+from methods.solvers.ddim import DDIM
+
+LOOK_SECONDS = 0.02
+"""The bound of the two looks of a unit, by the clock of this process; about 0.005 on an idle core."""
+
+
+def test_the_two_looks_of_a_unit_cost_milliseconds() -> None:
+    registry()
+    guard = process_guard()
+    costs = []
+    for _ in range(9):
+        began = time.process_time()
+        before = guard.adopt()
+        assert not guard.restore_since(before)
+        costs.append(time.process_time() - began)
+    assert sorted(costs)[4] < LOOK_SECONDS
+
+
+def test_what_was_changed_before_is_not_the_methods_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard()
+    monkeypatch.setattr(pixels, "to_unit", print)
+    with guard.watching() as tampering:
+        sampler.AUTOCAST["half"] = torch.float16
+    assert tampering.sentence("x") == "x changed harness.sampling.sampler.AUTOCAST['half']"
+    assert "half" not in sampler.AUTOCAST
+    assert vars(pixels)["to_unit"] is print
+
+
+def test_what_python_itself_sets_late_is_no_change() -> None:
+    guard = Guard()
+    sys.modules.pop("harness.report.facts", None)
+    with guard.watching() as tampering:
+        copy.deepcopy(timing.TIERS["smoke"])  # notes slots in the class
+        import harness.report.facts  # noqa: F401  (a submodule that is loaded late)
+    assert tampering.deeds == []
+
+
+def test_a_name_that_is_gone_comes_back() -> None:
+    guard = Guard()
+    with guard.watching() as tampering:
+        del pixels.to_unit
+        del DDIM.summary
+    assert callable(pixels.to_unit)
+    assert DDIM.summary
+    assert set(tampering.deeds) == {
+        "changed harness.sampling.pixels.to_unit",
+        "changed methods.solvers.ddim.DDIM.summary",
+    }
+
+
+def test_a_change_that_cannot_be_undone_is_said() -> None:
+    guard = Guard()
+    fake = ModuleType("harness.absent")
+    with guard.watching() as tampering:
+        sys.modules["harness.absent"] = fake
+    assert (
+        tampering.sentence("x")
+        == "x changed the module harness.absent; the module harness.absent could not be restored"
+    )
+
+
+def test_threads_that_end_and_those_of_libraries_are_no_change() -> None:
+    before = running_threads()
+    threading.Thread(target=time.sleep, args=(0.05,)).start()
+    assert left_threads(before) == []
+
+    # one that goes on
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait, name="goes-on")
+    thread.start()
+    names = [change.name for change in left_threads(before)]
+    stop.set()
+    thread.join()
+    assert names == ["thread goes-on running"]
+
+
+def test_a_child_process_that_has_ended_is_no_change() -> None:
+    guard = Guard()
+    with guard.watching() as tampering:
+        child = subprocess.Popen(["true"])
+        time.sleep(0.1)
+    child.wait()
+    assert tampering.deeds == []
+
+
+def test_a_cached_model_whose_code_changes_is_dropped() -> None:
+    models = WatchedModels()
+    net = models.get("key", lambda: nn.Sequential(nn.Linear(2, 2)))
+    assert models.code_changes() == []
+    net[0].register_forward_hook(lambda *args: None)
+    (change,) = models.code_changes()
+    assert change.name == "the cached Sequential that other trials use (0)"
+    change.restore()
+    assert models.get("key", lambda: nn.Sequential(nn.Linear(2, 2))) is not net
+
+
+def test_constants_of_pydantic_models_are_watched() -> None:
+    guard = Guard()
+    with guard.watching() as tampering:
+        DataSpec.model_fields["labels"].default = 7
+    assert DataSpec.model_fields["labels"].is_required()
+    assert tampering.deeds == ["changed harness.specs.sampler.DataSpec.__pydantic_fields__['labels'], its default"]
