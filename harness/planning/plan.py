@@ -31,6 +31,7 @@ from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial, make_part
+from harness.registry import registry
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import DataSpec
 from harness.task import Task
