@@ -33,13 +33,13 @@ benchmark: install  ## run what is missing of SUITE (quick) and rebuild its repo
 	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(IN_PROCESS),--in-process)
 
 plan: install  ## what SUITE would run, and what is already measured
-	$(HARNESS) plan $(SUITE) --results $(RESULTS)
+	$(HARNESS) plan $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS))
 
 report: install  ## rebuild leaderboard, plots and report.html of SUITE from its tables alone
 	$(HARNESS) report $(RESULTS)/$(SUITE)
 
 submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back
-	$(HARNESS) submit $(SUITE) --address $(ADDRESS) --results $(RESULTS)
+	$(HARNESS) submit $(SUITE) $(if $(ADDRESS),--address $(ADDRESS)) --results $(RESULTS)
 
 zoo: install  ## train what the zoo lacks, two at a time at lowest priority; ZOO=unet-16 picks its seeds; goes on where it was
 	$(HARNESS) zoo train $(ZOO) --results $(RESULTS)

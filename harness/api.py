@@ -6,10 +6,12 @@ The command line calls these.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config.suite import Suite, load_suite
+from harness.errors import UsageError, did_you_mean
 from harness.runs import workplace
 from harness.runs.tables import Tables, load, raise_if_damaged, report
 from harness.runs.workplace import Workplace, cluster_address
@@ -25,9 +27,18 @@ RESULTS = "results"
 
 
 def make_sampler(network: str, **parts: Any) -> Sampler:
-    """Return one sampler; see `harness.planning.by_hand.assemble_sampler`."""
+    """Return one sampler; see `harness.planning.by_hand.assemble_sampler`.
+
+    UsageError for a name that is no argument of it too, and where `steps` is missing.
+    """
     from harness.planning.by_hand import assemble_sampler
 
+    known = list(signature(assemble_sampler).parameters)[1:]
+    for name in parts:
+        if name not in known:
+            raise UsageError(f'make_sampler has no argument "{name}"{did_you_mean(name, known)}')
+    if "steps" not in parts:
+        raise UsageError("make_sampler has no steps; expected their number, such as steps=10")
     return assemble_sampler(network, **parts)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _LISTED = 24  # names that one sentence can hold
 
@@ -58,6 +60,25 @@ def located(where: str) -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Raise UsageError where a file stands in the place of a folder or of one above it; nothing need be there."""
+    for place in (path, *path.parents):
+        if place.is_dir():
+            return
+        if place.exists():
+            raise UsageError(f"{path} cannot be a folder: {place} is a file; expected a folder, or a new name")
+
+
+def place_of(error: BaseException) -> str:
+    """Return ` (FILE, line N)` of the innermost code outside this program and its libraries, "" where there is none."""
+    own, place = Path(__file__).parent, ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if own not in path.parents and not {"site-packages", "dist-packages"} & set(path.parts) and path.is_file():
+            place = f" ({path.name}, line {frame.lineno})"
+    return place
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

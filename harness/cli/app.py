@@ -65,7 +65,10 @@ def run(
         bool, typer.Option("--pdb", help="In this process too; what a method raises opens Python's debugger there.")
     ] = False,
 ) -> None:
-    """Run what is missing of a suite, then rebuild its leaderboard, plots and report."""
+    """Run what is missing of a suite, then rebuild its report.
+
+    The report is the leaderboard, the plots and report.html.
+    """
     from harness import api
     from harness.cli.debugger import open_debugger
     from harness.cli.next_steps import list_next_steps
@@ -104,7 +107,10 @@ def list_plan(
         bool, typer.Option("--measure", help="Time one evaluation of each network here, instead of a guess from FLOPs.")
     ] = False,
 ) -> None:
-    """List what a run would do: trials done and to do, its wall time with a range, what is missing. Runs nothing."""
+    """List what a run would do, and how long it takes. Runs nothing.
+
+    Trials done and to do, the wall time with a range, and what is missing.
+    """
     from harness.cli.plan_lines import plan_lines
 
     for line in plan_lines(suite, settings, seeds, only, address, results, measure):
@@ -115,7 +121,10 @@ def list_plan(
 def rebuild_report(
     folder: Annotated[Path, typer.Argument(help="Results folder of one suite.")] = RESULTS / "quick",
 ) -> None:
-    """Rebuild leaderboard, plots, HTML and LaTeX from the Parquet tables alone."""
+    """Rebuild a report from its tables alone.
+
+    Leaderboard, plots, HTML and LaTeX.
+    """
     from harness import api
 
     for path in api.report(folder):
@@ -156,7 +165,10 @@ def train_one(
         ),
     ] = None,
 ) -> None:
-    """Train a network on a data set and keep its weights for every suite; prints where they are."""
+    """Train a network on a data set, once for every suite.
+
+    Prints where its weights are.
+    """
     if into is Into.zoo:
         from harness.zoo.run import train_into_zoo
 
@@ -214,11 +226,16 @@ def submit(
     only: Only = None,
     seeds: Seeds = None,
 ) -> None:
-    """Run a suite as a Ray job on a cluster, follow its log, and bring the results back."""
+    """Run a suite as a Ray job and bring its results back.
+
+    Follows the log of the job.
+    """
     from harness.cli.submit import submit_suite
 
     if not address:
-        raise UsageError("no cluster is named; expected --address http://HOST:8265 (make submit ADDRESS=...)")
+        raise UsageError(
+            "no cluster is named; expected --address http://HOST:8265 (in a clone also: make submit ADDRESS=http://HOST:8265)"
+        )
     code = submit_suite(suite, address, results, settings or [], only, seeds)
     if code:
         raise typer.Exit(code)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from harness.errors import HarnessError, LockedError
+from harness.errors import HarnessError, LockedError, check_folder
 from harness.storage.lock import RunLock
 from harness.storage.planned import read_planned
 from harness.storage.store import Store
@@ -43,6 +43,7 @@ def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
 
     Works without network, GPU or data.
     """
+    check_folder(results)
     findings = [*_check_python(), *_check_devices(), *_check_disk(results), *_check_network()]
     if address or os.environ.get("RAY_ADDRESS"):
         findings += _check_cluster(address)

@@ -11,7 +11,7 @@ import typer
 app = typer.Typer(
     name="export",
     help="Print what was measured in the formats of other programs.",
-    epilog="Example: oneclock export schedule ddim@few-step-5",
+    epilog="Example: oneclock export schedule unet-8:ddim@few-step-5",
     no_args_is_help=True,
 )
 
@@ -38,13 +38,19 @@ def export() -> None:
 
 @app.command(epilog="Example: oneclock export schedule unet-8:dpmpp-2m-10 --results results/quick --format json")
 def schedule(
-    trial: Annotated[str, typer.Argument(help="Its id, 4 or more digits of it, or METHOD[@NETWORK][-STEPS].")],
+    trial: Annotated[
+        str,
+        typer.Argument(help="As tables name it, NETWORK:METHOD-STEPS, or METHOD-STEPS; or its id, 4 or more digits."),
+    ],
     results: Annotated[Path, typer.Option(help="Results folder of one suite.")] = Path("results/quick"),
     form: Annotated[Format, typer.Option("--format", help="Python for diffusers, or all numbers.")] = Format.diffusers,
     beta_schedule: Annotated[Betas, typer.Option(help="The network's betas, for timesteps.")] = Betas.linear,
     train_steps: Annotated[int, typer.Option(help="Its training steps, for timesteps.")] = 1000,
 ) -> None:
-    """Print a measured trial's noise levels, the nearest integer timesteps, and the cost of rounding."""
+    """Print the noise levels of a measured trial.
+
+    With the nearest integer timesteps, and the cost of rounding.
+    """
     from harness import api
     from harness.report.export import export_schedule
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.config.network_card import load_network_card, network_names
 from harness.config.suite import load_suite, suite_names
@@ -26,37 +26,48 @@ def list_lines(what: str) -> Iterator[str]:
 
 
 def _list_methods() -> Iterator[str]:
+    found = []
     for method in registry().methods():
         origin = "" if method.__module__.startswith("methods.") else f"  [from {method.__module__}]"
-        yield f"{method.part:9} {method.name:14} {method.summary}{origin}"
-    for name, reason in sorted(registry().broken.items()):
-        yield f"broken    {name:14} {reason}"
+        found.append((method.part, method.name, f"{method.summary}{origin}"))
+    found += [("broken", name, reason) for name, reason in sorted(registry().broken.items())]
+    yield from _in_columns(found)
 
 
 def _list_datasets() -> Iterator[str]:
+    found = []
     for name in card_names():
         card = load_card(name)
         side = f"{card.resolution}x{card.resolution}x{card.channels}"
         n = count_images(card, card.reference)
-        yield f"{name:16} {side:10} reference {card.reference} {'as found' if n is None else f'{n:,}':>8}  {card.title}"
+        images = f"reference {card.reference} {'as found' if n is None else f'{n:,}':>8}"
+        found.append((name, side, images, card.title))
+    yield from _in_columns(found)
 
 
 def _list_suites() -> Iterator[str]:
-    for name in suite_names():
-        yield f"{name:16} {load_suite(name).title}"
+    yield from _in_columns([(name, load_suite(name).title) for name in suite_names()])
 
 
 def _list_networks() -> Iterator[str]:
-    for name in network_names():
-        card = load_network_card(name)
-        yield f"{name:16} family {card.family:12} {card.title}"
-    for network in registry().networks():
-        yield f"family {network.family:9} {network.summary}"
+    """Yield the cards with their families, then what a card of one's own may name as its family."""
+    cards = [(name, load_network_card(name)) for name in network_names()]
+    yield from _in_columns([(name, f"family {card.family}", card.title) for name, card in cards])
+    yield ""
+    yield "families, for cards of your own:"
+    yield from _in_columns([(network.family, network.summary) for network in registry().networks()])
 
 
 def _list_extractors() -> Iterator[str]:
-    for name, sentence in list_extractors():
-        yield f"{name:20} {sentence}"
+    yield from _in_columns(list_extractors())
+
+
+def _in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows as lines, each column but the last as wide as its longest cell."""
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _list_zoo() -> Iterator[str]:

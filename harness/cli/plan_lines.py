@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness import api
+from harness.errors import check_folder
 from harness.measure.machine_load import MachineLoad, measure_machine_load
 from harness.planning.cost.duration_words import describe_seconds
 from harness.planning.cost.timed_evaluations import time_evaluations
@@ -34,6 +35,7 @@ def plan_lines(
     measure: bool = False,
 ) -> Iterator[str]:
     """Yield the lines of a plan. No network is run unless `measure` is set."""
+    check_folder(results)
     plan, workers, hosts = api.plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)
     finished = _read_verdicts(results / plan.suite.name)
     is_cluster = workplace.cluster_address(address) is not None
@@ -44,10 +46,11 @@ def plan_lines(
         plan, finished, results, workers, hosts=hosts, slowdown=load.slowdown, measured=measured
     )
 
+    missing = [f"missing: {sentence}" for sentence in plan.absent]
+    yield from wrap_lines(missing, terminal_width())
     yield from fit_lines(_list_trials(plan, finished, wall_time), terminal_width())
     yield from wrap_lines(_summarize(plan, finished, wall_time, workers, is_cluster), terminal_width())
-    notes = [f"missing: {sentence}" for sentence in plan.absent]
-    notes += [f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, *plan_notes(plan)) if sentence]
+    notes = [f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, *plan_notes(plan)) if sentence]
     if measure and not is_here:
         notes.append("note: --measure times networks on this machine, and the run is on another: nothing was timed")
     yield from wrap_lines(notes, terminal_width())
@@ -86,7 +89,9 @@ def _list_trials(plan: Plan, finished: Mapping[str, str], wall_time: WallTime) -
         if planned.id in finished:
             state = f"done   {finished[planned.id]:>{_STATE_WIDTH}}"
         else:
-            state = f"to do  {describe_seconds(wall_time.trials[planned.id]):>{_STATE_WIDTH}}"
+            known = planned.trial.network.name not in wall_time.unknown
+            seconds = describe_seconds(wall_time.trials[planned.id]) if known else "unknown"
+            state = f"to do  {seconds:>{_STATE_WIDTH}}"
         yield f"{state}  ", planned.trial.short
 
 
@@ -101,5 +106,10 @@ def _summarize(
     device = {"cuda": "GPU", "cpu": "core"}.get(kind, "device")
     place = f"on {workers} {device}{'' if workers == 1 else 's'} of the cluster" if is_cluster else "here"
     counts = f"{todo} to do" + (f", {len(plan.trials) - todo} done" if todo < len(plan.trials) else "")
-    trains = [f"trains {name} {describe_seconds(seconds)}" for name, seconds in sorted(wall_time.trainings.items())]
+    trains = [
+        f"trains {name} {'for an unknown time' if name in wall_time.unknown else describe_seconds(seconds)}"
+        for name, seconds in sorted(wall_time.trainings.items())
+    ]
+    if plan.absent:
+        counts = f"cannot run yet, see what is missing at the top · {counts}"
     return [" · ".join([counts, wall_time.sentence(place), *trains]), f"from {wall_time.basis}"]

@@ -25,7 +25,10 @@ def train_listed(
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Run unfinished trainings of methods/networks/zoo/trainings.toml, two at a time."""
+    """Run unfinished trainings, two at a time.
+
+    They are listed in methods/networks/zoo/trainings.toml.
+    """
     from harness.zoo.processes import run_trainings
 
     run_trainings(results, names or [])
@@ -33,7 +36,10 @@ def train_listed(
 
 @app.command("pause", epilog="Example: oneclock zoo pause")
 def pause_all(results: Results = RESULTS) -> None:
-    """Stop all trainings where they are, for example while something is timed."""
+    """Stop all trainings where they are.
+
+    For example while something is timed.
+    """
     from harness.zoo.processes import pause_trainings
 
     _print_names("paused", pause_trainings(results), "none was running")

@@ -196,15 +196,22 @@ def find_suite(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
-            raise UsageError(f"suite file {name_or_path} does not exist; expected a TOML file or a known name")
+            hint = _suite_inside(path) or "; expected a TOML file or a known name"
+            raise UsageError(f"suite file {name_or_path} does not exist{hint}")
         return path
     if name_or_path not in suite_names():
         here = Path(f"{name_or_path}.toml")
         if here.is_file():
             return here
-        hint = did_you_mean(name_or_path, suite_names())
+        hint = _suite_inside(path) or did_you_mean(name_or_path, suite_names())
         raise UsageError(f'suite "{name_or_path}" is unknown{hint} (see `oneclock ls suites`)')
     return SUITES / f"{name_or_path}.toml"
+
+
+def _suite_inside(folder: Path) -> str:
+    """Return a hint at the suite in a folder, as `oneclock new` writes it; "" where there is none."""
+    inside = folder / "suite.toml"
+    return f'; did you mean "{inside}"?' if inside.is_file() else ""
 
 
 def apply_settings(raw: dict[str, Any], settings: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
@@ -49,10 +49,35 @@ def validated(model: type[Model], tables: Any, where: str, changes: Mapping[str,
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        fault = _choose_fault(error, tables)
         field = _dotted_path(fault, tables)
         sources = [name for key, name in (changes or {}).items() if field and _overlap(key, field)]
-        raise UsageError(f"{[where, *sources][-1]}: {_describe_fault(model, fault, field)}") from None
+        raise UsageError(
+            f"{[where + _entry(fault, tables), *sources][-1]}: {_describe_fault(model, fault, field)}"
+        ) from None
+
+
+def _choose_fault(error: ValidationError, tables: Any) -> Any:
+    """Return the fault that is named: an unknown key, else the first.
+
+    Of the faults that the choices of a union find at one place it is the innermost one, and rather one of a value than
+    one of a type: the others are of choices that were not meant.
+    """
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    place = _steps_in_file(first["loc"], tables)
+    steps = [(_steps_in_file(fault["loc"], tables), fault) for fault in error.errors()]
+    there = [(found, fault) for found, fault in steps if found[: len(place)] == place]
+    if first["type"] == "extra_forbidden" or len(there) == 1:
+        return first
+    return max(there, key=lambda one: (len(one[0]), not one[1]["type"].endswith("_type")))[1]
+
+
+def _entry(fault: Any, tables: Any) -> str:
+    """Return which table of a list a fault is in, counted from 1, such as ", [[trials]] entry 2"."""
+    steps = _steps_in_file(tuple(fault["loc"]), tables)
+    if len(steps) > 2 and isinstance(steps[1], int):
+        return f", [[{steps[0]}]] entry {steps[1] + 1}"
+    return ""
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -82,7 +107,7 @@ def _describe_fault(model: type[BaseModel], fault: Any, field: str) -> str:
     return f'"{field[:80]}" is {repr(fault["input"])[:80]}; {expected}'
 
 
-def _steps_in_file(place: tuple[int | str, ...], tables: Any) -> list[int | str]:
+def _steps_in_file(place: Sequence[int | str], tables: Any) -> list[int | str]:
     """Return the steps of a place that exist in the tables; pydantic adds the names of a union's choices."""
     steps: list[int | str] = []
     for part in place:

@@ -18,7 +18,7 @@ from harness.driver.commit import Rows
 from harness.driver.graph import Graph
 from harness.driver.inputs import InputRefs
 from harness.driver.results import TaskResults
-from harness.driver.retries import Retries
+from harness.driver.retries import Retries, describe_failure
 from harness.driver.running import Running, RunningUnits
 from harness.driver.starting import Starter
 from harness.driver.unit_rates import UnitRates
@@ -229,4 +229,4 @@ class Engine:
         if (attempts := self.retries.attempts(unit)) > 1:
             failure = replace(failure, sentence=f"{failure.sentence} (attempt {attempts})")
         self.graph.fail_task(task.id, failure)
-        _LOG.error(failure.sentence)
+        _LOG.error(describe_failure(unit, failure, self.plan.suite.name))

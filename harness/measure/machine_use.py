@@ -12,6 +12,8 @@ from contextlib import suppress
 
 import psutil
 
+from harness.measure.usable_cores import usable_cores
+
 
 class MachineUse:
     """Wall and CPU time since it was made, in this process. Workers of other machines are not counted."""
@@ -42,7 +44,7 @@ class MachineUse:
         minutes, seconds = divmod(round(self.seconds()), 60)
         wall = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return (
-            f"{wall} on {os.cpu_count()} cores, load {self.load:.1f} at the start; "
+            f"{wall} on a machine of {len(usable_cores())} cores, load {self.load:.1f} at the start; "
             f"{self.cpu_seconds() / 60:.1f} core-minutes of its own"
         )
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from harness.config.suite import PartEntry, Suite
 from harness.errors import UsageError, located
-from harness.planning.trial import Trial
-from harness.registry import registry
+from harness.planning.trial import Trial, make_part
 from methods.parts import PARTS, Method
 
 
@@ -22,7 +21,7 @@ class BaselineTrials:
         for name in PARTS:
             part = as_part(getattr(base, name))
             with located(f"{suite.where}, [baseline]"):
-                self._parts[name] = registry().make(name, part.name, part.params)
+                self._parts[name] = make_part(name, part.name, part.params)
 
     def includes(self, trial: Trial) -> bool:
         """Tell whether a trial is of the baseline's network and parts, at any number of steps."""

@@ -13,7 +13,8 @@ from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.planning.checks import check_compatible
-from harness.planning.trial import part_spec, serial_spec
+from harness.planning.schedule_levels import check_levels
+from harness.planning.trial import make_part, part_spec, serial_spec
 from harness.planning.zoo_networks import read_weights
 from harness.registry import registry
 from harness.sampling.build import build_sampler
@@ -50,13 +51,15 @@ def assemble_sampler(
     together, and for a part that must be prepared.
     """
     # the network, its weights and the parts
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UsageError(f"steps is {steps!r}; expected a whole number, 1 or more")
     if precision not in PRECISIONS:
         raise UsageError(f'precision is "{precision}"; expected one of {", ".join(PRECISIONS)}')
     card, net = _cards(network, dataset)
     weights, inputs = _weights(network)
     given = {"denoiser": denoiser, "schedule": schedule, "solver": solver, "executor": executor}
     wanted = {p: PartEntry(name=part) if isinstance(part, str) else PartEntry(**part) for p, part in given.items()}
-    made = {p: registry().make(p, part.name, part.params) for p, part in wanted.items()}
+    made = {p: make_part(p, part.name, part.params) for p, part in wanted.items()}
 
     # combinations that only a suite can run
     check_compatible(made, net, steps)
@@ -70,6 +73,7 @@ def assemble_sampler(
 
     # as a worker would build it
     data = load_card(card)
+    check_levels(made["schedule"], steps, data)
     spec = SamplerSpec(
         model=ModelSpec(data=data.spec(), network=net.spec(), weights_id=weights, precision=precision),
         **{name: part_spec(method) for name, method in made.items()},

@@ -27,9 +27,10 @@ from harness.planning.checks import (
     is_expected_of,
 )
 from harness.planning.quality_checks import check_quality
+from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
-from harness.planning.trial import Trial
+from harness.planning.trial import Trial, make_part
 from harness.registry import registry
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import DataSpec
@@ -73,6 +74,11 @@ class Plan:
     baseline: BaselineTrials
     absent: tuple[str, ...] = ()
     """What is not on this machine and a run will need, a sentence each; none where nothing may be absent."""
+
+    @property
+    def clock_names(self) -> list[str]:
+        """Return the names of the trials that speeds are against, one of each data set, whether chosen or not."""
+        return sorted({clock.short for clock in self.baseline.find_clocks(list(self.listed)).values()})
 
 
 def make_plan(
@@ -178,8 +184,11 @@ class _Planner:
                 continue
             for seed_set in self.suite.seed_sets:
                 with located(where):
-                    made = {p: registry().make(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
+                    made = {p: make_part(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
                     check_compatible(made, self._load_network(network), n)
+                card = self._load_dataset(dataset)
+                with located(where):
+                    check_levels(made["schedule"], n, card)
                 yield self._make_trial(dataset, network, made, n, seed_set, training, entry)
 
     def _make_trial(

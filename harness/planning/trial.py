@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from harness.config.network_card import NetworkCard
 from harness.data.cards import DatasetCard
+from harness.errors import UsageError
 from harness.identity import canonical_json
 from harness.registry import registry
 from harness.schema.trial_name import trial_name
@@ -111,6 +113,17 @@ class Trial:
     def params_json(self) -> str:
         """Return the resolved parameters of the four parts as canonical JSON."""
         return canonical_json({name: part_spec(method).params for name, method in self.parts.items()})
+
+
+def make_part(part: str, name: str, params: dict[str, Any]) -> Method:
+    """Return a method with its parameters; UsageError for a name that is unknown, or is one of another part."""
+    found = registry()
+    if name not in {method.name for method in found.methods(part)}:
+        others = [other for other in PARTS if name in {method.name for method in found.methods(other)}]
+        if others:
+            article = "an" if others[0][0] in "aeiou" else "a"
+            raise UsageError(f'"{name}" is {article} {others[0]}, not a {part}; name it as {others[0]} = "{name}"')
+    return found.make(part, name, params)
 
 
 def part_spec(method: Method, artifact: str | None = None) -> PartSpec:

@@ -14,6 +14,7 @@ from harness.pools.local_ray import LOCAL_RAY, VARIABLES, StartFailedError
 
 os.environ.update({**VARIABLES, **os.environ})
 
+import grpc
 import ray
 from ray import _raylet
 
@@ -29,6 +30,8 @@ from harness.specs.limits import (
 
 EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pycache__"]
 """Patterns of the source tree that are not sent to a cluster."""
+_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+"""The first call of whoever joins a cluster."""
 _RAY_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
 
 
@@ -167,7 +170,10 @@ def _join(address: str) -> None:
 
 
 def _check_endpoint(address: str) -> None:
-    """UsageError if HOST:PORT takes no connection: Ray tries for a minute and prints lines of its own meanwhile."""
+    """UsageError if HOST:PORT takes no connection, or what listens there is no cluster.
+
+    Ray itself would try for half a minute and print lines of its own meanwhile.
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -175,6 +181,19 @@ def _check_endpoint(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CLUSTER_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UsageError(_no_cluster(address, str(error))) from None
+    if "RAY_USE_TLS" not in os.environ and _speaks_plain_http(address):
+        raise UsageError(_no_cluster(address, "what answers there is a web server or a proxy"))
+
+
+def _speaks_plain_http(address: str) -> bool:
+    """Tell whether a call of a Ray cluster is answered with a page: by a dashboard, a web server, a proxy."""
+    options = (("grpc.enable_http_proxy", 0),)
+    with grpc.insecure_channel(address, options=options) as channel:
+        try:
+            channel.unary_unary(_CALL)(b"", timeout=CLUSTER_CONNECT_SECONDS)
+        except grpc.RpcError as error:
+            return "http" in str(error.details()).lower()
+    return False
 
 
 def _no_cluster(address: str, reason: str) -> str:

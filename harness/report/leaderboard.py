@@ -22,6 +22,7 @@ from harness.report.tables.pivot_table import pivot_table
 from harness.report.tables.summary import (
     NOTHING_RANKS,
     failures_sentence,
+    known_answers_sentence,
     limits_sentence,
     other_classes,
     summary_sentences,
@@ -39,6 +40,8 @@ LITERATURE = (
     "FID is not comparable to the literature: its features are not Inception's. It ranks rows of this table only.",
     "FID uses Inception features; it is comparable to the literature at equal N, reference set and image handling.",
 )
+_OF_OTHER_DATA = 2
+"""Sentences of the summary on each data set but the first."""
 CONVENTION = (
     "GFLOPs count 2 floating-point operations per multiply-add, for what really ran. Intervals are 95 %. Latency is "
     "one image alone (batch 1), noise in, uint8 out."
@@ -50,6 +53,7 @@ class ClassTables:
     """One resource class: what its figures refer to, its tables, and the data behind them for machine formats."""
 
     title: str
+    dataset: str
     banner: str
     """A warning about the whole class; empty where there is none."""
     conditions: tuple[str, ...]
@@ -81,7 +85,10 @@ class Leaderboard:
     counts: str
     invalid_source: DataFrame
     summary: tuple[str, ...]
-    """Three to five sentences on the first class and on what failed; fewer where little was measured."""
+    """Three to five sentences on the first class and on what failed, fewer where little was measured.
+
+    Two more on each further data set, and one on known answers.
+    """
     limits: str
     """What they do not show; empty where nothing ranks."""
 
@@ -111,10 +118,22 @@ def build_leaderboard(analysis: Analysis, pairs: Sequence[Comparison] = ()) -> L
     classes = tuple(_class_tables(one, analysis, controls, pairs) for one in analysis.classes)
 
     # what the page begins with
-    first = classes[0].summary if classes else (NOTHING_RANKS,)
-    summary = (*first, failures_sentence(invalid, len(analysis.trials)))
+    found = (*_data_summaries(classes), known_answers_sentence(analysis)) if classes else (NOTHING_RANKS,)
+    summary = (*filter(None, found), failures_sentence(invalid, len(analysis.trials)))
     limits = f"{classes[0].limits}{other_classes(analysis)}" if classes else ""
     return Leaderboard(classes, listed, counts, invalid, summary, limits)
+
+
+def _data_summaries(classes: Sequence[ClassTables]) -> list[str]:
+    """Return what the first class shows, and the first sentences on each further data set, by its name."""
+    first = {one.dataset: one for one in reversed(classes)}
+    if len(first) == 1:
+        return list(classes[0].summary)
+    sentences = [f"On {classes[0].dataset}: {sentence}" for sentence in classes[0].summary]
+    for one in classes:
+        if first[one.dataset] is one and one is not classes[0]:
+            sentences += [f"On {one.dataset}: {sentence}" for sentence in one.summary[:_OF_OTHER_DATA]]
+    return sentences
 
 
 def _class_tables(
@@ -131,6 +150,7 @@ def _class_tables(
     return ClassTables(
         title=f"{key['dataset']} on {devices}{key['device_name'] or 'unnamed device'}, tier "
         f"{key['timing_tier'] or 'none'}",
+        dataset=str(key["dataset"]),
         banner=disturbed_banner(one.rows),
         conditions=_conditions(one, analysis),
         main=tuple(pivot_table(quality, group, unfold, controls) for group in groups),
@@ -176,7 +196,7 @@ def _training_condition(rows: DataFrame) -> tuple[str, ...]:
 
 def _baseline_condition(one: ResourceClass) -> str:
     if one.baseline.empty:
-        return "Baseline: none with a VALID row, so ratios to it are empty."
+        return f"Baseline: it {one.no_baseline}, so ratios to it are empty."
     names = " | ".join(sorted({f"{row['network']}:{row['method']}" for _, row in one.baseline.iterrows()}))
     nfes = ", ".join(format_count(nfe) for nfe in sorted(one.baseline["nfe"].dropna()))
     return f"Baseline: {names} at NFE {nfes}."

@@ -16,7 +16,7 @@ from harness.report.leaderboard import ClassTables, Leaderboard
 _LINE = ("class", "name", "network", "method", "executor")
 _PIVOT_COLUMNS = (
     *_LINE, "column", "trial_id", "steps", "nfe", "fid", "fid_low", "fid_high", "trainings", "below_limit",
-    "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high", "network_limit_source",
+    "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high",
 )  # fmt: skip
 _MEASURED = (
     "state", "seconds", "seconds_low", "seconds_high", "steps", "trainings_reached", "trainings", "disturbed",
@@ -37,7 +37,7 @@ def pivot_csv(board: Leaderboard) -> str:
             pivot = build_pivot(list(lines))
             for found in pivot.lines:
                 limit = one.quality.limits.get(found.line.network)
-                limits = (limit.fid, limit.low, limit.high, limit.source) if limit else ("",) * 4
+                limits = (limit.fid, limit.low, limit.high) if limit else ("",) * 3
                 rows += [
                     (*_line_columns(one, found.line), column, row["trial_id"], row["steps"], row["nfe"], row["fid"],
                      row["fid_low"], row["fid_high"], f"{row['trainings']:.0f}",

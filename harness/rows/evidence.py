@@ -51,7 +51,7 @@ class TrialEvidence:
     """While it was timed."""
     ratio: float | None = None
     """Seconds of a call with a batch over those of a call with one image, the least of both."""
-    fresh_ratio: float | None = None
+    new_images_ratio: float | None = None
     """Seconds of a call with new images over the least of a timed one."""
     over_units: float | None = None
     """Least seconds of a timed batch over those of the units that it ran, by themselves."""

@@ -14,7 +14,7 @@ from harness.metrics.truncation import Truncation, truncation
 from harness.rows.evidence import TrialEvidence
 from harness.rows.names import name_columns
 from harness.rows.rules import judge, unsound
-from harness.rows.times import batch_ratio, fresh_ratio, speedup_over_serial, time_columns, time_over_units
+from harness.rows.times import batch_ratio, new_images_ratio, speedup_over_serial, time_columns, time_over_units
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
 from harness.specs.prepare import PrepareOutput
@@ -201,7 +201,7 @@ def _timing_evidence(
         "counted_batch": timing.counted_batch,
         "weights_changed": timing.weights_changed,
         "ratio": batch_ratio(timing),
-        "fresh_ratio": fresh_ratio(timing),
+        "new_images_ratio": new_images_ratio(timing, nfe),
         "over_units": time_over_units(timing, flops_share, nfe),
     }
 

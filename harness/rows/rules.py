@@ -21,10 +21,10 @@ from harness.specs.rules.bounds import (
     LEAST_FRESH_ERROR,
     LEAST_MEDIAN_RATIO,
     MOST_FRESH_ERROR,
-    MOST_FRESH_RATIO,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
     MOST_MISMATCH_OF_FEW,
+    MOST_NEW_RATIO,
     MOST_NOISE_RESPONSE,
     MOST_OVER_UNITS,
     STATE_TOLERANCE,
@@ -327,9 +327,9 @@ def latency_contradicts_throughput(known: TrialEvidence) -> Iterator[RuleFinding
 
 def remembers_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Images that were never made before take as long as the timed ones."""
-    if known.fresh_ratio is not None:
-        found = f"new images take {known.fresh_ratio:.3g} times as long as the timed ones"
-        yield RuleFinding(known.fresh_ratio <= MOST_FRESH_RATIO, found, f"at most {MOST_FRESH_RATIO:g}")
+    if known.new_images_ratio is not None:
+        found = f"new images take {known.new_images_ratio:.3g} times as long as the timed ones"
+        yield RuleFinding(known.new_images_ratio <= MOST_NEW_RATIO, found, f"at most {MOST_NEW_RATIO:g}")
 
 
 def uncounted_time(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -379,7 +379,8 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 RULES: tuple[Rule, ...] = (
     wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, nears_training_images,
     leaves_the_flow, depends_on_batch, answers_from_noise, worse_on_new_noise, ignores_the_network, weights_changed,
-    no_network_calls, unknown_units, uncounted_flops, work_not_done, other_precision, flop_counters_disagree, flop_coverage,
+    no_network_calls, unknown_units, uncounted_flops, work_not_done, other_precision, flop_counters_disagree,
+    flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
     latency_contradicts_throughput, remembers_images, uncounted_time, timing_too_short,
     baseline_out_of_band, known_answer,

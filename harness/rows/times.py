@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.specs.rules.bounds import EVALUATION_SECONDS
+from harness.specs.rules.bounds import EVALUATION_OVERHEAD
 from harness.specs.time import Repetition, TimeOutput
 from harness.stats import median_interval, ratio_interval
 
@@ -77,13 +77,19 @@ def batch_ratio(timing: TimeOutput) -> float:
     return calls.least("throughput", "trial", clock) / calls.least("latency", "trial", clock)
 
 
-def fresh_ratio(timing: TimeOutput) -> float | None:
-    """Return the seconds of calls with new images over the least ones of timed calls, the larger of both kinds."""
+def new_images_ratio(timing: TimeOutput, nfe: float) -> float | None:
+    """Return the seconds of calls with new images over the least ones of timed calls, the larger of both kinds.
+
+    Timed calls count with a little more for each evaluation: those of a tiny network are shorter than a stutter.
+    """
     if timing.looks is None:
         return None
     calls = _CountedCalls(timing)
     clock = _cpu_seconds if timing.own_cpu else _wall_seconds
-    return max(seconds / calls.least(kind, "trial", clock) for kind, seconds in timing.looks.new_images.items())
+    more = nfe * EVALUATION_OVERHEAD
+    return max(
+        seconds / (calls.least(kind, "trial", clock) + more) for kind, seconds in timing.looks.new_images.items()
+    )
 
 
 def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float | None:
@@ -99,7 +105,7 @@ def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float
     units = timing.looks.units
     runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in units}
     by_units = sum(count / images * units[unit] for unit, count in runs.items())
-    expected = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_SECONDS
+    expected = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_OVERHEAD
     return timing.looks.new_images["throughput"] / expected
 
 

@@ -121,7 +121,7 @@ class SuiteRun:
                 plan = make_plan(self.suite, workers.device_class, workers.device_name, self.only)
                 self._keep_plan(plan)
                 if not self._is_finished(plan):
-                    announce(self.screen, plan, self.finished, self.results, workers.size())
+                    announce(self.screen, plan, self.finished, self.results, workers.size(), is_here=False)
             plan = drop_unplaceable_trials(plan, workers.size(), self.finished, self.workplace.in_process)
 
             # the work

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import StoreDamagedError, UsageError, did_you_mean
+from harness.errors import StoreDamagedError, UsageError, check_folder, did_you_mean
 from harness.schema import TABLES
 from harness.storage.planned import read_planned, read_title
 from harness.storage.store import Store
@@ -58,8 +58,9 @@ def load(folder: str | Path) -> Tables:
     no such folder.
     """
     path = Path(folder)
+    check_folder(path)
     if not path.is_dir():
-        raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `make benchmark`")
+        raise UsageError(f"results folder {folder} does not exist; run a suite first, for example `oneclock run quick`")
     return read_tables(Store(path).snapshot())
 
 

@@ -21,10 +21,17 @@ _GIGABYTE = 1e9
 _LOG = logging.getLogger("oneclock.screen.opening")
 
 
-def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path, workers: int | None = None) -> None:
+def announce(
+    screen: Screen,
+    plan: Plan,
+    finished: Container[str],
+    results: Path,
+    workers: int | None = None,
+    is_here: bool = True,
+) -> None:
     """Show the paragraph of the start, and what the machine or the plan lacks for it; writes the first page.
 
-    `workers` is None before they are known.
+    `workers` is None before they are known; they are this machine's where it `is_here`.
     """
     from harness.measure.machine_load import measure_machine_load
     from harness.planning.cost.wall_time import estimate_wall_time
@@ -41,14 +48,15 @@ def announce(screen: Screen, plan: Plan, finished: Container[str], results: Path
         finished,
         wall_time,
         now=datetime.now(),
-        devices=describe_devices(kind, name, workers or plan.suite.workers),
+        devices=describe_devices(kind, name, workers or plan.suite.workers, is_here),
         free_bytes=shutil.disk_usage(results).free,
         page=screen.progress.report,
         is_live=screen.progress.report_is_live,
     )
 
     # it is shown, then what is not as it should be
-    screen.open_run(sentences, [one.trial.short for one in plan.trials], wall_time.seconds)
+    names = [one.trial.short for one in plan.trials]
+    screen.open_run(sentences, names, wall_time.seconds, plan.clock_names)
     if load.sentence:
         _LOG.warning(load.sentence)
     for note in plan_notes(plan):
@@ -82,10 +90,13 @@ def opening_sentences(
     return sentences
 
 
-def describe_devices(kind: str, device_name: str, workers: int | None) -> str:
+def describe_devices(kind: str, device_name: str, workers: int | None, is_here: bool = True) -> str:
     """Return the devices in words; `workers` is None before they are known, then this machine's are."""
     if kind == "cpu":
-        cores = workers or len(usable_cores())
+        usable = len(usable_cores())
+        cores = workers or usable
+        if is_here and cores < usable:
+            return f"{cores} of {usable} CPU cores ({device_name})"
         return f"{cores} CPU core{'' if cores == 1 else 's'} ({device_name})"
     if workers is None:
         import torch

@@ -5,17 +5,23 @@ The words say what the row's own intervals allow, each at 95 % by itself; the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 BETTER, WORSE, NO_DIFFERENCE, BASELINE = "FID better", "FID worse", "no difference shown", "baseline"
-LEGEND = (
-    "rows: FID with its 95 % interval, time of one image alone, speed in a batch against the clock's (tie: the "
-    "interval holds 1), FID beside the baseline's at as many evaluations"
-)
 _NARROW = {BETTER: "better", WORSE: "worse", NO_DIFFERENCE: "not shown"}
 _FID_WIDTH, _TIME_WIDTH, _SPEED_WIDTH = 18, 9, 9
+
+
+def legend(clocks: Sequence[str] = ()) -> str:
+    """Return what the cells of a row are; `clocks` are the names of the trials that all speeds are against."""
+    clock = f"the clock's, {' or '.join(clocks)}" if clocks else "the clock's"
+    return (
+        f"rows: FID with its 95 % interval, time of one image alone, speed in a batch against {clock} (tie: the "
+        "interval holds 1), FID beside that of the baseline at as many evaluations; clock and baseline are measured "
+        "with each row, also where their own rows are not wanted"
+    )
 
 
 @dataclass(frozen=True)

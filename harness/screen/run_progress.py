@@ -12,6 +12,8 @@ from harness.screen.time_left import TimeLeft
 from harness.task import Progress, Unit
 
 FRONT_ROWS = 5
+_LEAST_LEFT = 0.5
+"""Seconds left below which none are claimed."""
 _DOING = {
     "sample": "sampling",
     "score": "scoring",
@@ -119,11 +121,15 @@ class RunProgress:
             self._rows.append(FrontRow(words, str(row.get("dataset", "")), fid, seconds))
 
     def update_time_left(self, left: Mapping[str, int]) -> None:
-        """Estimate the time left from the open units by kind: as this run goes, before that as the plan says."""
+        """Estimate the time left from the open units by kind: as this run goes, before that as the plan says.
+
+        Where the plan's estimate is used up, what is open still takes its share of it.
+        """
         now = self.clock()
         seconds = self._time_left.seconds(left, self.devices)
         if seconds is None and self.estimate is not None:
-            seconds = max(self.estimate - (now - self.began), 0.0) or None
+            open_share = 1 - self.tasks.done / self.tasks.total if self.tasks.total else 0.0
+            seconds = max(self.estimate - (now - self.began), open_share * self.estimate) or None
         self.left, self._left_noted = seconds, now
 
     # what displays show
@@ -133,9 +139,9 @@ class RunProgress:
         return None if self.left is None else max(self.left - (self.clock() - self._left_noted), 0.0)
 
     def left_text(self) -> str:
-        """Return "left m:ss", or "" while it is unknown."""
+        """Return "left m:ss", or "" while it is unknown, as where more time passed than was left."""
         seconds = self.seconds_left()
-        return "" if seconds is None else f"left {format_span(seconds)}"
+        return "" if seconds is None or seconds < _LEAST_LEFT else f"left {format_span(seconds)}"
 
     @property
     def is_undisturbed(self) -> bool:

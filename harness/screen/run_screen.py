@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from harness.screen.displays import Display, choose_display
-from harness.screen.row_words import LEGEND, describe_row
+from harness.screen.row_words import describe_row, legend
 from harness.screen.run_progress import RunProgress
 from harness.signals import terminate_on_signal
 from harness.specs.limits import TIME_LEFT_SECONDS
@@ -51,6 +51,7 @@ class Screen:
         self._open_units: Callable[[], Mapping[str, int]] | None = None
         self._devices: Callable[[], int] = lambda: 0
         self._counted = clock()
+        self._clocks: Sequence[str] = ()
         self._attached = ExitStack()
 
     def __enter__(self) -> Screen:
@@ -76,8 +77,14 @@ class Screen:
         _LOG.debug(phase or "trials run")
         self.display.draw()
 
-    def open_run(self, sentences: Sequence[str], names: Iterable[str], seconds: float | None) -> None:
-        """Show the paragraph of the start. `names` are those of all trials, `seconds` the plan's estimate."""
+    def open_run(
+        self, sentences: Sequence[str], names: Iterable[str], seconds: float | None, clocks: Sequence[str] = ()
+    ) -> None:
+        """Show the paragraph of the start.
+
+        `names` are those of all trials, `seconds` the plan's estimate, `clocks` the trials that speeds are against.
+        """
+        self._clocks = clocks
         self.progress.name_width = max(map(len, names), default=0)
         if seconds is not None:
             self.progress.estimate = seconds + self.progress.clock() - self.progress.began
@@ -101,7 +108,7 @@ class Screen:
         progress.trials.done, progress.trials.total, progress.tasks.total = cached, total, units
         _LOG.info("%d trials: %d already measured, %d to do in %d tasks", total, cached, total - cached, units)
         if total > cached:
-            _LOG.info(LEGEND)
+            _LOG.info(legend(self._clocks))
         self._refresh()
 
     def on_units_added(self, units: int) -> None:

@@ -15,10 +15,20 @@ from harness.cli.app import app
 from harness.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("CONTRIBUTING.md", "RELEASING.md", "README.md")
+DOCUMENTS = ("CONTRIBUTING.md", "RELEASING.md", "README.md", "docs/audits.md")
 FOLDERS = ("harness", "methods", "datasets", "tests", "results/reference")
 WRITTEN = {
-    *("results/quick/", "results/trainings/", "plots/", "steps/", "timings/", "searches/", "calibration/", "cifar10/"),
+    *(
+        "results/quick/",
+        "results/trainings/",
+        "plots/",
+        "steps/",
+        "timings/",
+        "checks/",
+        "searches/",
+        "calibration/",
+        "cifar10/",
+    ),
     *("mine.toml", "my-euler/", "./pictures"),
 }
 """What runs write and users bring: named in documents, in no clone."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import re
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 from harness.cli.new.next_commands import install_command, oneclock_command, python_command
@@ -54,7 +56,7 @@ def _choose_module(part: str, name: str) -> str:
     """Return the module of a method's name; UsageError if it cannot be one, or if name or module are taken."""
     check_name(name, f"the {part}'s name")
     module = name.replace("-", "_")
-    hint = "choose another" if name.startswith("my-") else f'did you mean "my-{name}"?'
+    hint = "choose another" if module.startswith("my_") else f'did you mean "my-{name}"?'
     if any(known.name == name for known in registry().methods(part)):
         raise UsageError(f'the {part} "{name}" exists already (see `oneclock ls methods`); {hint}')
 
@@ -63,12 +65,21 @@ def _choose_module(part: str, name: str) -> str:
         raise UsageError(f'the {part} "{name}" would be the module {module}, which is no name in Python; {hint}')
     if not Path(name).exists() and importlib.util.find_spec(module) is not None:
         raise UsageError(f'the {part} "{name}" would be the module {module}, which exists already; {hint}')
+
+    # nor may installing it replace a package
+    if not Path(name).exists() and module in {_normal_name(one.name) for one in distributions() if one.name}:
+        raise UsageError(f'the {part} "{name}" would replace the installed package of this name; {hint}')
     return module
 
 
 def _checked_name(part: str, name: str) -> str:
     """Return the method as `check` takes it: with its part where another part has a method of that name."""
     return f"{part}/{name}" if any(known.name == name for known in registry().methods()) else name
+
+
+def _normal_name(package: str) -> str:
+    """Return a package's name as all its spellings are compared: in small letters, with underscores."""
+    return re.sub(r"[-_.]+", "_", package).lower()
 
 
 def _suite(part: str, name: str) -> NewSuite:

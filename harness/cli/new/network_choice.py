@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.cli.new.feature_network import FeatureNetwork
 from harness.cli.new.suite_text import NetworkChoice, choose_from_zoo, describe_count
@@ -84,7 +85,7 @@ def _from_card(name: str, card: DatasetCard, features: FeatureNetwork) -> Networ
             f'network "{name}" has no weights for "{card.name}" and no training in its card; choose another'
         )
     seconds = time_training_image(net, card.shape()) * net.train.steps * net.train.batch
-    return _untrained(name, features, f"trains about {describe_duration(seconds)} here")
+    return replace(_untrained(name, features, f"trains about {describe_duration(seconds)} here"), is_timed=True)
 
 
 def _small_training(card: DatasetCard, features: FeatureNetwork, methods: Sequence[Parts]) -> NetworkChoice:
@@ -100,7 +101,7 @@ def _small_training(card: DatasetCard, features: FeatureNetwork, methods: Sequen
         '(`oneclock ls networks`) or with weights of your own (weights = "FILE") they mean more.',
     )
     settings = {"train.steps": int(steps), "params.sigma_data": card.sigma_data}
-    return _untrained(_SMALL, features, said, settings, note)
+    return replace(_untrained(_SMALL, features, said, settings, note), is_timed=True)
 
 
 def _untrained(

@@ -53,6 +53,8 @@ def write_suite(name: str, dataset: str, methods: str, vs: str, network: str | N
     curve = ", ".join(map(str, suite.trials[0].steps))
     yield f"{path}: {trials} trials, baseline {vs} at {curve} steps, {suite.network.n_images:,} images a trial"
     yield f"network {suite.network.name}: {suite.network.said} · feature network {features.name}"
+    if suite.network.is_timed:
+        yield "a step of the training was timed for that; `plan` guesses it from FLOPs until a run has left its rates"
     yield f"next: {oneclock_command()} plan {name}"
     yield f"      {oneclock_command()} run {name}"
 

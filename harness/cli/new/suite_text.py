@@ -36,6 +36,8 @@ class NetworkChoice:
     targets: tuple[float, ...] = ()
     said: str = "of the zoo, nothing is trained"
     """Where its weights come from, in words."""
+    is_timed: bool = False
+    """Whether a step of its training was timed for what is said."""
     note: Sequence[str] = ()
     """A comment for the suite's file, line by line."""
 

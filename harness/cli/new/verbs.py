@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="new",
-    help="Write a method, a data set card or a suite that works, and say what to do next. Overwrites nothing.",
+    help="Write a method, a data set card or a suite that works. Says what to do next and overwrites nothing.",
     no_args_is_help=True,
     epilog="Example: oneclock new solver my-euler",
 )
@@ -65,7 +65,10 @@ def create_suite(
         str | None, typer.Option(help="A network of the zoo or a card; the fitting one by default.")
     ] = None,
 ) -> None:
-    """Write a suite: the baseline at several steps, methods at fewer, and a network and a feature network that fit."""
+    """Write a suite of methods and their baseline.
+
+    The baseline at several steps, methods at fewer, and a network and a feature network that fit.
+    """
     from harness.cli.new.suite import write_suite
 
     _print(write_suite(name, dataset, methods, vs, network))

@@ -38,6 +38,8 @@ class WallTime:
     """Device-seconds of sampling, scoring and timing by id of a trial that is to do."""
     trainings: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds of each training that is to do, by network."""
+    unknown: frozenset[str] = frozenset()
+    """Networks for which nothing is counted, because their FLOPs are not known: times with them are lower bounds."""
     is_guess: bool = False
     """Whether most of it is guessed from FLOPs."""
     problem: str = ""
@@ -45,7 +47,8 @@ class WallTime:
 
     def sentence(self, place: str = "here") -> str:
         """Return it in words, as "about 6 min here (4 to 9)"."""
-        return f"about {describe_seconds(self.seconds)} {place} ({describe_range(self.low, self.high, self.seconds)})"
+        about = "more than" if self.unknown else "about"
+        return f"{about} {describe_seconds(self.seconds)} {place} ({describe_range(self.low, self.high, self.seconds)})"
 
 
 def estimate_wall_time(
@@ -88,6 +91,7 @@ def estimate_wall_time(
         basis=_describe_basis(tasks.values(), rates, estimator),
         trials={planned.id: _own_seconds(planned, tasks) for planned in todo},
         trainings=_training_seconds(tasks.values()),
+        unknown=frozenset(estimator.unknown),
         is_guess=_guessed_share(tasks.values()) > 0.5,
         problem=read.problem,
     )

@@ -20,7 +20,7 @@ from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.inference import holm
 from harness.report.analysis.paired import PairedDifference, TrainingFigures, training_figures
 from harness.report.analysis.saved_work import time_yield
-from harness.report.analysis.verdicts import Evidence, control_sentence, finding_sentence
+from harness.report.analysis.verdicts import EXACT, Evidence, control_sentence, finding_sentence
 
 WHOLE = "the whole network"
 WHOLE_TUNED = "the whole network, tuned as long"
@@ -98,7 +98,7 @@ class Comparison:
         margin = float(self.row["equivalence_margin"])
         return Evidence(
             self.difference, self.difference_half, self.p_holm, self.family, self.time_high, margin, self.trainings,
-            self.row["returned"],
+            self.row["returned"], self.row["weights"] == EXACT,
         )  # fmt: skip
 
     @property

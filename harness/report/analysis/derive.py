@@ -8,7 +8,7 @@ A class has one table, one ranking and one Pareto front.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,8 @@ NO_FLOPS = "FLOPs were not counted, here or for the clock trial"
 THE_CLOCK = "the clock trial itself"
 NO_PREPARE = "the price of preparation was not measured"
 NO_RATIO = "speed-up at equal quality is empty or only bounded, or throughput was not measured"
+NO_VALID_BASELINE = "has no VALID row"
+BASELINE_NOT_RUN = "was not run here (as with --only, which leaves it out)"
 NEVER = "no time saved against the baseline at equal quality: never pays for itself"
 GAIN_NOT_SHOWN = "the interval of the speed-up at equal quality shows no time saved, so no number of images is shown"
 
@@ -66,6 +68,8 @@ class ResourceClass:
     """The clock's speed-up interval against itself, drift included; NaN where not measured."""
     clock: Series | None
     baseline: DataFrame
+    no_baseline: str = NO_VALID_BASELINE
+    """Why there is no baseline, where there is none, to follow "the baseline"."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -
     averaged = replace(averaged, rows=rows)
 
     # ranked classes, the largest on one device first
-    classes = [_derive_class(found, averaged) for _, found in rows.groupby(list(CLASS), dropna=False)]
+    tried = set(trials.loc[trials["is_baseline"].eq(True), "dataset"])
+    classes = [_derive_class(found, averaged, tried) for _, found in rows.groupby(list(CLASS), dropna=False)]
     classes.sort(key=lambda one: (one.baseline.empty, one.key["devices"], -len(one.rows), str(list(one.key.values()))))
 
     return Analysis(
@@ -129,7 +134,8 @@ def _last_rows(name: str, table: DataFrame | None, trials: DataFrame) -> DataFra
     return rows.sort_values(["trial_id", *TABLES[name].order], kind="stable", ignore_index=True)
 
 
-def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
+def _derive_class(members: DataFrame, averaged: AveragedRows, tried: Collection[str]) -> ResourceClass:
+    """Return a class; `tried` are the data sets whose baseline has any row, VALID or not."""
     # baseline's curve and clock
     rows = averaged.rows
     key = {str(name): value for name, value in members.iloc[:1][list(CLASS)].to_dict("records")[0].items()}
@@ -160,7 +166,8 @@ def _derive_class(members: DataFrame, averaged: AveragedRows) -> ResourceClass:
     holds_one = (table["relative_time_low"] <= 1.0) & (table["relative_time_high"] >= 1.0)
     table["clock_tie"] = holds_one | table["speedup"].between(*floor)
 
-    return ResourceClass(key, _ordered(table), floor, clock, baseline)
+    absent = NO_VALID_BASELINE if key["dataset"] in tried else BASELINE_NOT_RUN
+    return ResourceClass(key, _ordered(table), floor, clock, baseline, absent)
 
 
 def _same(values: Series, wanted: str | float) -> Series:

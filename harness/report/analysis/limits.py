@@ -1,7 +1,8 @@
 """The network's own limit: the FID of its images where the sampler's error is gone.
 
-It comes from the card of the zoo, where the network was solved out with the same features and as many images.
-Else the row of the whole network with the most evaluations stands in; its name is printed, and whether it converged.
+It comes from the card of the zoo, where the network was solved out with the same features and as many images, and from
+nowhere else. Without a card the FID of the network's row with the most evaluations may be shown in its place, by that
+row's name: it is no limit, for the sampler's error may still be in it, so nothing is compared with it.
 A row below the limit is not better than the network: errors of sampler and network cancel.
 """
 
@@ -17,58 +18,47 @@ from harness.report.formats import DASH, format_interval, format_number
 
 LIMIT_HEADING = "Network's limit (FID)"
 BELOW_LIMIT = "below the network's own limit: errors cancel"
-FROM_CARD = "zoo card"
 WHOLE_DENOISER = "full"
 """The denoiser that runs the whole network at every step."""
 
 
 @dataclass(frozen=True)
 class LimitFid:
-    """A network's FID solved out with its 95 % interval, and where it comes from."""
+    """A network's FID solved out, by its zoo card, with its 95 % interval."""
 
     fid: float
     low: float
     high: float
-    source: str
-    """FROM_CARD, or the name of the row that stands in."""
-    converged: bool = True
-    """Whether the sampler's error is known to be gone; else nothing is called below the limit."""
+
+
+@dataclass(frozen=True)
+class LongestRow:
+    """A row of the whole network with the most evaluations, and its FID with the 95 % interval; no limit."""
+
+    name: str
+    fid: float
+    low: float
+    high: float
 
 
 def network_limits(rows: DataFrame) -> dict[str, LimitFid]:
-    """Return the limit of each network of comparable rows; none where neither card nor whole-network row has one."""
-    limits = {}
-    for network, members in rows.assign(_name=distinct_names(rows)).groupby("network", sort=True):
-        # the card of the zoo
-        known = members[members["network_limit_fid"].notna()]
-        if len(known):
-            first = known.sort_values(["steps", "trial_id"]).iloc[0]
-            ends = (first["network_limit_fid_low"], first["network_limit_fid_high"])
-            limits[str(network)] = LimitFid(first["network_limit_fid"], *ends, FROM_CARD)
-            continue
-
-        # the row with the most evaluations
-        whole = members[(members["denoiser"] == WHOLE_DENOISER) & (members["executor"] == "serial")]
-        whole = whole.dropna(subset=["fid", "nfe"]).sort_values(["nfe", "trial_id"])
-        if len(whole):
-            last = whole.iloc[-1]
-            ends = (last["fid_low"], last["fid_high"])
-            limits[str(network)] = LimitFid(last["fid"], *ends, last["_name"], _has_converged(whole))
-    return limits
+    """Return the limit of each network of comparable rows that has a card; the others have none."""
+    known = rows[rows["network_limit_fid"].notna()].sort_values(["network", "steps", "trial_id"])
+    first = known.drop_duplicates("network")
+    ends = first["network_limit_fid"], first["network_limit_fid_low"], first["network_limit_fid_high"]
+    return {str(name): LimitFid(*fid) for name, *fid in zip(first["network"], *ends, strict=True)}
 
 
-def _has_converged(whole: DataFrame) -> bool:
-    """Return whether the longest of these rows, by evaluations, is no better than the longest of at most 3/4 of them.
-
-    No better: their difference of FID lies within both half widths, joined as those of independent figures.
-    """
-    last = whole.iloc[-1]
-    shorter = whole[whole["nfe"] <= 0.75 * last["nfe"]]
-    if shorter.empty:
-        return False
-    before = shorter[shorter["nfe"] == shorter["nfe"].max()].sort_values("fid").iloc[0]
-    half = math.hypot(last["fid_high"] - last["fid"], before["fid"] - before["fid_low"])
-    return bool(before["fid"] - last["fid"] <= half)
+def longest_rows(rows: DataFrame) -> dict[str, LongestRow]:
+    """Return the row with the most evaluations of each whole network without a card; none where it has no such row."""
+    named = rows.assign(_name=distinct_names(rows))
+    whole = named[(named["denoiser"] == WHOLE_DENOISER) & (named["executor"] == "serial")]
+    whole = whole[~whole["network"].isin(network_limits(rows))].dropna(subset=["fid", "nfe"])
+    last = whole.sort_values(["network", "nfe", "trial_id"]).drop_duplicates("network", keep="last")
+    return {
+        str(row["network"]): LongestRow(row["_name"], row["fid"], row["fid_low"], row["fid_high"])
+        for _, row in last.iterrows()
+    }
 
 
 def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
@@ -76,7 +66,7 @@ def is_below_limit(row: Series, limit: LimitFid | None) -> bool:
 
     The 95 % interval of the difference joins both half widths as those of independent figures.
     """
-    if limit is None or not limit.converged or math.isnan(row["fid"]):
+    if limit is None or math.isnan(row["fid"]):
         return False
     half = math.hypot(row["fid_high"] - row["fid"], limit.fid - limit.low)
     return bool(limit.fid - row["fid"] > half)

@@ -18,7 +18,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.alike import find_alike
 from harness.report.analysis.derive import Analysis, ResourceClass
-from harness.report.analysis.limits import LimitFid, network_limits, rows_below_limit
+from harness.report.analysis.limits import LimitFid, LongestRow, longest_rows, network_limits, rows_below_limit
 from harness.report.analysis.method_curve import LATENCY, MEASURES, THROUGHPUT, MethodCurve, TimeMeasure, build_curve
 from harness.report.analysis.method_lines import MethodLine, comparable_rows, split_into_lines
 from harness.report.analysis.target_ratio import TimeRatio, read_ratio
@@ -33,7 +33,7 @@ from harness.report.analysis.target_time import (
 )
 from harness.report.analysis.time_ties import is_time_tie, overlap_in_time
 
-NO_BASELINE = "the suite's baseline has no VALID row"
+NO_BASELINE = "no row of the suite's baseline ranks here"
 NO_COSTLESS = "no costless schedule reaches the target"
 _PLACE = {REACHED: 0, AT_SMALLEST: 0, PARTLY: 1, NOT_REACHED: 2, NOT_MEASURED: 3}
 
@@ -84,6 +84,8 @@ class ClassQuality:
     parallel: tuple[MethodLine, ...]
     """Lines in the order of the main table."""
     limits: dict[str, LimitFid]
+    longest: dict[str, LongestRow]
+    """Of networks without a limit, by network."""
     below_limit: frozenset[str]
     """Ids of the trials that are significantly below their network's limit."""
     targets: tuple[float, ...]
@@ -92,6 +94,8 @@ class ClassQuality:
     """By the line's name and the target."""
     baseline: str
     """The name of the plain baseline's line; empty where there is none."""
+    no_baseline: str
+    """Why there is none, where there is none, to follow "the baseline"."""
 
 
 Curves = dict[str, MethodCurve]
@@ -132,10 +136,12 @@ def read_class(one: ResourceClass, analysis: Analysis) -> ClassQuality:
         serial=tuple(line for line in ordered if not line.parallel),
         parallel=tuple(line for line in ordered if line.parallel),
         limits=limits,
+        longest=longest_rows(comparable),
         below_limit=below,
         targets=targets,
         times=times,
         baseline=baseline.name if baseline else "",
+        no_baseline=one.no_baseline,
     )
 
 

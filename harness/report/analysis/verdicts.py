@@ -30,6 +30,8 @@ ERROR_RATE = round(1 - LEVEL, 12)
 NO_INTERVAL = "no interval, no finding"
 NO_COMMON_TRAINING = "no training in common, no finding"
 ONE_TRAINING = ", in one training"
+EXACT = "exact"
+"""Weights of a network that is computed from the distribution: it has no training that could come out otherwise."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class Evidence:
     trainings: int
     returned: str
     """What preparing returned where it was to make something else, or empty."""
+    is_exact: bool = False
+    """Whether the network is exact, so that no training is behind the difference."""
+
+    @property
+    def of_one_training(self) -> bool:
+        """Tell whether another training might give another difference."""
+        return self.trainings <= 1 and not self.is_exact
 
     @property
     def by_itself(self) -> bool:
@@ -166,4 +175,4 @@ def _time_text(one: Evidence) -> str:
 
 
 def _ended(text: str, one: Evidence) -> str:
-    return text if one.trainings > 1 else text + ONE_TRAINING
+    return text + ONE_TRAINING if one.of_one_training else text

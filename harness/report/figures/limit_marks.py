@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from harness.report.analysis.limits import FROM_CARD, LimitFid, rows_below_limit
+from harness.report.analysis.limits import LimitFid, rows_below_limit
 from harness.report.family_colors import MUTED
 from harness.report.figures.margin_labels import MarginLabel, break_name
 from harness.report.figures.plot_style import INK
@@ -53,11 +53,9 @@ def plot_limits(
 
 
 def describe_limit(network: str, limit: LimitFid) -> str:
-    """Return a network's limit in words, with its interval; the row that stands in is named."""
-    name = one_line(network)
+    """Return a network's limit in words, with its interval."""
     half = f" ± {format_number((limit.high - limit.low) / 2, 2)}" if limit.low < limit.high else ""
-    which = f"limit of {name}" if limit.source == FROM_CARD else f"{name} by {limit.source.removeprefix(f'{name}:')}"
-    return f"{which}: {format_number(limit.fid)}{half}"
+    return f"limit of {one_line(network)}: {format_number(limit.fid)}{half}"
 
 
 def limit_handle() -> Line2D:

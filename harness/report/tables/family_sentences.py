@@ -142,7 +142,7 @@ def _group(
 
 def _trainings(pairs: Sequence[Comparison]) -> str:
     """Return what the sentence must end with where pairs come from one training."""
-    single = sum(pair.trainings == 1 for pair in pairs)
+    single = sum(pair.trainings == 1 and pair.evidence.of_one_training for pair in pairs)
     if not single:
         return ""
     return ONE_TRAINING if single == len(pairs) else f"; {single} of {len(pairs)} comparisons are of one training"

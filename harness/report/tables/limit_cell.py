@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from harness.report.analysis.limits import FROM_CARD, LimitFid
+from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.tables.cells import Cell, dash, interval_text, number_cell
 
-NO_LIMIT = "neither a zoo card with these features and as many images, nor a row of the whole network"
+NO_CARD = "no zoo card of this network with these features and as many images, so its limit is unknown"
 
 
-def limit_cell(limit: LimitFid | None) -> Cell:
-    """Return the limit with its interval; a footnote where a row stands in for the card."""
-    if limit is None:
-        return dash(NO_LIMIT)
-    doubt = "" if limit.converged else ", not shown to have converged"
-    stand_in = f"no zoo card with these features and as many images: {limit.source}{doubt}"
-    note = "" if limit.source == FROM_CARD else stand_in
-    return number_cell(limit.fid, interval_text(limit.fid, limit.low, limit.high), note)
+def limit_cell(quality: ClassQuality, network: str) -> Cell:
+    """Return the limit with its interval; without a card "unknown", its longest row in a footnote."""
+    limit, longest = quality.limits.get(network), quality.longest.get(network)
+    if limit is not None:
+        return number_cell(limit.fid, interval_text(limit.fid, limit.low, limit.high))
+    if longest is None:
+        return dash(NO_CARD)
+    fid = interval_text(longest.fid, longest.low, longest.high)
+    return Cell("unknown", "", (f"{NO_CARD}; its row with the most evaluations, {longest.name}, has FID {fid}",))

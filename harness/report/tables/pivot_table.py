@@ -54,7 +54,7 @@ def pivot_table(
             for row, column in zip(one.cells, pivot.columns, strict=True)
         ]
         rows.append((
-            _method_cell(one.line, quality, cells_by_trial), limit_cell(quality.limits.get(one.line.network)), *fids,
+            _method_cell(one.line, quality, cells_by_trial), limit_cell(quality, one.line.network), *fids,
             *times, *((of_line[one.line.name],) if claimed else ()),
         ))  # fmt: skip
     return Table(_title(quality, parallel), _conditions(quality, parallel), headings, tuple(rows))
@@ -81,10 +81,7 @@ def _conditions(quality: ClassQuality, parallel: bool) -> tuple[str, ...]:
             "Columns are evaluations of the network per image. A row of another NFE stands under the nearest column "
             "within a quarter and names its NFE."
         )
-    limit = (
-        "The network's limit is its FID as trained, whole, and solved out, where the sampler's error is gone; "
-        "a tuned or narrowed network has the same."
-    )
+    limit = _limit_condition(quality, parallel)
     if not quality.targets:
         order = "Lines stand by their best FID. The suite names no FID targets, so there is no time to quality."
         return (columns + " A dash: the suite has no such row.", limit, order)
@@ -95,6 +92,20 @@ def _conditions(quality: ClassQuality, parallel: bool) -> tuple[str, ...]:
         "Lines stand by the tightest target that they reach, then by the time to it, then by their best FID."
     )
     return (columns + " A dash: the suite has no such row.", limit, order)
+
+
+def _limit_condition(quality: ClassQuality, parallel: bool) -> str:
+    """Return what the column of limits holds, and of which networks it holds none."""
+    networks = sorted({line.network for line in (quality.parallel if parallel else quality.serial)})
+    unknown = [name for name in networks if name not in quality.limits]
+    meaning = (
+        "The network's limit is its FID as trained, whole, and solved out, where the sampler's error is gone, from its "
+        "zoo card; a tuned or narrowed network has the same."
+    )
+    if not unknown:
+        return meaning
+    of = "" if len(unknown) == len(networks) else f" of {', '.join(unknown)}"
+    return f"{meaning} No card here{of} has these features and as many images, so the limit is unknown."
 
 
 def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mapping[str, Mapping[str, Cell]]) -> Cell:

@@ -18,11 +18,14 @@ from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.target_time import AT_SMALLEST, MAY_REACH, PARTLY, REACHED
 from harness.report.analysis.time_ties import overlap_in_time
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
-from harness.report.analysis.verdicts import ONE_TRAINING
+from harness.report.analysis.verdicts import EXACT, ONE_TRAINING
 from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import interval_text
 from harness.report.tables.family_sentences import controls_sentence, whole_network_sentence
+from harness.schema.trial_name import trial_name
 
+KNOWN_ANSWER = "known-answer"
+"""The rule of rows whose figures theory gives."""
 NOTHING_RANKS = "No trial has a VALID row yet, so nothing ranks."
 _LONGEST_REASON = 60
 _ROUNDING = 1e-9
@@ -65,9 +68,7 @@ def failures_sentence(invalid: DataFrame, trials: int) -> str:
 def limits_sentence(one: ResourceClass, quality: ClassQuality) -> str:
     """Return what a class does not show: on how much its figures rest, and what they say nothing of."""
     key, rows = one.key, one.rows
-    most, fewest = rows["trainings"].max(), rows["trainings"].min()
-    trainings = f"{most:.0f} trainings" if most > 1 else "one training"
-    trainings = f"{trainings} of each network" if fewest == most else f"{fewest:.0f} to {trainings} of a network"
+    trainings = _trainings_behind(rows)
     disturbed = int((rows["disturbed"] != "").sum())
     parts = [
         f"{key['n_images']:.0f} images a row from {trainings} on {key['dataset'] or 'an unnamed data set'}",
@@ -84,12 +85,47 @@ def limits_sentence(one: ResourceClass, quality: ClassQuality) -> str:
     )
 
 
+def _trainings_behind(rows: DataFrame) -> str:
+    if (rows["weights"] == EXACT).all():
+        return "an exact network"
+    most, fewest = rows["trainings"].max(), rows["trainings"].min()
+    trainings = f"{most:.0f} trainings" if most > 1 else "one training"
+    return f"{trainings} of each network" if fewest == most else f"{fewest:.0f} to {trainings} of a network"
+
+
 def other_classes(analysis: Analysis) -> str:
     """Return a sentence on the rows that are ranked apart from the first class; empty where there is one class."""
     others = sum(len(one.rows) for one in analysis.classes[1:])
     if not others:
         return ""
-    return f" {others} row{' is' if others == 1 else 's are'} ranked apart, of other devices, data or conditions."
+    data = sorted({str(one.key["dataset"]) for one in analysis.classes[1:]} - {str(analysis.classes[0].key["dataset"])})
+    named = f" ({', '.join(data)})" if data else ""
+    return (
+        f" {others} row{' is' if others == 1 else 's are'} ranked apart, of other devices, data or conditions{named}."
+    )
+
+
+def known_answers_sentence(analysis: Analysis) -> str:
+    """Return whether the rows recovered what theory says; empty for a suite without `[[expect]]`."""
+    checks = analysis.tables["checks"]
+    known = checks[checks["rule"] == KNOWN_ANSWER]
+    if known.empty:
+        return ""
+    missed = known[~known["holds"]]
+    if missed.empty:
+        return f"Theory was recovered: all {len(known)} known answers hold."
+    trials = analysis.trials.set_index("trial_id")
+    names = [_known_answer(trials.loc[row["trial_id"]], row) for _, row in missed.iterrows()]
+    more = f"; and {len(names) - _MOST_REASONS} more" if len(names) > _MOST_REASONS else ""
+    return (
+        f"Theory was not recovered: of {len(known)} known answers {len(names)} missed: "
+        f"{'; '.join(names[:_MOST_REASONS])}{more}."
+    )
+
+
+def _known_answer(trial: Series, check: Series) -> str:
+    name = trial_name(trial["network"], trial["method"], trial["steps"])
+    return f"{name} on {trial['dataset']}, whose {check['found']}, expected {check['expected']}"
 
 
 def _literature(extractor: str) -> str:
@@ -114,9 +150,11 @@ def fastest_sentence(quality: ClassQuality) -> str:
     ties = _count_ties(first, times)
     text = f"{first.line.name} ({_time_text(first, quality)})"
 
+    is_exact = (first.line.rows["weights"] == EXACT).all()
+    one_training = ONE_TRAINING if first.ranked.time.trainings == 1 and not is_exact else ""
     tie = f", a tie of {ties + 1} methods" if ties else ""
     text = f"Fastest to FID {format_count(first.target)}{tie}: {text}"
-    return f"{text}; {_beside_baseline(first, quality)}{ONE_TRAINING if first.ranked.time.trainings == 1 else ''}."
+    return f"{text}; {_beside_baseline(first, quality)}{one_training}."
 
 
 def _choose_target(quality: ClassQuality) -> tuple[QualityTime, list[QualityTime]] | None:
@@ -173,7 +211,7 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
     """Return what the suite's baseline takes to the same target, and its time over the first's."""
     plain = quality.times.get((quality.baseline, first.target))
     if plain is None:
-        return "the suite's baseline has no VALID row"
+        return f"the suite's baseline {quality.no_baseline}"
     if plain is first:
         return "it is the suite's baseline"
 
@@ -200,7 +238,7 @@ def _beside_baseline(first: QualityTime, quality: ClassQuality) -> str:
 def _largest_speedup(one: ResourceClass) -> str:
     """Return the row with the largest speed-up at equal quality, for suites without targets."""
     if one.baseline.empty:
-        return "The suite's baseline has no VALID row, so there is no speed-up at equal quality."
+        return f"The suite's baseline {one.no_baseline}, so there is no speed-up at equal quality."
     return equal_quality_sentence(one.rows, one.baseline) or "No row has a speed-up over the baseline at equal quality."
 
 
@@ -250,4 +288,4 @@ def _best(rows: DataFrame, quality: ClassQuality) -> str:
 
 
 def _one_training(row: Series) -> str:
-    return ONE_TRAINING if row["trainings"] == 1 else ""
+    return ONE_TRAINING if row["trainings"] == 1 and row["weights"] != EXACT else ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-from harness.report.analysis.limits import BELOW_LIMIT, LimitFid
+from harness.report.analysis.limits import BELOW_LIMIT
 from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
 from harness.report.analysis.target_ratio import TimeRatio
 from harness.report.analysis.target_time import (
@@ -63,12 +62,12 @@ def _target_table(quality: ClassQuality, parallel: bool, target: float) -> Table
         "Ratios are paired where both lines reach the target, so their intervals may be closed where those of the "
         "times are open.",
         f"Best free schedule under the baseline's solver: {costless or 'none reaches it'}. "
-        f"Baseline: {quality.baseline or 'none with a VALID row'}.",
+        f"Baseline: {quality.baseline or f'it {quality.no_baseline}'}.",
     )
-    return Table(title, conditions, headings, tuple(_target_row(one, several, quality.limits) for one in times))
+    return Table(title, conditions, headings, tuple(_target_row(one, several, quality) for one in times))
 
 
-def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid]) -> tuple[Cell, ...]:
+def _target_row(one: QualityTime, several: bool, quality: ClassQuality) -> tuple[Cell, ...]:
     # the place
     ranked = one.ranked
     tie = (TIES_WITH_RANK_1,) if one.ties_with_rank_1 else ()
@@ -85,7 +84,7 @@ def _target_row(one: QualityTime, several: bool, limits: Mapping[str, LimitFid])
         ratio_cell(ranked.over_costless, one.below_limit),
         ratio_cell(ranked.over_baseline, one.below_limit),
         Cell(DASH) if math.isnan(one.best_fid) else number_cell(one.best_fid, format_number(one.best_fid)),
-        limit_cell(limits.get(one.line.network)),
+        limit_cell(quality, one.line.network),
     )
     reached = f"{ranked.time.reached} of {ranked.time.trainings}"
     return (*cells, Cell(reached, float(ranked.time.reached))) if several else cells

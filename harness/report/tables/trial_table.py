@@ -49,7 +49,7 @@ def trial_table(one: ResourceClass, quality: ClassQuality, timings: DataFrame) -
         known = {
             "trial": _name_cell(name, row, one),
             "fid": _fid_cell(row, quality),
-            "network_limit_fid": limit_cell(quality.limits.get(row["network"])),
+            "network_limit_fid": limit_cell(quality, row["network"]),
             "latency_seconds": _latency_cell(row),
             "throughput_images_per_second": _throughput_cell(row),
             "throughput_batch": _count_cell(batch),

@@ -75,7 +75,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
         cells = [
             cell_data(Cell(line.name, line.name), notes),
             *(_bar_data(time, largest[time.target], line.name == quality.baseline, notes) for time in times),
-            *(cell_data(cell, notes) for cell in (fid, limit_cell(quality.limits.get(line.network)))),
+            *(cell_data(cell, notes) for cell in (fid, limit_cell(quality, line.network))),
         ]
         details = [[cell_data(cell, notes) for cell in _detail_cells(time)] for time in times]
         rows.append({"name": line.name, "baseline": line.name == quality.baseline, "cells": cells, "details": details})
@@ -83,7 +83,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
     # what a reader has to know
     costless = next((one.ranked.costless for one in quality.times.values() if one.ranked.costless), "")
     condition = (
-        f"Baseline: {quality.baseline or 'none with a VALID row'}. Best free schedule under its solver: "
+        f"Baseline: {quality.baseline or f'it {quality.no_baseline}'}. Best free schedule under its solver: "
         f"{costless or 'none reaches a target'}. Ratios are paired where both methods reach the target."
     )
     what = "Latency to quality, of parallel executors" if parallel else "Time to quality"

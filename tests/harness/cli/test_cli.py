@@ -48,7 +48,7 @@ def test_results_go_to_stdout_and_talk_to_stderr(command: Command, suite: str, t
     assert said.code == 0
     title, headings, *rows = said.out.splitlines()
     assert title.startswith("gaussian on ")
-    assert [one.strip() for one in headings.split("\t")] == ["method", "limit", "FID at 2", "FID at 3"]
+    assert [one.strip() for one in headings.split("\t")] == ["method", "FID at 2", "FID at 3"]  # no card, no limit
     assert rows[0].startswith("analytic:ddim\t")
     assert "2 trials: 0 already measured" in said.err
     assert said.err.splitlines()[-1] == f"report: {tmp_path / 'results/toy/report.html'}"
@@ -226,7 +226,7 @@ def test_a_signal_keeps_what_is_finished_and_says_so_by_its_exit_code(
         ("methods", {"solver    ddim", "schedule  edm", "denoiser  full", "executor  serial"}),
         ("datasets", {"digits", "cifar10", "gaussian", "gaussian-mixture"}),
         ("suites", set(suite_names())),
-        ("networks", {"unet-8", "analytic", "family unet"}),
+        ("networks", {"unet-8", "analytic", "unet"}),
         ("extractors", {"digits-cnn", "pixels", "inception-v3-compat"}),
     ],
 )
@@ -236,6 +236,22 @@ def test_ls_gives_each_thing_a_line(command: Command, what: str, expected: set[s
     lines = said.out.splitlines()
     assert all(any(line.startswith(f"{name} ") for line in lines) for name in expected)
     assert len(lines) == len(set(lines)) >= len(expected)
+
+
+def test_columns_are_aligned_whatever_names_are_long(command: Command) -> None:
+    lines = command("ls", "networks").out.partition("\n\n")[0].splitlines()
+    assert len({line.index("  family ") for line in lines if line.startswith("uvit")}) == 1
+    assert len({len(line) - len(line.partition("family")[2]) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("group", [(), ("new",), ("zoo",), ("export",)])
+def test_no_summary_in_the_help_is_cut(
+    command: Command, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, listed = command(*group, "--help").out.partition("Commands:")
+    assert listed.strip()
+    assert "..." not in listed
 
 
 def test_a_report_is_rebuilt_to_the_same_bytes(command: Command, suite: str, tmp_path: Path) -> None:

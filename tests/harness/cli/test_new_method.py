@@ -31,6 +31,15 @@ MUTATIONS = {
 """What is wrong afterwards in the module of each part."""
 
 
+RALSTON = """        first, h = (x - denoise(x, s)) / s, s_next - s
+        middle = s + 2 / 3 * h
+        there = x + 2 / 3 * h * first
+        second = (there - denoise(there, middle)) / middle
+        return x + h * (first / 4 + 3 * second / 4)
+"""
+"""A step of Ralston's second-order rule."""
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a package of every part."""
@@ -100,6 +109,25 @@ def test_the_tests_of_the_packages_pass(home: Path, site: Path) -> None:
     assert " passed" in done.stdout
 
 
+def test_a_solver_becomes_a_two_stage_rule_as_its_docstring_says(tmp_path: Path) -> None:
+    with inside(tmp_path):
+        list(create_method("solver", "my-ralston"))
+    package = tmp_path / "my-ralston"
+    source, tests = package / "my_ralston.py", package / "test_my_ralston.py"
+    text = source.read_text()
+    head = text[: text.index("    multistep = True")] + "    evaluations_per_step = 2\n\n"
+    step = text[text.index("    def step(") : text.index("        found = estimate")]
+    source.write_text(head + step + RALSTON)
+    tests.write_text(tests.read_text().partition("# This example alone")[0])
+    make_known(package, tmp_path / "site")
+
+    environment = {**os.environ, "PYTHONPATH": prepended(tmp_path / "site", ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=250, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
 @pytest.mark.slow
 def test_they_fail_when_the_marked_line_is_wrong(home: Path, tmp_path: Path) -> None:
     for part, (right, wrong) in MUTATIONS.items():
@@ -159,6 +187,9 @@ def test_a_new_method_comes_to_the_leaderboard(
         ("class", "which is no name in Python"),
         ("random", 'would be the module random, which exists already; did you mean "my-random"?'),
         ("harness", "would be the module harness, which exists already"),
+        ("oneclock", 'would replace the installed package of this name; did you mean "my-oneclock"?'),
+        ("scikit-learn", "would replace the installed package of this name"),
+        ("pillow", "would replace the installed package of this name"),
     ],
 )
 def test_a_name_that_cannot_be_is_one_sentence(tmp_path: Path, name: str, said: str) -> None:

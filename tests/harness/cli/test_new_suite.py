@@ -96,6 +96,7 @@ def test_pictures_of_ones_own_get_a_small_network_whose_training_time_is_said(he
     made, said = write("pictures", "dpmpp-2m")
     assert (made.suite.dataset, made.suite.extractor, made.suite.n_images) == ("pictures.toml", "cifar10-cnn", 500)
     assert said[1] == "network unet-tiny: trains about 2 min here · feature network cifar10-cnn"
+    assert said[2].startswith("a step of the training was timed for that; `plan` guesses it")
     train = made.trials[0].trial.network.train
     assert train is not None
     assert train.steps == 120 * 1000 / 32 // 10 * 10  # two minutes at 1,000 images a second, 32 a step

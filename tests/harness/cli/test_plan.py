@@ -51,3 +51,14 @@ def test_notes_are_printed_by_plan_and_by_a_run_before_its_first_row(command: Co
     assert any("batch = 50 is more than n_images = 40" in note for note in notes)
     said = " ".join(command("run", suite_file(tmp_path), *results).err.split())
     assert all(said.index(note) < said.index("[1/") for note in notes)
+
+
+@pytest.mark.parametrize("words", [("plan", "quick", "--results"), ("doctor",), ("report",)])
+def test_a_file_in_the_place_of_results_is_refused_by_name(
+    command: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "afile"
+    file.write_text("")
+    said = command(*words, file)
+    assert said.code == 2
+    assert f"{file} cannot be a folder: {file} is a file" in said.err

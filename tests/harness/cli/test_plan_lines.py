@@ -34,6 +34,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(flops_guess, "build_network", refuse)
     monkeypatch.setattr(timed_evaluations, "build_network", refuse)
+    monkeypatch.setattr("harness.planning.network_checks.build_network", refuse)
     monkeypatch.setattr("harness.sampling.network.build_network", refuse)
     monkeypatch.setattr(torch.nn.Module, "__call__", refuse)
 
@@ -113,10 +114,12 @@ def test_missing_things_are_named_and_the_command_is_well(tmp_path: Path) -> Non
     lines = lines_of("cifar10", tmp_path, settings=settings)
     missing = [line for line in lines if line.startswith("missing: ")]
     assert len(missing) == 3
+    assert lines[:3] == missing  # before a hundred trials
     assert "give its path as extractor_weights" in missing[0]
     assert "set ONECLOCK_DATA to the folder that holds cifar10/" in "".join(missing)
     assert "set networks.uvit-s-2.weights to its path" in "".join(missing)
     (summary,) = [line for line in lines if " to do · about " in line]
+    assert summary.startswith("cannot run yet, see what is missing at the top · ")
     assert "trains unet-32 " in summary
     assert "uvit-s-2" not in summary  # its weights are given, be they there or not
 
@@ -130,6 +133,16 @@ def test_a_busy_machine_and_broken_rates_are_noted(tmp_path: Path, monkeypatch: 
     assert "note: others are at work" in after
     assert any(line.startswith(f"note: {tmp_path / 'rates.json'} cannot be read") for line in after)
     assert not any("others are at work" in line for line in before)
+
+
+def test_a_time_that_is_not_known_is_no_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flops_guess.EvaluationFlops, "of", lambda *_: None)
+    suite = toys.suite_file(tmp_path)
+    lines = lines_of(suite, tmp_path, settings=["dataset=digits", "network=unet-tiny", "n_images=200"])
+    assert lines[0].split()[:3] == ["to", "do", "unknown"]
+    (summary,) = [line for line in lines if " to do · " in line]
+    assert " to do · more than " in summary
+    assert summary.endswith("trains unet-tiny for an unknown time")
 
 
 def test_kept_rates_are_the_basis(tmp_path: Path) -> None:

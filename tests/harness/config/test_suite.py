@@ -253,3 +253,31 @@ def test_a_label_over_several_combinations_of_parts_is_refused(tmp_path: Path) -
     assert told == ('suite "mine" calls several combinations of parts "mine"; give each a label of its own, or none')
     steps = GOOD + '[[trials]]\nlabel = "mine"\nsolver = "heun"\nsteps = [2, 3]\n'
     assert len(planned(load_suite(written(tmp_path, steps))).trials) == 4
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (
+            "steps = [5, 0]",
+            'suite mine.toml, [[trials]] entry 2: "trials.1.steps.1" is 0; input should be greater than 0',
+        ),
+        (
+            "steps = [5, 'x']",
+            "suite mine.toml, [[trials]] entry 2: \"trials.1.steps.1\" is 'x'; expected a whole number",
+        ),
+        ("steps = []", '"trials.1.steps" is []; list should have at least 1 item'),
+        ("steps = 4\nsolver = 'srds'", 'entry 2 (trials.1): "srds" is an executor, not a solver'),
+    ],
+)
+def test_what_is_wrong_in_an_entry_is_the_value_that_is(tmp_path: Path, entry: str, told: str) -> None:
+    assert told in sentence(written(tmp_path, GOOD + f"[[trials]]\n{entry}\n"))
+
+
+def test_a_folder_with_a_suite_in_it_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ralston").mkdir()
+    (tmp_path / "ralston" / "suite.toml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    for typed in ("ralston", "ralston/", str(tmp_path / "ralston")):
+        assert 'did you mean "' in sentence(typed)
+        assert 'ralston/suite.toml"?' in sentence(typed)

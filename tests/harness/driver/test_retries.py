@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.driver.retries import Retries
+from harness.driver.retries import Retries, describe_failure
 from harness.specs.limits import CLOSE_SECONDS, MOST_DEATHS
 from harness.task import Cut, Failure, Task, Unit
 
@@ -110,3 +110,12 @@ def test_other_failures_have_bounds_of_their_own() -> None:
     assert [made.count_failure(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
     assert [made.count_failure(unit("b"), memory) for _ in range(2)] == ["(1 of 1)", None]
     assert made.count_failure(unit("c"), own) is None
+
+
+def test_what_a_method_raised_is_told_with_its_unit_and_the_debugger() -> None:
+    raised = Failure("ZeroDivisionError", "float division by zero")
+    said = describe_failure(unit("sample a"), raised, "mine")
+    assert said.startswith(f"{unit('sample a').label} raised ZeroDivisionError: float division by zero; ")
+    assert said.endswith("`oneclock run mine --pdb` stops where it is raised")
+    for whole in (DEATH, Failure("UsageError", "the weights have another shape")):
+        assert describe_failure(unit("a"), whole, "mine") == whole.sentence

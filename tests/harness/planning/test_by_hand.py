@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,18 @@ def test_what_cannot_be_built_is_said_in_one_sentence(network: str, options: dic
     with pytest.raises(UsageError) as caught:
         harness.make_sampler(network, **{"steps": 16, **options})
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"steps": 0}, "steps is 0; expected a whole number, 1 or more"),
+        ({"steps": 2.5}, "steps is 2.5; expected a whole number"),
+        ({"step": 3}, 'make_sampler has no argument "step"; did you mean "steps"?'),
+        ({}, "make_sampler has no steps"),
+        ({"steps": 3, "solver": "srds"}, '"srds" is an executor, not a solver; name it as executor = "srds"'),
+    ],
+)
+def test_arguments_that_cannot_be_are_one_sentence(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        harness.make_sampler("zoo:unet-8", **options)

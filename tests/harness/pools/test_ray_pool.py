@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -162,3 +164,18 @@ def test_where_nothing_listens_is_refused_before_ray_tries(monkeypatch):
     for address in (f"127.0.0.1:{port}", "127.0.0.1:70000"):
         with pytest.raises(UsageError, match=f"no Ray cluster answers at {address} .*start one with"):
             connect(address)
+
+
+def test_a_web_server_is_no_cluster(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray tries for half a minute"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(
+            UsageError, match=f"no Ray cluster answers at {address} .what answers there is a web server"
+        ):
+            connect(address)
+        server.shutdown()

@@ -161,3 +161,15 @@ def test_ratios_from_rows_below_the_limit_carry_the_footnote(board: Leaderboard)
                     assert (BELOW_LIMIT in cell.notes) is below
                     ratios += below
     assert ratios
+
+
+def test_without_a_card_the_limit_is_unknown_and_nothing_follows_from_it() -> None:
+    board = build_leaderboard(derive(tables.tables()))
+    one = board.classes[0]
+    assert any("so the limit is unknown" in condition for condition in one.main[0].conditions)
+    for table in (*one.main, one.trials):
+        place = [heading.key for heading in table.headings].index("network_limit_fid")
+        assert {row[place].text for row in table.rows} == {"unknown"}
+        assert all(": its row with" not in note and note != BELOW_LIMIT for note in table.notes)
+    assert "limit" not in one.limits
+    assert all(row["network_limit_fid"] == "" for row in csv.DictReader(io.StringIO(pivot_csv(board))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pandas as pd
 import pytest
 from kit import tables, trainings
 from pandas import DataFrame
@@ -260,6 +261,54 @@ def test_failures_are_counted_with_their_reasons() -> None:
     assert "worker-died" in said
     fine = derive(tables.tables(lambda table: table[table["verdict"] == "VALID"]))
     assert failures_sentence(fine.invalid, 40) == "Nothing failed: all 40 trials are VALID."
+
+
+def known_answers(*held: bool) -> dict[str, DataFrame]:
+    """Return a row of an exact network per known answer that held or did not."""
+    rows = [
+        tables.row("ddim", nfe, 9.0 / nfe, 1.0, network="analytic", weights="exact", is_baseline=True)
+        for nfe in range(5, 5 + len(held))
+    ]
+    checks = [
+        {"trial_id": row["trial_id"], "attempt": 1, "place": 0, "rule": "known-answer", "holds": holds,
+         "found": "nfe is 7.0", "expected": "6 within 0 (one evaluation a step)"}
+        for row, holds in zip(rows, held, strict=True)
+    ]  # fmt: skip
+    return {"trials": DataFrame(rows), "checks": DataFrame(checks)}
+
+
+def test_a_suite_of_known_answers_says_whether_theory_was_recovered() -> None:
+    assert "Theory was recovered: all 2 known answers hold." in board_of(known_answers(True, True)).summary
+    (said,) = [one for one in board_of(known_answers(True, False)).summary if one.startswith("Theory")]
+    assert said.startswith("Theory was not recovered: of 2 known answers 1 missed: analytic:ddim-6 on digits, whose")
+    assert said.endswith("whose nfe is 7.0, expected 6 within 0 (one evaluation a step).")
+    assert not [one for one in board_of(tables.tables()).summary if one.startswith("Theory")]
+
+
+def test_of_an_exact_network_no_training_is_said() -> None:
+    board = board_of(known_answers(True, True))
+    assert "training" not in board.summary_text
+    assert "from an exact network on digits" in board.limits
+
+
+def test_every_data_set_has_its_sentences() -> None:
+    found = known_answers(True, True)
+    other = found["trials"].assign(
+        dataset="mixture", trial_id=[tables.trial_id("other", nfe) for nfe in (5, 6)], fid=[3.0, 2.0]
+    )
+    board = board_of({**found, "trials": pd.concat([found["trials"], other])})
+    for data in ("digits", "mixture"):
+        assert [one for one in board.summary if one.startswith(f"On {data}: Lowest FID")]
+    assert "conditions (" in board.limits
+
+
+def test_a_baseline_that_was_not_chosen_has_not_failed() -> None:
+    chosen = [tables.row("quick", nfe, 9.0 / nfe, 1.0, fid_targets="[4.0, 3.0]") for nfe in NFE]
+    said = board_of({"trials": DataFrame(chosen)}).summary_text
+    assert "the suite's baseline was not run here (as with --only" in said
+    bad = tables.row("ddim", 10, 9.0, 1.0, is_baseline=True, verdict="INVALID", reasons="nan-samples: 3")
+    said = board_of({"trials": DataFrame([*chosen, bad])}).summary_text
+    assert "the suite's baseline has no VALID row" in said
 
 
 def test_what_is_not_shown_names_images_trainings_features_and_machine() -> None:

@@ -8,7 +8,7 @@ import pytest
 from kit.screen_kit import ROW
 
 from harness.screen.live_view import row_line
-from harness.screen.row_words import LEGEND, crop_middle, describe_row
+from harness.screen.row_words import crop_middle, describe_row, legend
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,9 @@ def test_words_claim_what_intervals_allow(changes: dict[str, Any], speed: str, f
 
 
 def test_the_legend_tells_the_time_of_one_image_from_the_speed_in_a_batch() -> None:
-    assert "time of one image alone" in LEGEND
-    assert "speed in a batch against the clock's" in LEGEND
+    assert "time of one image alone" in legend()
+    assert "speed in a batch against the clock's (tie" in legend()
+    assert "against the clock's, unet-8:ddim-10 (tie" in legend(["unet-8:ddim-10"])
 
 
 def test_a_row_without_an_interval_has_none_in_words() -> None:

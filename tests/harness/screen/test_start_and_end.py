@@ -12,6 +12,7 @@ from kit import plan_kit
 
 from harness.api import Tables
 from harness.planning.cost.wall_time import WallTime
+from harness.screen import opening
 from harness.screen.clock_text import format_end, format_span
 from harness.screen.ending import exit_code_sentences, result_lines, show_end, wrong_sentences
 from harness.screen.opening import describe_devices, opening_sentences
@@ -64,9 +65,11 @@ def test_spans_are_minutes_and_seconds(seconds: float, text: str) -> None:
     assert format_span(seconds) == text
 
 
-def test_devices_are_counted_in_words() -> None:
-    assert describe_devices("cpu", "a chip", 1) == "1 CPU core (a chip)"
-    assert describe_devices("cpu", "a chip", 8) == "8 CPU cores (a chip)"
+def test_devices_are_counted_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "usable_cores", lambda: range(8))
+    assert describe_devices("cpu", "a chip", 1) == "1 of 8 CPU cores (a chip)"
+    assert describe_devices("cpu", "a chip", 8) == describe_devices("cpu", "a chip", None) == "8 CPU cores (a chip)"
+    assert describe_devices("cpu", "a chip", 2, is_here=False) == "2 CPU cores (a chip)"
     assert describe_devices("cuda", "a GPU", 4) == "4 a GPU"
 
 

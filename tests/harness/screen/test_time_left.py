@@ -75,6 +75,18 @@ def test_before_that_the_plan_s_estimate_counts_down_and_never_below_zero() -> N
     made.update_time_left({"sample": 3})
     assert made.left_text() == "left 1:10"
     clock.now += 100.0
-    assert made.left_text() == "left 0:00"
+    assert made.left_text() == ""  # none is claimed to be left while there is
     made.update_time_left({"sample": 3})
     assert made.left_text() == ""  # the estimate was wrong: nothing is claimed
+
+
+def test_what_is_open_takes_its_share_of_an_estimate_that_is_used_up() -> None:
+    clock = FakeClock()
+    made = RunProgress("quick", clock)
+    made.estimate, made.tasks.total = 15.0, 60
+    made.update_time_left({"sample": 60})
+    assert made.left_text() == "left 0:15"
+    clock.now += 14.0
+    made.tasks.done = 12
+    made.update_time_left({"sample": 48})
+    assert made.left_text() == "left 0:12"

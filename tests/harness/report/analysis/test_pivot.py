@@ -8,7 +8,7 @@ import pytest
 from kit import tables
 from pandas import DataFrame
 
-from harness.report.analysis.limits import FROM_CARD, is_below_limit, limit_text, network_limits, rows_below_limit
+from harness.report.analysis.limits import is_below_limit, limit_text, longest_rows, network_limits, rows_below_limit
 from harness.report.analysis.method_lines import distinct_names, split_into_lines
 from harness.report.analysis.pivot import build_pivot, stands_elsewhere
 from harness.report.analysis.rows import typed_table
@@ -62,35 +62,22 @@ def test_names_are_distinct_and_say_in_what_rows_differ() -> None:
     ]  # fmt: skip
 
 
-def test_the_limit_comes_from_the_card_else_from_the_whole_networks_longest_row() -> None:
+def test_the_limit_comes_from_the_card_alone_and_the_longest_row_is_none() -> None:
     limits = {"network_limit_fid": 1.5, "network_limit_fid_low": 1.0, "network_limit_fid_high": 2.0}
     rows = rows_of(
         plain("ddim", 5, 5, network="a", **limits), plain("ddim", 40, 40, network="a", **limits),
         plain("ddim", 20, 20, network="b", fid=3.0), plain("ddim", 10, 10, network="b", fid=4.0),
-        plain("exit", 40, 40, network="b", denoiser="early-exit"), plain("srds", 40, 90, network="b", executor="srds"),
+        plain("exit", 40, 40, network="b", denoiser="early-exit", fid=0.1),
+        plain("srds", 40, 90, network="b", executor="srds"),
         plain("exit", 40, 40, network="c", denoiser="early-exit"),
     )  # fmt: skip
     found = network_limits(rows)
-    assert (found["a"].fid, found["a"].low, found["a"].source) == (1.5, 1.0, FROM_CARD)
-    assert (found["b"].fid, found["b"].source) == (3.0, "b:ddim-20")
-    assert "c" not in found
-
-
-@pytest.mark.parametrize(
-    ("shorter", "converged"),
-    [(None, False), (2.4, True), (2.8, False), (1.9, True)],  # joined half width 0.57
-)
-def test_a_row_stands_in_as_a_limit_where_more_steps_bring_nothing(shorter: float | None, converged: bool) -> None:
-    longest = plain("ddim", 40, 40, fid=2.0, fid_low=1.6, fid_high=2.4)
-    near = plain("ddim", 36, 36, fid=5.0, fid_low=4.6, fid_high=5.4)  # above 3/4 of the evaluations: says nothing
-    low = plain("exit", 10, 10, denoiser="early-exit", fid=0.5, fid_low=0.4, fid_high=0.6)
-    rows = [longest, near, low]
-    if shorter is not None:
-        rows.insert(0, plain("ddim", 20, 20, fid=shorter, fid_low=shorter - 0.4, fid_high=shorter + 0.4))
-    table = rows_of(*rows)
-    found = network_limits(table)
-    assert (found["unet-small"].fid, found["unet-small"].converged) == (2.0, converged)
-    assert is_below_limit(table.iloc[-1], found["unet-small"]) is converged
+    assert list(found) == ["a"]
+    assert (found["a"].fid, found["a"].low, found["a"].high) == (1.5, 1.0, 2.0)
+    longest = longest_rows(rows)
+    assert list(longest) == ["b"]
+    assert (longest["b"].name, longest["b"].fid) == ("b:ddim-20", 3.0)
+    assert rows_below_limit(rows, found) == set()  # 0.1 is below 3.0, which is no limit
 
 
 @pytest.mark.parametrize(("fid", "below"), [(1.29, True), (1.31, False), (1.7, False), (math.nan, False)])

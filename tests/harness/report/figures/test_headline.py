@@ -15,7 +15,7 @@ from pandas import DataFrame
 
 from harness.report.analysis.derive import ResourceClass, derive
 from harness.report.analysis.families import SCHEDULE, SOLVER, name_families
-from harness.report.analysis.limits import FROM_CARD, LimitFid
+from harness.report.analysis.limits import LimitFid
 from harness.report.figures.headline_figure import choose_target, draw_headline
 from harness.report.figures.plot_style import INK, report_style
 from harness.report.figures.plotted_times import add_plotted_times
@@ -30,7 +30,7 @@ from harness.report.figures.time_to_quality_figure import (
     draw_time_to_quality,
 )
 
-LIMITS = {"unet-small": LimitFid(0.7, 0.5, 0.9, FROM_CARD)}
+LIMITS = {"unet-small": LimitFid(0.7, 0.5, 0.9)}
 
 
 @pytest.fixture(autouse=True)

@@ -62,24 +62,6 @@ def rings(axes: Axes) -> set[tuple[float, float]]:
     return {(float(x), float(y)) for line in every for x, y in line.get_xydata()}
 
 
-def test_the_card_goes_before_a_row_and_the_row_with_most_evaluations_before_others() -> None:
-    rows = typed_table("trials", DataFrame([
-        row("a", 5, 3.0, network="carded", **with_limit(1.5, 0.25)),
-        row("b", 40, 2.0, network="carded", **with_limit(1.5, 0.25)),
-        row("a", 40, 2.5, network="solved"), row("b", 40, 2.2, network="solved"),
-        row("c", 20, 1.0, network="solved"),
-        row("d", 80, 1.0, network="solved", executor="srds"),
-        row("e", 80, 1.0, network="solved", denoiser="early-exit"),
-        row("e", 80, 1.0, network="unknown", denoiser="early-exit"),
-    ]))  # fmt: skip
-    limits = network_limits(rows)
-    assert sorted(limits) == ["carded", "solved"]
-    carded, solved = limits["carded"], limits["solved"]
-    assert (carded.fid, carded.low, carded.high) == (1.5, 1.25, 1.75)
-    assert solved.source in ("solved:a-40", "solved:b-40")
-    assert solved.fid == {"solved:a-40": 2.5, "solved:b-40": 2.2}[solved.source]
-
-
 def test_a_row_is_below_where_the_difference_exceeds_both_uncertainties_together() -> None:
     rows = typed_table("trials", DataFrame([
         row("far", 5, 1.4, fid_low=1.1, fid_high=1.7, **with_limit(2.0, 0.4)),  # 0.6 > hypot(0.3, 0.4)
@@ -109,6 +91,15 @@ def test_every_plot_of_fid_has_the_limit_and_rings_the_rows_below(
         assert any(text.get_text() == "limit of unet-small: 3.00 ± 0.10" for text in axes.texts)
     assert rings(figure.axes[0]) == {(x / scale, fid) for x, fid in zip(wanted[x], wanted["fid"], strict=True)}
     assert BELOW_LIMIT in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_network_without_a_card_has_no_limit_in_a_plot() -> None:
+    one = derive(tables.tables(lambda table: table.assign(network_limit_fid=math.nan))).classes[0]
+    figure = draw_fid_nfe(one, network_limits(one.rows))
+    assert figure is not None
+    assert all(heights(axes) == [] and not any("limit" in text.get_text() for text in axes.texts)
+               for axes in figure.axes)  # fmt: skip
+    assert LIMIT_LABEL not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_no_row_below_no_mark() -> None:
