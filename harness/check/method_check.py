@@ -25,7 +25,7 @@ OF_CLASS = (
 )
 OF_PART: dict[str, tuple[Callable[[Candidate], CheckOutcome], ...]] = {
     "denoiser": (),
-    "schedule": (schedule_contract.check_levels, schedule_contract.check_impossible_ranges),
+    "schedule": (schedule_contract.check_level_grid, schedule_contract.check_impossible_ranges),
     "solver": (
         solver.check_step,
         solver.check_evaluations_per_step,

@@ -16,7 +16,7 @@ _IMPOSSIBLE = ((0, 0.01, 1.0), (3, 1.0, 0.01), (3, 0.0, 1.0))
 _SHAPE = "float64 [steps + 1], strictly decreasing, with exact ends"
 
 
-def check_levels(candidate: Candidate) -> CheckOutcome:
+def check_level_grid(candidate: Candidate) -> CheckOutcome:
     """Compute levels for several step counts, on the data's range and a wider one."""
     schedule = candidate.method
     assert isinstance(schedule, Schedule)

@@ -192,7 +192,9 @@ def check_one_method(
     steps: Annotated[int, typer.Option(help="Steps of the images that are made.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for CI.")] = False,
 ) -> None:
-    """Check one method: its part's contract, order, images and all rules of a run. Exit code 1 if one fails."""
+    """Check one method against its contract and all rules.
+
+    Its part's contract, its order, images made again, and the rules of every run. Exit code 1 if one fails."""
     from harness.cli.check import check_method
 
     if not check_method(method, settings or [], network, steps, as_json):

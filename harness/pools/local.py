@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import Terminated
+from harness.errors import Terminated, place_of
 from harness.integrity.guard import TamperedError
 from harness.measure.device import device_name
 from harness.pools.process_state import fresh_process_state
@@ -127,7 +127,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("out-of-memory", _one_line(error), lost=False)
     if isinstance(error, TamperedError):
         return Failure("tampered", _one_line(error), lost=False)
-    return Failure(type(error).__name__, _one_line(error), lost=False)
+    return Failure(type(error).__name__, _one_line(error) + place_of(error), lost=False)
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ PROBE_NOISE_CHANGE = 1e-4
 """Relative change of the noise of a probed image: ten times what float32 resolves over the steps of a sampler."""
 PROBE_ESTIMATE_CHANGE = 0.01
 """Relative change of all estimates of the network while an image is made again."""
-FRESH_IMAGES = 6
+FRESH_IMAGES = 8
 """Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
 UNIT_CALLS = 3
 """Calls of each unit of the network by itself, of which the fastest counts."""

@@ -13,7 +13,7 @@ from harness.check.class_contract import check_declarations, check_name_and_summ
 from harness.check.convergence import check_order
 from harness.check.method_check import OF_CLASS, OF_PART
 from harness.check.outcome import CheckOutcome, CheckState, run_check
-from harness.check.schedule_contract import check_impossible_ranges, check_levels
+from harness.check.schedule_contract import check_impossible_ranges, check_level_grid
 from harness.check.solver_contract import check_evaluations_per_step, check_memory, check_noise, check_step
 from harness.registry import registry
 from methods.parts import Method
@@ -36,9 +36,9 @@ def test_every_shipped_method_passes(method: type[Method]) -> None:
         (check_name_and_summary, toys.Undescribed, "a summary of 9 characters on 2 lines"),
         (check_parameters, toys.LooseParams, "Params takes unknown keys; Params can be changed"),
         (check_declarations, toys.WrongTypes, "prepares_for is ('weather',); order is 'second'"),
-        (check_levels, toys.OtherEnds, "1 steps from 20 to 0.002: ends 20.0 and 0.0"),
-        (check_levels, toys.Rises, "3 steps from 20 to 0.002: level 2 is"),
-        (check_levels, toys.SinglePrecision, "float32 [2]"),
+        (check_level_grid, toys.OtherEnds, "1 steps from 20 to 0.002: ends 20.0 and 0.0"),
+        (check_level_grid, toys.Rises, "3 steps from 20 to 0.002: level 2 is"),
+        (check_level_grid, toys.SinglePrecision, "float32 [2]"),
         (check_impossible_ranges, toys.TakesAnything, "no ValueError for"),
         (check_step, toys.WritesState, "step 0 wrote into its state x"),
         (check_step, toys.Narrows, "step 0 returned [3, 1, 4, 4] torch.float32 for [3, 1, 4, 4] torch.float64"),
@@ -58,7 +58,7 @@ def test_a_broken_promise_is_a_failure_with_what_to_do(check: Check, toy: type[M
 
 
 def test_a_schedule_may_refuse_step_counts() -> None:
-    outcome = check_levels(candidate_of(toys.Choosy()))
+    outcome = check_level_grid(candidate_of(toys.Choosy()))
     assert outcome.state is CheckState.passed
     assert "refused 6, such as 1 from 20 to 0.002 (fewer than 5 steps)" in outcome.found
 

@@ -48,9 +48,10 @@ def test_what_was_changed_before_is_not_the_methods_and_stays(monkeypatch: pytes
     assert vars(pixels)["to_unit"] is print
 
 
-def test_what_python_itself_sets_late_is_no_change() -> None:
+def test_what_python_itself_sets_late_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "harness.report.facts", raising=False)
+    monkeypatch.delattr("harness.report.facts", raising=False)
     guard = Guard()
-    sys.modules.pop("harness.report.facts", None)
     with guard.watching() as tampering:
         copy.deepcopy(timing.TIERS["smoke"])  # notes slots in the class
         import harness.report.facts  # noqa: F401  (a submodule that is loaded late)
