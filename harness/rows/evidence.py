@@ -80,7 +80,7 @@ class TrialEvidence:
     def counted(self) -> list[CountedWork]:
         """Return all work that an independent counter watched."""
         whole = [] if self.counted_batch is None else [self.counted_batch]
-        return [*(probe.work for probe in self.probes), *whole]
+        return [*(probe.work for probe in self.probes if probe.work is not None), *whole]
 
     def counted_flops(self, work: CountedWork) -> int:
         """Return the FLOPs that the boundary counted: runs of units times what one costs."""

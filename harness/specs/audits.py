@@ -70,8 +70,8 @@ class Probe(Closed):
     """By which all estimates of the network were changed."""
     estimate_changes: list[float]
     """Of the final states by that change, to those without it."""
-    work: CountedWork
-    """Of all calls of the probe."""
+    work: CountedWork | None
+    """Of the call with all images but those alone; None where no counter watched."""
     scored_errors: list[float]
     """Relative distances of scored final states to a solution of the flow; of the first probe of a trial."""
     fresh_errors: list[float]
@@ -79,10 +79,10 @@ class Probe(Closed):
 
 
 class TimeLooks(Closed):
-    """Seconds of a few calls after a timing. On a CPU they are CPU seconds, those of ended child processes included."""
+    """Seconds of a few calls around a timing. On a CPU they are CPU seconds, ended child processes included."""
 
     new_images: dict[str, float]
-    """By kind of call: of one whose images were never made before."""
+    """By kind of call: of the last one of the warm-up, whose images were never made before."""
     units: dict[str, float]
     """The least of a call with a whole batch, of each unit that ran, by itself."""
     network: float

@@ -86,7 +86,7 @@ class TimeOutput(Output):
     weights_changed: bool = False
     """Whether the network's weights were others afterwards."""
     counted_batch: CountedWork | None = None
-    """Of one more call with a whole batch, untimed."""
+    """Of one call of the warm-up, with a whole batch."""
     looks: TimeLooks | None = None
     """Seconds of calls beyond the timed ones."""
 

@@ -7,7 +7,8 @@ sampler that looks up finished images by their noise does not. Which images are 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ from harness.specs.rules.audits import (
     PROBE_NOISE_CHANGE,
     PROBED_IMAGES,
     PROBED_SPANS,
+    WATCHED_PROBES,
 )
 from methods.networks.base import Network
 
@@ -68,6 +70,7 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
     if batch.states is None or seed == _UNSOUND:
         return
     generator = torch.Generator().manual_seed(seed)
+    is_watched = secrets.randbelow(WATCHED_PROBES) == 0
     rows = torch.randperm(len(batch.indices), generator=generator)[:PROBED_IMAGES].tolist()
     chosen = [batch.indices[row] for row in rows]
 
@@ -75,18 +78,22 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
     initial = sampler.initial_state(chosen)
     moved = _move(initial, generator)
     call_counts, n = CallCounts(), len(chosen)
-    with operator_flops() as flops:
+    watching: AbstractContextManager[Mapping[str, int]] = operator_flops() if is_watched else nullcontext({})
+    with watching as flops:
         states = sampler.run([*chosen, *chosen], call_counts, torch.cat([initial, moved]))
-        alone = sampler.run(chosen[:1], call_counts)
-    stretched = sampler.run(chosen, initial_state=initial, factor=1 + PROBE_ESTIMATE_CHANGE)
+    alone = sampler.run(chosen[:1])
+    few = min(n, 2)
+    stretched = sampler.run(chosen[:few], initial_state=initial[:few], factor=1 + PROBE_ESTIMATE_CHANGE)
 
     # images of new noise, once in a trial
     fresh_errors: list[float] = []
     scored_errors: list[float] = []
     if batch.is_first:
         fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + 1))
-        fresh_errors = _flow_errors(sampler, network, fresh, sampler.run(fresh))
-        scored_errors = _flow_errors(sampler, network, batch.indices[:FRESH_IMAGES], batch.states[:FRESH_IMAGES])
+        known, n_known = batch.indices[:FRESH_IMAGES], len(batch.indices[:FRESH_IMAGES])
+        finals = [batch.states[:n_known], sampler.run(fresh)]
+        errors = _flow_errors(sampler, network, [*known, *fresh], finals)
+        scored_errors, fresh_errors = errors[:n_known], errors[n_known:]
 
     scored = batch.states[rows]
     yield Probe(
@@ -96,22 +103,23 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
         noise_change=PROBE_NOISE_CHANGE,
         changes=relative_distances(states[n:], states[:n]),
         estimate_change=PROBE_ESTIMATE_CHANGE,
-        estimate_changes=relative_distances(stretched, states[:n]),
-        work=counted_work(call_counts, flops),
+        estimate_changes=relative_distances(stretched, states[:few]),
+        work=counted_work(call_counts, flops) if is_watched else None,
         scored_errors=scored_errors,
         fresh_errors=fresh_errors,
     )
 
 
-def _flow_errors(sampler: Sampler, network: Network, indices: range, final: Tensor) -> list[float]:
+def _flow_errors(sampler: Sampler, network: Network, indices: Sequence[int], finals: Sequence[Tensor]) -> list[float]:
     """Return the errors of final states; none where they are not of their shape."""
     initial = sampler.initial_state(indices)
-    if final.shape != initial.shape:
+    if sum(map(len, finals)) != len(initial) or any(one.shape[1:] != initial.shape[1:] for one in finals):
         return []
-    return flow_errors(network, initial, final, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
+    sigmas = float(sampler.sigmas[0]), float(sampler.sigmas[-1])
+    return flow_errors(network, initial, torch.cat(list(finals)), *sigmas)
 
 
-def counted_work(call_counts: CallCounts, flops: dict[str, int]) -> CountedWork:
+def counted_work(call_counts: CallCounts, flops: Mapping[str, int]) -> CountedWork:
     """Return what the boundary counted, summed over steps, and what the operators did."""
     return CountedWork(units=call_counts.total_units(), operator_flops=dict(flops))
 

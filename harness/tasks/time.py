@@ -13,9 +13,8 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
 from harness.tasks.probe import counted_work
-from harness.tasks.time_checks import look_at_time
+from harness.tasks.time_checks import draw_new_index, own_seconds, time_units
 from harness.tasks.timed_audit import TimedAudit
 from methods.networks.base import Network
 
@@ -92,8 +91,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     memory = measure_peak_memory(timed.prepare_call("trial", "throughput", 0), place.device)
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
-    counted_batch = timed.audit_untimed()
-    looks = timed.look_at_time(load_network(spec.sampler.model, inputs, place), counted_batch.units)
+    looks = timed.look_at_units(load_network(spec.sampler.model, inputs, place))
     group.broadcast_stop()
     group.close()
 
@@ -111,7 +109,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         audit_seconds=timed.audit.seconds,
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),
-        counted_batch=counted_batch,
+        counted_batch=timed.counted_batch,
         looks=looks,
     )
     yield Result(output)
@@ -138,6 +136,11 @@ class _TimedCalls:
     """What ran in the timed calls, by role and kind."""
     blocks: list[TimedBlock] = field(default_factory=list)
     """Those that are done, judged."""
+    counted_batch: CountedWork | None = None
+    """What ran in a batch of the warm-up that a counter of operators watched."""
+    watched_seconds: float = 0.0
+    new_images: dict[str, float] = field(default_factory=dict)
+    """Seconds of the last warm-up call of a kind, whose images were never made before."""
 
     @property
     def own_cpu(self) -> bool:
@@ -171,10 +174,35 @@ class _TimedCalls:
         for role, kind in self.calls:
             seconds: list[float] = []
             while not self._is_warm(seconds):
-                device = self.samplers[role].device
-                seconds.append(timed_call(self.prepare_call(role, kind, _WARM_UP_INDEX), device)[1].seconds)
+                seconds.append(self._warm_up_call(role, kind, is_first=not seconds))
             counts.append(len(seconds))
         return min(counts)
+
+    def _warm_up_call(self, role: str, kind: str, is_first: bool) -> float:
+        """Return the seconds of one call before the rounds.
+
+        Those of the trial make new images, and are looked at: how long the last took, and what ran in the first batch.
+        """
+        sampler = self.samplers[role]
+        if role != "trial":
+            return timed_call(self.prepare_call(role, kind, _WARM_UP_INDEX), sampler.device)[1].seconds
+        if is_first and kind == "throughput":
+            seconds = self._watch_batch()
+            if self.tier.warm_up_calls > 1:
+                return seconds  # the only call must not be one that a counter slows
+
+        call = self.prepare_call(role, kind, draw_new_index())
+        seconds, self.new_images[kind] = own_seconds(call, sampler.device)
+        return seconds
+
+    def _watch_batch(self) -> float:
+        """Return the seconds of a call with a batch while a counter of operators watches it."""
+        began, call_counts = time.perf_counter(), CallCounts()
+        with operator_flops() as flops:
+            self.prepare_call("trial", "throughput", draw_new_index(), call_counts)()
+        self.counted_batch = counted_work(call_counts, flops)
+        self.watched_seconds = time.perf_counter() - began
+        return self.watched_seconds
 
     def _is_warm(self, seconds: list[float]) -> bool:
         enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
@@ -244,38 +272,30 @@ class _TimedCalls:
             self.samplers["trial"], call_timer, iterations, self._median("serial"), measured=self._median("trial")
         )
 
-    def _median(self, role: str) -> float:
-        """Return the median latency of a role in the block that counts, in seconds."""
-        wanted = counted_block(self.blocks), role, "latency"
+    def _median(self, role: str, kind: str = "latency") -> float:
+        """Return the median seconds of a role's calls of a kind in the block that counts."""
+        wanted = counted_block(self.blocks), role, kind
         timed = [r.seconds for r in self.repetitions if (r.block, r.role, r.kind) == wanted]
         return float(np.median(timed))
 
-    def audit_untimed(self) -> CountedWork:
-        """Return what operators and the boundary counted of a whole batch; make the scored batch where it is another.
+    def look_at_units(self, network: Network) -> TimeLooks:
+        """Return seconds of calls with new images, and of units by themselves.
 
-        Nothing here is timed, or counted for the trial.
+        Makes the scored batch where that is another, to compare its images with timed ones. Nothing here is timed.
         """
         began, trial = time.perf_counter(), self.samplers["trial"]
-        watched = CallCounts()
-        with operator_flops() as flops:
-            self.prepare_call("trial", "throughput", 0, watched)()
-
-        # a scored batch, to compare with those images that were timed in calls of another size
+        assert self.counted_batch is not None
+        by_unit, whole = time_units(trial, network, self.counted_batch.units, self.batch)
         if not self.audit.comparable:
             counts, size = CallCounts(), self.audit.scored_batch
             self.group.broadcast_command(_IMAGES, 0, size)
             images = to_uint8(trial.run(range(size), counts)).cpu()
             self.audit.record("untimed", 0, images, counts)
-        self.audit.seconds += time.perf_counter() - began
-        return counted_work(watched, flops)
 
-    def look_at_time(self, network: Network, units: Iterable[str]) -> TimeLooks:
-        """Return seconds of calls with new images, and of units by themselves."""
-        began = time.perf_counter()
-        prepare = {kind: partial(self.prepare_call, "trial", kind) for kind in self.sizes}
-        looks = look_at_time(self.samplers["trial"], network, units, self.batch, prepare)
-        self.audit.seconds += time.perf_counter() - began
-        return looks
+        # a warm-up call is made in any case; the counter made one longer
+        longer = max(self.watched_seconds - self._median("trial", "throughput"), 0.0)
+        self.audit.seconds += time.perf_counter() - began + longer
+        return TimeLooks(new_images=self.new_images, units=by_unit, network=whole)
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

@@ -1,4 +1,4 @@
-"""Looks at the time of a trial after its timing: images that were never made before, and units by themselves.
+"""Looks at the time of a trial beyond the timed calls: images that were never made before, and units by themselves.
 
 A sampler that keeps what it made is fast only for images that it knows. One that computes more than its boundary counts
 takes longer than the units that it reports.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from harness.measure.device import timed_call
 from harness.sampling.sampler import Sampler
-from harness.specs.audits import TimeLooks
 from harness.specs.rules.audits import UNIT_CALLS
 from methods.networks.base import Network
 
@@ -25,39 +24,30 @@ _FIRST_NEW = 1 << 41
 
 
 @torch.inference_mode()
-def look_at_time(
-    sampler: Sampler,
-    network: Network,
-    units: Iterable[str],
-    batch: int,
-    prepare: Mapping[str, Callable[[int], Callable[[], Tensor]]],
-) -> TimeLooks:
-    """Return seconds of calls with new images and of these units with a batch.
-
-    `prepare` returns, for a first index, the call of a kind, to be made at once.
-    """
-    device, by_name = sampler.device, sampler.denoiser.units()
+def time_units(sampler: Sampler, network: Network, names: Iterable[str], batch: int) -> tuple[dict[str, float], float]:
+    """Return the least seconds of a call of each of these units with a batch, and of the whole network."""
+    units = sampler.denoiser.units()
     x = sampler.initial_state(range(batch))
     sigma = torch.full((batch,), float(sampler.sigmas[0]), dtype=torch.float64)
 
     def least(call: Callable[[Tensor, Tensor], object]) -> float:
-        return min(_seconds(partial(call, x, sigma), device) for _ in range(UNIT_CALLS))
+        return min(own_seconds(partial(call, x, sigma), sampler.device)[1] for _ in range(UNIT_CALLS))
 
-    return TimeLooks(
-        new_images={kind: _seconds(make(_draw_index()), device) for kind, make in prepare.items()},
-        units={name: least(by_name[name]) for name in units if name in by_name},
-        network=least(network),
-    )
+    by_unit = {name: least(units[name]) for name in names if name in units}
+    whole = next((name for name in by_unit if units[name] is network), None)
+    return by_unit, least(network) if whole is None else by_unit[whole]
 
 
-def _draw_index() -> int:
+def draw_new_index() -> int:
+    """Return an index of images that nothing can have made before."""
     return _FIRST_NEW + secrets.randbelow(_FIRST_NEW)
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
+def own_seconds(call: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Return wall seconds of a call, and its own: on a CPU the CPU seconds, those of ended child processes included."""
     before = _cpu_seconds()
     seconds = timed_call(call, device)[1].seconds
-    return _cpu_seconds() - before if device.type == "cpu" else seconds
+    return seconds, _cpu_seconds() - before if device.type == "cpu" else seconds
 
 
 def _cpu_seconds() -> float:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 PROBED_IMAGES = 3
 """Images of a probed batch that are made again, also with slightly other noise."""
-PROBED_SPANS = 16
+PROBED_SPANS = 64
 """Of the spans after the first, one in so many is probed, drawn by chance."""
 PROBE_NOISE_CHANGE = 1e-4
 """Relative change of the noise of a probed image: ten times what float32 resolves over the steps of a sampler."""
 PROBE_ESTIMATE_CHANGE = 0.01
 """Relative change of all estimates of the network while an image is made again."""
+WATCHED_PROBES = 8
+"""Of the probes, one in so many runs under a counter of operators, drawn by chance.
+
+After each timing a whole batch does."""
 FRESH_IMAGES = 8
 """Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
-UNIT_CALLS = 3
+UNIT_CALLS = 2
 """Calls of each unit of the network by itself, of which the fastest counts."""
 COMPARED_BYTES = 16_000_000
 """Pixels that a timing keeps of scored batches, and as many of other calls, to compare them. More would show in the

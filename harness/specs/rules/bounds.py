@@ -36,9 +36,10 @@ MOST_OVER_UNITS, EVALUATION_OVERHEAD = 3.0, 1e-3
 The second number is for each evaluation: on a tiny network the solver's own work is more than the network's.
 """
 MOST_FRESH_ERROR, LEAST_FRESH_ERROR = 1.5, 0.05
-"""Least error of images of new noise over the largest of as many scored ones; below the second number it may be more.
+"""Least error of images of new noise over the largest of as many scored ones; below the second it may be more.
 
-If both are made alike, all eight of one kind exceed all eight of the other once in 12,870 trials, and by a factor never.
+If both are made alike, all eight of one kind exceed all eight of the other once in 12,870 trials; by a factor, hardly
+ever.
 """
 MOST_MISMATCH, FEW_EVALUATIONS, MOST_MISMATCH_OF_FEW = 0.75, 5, 0.98
 """Most truncation error of a solver that follows the flow, over the error that other images' exact solutions have.
