@@ -94,12 +94,18 @@ def _of_python() -> list[Setting]:
         Setting("sys.settrace", sys.gettrace, sys.settrace),
         Setting("sys.setprofile", sys.getprofile, sys.setprofile),
         Setting("threading.settrace", threading.gettrace, threading.settrace),
-        Setting("threading.setprofile", threading.getprofile, threading.setprofile),
+        Setting("threading.setprofile", _foreign_profile_hook, threading.setprofile),
         Setting("sys.setswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
         Setting("gc.enable", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
         Setting("gc.set_threshold", gc.get_threshold, lambda threshold: gc.set_threshold(*threshold)),
         *signals,
     ]
+
+
+def _foreign_profile_hook() -> Any:
+    """Return the hook of new threads unless it is the one of our pools, which come and go between looks."""
+    hook = threading.getprofile()
+    return None if getattr(hook, "__module__", None) == "harness.pools.process_state" else hook
 
 
 def _set_deterministic(on: bool) -> None:

@@ -106,7 +106,7 @@ def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float
     runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in units}
     by_units = sum(count / images * units[unit] for unit, count in runs.items())
     expected = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_OVERHEAD
-    return timing.looks.new_images["throughput"] / expected
+    return timing.looks.new_images["throughput"] / expected if expected > 0 else None
 
 
 class _CountedCalls:

@@ -191,9 +191,12 @@ class _TimedCalls:
             if self.tier.warm_up_calls > 1:
                 return seconds  # the only call must not be one that a counter slows
 
-        call = self.prepare_call(role, kind, draw_new_index())
-        seconds, self.new_images[kind] = own_seconds(call, sampler.device)
+        seconds, self.new_images[kind] = self._time_new_images(kind)
         return seconds
+
+    def _time_new_images(self, kind: str) -> tuple[float, float]:
+        """Return wall seconds of a call with images that were never made before, and its own."""
+        return own_seconds(self.prepare_call("trial", kind, draw_new_index()), self.samplers["trial"].device)
 
     def _watch_batch(self) -> float:
         """Return the seconds of a call with a batch while a counter of operators watches it."""
@@ -285,6 +288,11 @@ class _TimedCalls:
         """
         began, trial = time.perf_counter(), self.samplers["trial"]
         assert self.counted_batch is not None
+        for kind in self.sizes:
+            if kind == "latency" or self.tier.warm_up_calls == 1:  # a process's first call takes longer
+                self.new_images[kind] = self._time_new_images(kind)[1]
+
+        # units, and the scored batch
         by_unit, whole = time_units(trial, network, self.counted_batch.units, self.batch)
         if not self.audit.comparable:
             counts, size = CallCounts(), self.audit.scored_batch

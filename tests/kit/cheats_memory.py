@@ -126,7 +126,7 @@ class CachedOutputs(CheatingDenoiser):
 
     name = "cheat-cached-outputs"
     steps = 4
-    rules = ("work-not-done",)
+    rules = ("remembers-images",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
         return ClaimsOneCall(network, _cached(network, lambda: True))

@@ -30,7 +30,7 @@ LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
 MOST_NEW_RATIO = 3.0
 """Most time of a call with images that are new, over that of a timed call."""
-MOST_OVER_UNITS, EVALUATION_OVERHEAD = 3.0, 1e-3
+MOST_OVER_UNITS, EVALUATION_OVERHEAD = 3.0, 2e-4
 """Most time of a batch over that of the units that it reports, each run by itself, and what a sampler may take besides.
 
 The second number is for each evaluation: on a tiny network the solver's own work is more than the network's.

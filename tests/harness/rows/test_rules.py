@@ -115,7 +115,7 @@ def apart(error: float) -> dict[str, Any]:
         {"timed": [timed(), timed("latency", differences=[0.5])]},
         {"shards": VARYING, "timed": [timed("latency", differences=[9.0] + [0.0] * 9)]},  # one decision in ten
         {"shards": VARYING, "timed": [timed("latency", work=work(4, network=6))]},  # images differ that much
-        {"shards": [{"probes": [probe(fresh_errors=[0.45, 0.8, 0.8])]}, {}]},
+        {"shards": [{"probes": [probe(fresh_errors=[0.44, 0.8, 0.8])]}, {}]},
         {"shards": [{"probes": [probe(fresh_errors=[0.05, 0.1], scored_errors=[0.01, 0.01])]}, {}]},
         {"shards": [{"probes": [probe(estimate_changes=[0.003, 0.003])]}, {}]},
         {"copies": CopyFigures(rate=0.02, highest=0.1, images=20, median_ratio=0.8)},
