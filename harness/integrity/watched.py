@@ -48,7 +48,7 @@ LATE = frozenset(
     {"torch.manual_seed", "torch.Storage", "time.tzname", "time.timezone", "time.altzone", "time.daylight"}
     | {"threading._profile_hook"}
 )
-"""Names that libraries set anew when they are imported or set up, and that decide nothing; the last is a setting too."""
+"""Names that libraries set anew when they are imported or set up, and that decide nothing; one is a setting too."""
 
 LATE_MAKERS = ("torch._dynamo.mutation_guard",)
 """Modules of torch that replace functions of torch by their own when a module is compiled."""
