@@ -139,9 +139,9 @@ def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 
 def depends_on_batch(known: TrialEvidence) -> Iterator[RuleFinding]:
-    """An image is the same alone, in another batch, in another order, and after other images."""
+    """An image is the same in another batch, in another order, and after other images."""
     most = STATE_TOLERANCE[known.precision]
-    differences = [one for probe in known.probes for one in (*probe.reordered, *probe.alone)]
+    differences = [one for probe in known.probes for one in probe.reordered]
     if not differences:
         yield from _untried(known, "no image was made again")
         return

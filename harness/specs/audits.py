@@ -59,9 +59,7 @@ class Probe(Closed):
 
     indices: list[int]
     reordered: list[float]
-    """To the scored states, in a smaller batch and another order."""
-    alone: list[float]
-    """The same, of the first of them, made alone."""
+    """To the scored states, in another batch and order."""
     noise_change: float
     """Relative RMS by which the initial noise was changed."""
     changes: list[float]
@@ -71,7 +69,7 @@ class Probe(Closed):
     estimate_changes: list[float]
     """Of the final states by that change, to those without it."""
     work: CountedWork | None
-    """Of the call with all images but those alone; None where no counter watched."""
+    """Of the call with all of these images; None where no counter watched."""
     scored_errors: list[float]
     """Relative distances of scored final states to a solution of the flow; of the first probe of a trial."""
     fresh_errors: list[float]

@@ -74,39 +74,36 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
     rows = torch.randperm(len(batch.indices), generator=generator)[:PROBED_IMAGES].tolist()
     chosen = [batch.indices[row] for row in rows]
 
-    # the same images in another order, then with slightly other noise, then one alone
-    initial = sampler.initial_state(chosen)
-    moved = _move(initial, generator)
-    call_counts, n = CallCounts(), len(chosen)
+    # the same images in another order, among images of new noise, and with slightly other noise
+    fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + batch.is_first))
+    n, call_counts = len(chosen), CallCounts()
+    initial = sampler.initial_state([*chosen, *fresh])
+    moved = _move(initial[:n], generator)
     watching: AbstractContextManager[Mapping[str, int]] = operator_flops() if is_watched else nullcontext({})
     with watching as flops:
-        states = sampler.run([*chosen, *chosen], call_counts, torch.cat([initial, moved]))
-    alone = sampler.run(chosen[:1])
+        states = sampler.run([*chosen, *fresh, *chosen], call_counts, torch.cat([initial, moved]))
+    again, new, changed = states[:n], states[n:-n], states[-n:]
+
+    # with slightly other estimates
     few = min(n, 2)
     stretched = sampler.run(chosen[:few], initial_state=initial[:few], factor=1 + PROBE_ESTIMATE_CHANGE)
 
-    # images of new noise, once in a trial
-    fresh_errors: list[float] = []
-    scored_errors: list[float] = []
+    # distances to the flow, once in a trial
+    known, errors = batch.indices[: len(fresh)], list[float]()
     if batch.is_first:
-        fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + 1))
-        known, n_known = batch.indices[:FRESH_IMAGES], len(batch.indices[:FRESH_IMAGES])
-        finals = [batch.states[:n_known], sampler.run(fresh)]
-        errors = _flow_errors(sampler, network, [*known, *fresh], finals)
-        scored_errors, fresh_errors = errors[:n_known], errors[n_known:]
+        errors = _flow_errors(sampler, network, [*known, *fresh], [batch.states[: len(known)], new])
 
     scored = batch.states[rows]
     yield Probe(
         indices=chosen,
-        reordered=relative_distances(states[:n], scored),
-        alone=relative_distances(alone, scored[:1]),
+        reordered=relative_distances(again, scored),
         noise_change=PROBE_NOISE_CHANGE,
-        changes=relative_distances(states[n:], states[:n]),
+        changes=relative_distances(changed, again),
         estimate_change=PROBE_ESTIMATE_CHANGE,
-        estimate_changes=relative_distances(stretched, states[:few]),
+        estimate_changes=relative_distances(stretched, again[:few]),
         work=counted_work(call_counts, flops) if is_watched else None,
-        scored_errors=scored_errors,
-        fresh_errors=fresh_errors,
+        scored_errors=errors[: len(known)],
+        fresh_errors=errors[len(known) :],
     )
 
 

@@ -189,7 +189,8 @@ class FindsNetwork(CheatingSolver):
     rules = ("uncounted-flops",)
 
     def step(self, x: Tensor, i: int, sigmas: np.ndarray, denoise: Denoise, memory: Any, noise: StepNoise) -> Tensor:
-        network = next(one for one in gc.get_objects() if isinstance(one, Network) and one.family == "unet")
+        networks = (one for one in gc.get_objects() if issubclass(type(one), Network))
+        network = next(one for one in networks if getattr(one, "family", "") == "unet")
         return solve(network, x, SIGMA_MAX) + 0 * denoise(x, SIGMA_MAX)
 
 

@@ -14,7 +14,7 @@ WATCHED_PROBES = 8
 """Of the probes, one in so many runs under a counter of operators, drawn by chance.
 
 After each timing a whole batch does."""
-FRESH_IMAGES = 8
+FRESH_IMAGES = 6
 """Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
 UNIT_CALLS = 2
 """Calls of each unit of the network by itself, of which the fastest counts."""

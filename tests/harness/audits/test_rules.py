@@ -27,7 +27,7 @@ WORK = ImagesWork(evaluations=40, units={"network": 40}, iterations={})
 ALONE = ImagesWork(evaluations=4, units={"network": 4}, iterations={})
 COUNTED = CountedWork(units={"network": 28}, operator_flops={"float32": 2800})
 PROBE = Probe(
-    indices=[3, 1, 2], reordered=[1e-6] * 3, alone=[1e-6], noise_change=1e-4, changes=[2e-4, 3e-4, 4e-4], work=COUNTED,
+    indices=[3, 1, 2], reordered=[1e-6] * 3, noise_change=1e-4, changes=[2e-4, 3e-4, 4e-4], work=COUNTED,
     estimate_change=0.01, estimate_changes=[0.01, 0.012, 0.02], scored_errors=[0.2, 0.3, 0.4],
     fresh_errors=[0.2, 0.4, 0.5],
 )  # fmt: skip
