@@ -22,11 +22,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def small_units():
-    """Units of sampling of 100 evaluations, so that small trials have several."""
-    from kit.small_units import make_units_small
+def fast_runs():
+    """Short runs, with units of 100 evaluations, so that small trials have several."""
+    from kit.fast_runs import make_runs_fast
 
-    make_units_small()
+    make_runs_fast()
 
 
 @pytest.fixture

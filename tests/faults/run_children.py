@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kit.fast_runs import make_runs_fast
 from kit.faulty import faulty, suite
-from kit.small_units import make_units_small
 
 from harness.api import run
 from harness.cli import main as command_line
 from harness.measure.deepspeed_start import load_deepspeed
 from harness.pools.local import LocalPool
 
-make_units_small()
+make_runs_fast()
 
 WANTED = [{"solver": "heun", "steps": 2}, {"solver": "ddim", "steps": [3, 4]}]
 NET = {"train": {"steps": 120, "batch": 16, "checkpoint_every": 20}}
