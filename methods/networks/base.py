@@ -32,16 +32,6 @@ class NetworkParams(BaseModel):
         """Whether a call does the same work for every input."""
         return True
 
-    @property
-    def class_count(self) -> int:
-        """Classes that a conditional network knows; 0 is unconditional."""
-        return 0
-
-    @property
-    def has_null_class(self) -> bool:
-        """Whether it can be called for no class, as guidance needs."""
-        return False
-
 
 class Network(nn.Module):
     """A denoiser network.
@@ -67,11 +57,6 @@ class Network(nn.Module):
         super().__init__()
         self.params = params
         self.data = data
-        self.row_classes: Tensor | None = None
-        """Class of each row of the calls to come, int64 [rows] on the device; `class_count` stands for none.
-
-        None gives no row a class.
-        """
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
