@@ -65,6 +65,7 @@ class Hosts(Generic[W]):
             del host.workers[worker]
             host.free.pop(worker, None)
             host.exclusive -= worker in self._alone
+        host.never_drained = host.never_drained and host.busy > 0
         self._alone.discard(worker)
         self._last_task.pop(worker, None)
         if not host.workers:

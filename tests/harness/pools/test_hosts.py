@@ -30,6 +30,14 @@ class AgainstModel(RuleBasedStateMachine):
         self.hosts = Hosts()
         self.workers: dict[int, Known] = {}
         self.wanted = self.made = 0
+        self.undrained: set[str] = set()
+
+    def note_reservations(self, before):
+        """Note the hosts that were reserved without becoming idle, and have not been idle since."""
+        after = self.reserved()
+        self.undrained -= after
+        self.undrained |= {name for name in before - after if any(w.busy and not w.alone for w in self.on(name))}
+        self.undrained -= {name for name in NAMES if not any(w.busy for w in self.on(name))}
 
     def on(self, host):
         return [w for w in self.workers.values() if w.host == host]
@@ -39,6 +47,11 @@ class AgainstModel(RuleBasedStateMachine):
 
     def reserved(self):
         return self.hosts.reserved()
+
+    def distance(self, name):
+        """Return how far a host is from taking exclusive units."""
+        busy = [w for w in self.on(name) if w.busy]
+        return name in self.undrained, not any(w.alone for w in busy), len(busy)
 
     def open(self, exclusive):
         """Return the workers that could be taken."""
@@ -57,20 +70,24 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(host=st.sampled_from(NAMES))
     def add(self, host):
         self.made += 1
+        before = self.reserved()
         self.hosts.add(self.made, host)
         self.workers[self.made] = Known(host)
+        self.note_reservations(before)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def remove(self, data):
         number = data.draw(st.sampled_from(sorted(self.workers)))
+        before = self.reserved()
         self.hosts.remove(number)
         del self.workers[number]
+        self.note_reservations(before)
 
     @rule(hosts=st.integers(0, 5))
     def reserve(self, hosts):
         before = self.reserved()
-        far = {name: (not any(w.alone for w in self.on(name)), sum(w.busy for w in self.on(name))) for name in NAMES}
+        far = {name: self.distance(name) for name in NAMES}
         self.hosts.reserve(hosts)
         self.wanted, after = hosts, self.reserved()
         assert before <= after or after <= before
@@ -78,6 +95,7 @@ class AgainstModel(RuleBasedStateMachine):
         went = before - after
         assert all(far[new] <= far[other] for new in came for other in others)
         assert all(far[kept] <= far[lost] for kept in after for lost in went)
+        self.note_reservations(before)
 
     @rule(count=st.integers(1, 4), exclusive=st.booleans(), task=st.sampled_from(TASKS))
     def take(self, count, exclusive, task):
@@ -107,6 +125,7 @@ class AgainstModel(RuleBasedStateMachine):
         number = data.draw(st.sampled_from([n for n, w in self.workers.items() if w.busy]))
         self.hosts.release_worker(number)
         self.workers[number].busy = self.workers[number].alone = False
+        self.note_reservations(self.reserved())
 
     @invariant()
     def agrees(self):

@@ -247,6 +247,12 @@ def test_what_could_not_be_tried_is_no_fault_and_says_why() -> None:
     assert found["timed-images-differ"] == "no timed batch is a scored one"
 
 
+def test_time_of_devices_that_wait_for_each_other_is_not_compared_with_their_units() -> None:
+    assert broken(row={"devices": 2}, over_units=4.4) == []
+    found = {one.rule: one.finding.found for one in checks_of(row={"devices": 2}, over_units=4.4)}
+    assert found["uncounted-time"] == "its devices wait for each other, so a batch takes longer than the units"
+
+
 def test_every_check_is_logged_with_what_was_found_and_expected(logged: Logged) -> None:
     logged.setLevel("DEBUG")
     import logging
