@@ -17,12 +17,12 @@ class ImageFolderReader(Reader):
     """`path` is the folder; a split's `source` is a folder below it ("." for the folder itself, else the split's name).
 
     `resize = "center-crop-box"` takes the largest centred square and averages it over boxes; "none" refuses
-    other sizes.
+    other sizes; "adm", "edm", "short-bilinear" and "celeba-128" are recipes of papers.
     """
 
     folder_argument: ClassVar[str | None] = "path"
     path: str | None = None
-    resize: Literal["none", "center-crop-box"] = "none"
+    resize: Literal["none", "center-crop-box", "adm", "edm", "short-bilinear", "celeba-128"] = "none"
 
     def read(self, wanted: WantedSplit) -> Pixels:
         """Return all pictures below the split's folder, sorted by their relative path."""

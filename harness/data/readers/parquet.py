@@ -24,7 +24,8 @@ class ParquetReader(Reader):
 
     Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder. Without `path`, the
     folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"` makes each pixel the
-    mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes.
+    mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes; "adm", "edm",
+    "short-bilinear" and "celeba-128" are recipes of papers.
     """
 
     folder_argument: ClassVar[str | None] = "path"
@@ -32,7 +33,7 @@ class ParquetReader(Reader):
     folder: str | None = None
     image: str = "image"
     label: str | None = None
-    resize: Literal["none", "area"] = "none"
+    resize: Literal["none", "area", "adm", "edm", "short-bilinear", "celeba-128"] = "none"
 
     @model_validator(mode="after")
     def _one_place(self) -> ParquetReader:

@@ -2,7 +2,8 @@
 
 Colour data sets take RGB, palette and grey pictures (grey repeated in the three channels); grey data sets take grey
 and black-and-white ones. Anything else (transparency, CMYK, 16 bits, colour for a grey data set) is refused rather than
-converted, because the fingerprint does not record how it was converted. EXIF rotation is not applied.
+converted, because the fingerprint does not record how it was converted. The recipes "adm" and "edm" take CMYK too, by
+PIL's own conversion: some pictures of ImageNet are CMYK. EXIF rotation is not applied.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ import numpy as np
 from PIL import Image
 
 from harness.data.readers.base import WantedSplit
+from harness.data.readers.resizing import FIXED_SIZES, PAPER_RECIPES
 
-Resize = Literal["none", "center-crop-box", "area"]
-"""What is done with pictures of another size: refused; centre-cropped and box-averaged; whole boxes averaged."""
+Resize = Literal["none", "center-crop-box", "area", "adm", "edm", "short-bilinear", "celeba-128"]
+"""What is done with pictures of another size.
+
+"none" refuses them, "center-crop-box" averages the largest centred square over boxes, "area" averages whole boxes, and
+the others are recipes of papers, see `harness.data.readers.resizing`.
+"""
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
+_IMAGENET_RECIPES, _MORE_MODES = ("adm", "edm"), ("CMYK",)
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
@@ -39,10 +46,11 @@ def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: R
 
 def to_pixels(picture: Image.Image, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
-    if picture.mode not in MODES[wanted.channels] or "transparency" in picture.info:
+    modes = (*MODES[wanted.channels], *(_MORE_MODES if resize in _IMAGENET_RECIPES and wanted.channels == 3 else ()))
+    if picture.mode not in modes or "transparency" in picture.info:
         raise wanted.usage_error(
             f"{where} has the colour mode {_mode(picture)}",
-            f"one of {', '.join(MODES[wanted.channels])} without transparency for {wanted.channels} channel(s)",
+            f"one of {', '.join(modes)} without transparency for {wanted.channels} channel(s)",
             "convert the picture first, or correct `channels` in the card",
         )
 
@@ -50,6 +58,9 @@ def to_pixels(picture: Image.Image, wanted: WantedSplit, where: str, *, resize: 
     if resize == "area":
         boxes = _boxes(picture, wanted, where)
         return area_mean(_plain(picture.convert(mode), wanted.channels), boxes)
+    if resize in PAPER_RECIPES:
+        _check_fixed_size(picture, wanted, where, resize)
+        return _plain(PAPER_RECIPES[resize](picture.convert(mode), side), wanted.channels)
     if resize == "center-crop-box" and picture.size != (side, side):
         picture = _centre(picture.convert(mode), wanted, where)
 
@@ -90,6 +101,15 @@ def _boxes(picture: Image.Image, wanted: WantedSplit, where: str) -> int:
             "crop the pictures first, or correct `resolution` in the card",
         )
     return times
+
+
+def _check_fixed_size(picture: Image.Image, wanted: WantedSplit, where: str, resize: Resize) -> None:
+    if picture.size != FIXED_SIZES.get(resize, picture.size):
+        raise wanted.usage_error(
+            f"{where} has {picture.width}x{picture.height} pixels",
+            "{}x{}, which resize = {} needs".format(*FIXED_SIZES[resize], f'"{resize}"'),
+            "give the published pictures, or choose another `resize` in the card",
+        )
 
 
 def _centre(picture: Image.Image, wanted: WantedSplit, where: str) -> Image.Image:
