@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torchvision.transforms as tv
 from kit.reader_kit import read, refusal, target
@@ -119,6 +122,16 @@ def test_the_recipes_give_different_pixels() -> None:
 def test_readers_follow_the_recipe_of_the_card(tmp_path: Path, name: str) -> None:
     noisy((178, 218)).save(tmp_path / "a.png")
     pixels = read("image-folder", target(1, labels=0, source=".", resolution=16), path=str(tmp_path), resize=name)
+    expected = np.asarray(PAPER_RECIPES[name](noisy((178, 218)), 16)).transpose(2, 0, 1)
+    assert np.array_equal(pixels.images[0], expected)
+
+
+@pytest.mark.parametrize("name", sorted(PAPER_RECIPES))
+def test_parquet_cells_follow_the_recipe_of_the_card(tmp_path: Path, name: str) -> None:
+    stream = io.BytesIO()
+    noisy((178, 218)).save(stream, "PNG")
+    pq.write_table(pa.table({"image": pa.array([stream.getvalue()], pa.binary())}), tmp_path / "a.parquet")
+    pixels = read("parquet", target(1, labels=0, source="a.parquet", resolution=16), path=str(tmp_path), resize=name)
     expected = np.asarray(PAPER_RECIPES[name](noisy((178, 218)), 16)).transpose(2, 0, 1)
     assert np.array_equal(pixels.images[0], expected)
 
