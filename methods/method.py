@@ -65,6 +65,11 @@ class Method(ABC):
 
     Searches share equal jobs.
     """
+    check_params: ClassVar[Mapping[str, Any]] = {}
+    """Parameters with which `oneclock check` runs it, unless the caller sets them.
+
+    For a preparation that takes minutes by default: the smallest that uses all of its code.
+    """
     Params: ClassVar[type[Params]] = Params
     """Its parameters.
 

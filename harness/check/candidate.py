@@ -72,14 +72,15 @@ class Candidate:
 def find_candidate(name: str, settings: Sequence[str], network: str | None, steps: int) -> Candidate:
     """Return the method of NAME or PART/NAME, with parts and a network that it fits.
 
-    `settings` are its parameters as KEY=VALUE; `network` is one of the zoo. UsageError for what does not exist, and
-    where nothing fits.
+    `settings` are its parameters as KEY=VALUE, over its `check_params`; `network` is one of the zoo. UsageError for
+    what does not exist, and where nothing fits.
     """
     if steps < 1:
         raise UsageError(f"--steps is {steps}; expected 1 or more")
     found = _find_class(name)
-    params: dict[str, Any] = {}
-    apply_settings(params, list(settings))
+    given: dict[str, Any] = {}
+    apply_settings(given, list(settings))
+    params = {**found.check_params, **given}
     method = registry().make(found.part, found.name, params)
     if (devices := method.device_group()) > 1:
         raise UsageError(f"{method.name} needs {devices} devices at once; check has one, so set its parameters for one")

@@ -19,7 +19,9 @@ from harness.specs.rules.bounds import (
     LEAST_BATCH_RATIO,
     LEAST_ESTIMATE_RESPONSE,
     LEAST_FRESH_ERROR,
+    LEAST_LOW_LEVELS,
     LEAST_MEDIAN_RATIO,
+    LOW_LEVEL,
     MOST_FRESH_ERROR,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
@@ -30,7 +32,7 @@ from harness.specs.rules.bounds import (
     STATE_TOLERANCE,
 )
 from harness.specs.rules.timing import TIERS
-from harness.specs.sample import SampleOutput
+from harness.specs.sample import Cost, SampleOutput
 
 _ERROR = "truncation_error"
 _LOG = logging.getLogger("oneclock.rows.rules")
@@ -131,8 +133,16 @@ def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:
         ratio = math.sqrt(sum(value for part in parts for value in part.squared_errors) / mismatch)
         found = f"a truncation error of {ratio:.3g} of the distance to solutions of other images"
         few = (known.row.get("nfe") or 0.0) < FEW_EVALUATIONS
-        most = MOST_MISMATCH_OF_FEW if few else MOST_MISMATCH
+        most = MOST_MISMATCH_OF_FEW if few or _is_coarse(known.shards[0].cost) else MOST_MISMATCH
         yield RuleFinding(ratio <= most, found, f"at most {most:g}")
+
+
+def _is_coarse(cost: Cost | None) -> bool:
+    """Tell whether nearly all levels of a grid are so high that the network's estimate there is a mean of images."""
+    if cost is None:
+        return False
+    estimated = cost.sigmas[:-1]
+    return sum(sigma < LOW_LEVEL * estimated[0] for sigma in estimated) < LEAST_LOW_LEVELS
 
 
 # What an image may depend on

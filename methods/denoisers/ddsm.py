@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -65,6 +65,12 @@ class DDSM(Denoiser):
         seed: int = Field(default=0, ge=0)
 
     search_only = (*(name for name in Params.model_fields if name != "widths"),)
+    check_params: ClassVar[Mapping[str, Any]] = {
+        "population": 4,
+        "generations": 2,
+        "finalists": 2,
+        "search_images": 200,
+    }
 
     @property
     def prepares(self) -> bool:  # type: ignore[override]

@@ -24,6 +24,12 @@ def test_parameters_and_network_are_set() -> None:
     assert (found.method.params.c, found.network) == (0.2, "cunet-8")
 
 
+def test_a_long_preparation_is_checked_with_its_small_parameters_unless_they_are_set() -> None:
+    small, own = find_candidate("ddsm", [], None, 10), find_candidate("ddsm", ["population=9"], None, 10)
+    assert (small.method.params.population, small.method.params.generations) == (4, 2)
+    assert (own.method.params.population, own.method.params.generations) == (9, 2)
+
+
 def test_a_name_of_two_parts_is_told_apart_by_the_part() -> None:
     with pytest.raises(UsageError, match="expected denoiser/few-step or schedule/few-step"):
         find_candidate("few-step", [], None, 5)

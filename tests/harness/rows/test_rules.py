@@ -78,10 +78,11 @@ def known(value: float, **changes: Any) -> Expectation:
     return Expectation(**{**entry, **changes})
 
 
-def apart(error: float) -> dict[str, Any]:
-    """Return the distances of one image to its exact solution, and to another's at distance 1."""
+def apart(error: float, *levels: float) -> dict[str, Any]:
+    """Return the distances of one image to its exact solution, and to another's at distance 1, on a grid."""
     one = {"squared_errors": [error**2], "squared_norms": [1.0], "squared_mismatches": [1.0]}
-    return {"distances": {"truncation_error": one}}
+    cost = {"cost": COST.model_copy(update={"sigmas": list(levels)})} if levels else {}
+    return {"distances": {"truncation_error": one}, **cost}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,8 @@ def apart(error: float) -> dict[str, Any]:
         {"row": {"fid": 1.0}},
         {"copies": None},
         {"copies": CopyFigures(rate=0.1, highest=0.1, images=20)},
-        {"row": {"nfe": 5.0}, "shards": [apart(0.75), {}]},
+        {"row": {"nfe": 5.0}, "shards": [apart(0.75, 80, 9, 7, 6, 5, 0.1), {}]},
+        {"row": {"nfe": 5.0}, "shards": [apart(0.98, 80, 60, 40, 20, 7, 0.1), {}]},  # a coarse grid
         {"shards": [apart(0.98), {}]},
         {"shards": [apart(1.0), {}], "row": {"steps": 1}},
         {"shards": [{"cost": COST.model_copy(update={"network": 0})}, {}], "row": {"nfe": 0.0}},
@@ -143,7 +145,8 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
         ({"row": {"fid": 0.99}}, "fid-below-floor: FID 0.99, expected at least 1"),
         ({"copies": CopyFigures(rate=0.11, highest=0.1, images=20)}, "copies-training-images: 11.0% of 20 images"),
         ({"shards": [apart(0.99), {}]}, "leaves-the-flow: a truncation error of 0.99"),
-        ({"row": {"nfe": 5.0}, "shards": [apart(0.76), {}]}, "leaves-the-flow: a truncation error of 0.76"),
+        ({"row": {"nfe": 5.0}, "shards": [apart(0.99, 80, 60, 40, 20, 7, 0.1), {}]}, "leaves-the-flow: "),
+        ({"row": {"nfe": 5.0}, "shards": [apart(0.76, 80, 60, 40, 7, 6, 0.1), {}]}, "leaves-the-flow: "),
         (
             {"shards": [{"probes": [probe(reordered=[1e-6, 0.3])]}, {}]},
             "depends-on-batch: 1 of 4 images made again in other company differ, by up to 0.3",
