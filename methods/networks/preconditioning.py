@@ -1,8 +1,9 @@
-"""Preconditioning: the clean estimate D(x; sigma) from a raw network F, in EDM's form and in VP's.
+"""Preconditioning: the clean estimate D(x; sigma) from a raw network F, in EDM's form, VP's and VE's.
 
 Sources: EDM is Karras et al. 2022 (arXiv:2206.00364), table 1 (last column) and equations 7 and 8,
 with the training distribution of table 1. VP is the same table's first column for a network
-eps(x_t, t) trained in diffusion time. Coefficients are computed in the dtype of sigma, float64 on
+eps(x_t, t) trained in diffusion time, or of what else `predictions` holds; VE is its second.
+Flows are in `flow_preconditioning`. Coefficients are computed in the dtype of sigma, float64 on
 a grid. The raw network runs in `dtype` (float32), and D is returned in the dtype of x, so a
 float64 trajectory loses only the network's own rounding. Noise levels may lie on the host while
 states lie on a device: a level is then copied without waiting for the device.
@@ -18,10 +19,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from methods.networks.predictions import PREDICTIONS
 from methods.networks.vp_process import LinearBeta, VpProcess, time_without_process
 
 RawNetwork = Callable[[Tensor, Tensor], Tensor]
-"""A raw network: (input [batch, channels, height, width], noise label [batch]) to an output of the input's shape."""
+"""A raw network: (input [batch, channels, height, width], noise label [batch]) to an output of the input's shape.
+
+One that predicts both image and noise returns twice the channels.
+"""
 
 
 class Coefficients(NamedTuple):
@@ -144,21 +149,18 @@ class Edm(Preconditioning):
 
 @dataclass(frozen=True)
 class Vp(Preconditioning):
-    """VP preconditioning of an eps-network with its process's label.
+    """VP preconditioning of a network with its process's label; by default one that predicts the noise.
 
     Uniform training time, unweighted loss.
     """
 
     process: VpProcess = field(default_factory=LinearBeta)
+    predicts: str = "eps"
 
     def coefficients(self, sigma: Tensor) -> Coefficients:
         """Return the four functions (table 1, "VP", with c_noise in the network's own unit)."""
-        return Coefficients(
-            skip=torch.ones_like(sigma),
-            out=-sigma,
-            scale=1 / (1 + sigma**2).sqrt(),
-            noise=self.process.label(self.process.time(sigma)),
-        )
+        skip, out = PREDICTIONS[self.predicts](sigma)
+        return Coefficients(skip=skip, out=out, scale=1 / (1 + sigma**2).sqrt(), noise=self.process.level_label(sigma))
 
     def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
         """Return the levels of uniform times and unit noise."""
@@ -173,6 +175,65 @@ class Vp(Preconditioning):
     def level(self, time: Tensor) -> Tensor:
         """Return the process's level."""
         return self.process.sigma(time)
+
+
+@dataclass(frozen=True)
+class VpBoth(Vp):
+    """VP preconditioning of a network that predicts image and noise, the channels of the image first.
+
+    Salimans & Ho 2022 (arXiv:2202.00512), section 4. It is sampled and not trained.
+    """
+
+    predicts: str = "x0"
+    """What the weighted mean of the two estimates stands for."""
+
+    def denoise(self, inner: RawNetwork, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return D = w F_x + (1 - w) (x - sigma F_eps), w = sigma² / (1 + sigma²)."""
+        level = _rows(sigma.to(x.device, non_blocking=True), x)
+        weight = level**2 / (1 + level**2)
+
+        def mean_estimate(scaled: Tensor, label: Tensor) -> Tensor:
+            raw = inner(scaled, label).to(x.dtype)
+            if raw.shape[1] != 2 * x.shape[1]:
+                raise ValueError(f"the network returns {raw.shape[1]} channels; expected {2 * x.shape[1]} for both")
+            image, noise = raw.chunk(2, 1)
+            return weight * image + (1 - weight) * (x - level * noise)
+
+        return super().denoise(mean_estimate, x, sigma, dtype)
+
+    def regression(self, images: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Regression:
+        """Raise TypeError: the two halves have no single target."""
+        raise TypeError("a network that predicts both is not trained; take one that predicts eps, x0 or v")
+
+
+@dataclass(frozen=True)
+class Ve(Preconditioning):
+    """VE preconditioning (Song et al. 2021, arXiv:2011.13456): F is the noise's opposite, its label ln(sigma / 2).
+
+    ln(sigma) is uniform from 0.02 to 100 in training.
+    """
+
+    lowest: float = 0.02
+    highest: float = 100.0
+
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        """Return the four functions (table 1, "VE")."""
+        one = torch.ones_like(sigma)
+        return Coefficients(skip=one, out=sigma, scale=one, noise=(sigma / 2).log())
+
+    def draws(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+        """Return levels uniform in ln(sigma) and unit noise."""
+        uniform = torch.rand(shape[0], generator=generator, dtype=torch.float64)
+        sigma = self.lowest * (self.highest / self.lowest) ** uniform
+        return Draws(sigma.float(), torch.randn(shape, generator=generator))
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Return the time of this level in the linear-beta VP process."""
+        return time_without_process(sigma)
+
+    def level(self, time: Tensor) -> Tensor:
+        """Return the level of that process."""
+        return LinearBeta().sigma(time)
 
 
 def _rows(value: Tensor, like: Tensor) -> Tensor:

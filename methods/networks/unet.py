@@ -18,6 +18,8 @@ Positive = Annotated[int, Field(ge=1)]
 class UNetParams(PreconditionedParams):
     """Size of the U-Net, one entry of `channels` per resolution."""
 
+    can_predict_both: ClassVar[bool] = True
+
     channels: tuple[Positive, ...] = Field(min_length=1)
     layers_per_block: Positive = 1
     patch: Positive = 1
@@ -75,7 +77,7 @@ def diffusers_config(params: UNetParams, data: DataShape) -> dict[str, Any]:
     return {
         "sample_size": data.resolution // params.patch,
         "in_channels": data.channels * params.patch**2,
-        "out_channels": data.channels * params.patch**2,
+        "out_channels": data.channels * params.patch**2 * (2 if params.predicts == "both" else 1),
         "block_out_channels": params.channels,
         "layers_per_block": params.layers_per_block,
         "down_block_types": tuple(f"{kind}DownBlock2D" for kind in kinds),

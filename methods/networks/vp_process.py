@@ -6,10 +6,17 @@ process.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+
+BetaSchedule = Literal["linear", "scaled-linear", "cosine"]
+"""Betas linear, of linear square roots, or of the squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672)."""
+Timesteps = Literal["interpolate", "nearest"]
+"""Label of a level between two steps of a table: between theirs, or that of the step with the nearest level."""
+_LARGEST_BETA, _COSINE_OFFSET = 0.999, 0.008
 
 
 class VpProcess(Protocol):
@@ -26,6 +33,9 @@ class VpProcess(Protocol):
 
     def label(self, time: Tensor) -> Tensor:
         """Return the network's noise label of times."""
+
+    def level_label(self, sigma: Tensor) -> Tensor:
+        """Return the network's noise label of levels."""
 
     def draw(self, uniform: Tensor) -> Tensor:
         """Return training times from uniform numbers in [0, 1)."""
@@ -55,31 +65,54 @@ class LinearBeta:
         """Return 999 t."""
         return 999 * time
 
+    def level_label(self, sigma: Tensor) -> Tensor:
+        """Return 999 t of levels."""
+        return self.label(self.time(sigma))
+
     def draw(self, uniform: Tensor) -> Tensor:
         """Return t uniform in [0.001, 1]."""
         return 1 - (1 - self.eps) * uniform
 
 
+@dataclass(frozen=True)
+class BetaTable:
+    """The variance that each step of a discrete process adds; by default DDPM's."""
+
+    start: float = 1e-4
+    end: float = 0.02
+    schedule: BetaSchedule = "linear"
+    """The cosine has no start and no end."""
+    steps: int = 1000
+
+    def values(self) -> Tensor:
+        """Return the betas, float64 [steps]."""
+        if self.schedule == "linear":
+            return torch.linspace(self.start, self.end, self.steps, dtype=torch.float64)
+        if self.schedule == "scaled-linear":
+            return torch.linspace(self.start**0.5, self.end**0.5, self.steps, dtype=torch.float64) ** 2
+        u = torch.arange(self.steps + 1, dtype=torch.float64) / self.steps
+        alphas = torch.cos((u + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * torch.pi / 2) ** 2
+        return (1 - alphas[1:] / alphas[:-1]).clamp(max=_LARGEST_BETA)
+
+
 class DiscreteBeta:
-    """The 1000 steps of DDPM (Ho et al. 2020, arXiv:2006.11239), beta from 1e-4 to 0.02.
+    """The steps of a table of betas, by default the 1000 of DDPM (Ho et al. 2020, arXiv:2006.11239).
 
     The label of networks such as DiT is tau = 0 ... 999. Between two steps tau is interpolated in
-    ln sigma; time is tau / 1000.
+    ln sigma, unless the nearest step is wanted; time is tau / steps.
     """
 
-    steps = 1000
     first_label = 0
+    usual_table = BetaTable()
 
-    def __init__(self) -> None:
-        alphas = (1 - self.betas()).cumprod(0)
+    def __init__(self, table: BetaTable | None = None, timesteps: Timesteps = "interpolate") -> None:
+        table = self.usual_table if table is None else table
+        self.steps, self.timesteps = table.steps, timesteps
+        alphas = (1 - table.values()).cumprod(0)
         self._log_sigmas = ((1 - alphas) / alphas).log() / 2  # increasing with tau
 
-    def betas(self) -> Tensor:
-        """Return the variance added at each step, float64 [steps]."""
-        return torch.linspace(1e-4, 0.02, self.steps, dtype=torch.float64)
-
     def time(self, sigma: Tensor) -> Tensor:
-        """Return tau(sigma) / 1000."""
+        """Return tau(sigma) / steps."""
         table = self._log_sigmas.to(sigma.device)
         log = sigma.to(table.dtype).log().clamp(table[0], table[-1])
         above = torch.searchsorted(table, log).clamp(1, self.steps - 1)
@@ -87,7 +120,7 @@ class DiscreteBeta:
         return (above - 1 + (log - low) / (high - low)) / self.steps
 
     def sigma(self, time: Tensor) -> Tensor:
-        """Return the level of tau = 1000 time, at most 999."""
+        """Return the level of tau = steps time, at most that of the last step."""
         table = self._log_sigmas.to(time.device)
         tau = (time.to(table.dtype) * self.steps).clamp(0, self.steps - 1)
         below = tau.floor().long().clamp(max=self.steps - 2)
@@ -96,6 +129,16 @@ class DiscreteBeta:
     def label(self, time: Tensor) -> Tensor:
         """Return tau, counted from the label of the first step."""
         return self.steps * time + self.first_label
+
+    def level_label(self, sigma: Tensor) -> Tensor:
+        """Return tau of levels, counted so; a whole number where the nearest step is wanted."""
+        if self.timesteps == "interpolate":
+            return self.label(self.time(sigma))
+        table = self._log_sigmas.exp().to(sigma.device)
+        level = sigma.to(table.dtype).contiguous()
+        above = torch.searchsorted(table, level).clamp(1, self.steps - 1)
+        is_below = level - table[above - 1] < table[above] - level
+        return (above - is_below.long() + self.first_label).to(table.dtype)
 
     def draw(self, uniform: Tensor) -> Tensor:
         """Return uniform whole steps."""
@@ -112,10 +155,19 @@ class ScaledLinearBeta(DiscreteBeta):
     """
 
     first_label = 1
+    usual_table = BetaTable(0.00085, 0.012, "scaled-linear")
 
-    def betas(self) -> Tensor:
-        """Return the variance added at each step, float64 [steps]."""
-        return torch.linspace(0.00085**0.5, 0.012**0.5, self.steps, dtype=torch.float64) ** 2
+
+class CosineBeta(DiscreteBeta):
+    """The 1000 steps of the squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672), as iDDPM and ADM have them.
+
+    The network sees whole steps alone. Levels are 0.0064 to 642, and 20291 where beta is cut at 0.999.
+    """
+
+    usual_table = BetaTable(schedule="cosine")
+
+    def __init__(self) -> None:
+        super().__init__(timesteps="nearest")
 
 
 def time_without_process(sigma: Tensor) -> Tensor:
