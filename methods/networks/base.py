@@ -32,6 +32,25 @@ class NetworkParams(BaseModel):
         """Whether a call does the same work for every input."""
         return True
 
+    @property
+    def class_count(self) -> int:
+        """Classes that a conditional network knows; 0 is unconditional."""
+        return 0
+
+    @property
+    def has_null_class(self) -> bool:
+        """Whether it can be called for no class, as guidance needs."""
+        return False
+
+
+class _SharedClasses:
+    """The classes of a call's rows, which a network shares with its copies."""
+
+    of_rows: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharedClasses:
+        return self
+
 
 class Network(nn.Module):
     """A denoiser network.
@@ -57,6 +76,20 @@ class Network(nn.Module):
         super().__init__()
         self.params = params
         self.data = data
+        self._row_classes = _SharedClasses()
+
+    @property
+    def row_classes(self) -> Tensor | None:
+        """The class of each row of the next call, int64 [rows] on the device; `class_count` stands for none.
+
+        None gives no row a class. Copies of a network, such as a method's tuned one, have those of
+        the network that they were copied from.
+        """
+        return self._row_classes.of_rows
+
+    @row_classes.setter
+    def row_classes(self, of_rows: Tensor | None) -> None:
+        self._row_classes.of_rows = of_rows
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
