@@ -25,7 +25,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ from methods.replay import ReplayedTime
 
 __all__ = [
     "PARTS", "Artifact", "Boundary", "BuiltDenoiser", "Denoise", "Denoiser", "Done", "Evaluate", "Executor", "Job",
-    "Method", "Params", "Peers", "PrepareContext", "ReplayedTime", "Sampled", "Schedule", "Solver", "StepNoise",
-    "Trace", "Units", "unit_counts",
+    "Method", "Params", "Peers", "PrepareContext", "ReplayedTime", "Sampled", "Schedule", "ScheduleParams", "Solver",
+    "StepNoise", "Trace", "Units", "unit_counts",
 ]  # fmt: skip
 
 PARTS = ("denoiser", "schedule", "solver", "executor")
@@ -55,11 +55,39 @@ Units = Mapping[str, "int | Tensor"]
 """How often each separately counted unit of a network ran: one int for all images, or one per image [batch]."""
 
 
+class ScheduleParams(Params):
+    """Parameters that every schedule should have; its own class of parameters derives from them."""
+
+    final: Literal["none", "denoise"] = "none"
+    """denoise: the last estimate, D at the last level, is the image; it is Euler's step from there to level 0.
+
+    Published samplers end so. It is one evaluation more, which counts. With none the last level's
+    noise stays in the image.
+    """
+
+
 class Schedule(Method):
     """Which noise levels are visited."""
 
     part = "schedule"
     method_family = "schedule"
+    Params = ScheduleParams
+    own_ends: ClassVar[bool] = False
+    """Whether its ends are its own, inside of the range that it is asked for. Such a one is not prepared."""
+
+    @property
+    def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Return `final`: what is prepared ends at the last level."""
+        return tuple(name for name in ("final",) if name in type(self).Params.model_fields)
+
+    @property
+    def denoises_last(self) -> bool:
+        """Return whether one more estimate follows the last level; see `ScheduleParams.final`."""
+        return getattr(self.params, "final", "none") == "denoise"
+
+    def initial_scale(self, levels: np.ndarray) -> float:
+        """Return the factor on unit noise at which a trajectory begins; here its first level."""
+        return float(levels[0])
 
     def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
         """Return True: there are as many levels as steps. Denoisers that go by the level look at `parts`."""
@@ -68,6 +96,8 @@ class Schedule(Method):
     @abstractmethod
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
         """Return float64 levels [steps + 1], strictly decreasing, first sigma_max and last sigma_min exactly.
+
+        With `own_ends` they may begin below sigma_max and end above sigma_min.
 
         Raises ValueError for a range or number of steps that the schedule cannot have. Called on
         every worker once for a sampler, before anything is timed.
@@ -212,6 +242,11 @@ class Trace:
     A stopped sample keeps its state. The same on every rank.
     """
 
+    def add_last(self, step: int) -> None:
+        """Add the evaluation that follows the executor's, which counts as one of this step."""
+        if self.critical is not None:
+            self.critical[:, step] += 1
+
 
 class Executor(Method, ReplayedTime):
     """In which order, and on which devices, the steps run."""
@@ -229,7 +264,7 @@ class Executor(Method, ReplayedTime):
     def run(
         self, evaluate: Boundary, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
     ) -> Tensor:
-        """Return the state at sigmas[-1] from x = sigmas[0] * unit noise [batch, channels, height, width].
+        """Return the state at sigmas[-1] from the one at sigmas[0], x [batch, channels, height, width].
 
         A parallel executor fills `trace`. With several devices every rank of `trace.peers` runs
         this with the same arguments, and every rank returns the same state; ranks may wait for

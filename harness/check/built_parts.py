@@ -11,6 +11,7 @@ from harness.check.candidate import Candidate, Parts, usual_parts
 from harness.config.zoo_card import PREFIX
 from harness.data.cards import load_card
 from harness.planning.by_hand import PartChoice, assemble_sampler
+from harness.planning.level_range import LevelRange, level_range
 from harness.pools.process_state import fresh_process_state
 from harness.sampling.sampler import Sampler
 from harness.specs.sampler import DataSpec
@@ -27,6 +28,10 @@ class BuiltParts(Protocol):
     @property
     def data(self) -> DataSpec:
         """Return the data whose images the samplers make."""
+
+    @property
+    def level_range(self) -> LevelRange:
+        """Return the range of levels that the network is sampled in."""
 
     @property
     def steps(self) -> int:
@@ -49,6 +54,10 @@ class PartsByHand:
     @property
     def data(self) -> DataSpec:
         return load_card(self.candidate.dataset).spec()
+
+    @property
+    def level_range(self) -> LevelRange:
+        return level_range(self.candidate.zoo_card.network, load_card(self.candidate.dataset))
 
     @property
     def steps(self) -> int:

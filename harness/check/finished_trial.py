@@ -16,6 +16,7 @@ from harness import api
 from harness.config.suite import Suite
 from harness.driver.inputs import InputRefs
 from harness.driver.results import TaskResults
+from harness.planning.level_range import LevelRange
 from harness.planning.plan import Plan, PlannedTrial, make_plan
 from harness.pools.local import LocalPool
 from harness.runs.tables import Tables
@@ -74,6 +75,11 @@ class FinishedTrial:
     def data(self) -> DataSpec:
         """Return the data whose images it has."""
         return self.planned.trial.data
+
+    @property
+    def level_range(self) -> LevelRange:
+        """Return the range of levels that its network is sampled in."""
+        return self.planned.trial.level_range
 
     @property
     def steps(self) -> int:

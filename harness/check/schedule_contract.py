@@ -33,7 +33,7 @@ def check_level_grid(candidate: Candidate) -> CheckOutcome:
             except ValueError as error:
                 refused.append(f"{steps} from {high:g} to {low:g} ({error})")
                 continue
-            if fault := describe_fault(levels, steps, low, high):
+            if fault := describe_fault(levels, steps, low, high, schedule.own_ends):
                 return conclude(False, f"{steps} steps from {high:g} to {low:g}: {fault}", _SHAPE, _to_do())
             if not np.array_equal(levels, schedule.levels(steps, low, high)):
                 return conclude(False, f"{steps} steps: other levels in a second call", "the same levels", _to_do())
@@ -66,13 +66,13 @@ def check_prepared_levels(made: BuiltParts) -> CheckOutcome:
     """Check the levels that a prepared schedule returns for its artifact."""
     if not made.parts["schedule"].prepares:
         return not_applicable("it is not prepared")
-    low, high = made.data.sigma_min, made.data.sigma_max
+    low, high = made.level_range
     with made.built() as sampler:
-        fault = describe_fault(sampler.sigmas, made.steps, low, high)
+        fault = describe_fault(sampler.sigmas, made.steps, low, high, own_ends=False)
     return conclude(not fault, fault or f"{made.steps} steps from {high:g} to {low:g}", _SHAPE, _to_do())
 
 
-def describe_fault(levels: object, steps: int, low: float, high: float) -> str:
+def describe_fault(levels: object, steps: int, low: float, high: float, own_ends: bool) -> str:
     """Return what is wrong with levels; "" where nothing is."""
     if not isinstance(levels, np.ndarray):
         return f"a {type(levels).__name__}"
@@ -80,7 +80,7 @@ def describe_fault(levels: object, steps: int, low: float, high: float) -> str:
         return f"{levels.dtype} {list(levels.shape)}"
     if not np.all(np.isfinite(levels)):
         return "a level that is no finite number"
-    if levels[0] != high or levels[-1] != low:
+    if not (low <= levels[-1] and levels[0] <= high if own_ends else (levels[0], levels[-1]) == (high, low)):
         return f"ends {float(levels[0])!r} and {float(levels[-1])!r}"
     if not np.all(np.diff(levels) < 0):
         place = int(np.argmax(np.diff(levels) >= 0))

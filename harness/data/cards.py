@@ -135,8 +135,6 @@ class DatasetCard(Closed):
             channels=self.channels,
             resolution=self.resolution,
             labels=self.labels,
-            sigma_min=self.sigma_min,
-            sigma_max=self.sigma_max,
             splits={**(found or {}), **stated},
             training=self.training_split,
             reference=self.reference,

@@ -175,7 +175,8 @@ def replay_virtual_times(
         def call(steps: Sequence[int]) -> float:
             return call_timer.seconds(steps, devices > 1)
 
-        return executor.replayed(trial.solver, sigmas, refinements, devices, call, hop or 0.0)
+        last = call([trial.last_step]) if trial.denoises_last else 0.0
+        return executor.replayed(trial.solver, sigmas, refinements, devices, call, hop or 0.0) + last
 
     # one row per number of devices
     rows = []

@@ -12,17 +12,31 @@ _STEPS, _RHO = 8, 7.0
 
 
 @torch.inference_mode()
-def flow_errors(network: Network, initial: Tensor, final: Tensor, sigma_max: float, sigma_min: float) -> list[float]:
-    """Return, for each row, the relative distance of a final state to the solution from its initial one [n, ...]."""
+def flow_errors(
+    network: Network,
+    initial: Tensor,
+    final: Tensor,
+    sigma_max: float,
+    sigma_min: float,
+    denoises_last: bool = False,
+) -> list[float]:
+    """Return, for each row, the relative distance of a final state to the solution from its initial one [n, ...].
+
+    With `denoises_last` the network's estimate at sigma_min ends both.
+    """
     x = initial
     u = torch.linspace(0, 1, _STEPS + 1, dtype=torch.float64)
     levels = ((1 - u) * sigma_max ** (1 / _RHO) + u * sigma_min ** (1 / _RHO)) ** _RHO
 
+    def denoise(state: Tensor, sigma: float) -> Tensor:
+        return network(state, torch.full((len(state),), sigma, dtype=torch.float64))
+
     def slope(state: Tensor, sigma: float) -> Tensor:
-        return (state - network(state, torch.full((len(state),), sigma, dtype=torch.float64))) / sigma
+        return (state - denoise(state, sigma)) / sigma
 
     for s, s_next in zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True):
         d = slope(x, s)
         x = x + (s_next - s) * (d + slope(x + (s_next - s) * d, s_next)) / 2
+    x = denoise(x, sigma_min) if denoises_last else x
     x, final = x.double().flatten(1), final.double().flatten(1)
     return ((final - x).norm(dim=1) / x.norm(dim=1)).tolist()

@@ -67,19 +67,13 @@ class BaselineTrials:
         return "where no trial has its parts"
 
     def curve(self, trials: list[Trial]) -> dict[tuple[Any, ...], Trial]:
-        """Return the baseline's trials by cell and steps; see `find_same_nfe`."""
-        return {(*_cell(t), t.steps): t for t in trials if self.includes(t)}
+        """Return the baseline's trials by cell and evaluations; see `find_same_nfe`."""
+        return {(*_cell(t), t.evaluations): t for t in trials if self.includes(t)}
 
 
 def find_same_nfe(curve: dict[tuple[Any, ...], Trial], trial: Trial) -> Trial | None:
     """Return the point of the baseline's curve with a trial's declared evaluations, on the same training and noise."""
-    return curve.get((*_cell(trial), trial.steps * declared_evaluations_per_step(trial)))
-
-
-def declared_evaluations_per_step(trial: Trial) -> int:
-    """Return the network evaluations per step that the solver declares; a row's nfe is counted."""
-    solver: Any = trial.parts["solver"]
-    return int(solver.evaluations_per_step)
+    return curve.get((*_cell(trial), trial.evaluations))
 
 
 def _cell(trial: Trial) -> tuple[str, int, int]:

@@ -13,6 +13,7 @@ from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.planning.checks import check_compatible
+from harness.planning.level_range import level_range
 from harness.planning.schedule_levels import check_levels
 from harness.planning.trial import make_part, part_spec, serial_spec
 from harness.planning.zoo_networks import read_weights
@@ -71,14 +72,21 @@ def assemble_sampler(
         if method.device_group() > 1:
             raise UsageError(f'{method.part} "{method.name}" runs on several devices; run it in a suite')
 
-    # as a worker would build it
+    # levels
     data = load_card(card)
-    check_levels(made["schedule"], steps, data)
+    range_ = level_range(net, data)
+    check_levels(made["schedule"], steps, range_, data.name)
+
+    # as a worker would build it
+    parts: dict[str, Any] = {name: part_spec(method) for name, method in made.items()}
     spec = SamplerSpec(
         model=ModelSpec(data=data.spec(), network=net.spec(), weights_id=weights, precision=precision),
-        **{name: part_spec(method) for name, method in made.items()},
+        **parts,
         serial=serial_spec(),
+        # levels and noise
         steps=steps,
+        sigma_min=range_.low,
+        sigma_max=range_.high,
         batch=1,
         seed_set=seed_set,
         device="",

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.data.cards import DatasetCard
 from harness.metrics.picture_shapes import picture_shape
-from harness.planning.baseline import declared_evaluations_per_step
 from harness.planning.links import find_missing_links
 from harness.planning.plan import Plan
 from harness.planning.quality_checks import feature_count
@@ -164,8 +163,7 @@ def _solution_notes(plan: Plan) -> Iterator[str]:
     names = [
         trial.printed_name
         for trial in plan.listed
-        if registry().network(trial.network.family).trainable
-        and trial.steps * declared_evaluations_per_step(trial) >= fine
+        if registry().network(trial.network.family).trainable and trial.evaluations >= fine
     ]
     if names:
         yield (

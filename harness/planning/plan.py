@@ -26,6 +26,7 @@ from harness.planning.checks import (
     controlled_trials,
     is_expected_of,
 )
+from harness.planning.level_range import level_range
 from harness.planning.quality_checks import check_quality
 from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
@@ -188,7 +189,7 @@ class _Planner:
                     check_compatible(made, self._load_network(network), n)
                 card = self._load_dataset(dataset)
                 with located(where):
-                    check_levels(made["schedule"], n, card)
+                    check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
                 yield self._make_trial(dataset, network, made, n, seed_set, training, entry)
 
     def _make_trial(

@@ -30,7 +30,7 @@ from harness.specs.train import TrainSpec
 from harness.specs.weights import WeightsSpec
 from harness.stats import GROUPS
 from harness.task import Cut, Task
-from methods.parts import Denoiser, Method, Solver
+from methods.parts import Denoiser, Method, Schedule, Solver
 
 UNIT_EVALUATIONS = 2_500
 """Network evaluations in a unit of sampling.
@@ -163,6 +163,8 @@ class TaskGraph:
 
         spec = PrepareSpec(
             model=trial.model,
+            sigma_min=trial.level_range.low,
+            sigma_max=trial.level_range.high,
             part=part,
             method=made.model_copy(
                 update={"params": {name: value for name, value in params.items() if name not in other_params}}
@@ -212,9 +214,19 @@ class TaskGraph:
         if wanted is None or solver.stochastic:
             return None
 
+        # the same flow, from the same states, with the same end
+        schedule = trial.parts["schedule"]
+        assert isinstance(schedule, Schedule)
         parts = {**{part: registry().make(part, name, {}) for part, name in _REFERENCE_SOLUTION.items()}, **own}
-        solved = replace(trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids))
-        spec = ReferenceSolutionSpec(sampler=solved.sampler, n=self._compared_images(trial))
+        final = {"final": "denoise"} if schedule.denoises_last else {}
+        parts["schedule"] = registry().make("schedule", _REFERENCE_SOLUTION["schedule"], final)
+        solved = replace(trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids)).sampler
+        if schedule.own_ends:
+            levels = schedule.levels(trial.steps, *trial.level_range)
+            ends = {"sigma_min": float(levels[-1]), "sigma_max": float(levels[0])}
+            solved = solved.model_copy(update={**ends, "initial_scale": schedule.initial_scale(levels)})
+
+        spec = ReferenceSolutionSpec(sampler=solved, n=self._compared_images(trial))
         return self._add_task(spec, f"reference solution of {trial.network.name} on {trial.dataset.name}")
 
     def sample_tasks(self, trial: Trial) -> list[Task]:
@@ -290,7 +302,4 @@ class TaskGraph:
 
 def unit_images(trial: Trial) -> int:
     """Return the images in a unit of sampling. It depends on the trial alone."""
-    solver = trial.parts["solver"]
-    assert isinstance(solver, Solver)
-    batch = trial.batch * trial.steps * solver.evaluations_per_step
-    return trial.batch * max(1, math.ceil(UNIT_EVALUATIONS / batch))
+    return trial.batch * max(1, math.ceil(UNIT_EVALUATIONS / (trial.batch * trial.evaluations)))

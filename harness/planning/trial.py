@@ -12,10 +12,11 @@ from harness.config.network_card import NetworkCard
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import canonical_json
+from harness.planning.level_range import LevelRange, level_range
 from harness.registry import registry
 from harness.schema.trial_name import trial_name
 from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
-from methods.parts import PARTS, Method
+from methods.parts import PARTS, Method, Schedule, Solver
 
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
@@ -89,6 +90,19 @@ class Trial:
             data=self.data, network=self.network.spec(), weights_id=self.weights_id, precision=self.precision
         )
 
+    @property
+    def evaluations(self) -> int:
+        """Return the network evaluations of an image as solver and schedule declare them; a row's nfe is counted."""
+        solver, schedule = self.parts["solver"], self.parts["schedule"]
+        assert isinstance(solver, Solver)
+        assert isinstance(schedule, Schedule)
+        return self.steps * solver.evaluations_per_step + schedule.denoises_last
+
+    @cached_property
+    def level_range(self) -> LevelRange:
+        """Return the range of levels that its network is sampled in."""
+        return level_range(self.network, self.dataset)
+
     def part(self, name: str) -> PartSpec:
         """Return one of the four parts with its artifact, as the tasks' specs hold it."""
         return part_spec(self.parts[name], self.artifact_ids.get(name))
@@ -104,6 +118,8 @@ class Trial:
             executor=self.part("executor"),
             serial=serial_spec(),
             steps=self.steps,
+            sigma_min=self.level_range.low,
+            sigma_max=self.level_range.high,
             batch=self.batch,
             seed_set=self.seed_set,
             device=self.device_class,

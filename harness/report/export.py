@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.data.cards import load_card
 from harness.errors import UsageError
+from harness.report.analysis.alike import part_parameters
 from harness.report.diffusers_schedule import ExportedSchedule, full_name, load_beta_schedule
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def find_trial(trials: DataFrame, wanted: str) -> Series:
 def trial_levels(trial: Series, steps: DataFrame) -> np.ndarray:
     """Return the levels of a trial from the table of steps, with the last one; shape (steps + 1,).
 
+    Where the estimate at the last level is the image, level 0 follows.
+
     Raises UsageError where the table has no step of the trial.
     """
     own = steps[(steps["trial_id"] == trial["trial_id"]) & (steps["attempt"] == trial["attempt"])].sort_values("step")
@@ -70,7 +73,8 @@ def trial_levels(trial: Series, steps: DataFrame) -> np.ndarray:
             f"{full_name(trial)} has no rows in the table of steps and is {trial['verdict']} "
             f"({trial['reasons']}); choose a trial that was sampled"
         )
-    return np.append(own["sigma"].to_numpy(np.float64), float(own["sigma_next"].iloc[-1]))
+    end = [0.0] if part_parameters(trial, "schedule").get("final") == "denoise" else []
+    return np.array([*own["sigma"], own["sigma_next"].iloc[-1], *end], dtype=np.float64)
 
 
 def _sigma_data(dataset: str) -> float | None:

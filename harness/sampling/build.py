@@ -28,16 +28,19 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
     denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact_id)
     schedule.artifact = artifact_of(inputs, spec.schedule.artifact_id)
     data = spec.model.data
+    sigmas = schedule.levels(spec.steps, spec.sigma_min, spec.sigma_max, schedule.artifact)
 
     return Sampler(
         denoiser=denoiser.build(load_network(spec.model, inputs, place), denoiser.artifact),
-        sigmas=schedule.levels(spec.steps, data.sigma_min, data.sigma_max, schedule.artifact),
+        sigmas=sigmas,
         solver=make_solver(spec.solver, inputs),
         executor=make_executor(spec.executor, inputs),
         noise=ImageNoise(data.name, spec.seed_set, image_shape(data)),
         device=place.device,
         precision=spec.model.precision,
         peers=peers,
+        initial_scale=schedule.initial_scale(sigmas) if spec.initial_scale is None else spec.initial_scale,
+        denoises_last=schedule.denoises_last,
     )
 
 

@@ -17,6 +17,7 @@ from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
 from harness.specs.audits import ImagesWork
 from harness.specs.sample import Counts
+from methods.networks.base import Network
 from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -166,6 +167,10 @@ class Sampler:
     device: torch.device
     precision: str = "float32"
     peers: Peers | None = None
+    initial_scale: float | None = None
+    """Factor on unit noise at which trajectories begin; None: the highest level."""
+    denoises_last: bool = False
+    """Whether the network's estimate at the last level is the image."""
 
     @property
     def state_dtype(self) -> torch.dtype:
@@ -173,8 +178,9 @@ class Sampler:
         return state_dtype(self.precision)
 
     def initial_state(self, indices: Sequence[int]) -> Tensor:
-        """Return the starting states sigma_max * noise [len(indices), channels, height, width] on the device."""
-        return self.noise.draw_initial(indices).to(self.device, self.state_dtype) * float(self.sigmas[0])
+        """Return the starting states [len(indices), channels, height, width] on the device: noise times a scale."""
+        scale = float(self.sigmas[0]) if self.initial_scale is None else self.initial_scale
+        return self.noise.draw_initial(indices).to(self.device, self.state_dtype) * scale
 
     @torch.inference_mode()
     def run(
@@ -196,8 +202,22 @@ class Sampler:
         trace = Trace(peers=self.peers, iterates=iterates)
         evaluate = Evaluator(self.denoiser, call_counts, self.precision, factor)
         states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
+        if self.denoises_last and (self.peers is None or self.peers.rank == 0):
+            states = evaluate(states, float(self.sigmas[-1]), self.last_step)
+            trace.add_last(self.last_step)
         call_counts.executor_stats.add(trace)
         return states
+
+    @property
+    def last_step(self) -> int:
+        """Return the step of the grid as which the estimate at the last level counts."""
+        return len(self.sigmas) - 2
+
+    def finish(self, network: Network, states: Tensor) -> Tensor:
+        """Return what a network makes of exact states at the last level [n, ...], as `run` ends."""
+        if not self.denoises_last:
+            return states
+        return network(states, torch.full((len(states),), float(self.sigmas[-1]), dtype=torch.float64))
 
     @torch.inference_mode()
     def call_as_in_run(self, index: int, calls: Sequence[Sequence[int]], call_counts: CallCounts) -> None:

@@ -36,6 +36,8 @@ class PrepareSpec(Spec):
     policy = Policy(shared=True)
 
     model: ModelSpec
+    sigma_min: float
+    sigma_max: float
     part: str
     method: PartSpec
     """The method with the parameters that decide this result."""

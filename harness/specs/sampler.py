@@ -12,14 +12,12 @@ _CODE = DecidesNothing("names code, whose hash is in the identity")
 
 
 class DataSpec(Closed):
-    """A data set as a result depends on it: its shape, noise levels, and the pixels by their fingerprint."""
+    """A data set as a result depends on it: its shape, and the pixels by their fingerprint."""
 
     name: str
     channels: int
     resolution: int
     labels: int
-    sigma_min: float
-    sigma_max: float
     splits: dict[str, int]
     """Images of each split."""
     training: str
@@ -78,6 +76,10 @@ class SamplerSpec(Closed):
     serial: PartSpec
     """The executor that a parallel one is compared with."""
     steps: int
+    sigma_min: float
+    sigma_max: float
+    initial_scale: float | None = None
+    """Factor on unit noise at which a trajectory begins; None: the schedule's own."""
     batch: int
     seed_set: int
     device: str

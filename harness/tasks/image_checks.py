@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from harness.sampling.sampler import Sampler
 from harness.specs.sample import Distances
+from methods.networks.base import Network
 
 
 class ImageChecks:
@@ -32,7 +31,7 @@ class ImageChecks:
         return self.not_finite == 0 and self.wrong_shape is None
 
     def update(
-        self, indices: range, states: Tensor, images: Tensor, initial: Tensor, sampler: Sampler, flow: Any
+        self, indices: range, states: Tensor, images: Tensor, initial: Tensor, sampler: Sampler, network: Network
     ) -> None:
         if states.shape != initial.shape:
             self.wrong_shape = list(states.shape)
@@ -48,7 +47,8 @@ class ImageChecks:
 
         if self.sound:
             follows = not sampler.solver.stochastic
-            exact = flow(initial, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
+            exact = network.flow(initial, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
+            exact = None if exact is None else sampler.finish(network, exact)
             self._distance.update(indices, states, exact, follows)
             self._own.update(indices, states, None, follows)
 

@@ -38,7 +38,7 @@ from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.specs.rules.counting import COUNTED_PASSES
 from harness.specs.sampler import PartSpec
 from harness.task import IMAGES, Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Solver
+from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Schedule, Solver
 
 
 class Context:
@@ -51,7 +51,7 @@ class Context:
         data = spec.model.data
         self.network = load_network(spec.model, inputs, place)
         self.seed = spec.seed
-        self.sigma_min, self.sigma_max = data.sigma_min, data.sigma_max
+        self.sigma_min, self.sigma_max = spec.sigma_min, spec.sigma_max
         # earlier results, and what they cost
         self.base_artifact: Artifact | None = artifact_of(inputs, spec.start_id)
         finished = [(job.job, inputs[job.task_id]) for job in spec.done]
@@ -88,8 +88,10 @@ class Context:
 
     def levels(self) -> np.ndarray:
         """Return the trial's noise levels, float64 [steps + 1]."""
-        steps, schedule = self.steps, make_schedule(self._part("schedule"))
-        return schedule.levels(steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
+        return self._schedule().levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
+
+    def _schedule(self) -> Schedule:
+        return make_schedule(self._part("schedule"))
 
     def prepared(self, part: str) -> Artifact | None:
         """Return the artifact of another part of the trial, None if that part has none."""
@@ -102,14 +104,17 @@ class Context:
         """
         counting = self._counter is not None
         self.set_counting(False)
+        levels, schedule = self.levels(), self._schedule()
         sampler = Sampler(
             denoiser=denoiser,
-            sigmas=self.levels(),
+            sigmas=levels,
             solver=self.solver,
             executor=make_executor(self._spec.serial, self._inputs),
             noise=self._noise,
             device=self._place.device,
             precision=self._spec.model.precision,
+            initial_scale=schedule.initial_scale(levels),
+            denoises_last=schedule.denoises_last,
         )
 
         # batches, with progress

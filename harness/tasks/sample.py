@@ -70,7 +70,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
             continue
 
         # checks and features
-        checks.update(indices, states, images, initial, sampler, network.flow)
+        checks.update(indices, states, images, initial, sampler, network)
         if checks.sound:
             outputs.append(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")

@@ -187,7 +187,7 @@ class Judge:
         schedule = registry().make("schedule", "edm", {})
         sampler = Sampler(
             denoiser=registry().make("denoiser", "full", {}).build(network, None),
-            sigmas=schedule.levels(steps, self.card.sigma_min, self.card.sigma_max, None),
+            sigmas=schedule.levels(steps, *network.params.range_within(self.card.sigma_min, self.card.sigma_max), None),
             solver=registry().make("solver", solver, {}),
             executor=registry().make("executor", "serial", {}),
             noise=self._noise,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from methods.networks.vp_process import time_without_process
+
+_RANGE_TOLERANCE = 1e-3
+"""Relative, for published ends that are rounded."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,41 @@ class NetworkParams(BaseModel):
     """Parameters of an architecture: typed, validated, and without extra keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sigma_range: tuple[float, float] | None = None
+    """Lowest and highest noise level that it was trained on; without it that of the data set."""
+
+    @model_validator(mode="after")
+    def _range_is_known(self) -> NetworkParams:
+        if self.sigma_range is not None:
+            low, high = self.sigma_range
+            if not 0 < low < high < math.inf:
+                raise ValueError(f"sigma_range is [{low:g}, {high:g}]; expected a level above 0 and a higher one")
+            self._check_range(low, high)
+        return self
+
+    def range_within(self, low: float, high: float) -> tuple[float, float]:
+        """Return the range that it states, else the given one, which is a data set's.
+
+        Raises ValueError for a given range that leaves the levels of its process.
+        """
+        if self.sigma_range is not None:
+            return self.sigma_range
+        self._check_range(low, high)
+        return low, high
+
+    def _check_range(self, low: float, high: float) -> None:
+        least, most = self.known_levels
+        if low < least * (1 - _RANGE_TOLERANCE) or high > most * (1 + _RANGE_TOLERANCE):
+            raise ValueError(
+                f"levels from {low:g} to {high:g} are asked for, but its process has {least:g} to {most:g}; "
+                f"expected a sigma_range inside of that"
+            )
+
+    @property
+    def known_levels(self) -> tuple[float, float]:
+        """Return the levels between which the process has a label for each; by default all above 0."""
+        return 0.0, math.inf
 
     @property
     def fixed_cost(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
@@ -77,6 +78,19 @@ class PreconditionedParams(NetworkParams):
     p_std: float = Field(default=1.2, gt=0)
     time_scale: float = Field(default=1.0, gt=0)
     """Factor on the noise label before the sinusoidal embedding, whose shortest period is 2 pi."""
+
+    @property
+    def known_levels(self) -> tuple[float, float]:
+        """Return the ends of its process; all above 0 for what has none."""
+        name = self.preconditioning
+        return _make_process(self).ends if name in _WITHOUT_CHOICE or name in _TABLES else (0.0, math.inf)
+
+    @property
+    def table(self) -> BetaTable | None:
+        """Return the betas of a discrete process whose steps begin at 0; None for others."""
+        if self.preconditioning != "vp-discrete":
+            return None
+        return (self.betas or BetaParams()).table()
 
     @model_validator(mode="after")
     def _process_has_what_is_given(self) -> PreconditionedParams:

@@ -6,6 +6,7 @@ process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -40,6 +41,10 @@ class VpProcess(Protocol):
     def draw(self, uniform: Tensor) -> Tensor:
         """Return training times from uniform numbers in [0, 1)."""
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the lowest and the highest level that have a label of their own."""
+
 
 class LinearBeta:
     """Continuous time with beta(t) = 0.1 + 19.9 t, the VP SDE of Song et al. 2021 (arXiv:2011.13456).
@@ -73,6 +78,11 @@ class LinearBeta:
         """Return t uniform in [0.001, 1]."""
         return 1 - (1 - self.eps) * uniform
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return 0 and sigma(1) = 152."""
+        return 0.0, float(self.sigma(torch.ones((), dtype=torch.float64, device="cpu")))
+
 
 @dataclass(frozen=True)
 class BetaTable:
@@ -85,12 +95,13 @@ class BetaTable:
     steps: int = 1000
 
     def values(self) -> Tensor:
-        """Return the betas, float64 [steps]."""
+        """Return the betas, float64 [steps], on the CPU wherever networks are built."""
         if self.schedule == "linear":
-            return torch.linspace(self.start, self.end, self.steps, dtype=torch.float64)
+            return torch.linspace(self.start, self.end, self.steps, dtype=torch.float64, device="cpu")
         if self.schedule == "scaled-linear":
-            return torch.linspace(self.start**0.5, self.end**0.5, self.steps, dtype=torch.float64) ** 2
-        u = torch.arange(self.steps + 1, dtype=torch.float64) / self.steps
+            roots = torch.linspace(self.start**0.5, self.end**0.5, self.steps, dtype=torch.float64, device="cpu")
+            return roots**2
+        u = torch.arange(self.steps + 1, dtype=torch.float64, device="cpu") / self.steps
         alphas = torch.cos((u + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * torch.pi / 2) ** 2
         return (1 - alphas[1:] / alphas[:-1]).clamp(max=_LARGEST_BETA)
 
@@ -143,6 +154,15 @@ class DiscreteBeta:
     def draw(self, uniform: Tensor) -> Tensor:
         """Return uniform whole steps."""
         return (uniform * self.steps).floor() / self.steps
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the levels of the first and the last step."""
+        return float(self._log_sigmas[0].exp()), float(self._log_sigmas[-1].exp())
+
+    def step_levels(self, taus: Sequence[int]) -> Tensor:
+        """Return the levels of steps 0 ... steps - 1, float64 [len(taus)]."""
+        return self._log_sigmas[list(taus)].exp()
 
 
 class ScaledLinearBeta(DiscreteBeta):

@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from methods.grids import pinned, ramp
-from methods.parts import Artifact, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, Schedule, ScheduleParams
 
 
 class Arctan(Schedule):
@@ -23,7 +22,7 @@ class Arctan(Schedule):
     name = "arctan"
     summary = "uniform in arctan(sigma / c), optimal for Euler on Gaussian data of std c"
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         c: float = Field(0.5, gt=0)
 
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:

@@ -26,8 +26,7 @@ from torch import Tensor
 
 from methods.grids import pinned, ramp
 from methods.networks.base import NetworkParams
-from methods.parts import Artifact, Done, Job, PrepareContext, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, Done, Job, PrepareContext, Schedule, ScheduleParams
 from methods.schedules.search.learned_levels import levels_artifact, prepared_levels
 from methods.schedules.search.pair_costs import path_cost, weighted_squares
 from methods.schedules.search.teacher import denoised, log_grid, weight_of
@@ -51,7 +50,7 @@ class AYS(Schedule):
     jobs_for = ()
     search_only = ("table", "images", "cells", "stop_sigma", "batch")
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         table: Literal["sd-1.5", "sdxl"] | None = None
         """Released levels instead of optimised ones; nothing is prepared then."""
         images: int = Field(256, ge=1)

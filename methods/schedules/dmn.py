@@ -19,8 +19,7 @@ from typing import Literal
 import numpy as np
 
 from methods.grids import pinned
-from methods.parts import Artifact, PrepareContext, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, PrepareContext, Schedule, ScheduleParams
 from methods.schedules.logsnr import LogSNR
 from methods.schedules.search.learned_levels import levels_artifact, prepared_levels
 from methods.schedules.uniform_t import UniformT
@@ -45,7 +44,7 @@ class DMN(Schedule):
     prepares = True
     prepares_for = ("steps",)
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         error: Literal["pixel", "latent"] = "pixel"
 
     def prepare(self, context: PrepareContext) -> Artifact:

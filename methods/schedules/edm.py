@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from methods.grids import pinned, ramp
-from methods.parts import Artifact, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, Schedule, ScheduleParams
 
 
 class EDM(Schedule):
@@ -20,7 +19,7 @@ class EDM(Schedule):
     name = "edm"
     summary = "uniform in sigma^(1/rho) (Karras et al. 2022)"
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         rho: float = Field(7.0, gt=0)
 
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:

@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.networks.base import Network, NetworkParams
-from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
+from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule, ScheduleParams
 from methods.schedules.few_step_rounds import Flow, RoundsParams, rounds_refusal, run_rounds
 from methods.schedules.search.hand_made import hand_made
 from methods.schedules.search.learned_levels import levels_artifact, prepared_levels
@@ -59,7 +59,7 @@ class FewStepSchedule(Schedule):
     prepares = True
     jobs_for = ()
 
-    class Params(RoundsParams):
+    class Params(ScheduleParams, RoundsParams):
         objective: Literal["contraction", "bound", "risk"] = "contraction"
         """bound: the output's change inside each step of the flow.
 

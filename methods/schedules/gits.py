@@ -21,8 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.networks.base import NetworkParams
-from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, Done, Job, Method, PrepareContext, Schedule, ScheduleParams
 from methods.schedules.edm import EDM
 from methods.schedules.search.learned_levels import levels_artifact, prepared_levels
 from methods.schedules.search.pair_costs import cheapest
@@ -50,7 +49,7 @@ class GITS(Schedule):
     jobs_for = ()
     search_only = ("metric", "gamma", "teacher_steps", "noises", "batch")
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         metric: Metric = "dev"
         gamma: float = Field(1.15, gt=0)
         """Weight of a step's cost relative to the previous step's."""

@@ -31,8 +31,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.grids import pinned
-from methods.parts import Artifact, PrepareContext, Schedule
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, PrepareContext, Schedule, ScheduleParams
 from methods.schedules.edm import EDM
 from methods.schedules.ld3_unrolled import Unrollable, unrolled
 from methods.schedules.search.hand_made import hand_made
@@ -56,7 +55,7 @@ class LD3(Schedule):
     prepares = True
     prepares_for = ("steps",)
 
-    class Params(BaseParams):
+    class Params(ScheduleParams):
         solver: Unrollable = "ddim"
         """The sampler through which levels are learnt, with its default parameters."""
         teacher_steps: int = Field(20, ge=1)

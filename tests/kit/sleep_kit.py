@@ -80,7 +80,7 @@ def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> SamplerS
         model=ModelSpec(data=load_card("digits").spec(), network=network, weights_id=None, precision="float32"),
         **part, executor=PartSpec(name=executor, params=params, module=""),
         serial=PartSpec(name="serial", params={}, module=""),
-        steps=steps, batch=2, seed_set=0, device="cpu", devices=1,
+        steps=steps, sigma_min=0.002, sigma_max=20.0, batch=2, seed_set=0, device="cpu", devices=1,
     )  # fmt: skip
 
 

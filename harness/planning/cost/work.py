@@ -151,7 +151,8 @@ def part_key(part: PartSpec) -> str:
 def evaluations_per_image(sampler: SamplerSpec) -> int:
     """Return the network evaluations that an image takes as its solver declares them; what runs may differ."""
     solver: Any = registry().make("solver", sampler.solver.name, sampler.solver.params)
-    return sampler.steps * int(solver.evaluations_per_step)
+    schedule: Any = registry().make("schedule", sampler.schedule.name, sampler.schedule.params)
+    return sampler.steps * int(solver.evaluations_per_step) + int(schedule.denoises_last)
 
 
 def preparation_evaluations(params: Json, steps: int) -> float:

@@ -15,7 +15,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from harness.identity import canonical_json
-from harness.report.analysis.alike import PARTS, method_part_key, name_parts
+from harness.report.analysis.alike import PARTS, method_part_key, name_parts, part_parameters
 from harness.report.analysis.derive import COMPARABLE, Analysis
 from harness.schema.gain_links import LINKED_PARTS
 from harness.schema.trial_name import trial_name
@@ -145,7 +145,8 @@ def _evaluations_per_step(trials: DataFrame) -> dict[str, int]:
     found: dict[str, int] = {}
     for _, trial in counted.iterrows():
         key = method_part_key(trial, "solver")
-        found[key] = max(found.get(key, 1), math.ceil(trial["nfe"] / trial["steps"] - 1e-9))
+        after = part_parameters(trial, "schedule").get("final") == "denoise"  # one evaluation after the last step
+        found[key] = max(found.get(key, 1), math.ceil((trial["nfe"] - after) / trial["steps"] - 1e-9))
     return found
 
 

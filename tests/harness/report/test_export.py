@@ -41,7 +41,7 @@ def toy(levels: Any, solver: str = "dpmpp-2m", sigma_data: float | None = C, bet
 
 
 def trials(*rows: dict[str, Any]) -> DataFrame:
-    usual = {"dataset": "digits", "network": "unet-8", "method": "ddim", "steps": 5, "attempt": 1}
+    usual = {"dataset": "digits", "network": "unet-8", "method": "ddim", "steps": 5, "attempt": 1, "params_json": "{}"}
     return DataFrame([{**usual, **row} for row in rows])
 
 
@@ -208,7 +208,10 @@ def test_the_levels_are_those_of_the_accepted_attempt_in_the_order_of_steps() ->
     rows = {"trial_id": "a", "attempt": 2, "step": [1, 0], "sigma": [1.0, 9.0], "sigma_next": [0.1, 1.0]}
     other = {"trial_id": "a", "attempt": 1, "step": [0], "sigma": [7.0], "sigma_next": [0.7]}
     steps = concat([DataFrame(rows), DataFrame(other)])
-    (_, trial), *_ = trials({"trial_id": "a", "attempt": 2, "verdict": "INVALID", "reasons": "broke"}).iterrows()
+    facts = {"trial_id": "a", "attempt": 2, "verdict": "INVALID", "reasons": "broke"}
+    none, denoise = (f'{{"schedule": {{"final": "{final}"}}}}' for final in ("none", "denoise"))
+    (_, trial), (_, ended) = trials({**facts, "params_json": none}, {**facts, "params_json": denoise}).iterrows()
+    assert trial_levels(ended, steps).tolist() == [9.0, 1.0, 0.1, 0.0]
     assert trial_levels(trial, steps).tolist() == [9.0, 1.0, 0.1]
     with pytest.raises(UsageError, match=r"no rows in the table of steps and is INVALID \(broke\); choose"):
         trial_levels(trial, steps[:0])

@@ -14,13 +14,23 @@ from methods.parts import Schedule
 from methods.schedules.arctan import Arctan
 from methods.schedules.cosine import Cosine
 from methods.schedules.edm import EDM
+from methods.schedules.flow_uniform import FlowUniform
 from methods.schedules.logsnr import LogSNR
 from methods.schedules.quadratic_t import QuadraticT
 from methods.schedules.uniform_sigma import UniformSigma
 from methods.schedules.uniform_t import UniformT
 from methods.vp_time import EPS_S, fitted_beta, fitted_sigma
 
-ANY_RANGE: list[Schedule] = [Cosine(), LogSNR(), EDM(), EDM(rho=1.5), Arctan(), Arctan(c=2.0), UniformSigma()]
+ANY_RANGE: list[Schedule] = [
+    FlowUniform(),
+    Cosine(),
+    LogSNR(),
+    EDM(),
+    EDM(rho=1.5),
+    Arctan(),
+    Arctan(c=2.0),
+    UniformSigma(),
+]
 VP_RANGE: list[Schedule] = [UniformT(), QuadraticT()]
 ALL = ANY_RANGE + VP_RANGE
 
