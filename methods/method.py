@@ -53,6 +53,8 @@ class Method(ABC):
 
     Methods that differ only in these share it.
     """
+    sampling_params: ClassVar[tuple[str, ...]] = ()
+    """Parameters that all methods of a part have, and on which no preparation depends."""
     scores: bool = False
     """Whether the preparation measures FID, and so depends on the feature network and the reference set.
 

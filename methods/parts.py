@@ -29,6 +29,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from methods.method import Method, Params
@@ -38,9 +39,9 @@ from methods.preparing import Artifact, Done, Job, PrepareContext, Sampled
 from methods.replay import ReplayedTime
 
 __all__ = [
-    "PARTS", "Artifact", "Boundary", "BuiltDenoiser", "Denoise", "Denoiser", "Done", "Evaluate", "Executor", "Job",
-    "Method", "Params", "Peers", "PrepareContext", "ReplayedTime", "Sampled", "Schedule", "ScheduleParams", "Solver",
-    "StepNoise", "Trace", "Units", "unit_counts",
+    "PARTS", "Artifact", "Boundary", "BuiltDenoiser", "Denoise", "Denoiser", "DenoiserParams", "Done", "Evaluate",
+    "Executor", "Job", "Method", "Params", "Peers", "PrepareContext", "ReplayedTime", "Sampled", "Schedule",
+    "ScheduleParams", "Solver", "StepNoise", "Trace", "Units", "unit_counts",
 ]  # fmt: skip
 
 PARTS = ("denoiser", "schedule", "solver", "executor")
@@ -71,14 +72,10 @@ class Schedule(Method):
 
     part = "schedule"
     method_family = "schedule"
+    sampling_params = tuple(ScheduleParams.model_fields)
     Params = ScheduleParams
     own_ends: ClassVar[bool] = False
     """Whether its ends are its own, inside of the range that it is asked for. Such a one is not prepared."""
-
-    @property
-    def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Return `final`: what is prepared ends at the last level."""
-        return tuple(name for name in ("final",) if name in type(self).Params.model_fields)
 
     @property
     def denoises_last(self) -> bool:
@@ -142,12 +139,14 @@ class Evaluate(Protocol):
     All calls are counted.
     """
 
-    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor, images: Tensor | None = None) -> Tensor:
         """Return D(x; sigma) at the grid's step `step`.
 
         Level and step are one for all, or one per row [rows].
 
-        Per row, levels are float64 and steps int64, both on the host.
+        Per row, levels are float64 and steps int64, both on the host. `images` are the places in
+        the batch of the images that the rows are states of, int64 [rows], for images of several
+        classes; without it they are the batch's in order, once or several times.
         """
 
 
@@ -195,10 +194,35 @@ class BuiltDenoiser(ABC):
         """
 
 
+class DenoiserParams(Params):
+    """Parameters that every denoiser should have; its own class of parameters derives from them."""
+
+    guidance: float = Field(default=1.0, ge=0)
+    """Scale w of classifier-free guidance, D(no class) + w (D(class) - D(no class)).
+
+    Ho & Salimans 2022 (arXiv:2207.12598). Each guided evaluation is two, in one call, and counts
+    as two; 1 is the class alone.
+    """
+    guidance_interval: tuple[float, float] | None = None
+    """Lowest and highest level that are guided (Kynkäänniemi et al. 2024, arXiv:2404.07724); without it all."""
+    guided_channels: int | None = Field(default=None, ge=1)
+    """How many channels are guided, from the first; without it as many as the network's authors guide."""
+
+    @model_validator(mode="after")
+    def _guides_where_it_says(self) -> DenoiserParams:
+        if self.guidance == 1 and (self.guidance_interval or self.guided_channels):
+            raise ValueError("guidance_interval and guided_channels are read with a guidance other than 1 alone")
+        if self.guidance_interval and not 0 <= self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval is {list(self.guidance_interval)}; expected a level and a higher one")
+        return self
+
+
 class Denoiser(Method):
     """How much of the network runs at a step, for an image."""
 
     part = "denoiser"
+    sampling_params = tuple(DenoiserParams.model_fields)
+    Params = DenoiserParams
     has_memory: ClassVar[bool] = False
     """Whether the built denoiser remembers earlier calls of a trajectory.
 
@@ -206,6 +230,12 @@ class Denoiser(Method):
     """
     own_flow: ClassVar[bool] = False
     """Whether preparing makes another network, whose output depends on state and level alone: it has its own flow."""
+
+    @property
+    def guidance(self) -> DenoiserParams:
+        """Return how far its estimates are led from no class to the class."""
+        given = self.params.model_dump()
+        return DenoiserParams(**{name: given[name] for name in DenoiserParams.model_fields if name in given})
 
     def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
         """Return whether neither it nor the schedule is prepared, and the network does equal work for all inputs."""

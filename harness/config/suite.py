@@ -40,6 +40,22 @@ Steps = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
 Names = str | Annotated[list[str], Field(min_length=1)]
 
 
+Classes = Literal["none", "uniform", "frequency", "balanced"] | Annotated[int, Field(ge=0)]
+
+
+class Guidance(Closed):
+    """Classifier-free guidance of a trial; see `methods.parts.DenoiserParams`."""
+
+    scale: float = Field(ge=0)
+    interval: tuple[float, float] | None = None
+    channels: PositiveInt | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Return it as parameters of a denoiser."""
+        given = {"guidance": self.scale, "guidance_interval": self.interval, "guided_channels": self.channels}
+        return {name: value for name, value in given.items() if value is not None}
+
+
 class TrialEntry(Closed):
     """One `[[trials]]` table: every combination of what it lists becomes a trial."""
 
@@ -50,6 +66,8 @@ class TrialEntry(Closed):
     solver: Parts = "ddim"
     executor: Parts = "serial"
     steps: Steps
+    guidance: float | Guidance | list[float | Guidance] | None = None
+    """Of every denoiser listed, in place of its own parameters; see `Guidance`."""
     label: str | None = None
     control_of: Names | None = None
     """The method, or a list of methods, by display name, that must beat these trials on the same data and steps.
@@ -145,6 +163,12 @@ class Suite(Closed):
     Training k of a network with weights "zoo:NAME" takes the entry NAME-seedk, training 0 NAME itself. One that is
     trained here takes `train.seed` + k. Searches and tunings get other seeds too. An exact network, and weights from
     a file, have one training: their trials run once.
+    """
+    classes: Classes | None = None
+    """The class of each image, for a network that knows classes: a law, one number for all images, or "none".
+
+    uniform and frequency draw each image's by itself, the second as often as training images have it; balanced has
+    every class equally often. All trials of a suite make the same classes.
     """
     seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"

@@ -114,7 +114,7 @@ class CallTimer:
         else:
             calls = [[step] * rows] * LOOP_CALLS
         _, timing = timed_call(lambda: self._trial.call_as_in_run(image, calls, call_counts), self._trial.device)
-        return timing.seconds * rows / sum(call_counts.evaluations.values())
+        return timing.seconds * rows / call_counts.requested
 
     def _time_hops(self, trips: int) -> list[float]:
         """Return, on rank zero, the seconds of a hop in every round trip between the first two ranks."""

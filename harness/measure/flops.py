@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop, sdpa_flop
 
 from harness.measure.deepspeed_start import load_deepspeed
+from harness.sampling.conditions import any_class
 from methods.networks.base import DataShape, Network
 
 _PATCHED_IN_TORCH = ("matmul", "mm", "bmm", "addmm", "mul", "add", "einsum", "baddbmm")
@@ -108,7 +109,8 @@ def cross_check(network: Network, data: DataShape) -> CrossCheck:
     shape = (1, data.channels, data.resolution, data.resolution)
     x = torch.randn(shape, generator=generator).to(weight.device, weight.dtype)
     sigma = torch.ones(1, device=weight.device, dtype=weight.dtype)
-    return CrossCheck(count_flops(network, x, sigma), deepspeed_macs(network, x, sigma))
+    with any_class(network, 1):
+        return CrossCheck(count_flops(network, x, sigma), deepspeed_macs(network, x, sigma))
 
 
 def training_flops(network: Network, images: Tensor, generator: torch.Generator) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-
-from methods.networks.base import Network
 
 _STEPS, _RHO = 8, 7.0
 """Of Heun's method on levels uniform in sigma^(1/rho) (Karras et al. 2022, arXiv:2206.00364): some 5 % of error."""
@@ -13,7 +13,7 @@ _STEPS, _RHO = 8, 7.0
 
 @torch.inference_mode()
 def flow_errors(
-    network: Network,
+    estimate: Callable[[Tensor, Tensor], Tensor],
     initial: Tensor,
     final: Tensor,
     sigma_max: float,
@@ -22,14 +22,14 @@ def flow_errors(
 ) -> list[float]:
     """Return, for each row, the relative distance of a final state to the solution from its initial one [n, ...].
 
-    With `denoises_last` the network's estimate at sigma_min ends both.
+    `estimate` is D(x; sigma) of states and levels [n]. With `denoises_last` that at sigma_min ends both.
     """
     x = initial
     u = torch.linspace(0, 1, _STEPS + 1, dtype=torch.float64)
     levels = ((1 - u) * sigma_max ** (1 / _RHO) + u * sigma_min ** (1 / _RHO)) ** _RHO
 
     def denoise(state: Tensor, sigma: float) -> Tensor:
-        return network(state, torch.full((len(state),), sigma, dtype=torch.float64))
+        return estimate(state, torch.full((len(state),), sigma, dtype=torch.float64))
 
     def slope(state: Tensor, sigma: float) -> Tensor:
         return (state - denoise(state, sigma)) / sigma

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.config.suite import Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
@@ -26,6 +28,7 @@ from harness.planning.checks import (
     controlled_trials,
     is_expected_of,
 )
+from harness.planning.classes import check_classes, classes_spec, guided
 from harness.planning.level_range import level_range
 from harness.planning.quality_checks import check_quality
 from harness.planning.schedule_levels import check_levels
@@ -33,8 +36,9 @@ from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial, make_part
 from harness.registry import registry
+from harness.sampling.network import network_params
 from harness.specs.row import Relations, RowSpec
-from harness.specs.sampler import DataSpec
+from harness.specs.sampler import ClassesSpec, DataSpec
 from harness.task import Task
 from methods.parts import PARTS, Method
 
@@ -178,6 +182,7 @@ class _Planner:
         datasets = as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
         networks = as_list(entry.network if entry.network is not None else self.suite.network)
         choices = [[as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS]
+        choices[PARTS.index("denoiser")] = guided(choices[PARTS.index("denoiser")], entry.guidance)
         steps = as_list(entry.steps)
 
         for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
@@ -189,6 +194,7 @@ class _Planner:
                     check_compatible(made, self._load_network(network), n)
                 card = self._load_dataset(dataset)
                 with located(where):
+                    check_classes(self.suite, made, self._load_network(network))
                     check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
                 yield self._make_trial(dataset, network, made, n, seed_set, training, entry)
 
@@ -217,6 +223,7 @@ class _Planner:
             steps=n,
             precision=self.suite.precision,
             batch=self.suite.batch,
+            classes=self._classes(card, net),
             seed_set=seed_set,
             n_images=self.suite.n_images,
             device_class=self.device_class,
@@ -258,6 +265,16 @@ class _Planner:
         learnt = load_split(card, card.training_split)
         found = {card.reference: len(split.images), card.training_split: len(learnt.images)}
         return card.spec(split.fingerprint, learnt.fingerprint, split.variant, found)
+
+    def _classes(self, card: DatasetCard, net: NetworkCard) -> ClassesSpec | None:
+        """Return the law of the images' classes; None for a network without. Absent data have no counts of classes."""
+
+        def load_labels() -> np.ndarray | None:
+            if self.graph.data[card.name].pixels == "absent":
+                return np.empty(0, dtype=np.int64)
+            return load_split(card, card.training_split).labels
+
+        return classes_spec(self.suite.classes, network_params(net).class_count, load_labels)
 
     def _load_network(self, name: str) -> NetworkCard:
         if name not in self.networks:

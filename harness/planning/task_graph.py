@@ -123,7 +123,7 @@ class TaskGraph:
         method = trial.parts[part]
         base = method.begins_with()
         start = self.prepare_task(replace(trial, parts={**trial.parts, part: base}), part).id if base else None
-        whole = self._prepare_spec(trial, part, start, method.prepares_for, method.sampling_only, method.scores)
+        whole = self._prepare_spec(trial, part, start, method.prepares_for, _sampling_only(method), method.scores)
 
         # a method that searches names what decides its jobs
         if type(method).next_jobs is not Method.next_jobs:
@@ -139,7 +139,7 @@ class TaskGraph:
         """Return the spec that all jobs of a search share; each job adds its own fields."""
         method = trial.parts[part]
         declared = method.prepares_for if method.jobs_for is None else method.jobs_for
-        others = (*method.sampling_only, *method.search_only)
+        others = (*_sampling_only(method), *method.search_only)
         return self._prepare_spec(trial, part, start, declared, others, method.scores and method.jobs_for is None)
 
     def _prepare_spec(
@@ -175,6 +175,7 @@ class TaskGraph:
             steps=trial.steps if "steps" in declared else None,
             schedule=trial.part("schedule") if "schedule" in declared else None,
             solver=trial.part("solver") if "solver" in declared else None,
+            classes=trial.classes if "solver" in declared else None,
             serial=serial_spec(),
             start_id=start,
             device=self.device_kind,
@@ -298,6 +299,14 @@ class TaskGraph:
 
     def _add_once(self, task: Task) -> Task:
         return self.tasks.setdefault(task.id, task)
+
+
+def _sampling_only(method: Method) -> tuple[str, ...]:
+    """Return the parameters that a method's preparation does not depend on: one that makes images has them all."""
+    if "solver" in method.prepares_for and method.part == "denoiser":
+        return method.sampling_only
+    common = (name for name in method.sampling_params if name in type(method).Params.model_fields)
+    return (*method.sampling_only, *common)
 
 
 def unit_images(trial: Trial) -> int:

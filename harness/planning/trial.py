@@ -15,8 +15,8 @@ from harness.identity import canonical_json
 from harness.planning.level_range import LevelRange, level_range
 from harness.registry import registry
 from harness.schema.trial_name import trial_name
-from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
-from methods.parts import PARTS, Method, Schedule, Solver
+from harness.specs.sampler import ClassesSpec, DataSpec, ModelSpec, PartSpec, SamplerSpec
+from methods.parts import PARTS, Denoiser, Method, Schedule, Solver
 
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
 
@@ -37,6 +37,8 @@ class Trial:
     steps: int
     precision: str
     batch: int
+    classes: ClassesSpec | None
+    """The law of the images' classes; None where they have none."""
     seed_set: int
     n_images: int
     device_class: str
@@ -96,7 +98,15 @@ class Trial:
         solver, schedule = self.parts["solver"], self.parts["schedule"]
         assert isinstance(solver, Solver)
         assert isinstance(schedule, Schedule)
-        return self.steps * solver.evaluations_per_step + schedule.denoises_last
+        once = self.steps * solver.evaluations_per_step + schedule.denoises_last
+        return once * self.passes
+
+    @property
+    def passes(self) -> int:
+        """Return the evaluations of a guided one, 2; 1 without guidance. Those outside of an interval count too."""
+        denoiser = self.parts["denoiser"]
+        assert isinstance(denoiser, Denoiser)
+        return 1 + (denoiser.guidance.guidance != 1)
 
     @cached_property
     def level_range(self) -> LevelRange:
@@ -117,9 +127,11 @@ class Trial:
             solver=self.part("solver"),
             executor=self.part("executor"),
             serial=serial_spec(),
+            # levels, classes and noise
             steps=self.steps,
             sigma_min=self.level_range.low,
             sigma_max=self.level_range.high,
+            classes=self.classes,
             batch=self.batch,
             seed_set=self.seed_set,
             device=self.device_class,

@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 from harness.identity import canonical_json
 from harness.specs.row import RowSpec
+from harness.specs.sampler import SamplerSpec
 
 if TYPE_CHECKING:
     from harness.schema import Row
+
+
+def _class_columns(sampler: SamplerSpec) -> Row:
+    """Return the law of the images' classes and the guidance to them; nothing where they have none."""
+    if sampler.classes is None:
+        return {}
+    law = str(sampler.classes.one) if sampler.classes.law == "one" else sampler.classes.law
+    scale = sampler.denoiser.params.get("guidance", 1.0)
+    assert isinstance(scale, int | float)
+    return {"classes": law, "guidance": float(scale)}
 
 
 def name_columns(spec: RowSpec) -> Row:
@@ -26,7 +37,9 @@ def name_columns(spec: RowSpec) -> Row:
         "prepared": " ".join(name for name, part in sampler.parts().items() if part.artifact_id is not None),
         "training": spec.training,
         "params_json": canonical_json({name: part.params for name, part in sampler.parts().items()}),
+        # levels, classes and noise
         "steps": sampler.steps,
+        **_class_columns(sampler),
         "seed_set": sampler.seed_set,
         "n_images": spec.n_images,
         "batch": sampler.batch,

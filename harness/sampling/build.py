@@ -28,10 +28,11 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
     denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact_id)
     schedule.artifact = artifact_of(inputs, spec.schedule.artifact_id)
     data = spec.model.data
+    network = load_network(spec.model, inputs, place)
     sigmas = schedule.levels(spec.steps, spec.sigma_min, spec.sigma_max, schedule.artifact)
 
     return Sampler(
-        denoiser=denoiser.build(load_network(spec.model, inputs, place), denoiser.artifact),
+        denoiser=denoiser.build(network, denoiser.artifact),
         sigmas=sigmas,
         solver=make_solver(spec.solver, inputs),
         executor=make_executor(spec.executor, inputs),
@@ -41,6 +42,9 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
         peers=peers,
         initial_scale=schedule.initial_scale(sigmas) if spec.initial_scale is None else spec.initial_scale,
         denoises_last=schedule.denoises_last,
+        network=network,
+        classes=spec.classes,
+        guidance=denoiser.guidance,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.sampling.conditions import BatchClasses, Estimate, batch_classes, given_classes
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
 from harness.specs.audits import ImagesWork
 from harness.specs.sample import Counts
+from harness.specs.sampler import ClassesSpec
 from methods.networks.base import Network
-from methods.parts import BuiltDenoiser, Executor, Peers, Solver, StepNoise, Trace, Units
+from methods.parts import BuiltDenoiser, DenoiserParams, Executor, Peers, Solver, StepNoise, Trace, Units
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that leave weights in float32 and run the network under autocast."""
@@ -33,15 +35,15 @@ class ExecutorStats:
     speculative: int = 0
     bytes_sent: int = 0
 
-    def add(self, trace: Trace) -> None:
-        """Add what the executor reported of one batch."""
+    def add(self, trace: Trace, passes: Sequence[int]) -> None:
+        """Add what the executor reported of one batch; `passes` are the evaluations of a call at each step."""
         if trace.iterations is not None:
             for count in trace.iterations.tolist():
                 self.iterations[int(count)] += 1
         if trace.critical is not None:
             for step, evaluations in enumerate(trace.critical.double().sum(0).tolist()):
-                self.critical[step] += evaluations
-        self.speculative += trace.speculative
+                self.critical[step] += evaluations * passes[step]
+        self.speculative += round(trace.speculative * sum(passes) / len(passes))
         self.bytes_sent += trace.bytes_sent
 
 
@@ -50,6 +52,8 @@ class CallCounts:
     """Calls of the network by step: evaluations of images, and runs of each of its units, summed over images."""
 
     evaluations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    guided: int = 0
+    """Those of the evaluations that a guided row has besides its own."""
     units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     network_seconds: float = 0.0
     executor_stats: ExecutorStats = field(default_factory=ExecutorStats)
@@ -61,6 +65,11 @@ class CallCounts:
         for name, count in units.items():
             ran = rows * count if isinstance(count, int) else count.sum()
             counts[name] = counts.get(name, 0) + ran
+
+    @property
+    def requested(self) -> int:
+        """Return the rows that executors requested; a guided one is two evaluations."""
+        return sum(self.evaluations.values()) - self.guided
 
     def add_rows(self, steps: Tensor, units: Any) -> None:
         """Count one call whose rows belong to the given steps, int64 [rows] on the host."""
@@ -105,28 +114,56 @@ class Evaluator:
     """
 
     def __init__(
-        self, denoiser: BuiltDenoiser, call_counts: CallCounts, precision: str = "float32", factor: float = 1.0
+        self,
+        denoiser: BuiltDenoiser,
+        call_counts: CallCounts,
+        precision: str = "float32",
+        factor: float = 1.0,
+        network: Network | None = None,
+        classes: BatchClasses | None = None,
     ) -> None:
+        """Take a denoiser; with `classes` of a batch, it gives the network those of each call's rows."""
         self.denoiser = denoiser
         self.factor = factor
         self.call_counts = call_counts
         self.autocast = AUTOCAST.get(precision)
+        self._network, self._classes = network, classes
         self._memory: tuple[Any, ...] = ()
 
     def init_memory(self, rows: int) -> None:
         """Begin a trajectory of `rows` images."""
         if self.denoiser.has_memory:
-            self._memory = (self.denoiser.init_memory(rows),)
+            twice = self._classes is not None and self._classes.guidance.guidance != 1
+            self._memory = (self.denoiser.init_memory(rows * (1 + twice)),)
 
-    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
-        # a step for all rows, or steps that do not decide what runs: one call
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor, images: Tensor | None = None) -> Tensor:
         level = sigma if isinstance(sigma, Tensor) else torch.full((x.shape[0],), sigma, dtype=torch.float64)
+        if self._classes is None:
+            return self._call(x, level, step, None)
+        classes = self._classes.of_rows(x.shape[0], images)
+        guided = self._classes.is_guided(level).nonzero()[:, 0]
+        if len(guided) == 0:
+            return self._call(x, level, step, classes)
+
+        # guided rows a second time, without their class, in the same call
+        self.call_counts.guided += len(guided)
+        rows = guided.to(x.device, non_blocking=True)
+        whole = len(guided) == x.shape[0]
+        twice = torch.cat([x, x if whole else x[rows]])
+        steps = step if isinstance(step, int) else torch.cat([step, step[guided]])
+        nothing = classes.new_full((len(guided),), self._classes.nothing)
+        both = self._call(twice, torch.cat([level, level[guided]]), steps, torch.cat([classes, nothing]))
+        return self._classes.combine(both, x.shape[0], rows)
+
+    def _call(self, x: Tensor, level: Tensor, step: int | Tensor, classes: Tensor | None) -> Tensor:
+        """Return the denoiser's estimates of rows with these classes, counted."""
+        # a step for all rows, or steps that do not decide what runs: one call
         if isinstance(step, int):
-            denoised, units = self._timed_call(x, level, step)
+            denoised, units = self._timed_call(x, level, step, classes)
             self.call_counts.add(step, x.shape[0], units)
             return denoised
         if not self.denoiser.by_step:
-            denoised, units = self._timed_call(x, level, int(step[0]))
+            denoised, units = self._timed_call(x, level, int(step[0]), classes)
             self.call_counts.add_rows(step, units)
             return denoised
 
@@ -135,10 +172,14 @@ class Evaluator:
         for one in step.unique().tolist():
             here = step == one
             rows = here.nonzero()[:, 0].to(x.device, non_blocking=True)
-            out[rows] = self(x[rows], level[here], one)
+            out[rows] = self._call(x[rows], level[here], one, None if classes is None else classes[rows])
         return out
 
-    def _timed_call(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
+    def _timed_call(self, x: Tensor, level: Tensor, step: int, classes: Tensor | None) -> tuple[Tensor, Units]:
+        with given_classes(self._network, classes):
+            return self._timed(x, level, step)
+
+    def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
         start = time.perf_counter()
         if self.autocast is None:
             denoised, units = self.denoiser(x, level, step, *self._memory)
@@ -150,6 +191,22 @@ class Evaluator:
             denoised = denoised * self.factor
         self.call_counts.network_seconds += time.perf_counter() - start
         return denoised, units
+
+
+_UNGUIDED = DenoiserParams()
+
+
+class _Whole(BuiltDenoiser):
+    """A network as a denoiser whose work is not counted."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __call__(self, x: Tensor, sigma: Tensor, step: int, *memory: Any) -> tuple[Tensor, Units]:
+        return self.network(x, sigma), {}
+
+    def units(self) -> Mapping[str, Any]:
+        return {}
 
 
 @dataclass
@@ -171,6 +228,10 @@ class Sampler:
     """Factor on unit noise at which trajectories begin; None: the highest level."""
     denoises_last: bool = False
     """Whether the network's estimate at the last level is the image."""
+    network: Network | None = None
+    """The trial's network, which gets the class of each row; needed with `classes`."""
+    classes: ClassesSpec | None = None
+    guidance: DenoiserParams = _UNGUIDED
 
     @property
     def state_dtype(self) -> torch.dtype:
@@ -200,12 +261,15 @@ class Sampler:
         noise = self._step_noise(indices)
         call_counts = CallCounts() if call_counts is None else call_counts
         trace = Trace(peers=self.peers, iterates=iterates)
-        evaluate = Evaluator(self.denoiser, call_counts, self.precision, factor)
+        classes = self._batch_classes(indices)
+        evaluate = Evaluator(self.denoiser, call_counts, self.precision, factor, self.network, classes)
         states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
         if self.denoises_last and (self.peers is None or self.peers.rank == 0):
             states = evaluate(states, float(self.sigmas[-1]), self.last_step)
             trace.add_last(self.last_step)
-        call_counts.executor_stats.add(trace)
+        levels = torch.from_numpy(self.sigmas[:-1])
+        passes = [1] * len(levels) if classes is None else (1 + classes.is_guided(levels).long()).tolist()
+        call_counts.executor_stats.add(trace, passes)
         return states
 
     @property
@@ -213,16 +277,31 @@ class Sampler:
         """Return the step of the grid as which the estimate at the last level counts."""
         return len(self.sigmas) - 2
 
-    def finish(self, network: Network, states: Tensor) -> Tensor:
-        """Return what a network makes of exact states at the last level [n, ...], as `run` ends."""
+    def whole_estimate(self, network: Network, indices: Sequence[int]) -> Estimate:
+        """Return D(x; sigma) of a whole network for the states of these images, with their classes and guidance."""
+        classes = self._batch_classes(indices)
+        if classes is None:
+            return network
+        evaluate = Evaluator(_Whole(network), CallCounts(), network=network, classes=classes)
+        return lambda x, sigma: evaluate(x, sigma, 0)
+
+    def finish(self, estimate: Estimate, states: Tensor) -> Tensor:
+        """Return what a network's estimate makes of exact states at the last level [n, ...], as `run` ends."""
         if not self.denoises_last:
             return states
-        return network(states, torch.full((len(states),), float(self.sigmas[-1]), dtype=torch.float64))
+        return estimate(states, torch.full((len(states),), float(self.sigmas[-1]), dtype=torch.float64))
+
+    def _batch_classes(self, indices: Sequence[int]) -> BatchClasses | None:
+        if self.classes is None:
+            return None
+        assert self.network is not None
+        return batch_classes(self.classes, self.guidance, self.network, self.noise.seed_set, indices)
 
     @torch.inference_mode()
     def call_as_in_run(self, index: int, calls: Sequence[Sequence[int]], call_counts: CallCounts) -> None:
         """Call the network as the executor does, once per entry of `calls`: one image, a row at each of its steps."""
-        evaluate = Evaluator(self.denoiser, call_counts, self.precision)
+        classes = self._batch_classes([index])
+        evaluate = Evaluator(self.denoiser, call_counts, self.precision, network=self.network, classes=classes)
         noise = self._step_noise([index])
         x = self.initial_state([index])
         for steps in calls:

@@ -45,6 +45,12 @@ TRIALS = StoredTable(
         Column(
             "bytes_sent_per_image", REAL, "Bytes that devices sent each other per image; empty for a serial executor."
         ),
+        Column(
+            "classes",
+            TEXT,
+            "Law of the images' classes (uniform, frequency, balanced, or one number); empty where they have none.",
+        ),
+        Column("guidance", REAL, "Scale of classifier-free guidance, 1 for the class alone; empty without classes."),
         Column("seed_set", WHOLE, "Which disjoint set of initial noises was used."),
         Column("n_images", WHOLE, "Generated images that were scored."),
         *metrics.FID.columns,

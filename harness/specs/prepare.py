@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.specs.base import Closed, DecidesNothing, ImageSet, Json, Output, Policy, Price, Spec
-from harness.specs.sampler import ExtractorSpec, ModelSpec, PartSpec
+from harness.specs.sampler import ClassesSpec, ExtractorSpec, ModelSpec, PartSpec
 
 
 class PrepareOutput(Output):
@@ -47,6 +47,8 @@ class PrepareSpec(Spec):
     steps: int | None = None
     schedule: PartSpec | None = None
     solver: PartSpec | None = None
+    classes: ClassesSpec | None = None
+    """The law of the classes of the images that it makes; None: they have none."""
     serial: PartSpec
     """The executor by which a search makes its images."""
     start_id: str | None = None

@@ -55,6 +55,19 @@ class ModelSpec(Closed):
         return () if self.weights_id is None else (self.weights_id,)
 
 
+class ClassesSpec(Closed):
+    """By which law an image's class follows from its index; see `harness.sampling.classes`."""
+
+    law: str
+    """uniform, frequency, balanced or one."""
+    count: int
+    """Classes of the network."""
+    one: int | None = None
+    """The class of every image, under the law one."""
+    counts: tuple[int, ...] = ()
+    """Training images of each class, under the law frequency."""
+
+
 class PartSpec(Closed):
     """One part of a sampler: a method by name with its parameters, and its artifact."""
 
@@ -80,6 +93,8 @@ class SamplerSpec(Closed):
     sigma_max: float
     initial_scale: float | None = None
     """Factor on unit noise at which a trajectory begins; None: the schedule's own."""
+    classes: ClassesSpec | None = None
+    """None: no image has a class."""
     batch: int
     seed_set: int
     device: str

@@ -48,7 +48,8 @@ class ImageChecks:
         if self.sound:
             follows = not sampler.solver.stochastic
             exact = network.flow(initial, float(sampler.sigmas[0]), float(sampler.sigmas[-1]))
-            exact = None if exact is None else sampler.finish(network, exact)
+            if exact is not None:
+                exact = sampler.finish(sampler.whole_estimate(network, indices), exact)
             self._distance.update(indices, states, exact, follows)
             self._own.update(indices, states, None, follows)
 

@@ -38,7 +38,7 @@ from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.specs.rules.counting import COUNTED_PASSES
 from harness.specs.sampler import PartSpec
 from harness.task import IMAGES, Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Done, Method, Sampled, Schedule, Solver
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Done, Method, Sampled, Schedule, Solver
 
 
 class Context:
@@ -88,7 +88,8 @@ class Context:
 
     def levels(self) -> np.ndarray:
         """Return the trial's noise levels, float64 [steps + 1]."""
-        return self._schedule().levels(self.steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
+        steps, schedule = self.steps, self._schedule()
+        return schedule.levels(steps, self.sigma_min, self.sigma_max, self.prepared("schedule"))
 
     def _schedule(self) -> Schedule:
         return make_schedule(self._part("schedule"))
@@ -105,6 +106,7 @@ class Context:
         counting = self._counter is not None
         self.set_counting(False)
         levels, schedule = self.levels(), self._schedule()
+        method = self._method
         sampler = Sampler(
             denoiser=denoiser,
             sigmas=levels,
@@ -113,8 +115,12 @@ class Context:
             noise=self._noise,
             device=self._place.device,
             precision=self._spec.model.precision,
+            # as the trial begins, ends and guides
             initial_scale=schedule.initial_scale(levels),
             denoises_last=schedule.denoises_last,
+            network=self.network,
+            classes=self._spec.classes,
+            guidance=method.guidance if isinstance(method, Denoiser) else DenoiserParams(),
         )
 
         # batches, with progress

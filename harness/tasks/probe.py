@@ -113,7 +113,9 @@ def _flow_errors(sampler: Sampler, network: Network, indices: Sequence[int], fin
     if sum(map(len, finals)) != len(initial) or any(one.shape[1:] != initial.shape[1:] for one in finals):
         return []
     sigmas = float(sampler.sigmas[0]), float(sampler.sigmas[-1])
-    return flow_errors(network, initial, torch.cat(list(finals)), *sigmas, sampler.denoises_last)
+    return flow_errors(
+        sampler.whole_estimate(network, indices), initial, torch.cat(list(finals)), *sigmas, sampler.denoises_last
+    )
 
 
 def counted_work(call_counts: CallCounts, flops: Mapping[str, int]) -> CountedWork:

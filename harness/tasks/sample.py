@@ -17,6 +17,7 @@ from harness.measure.flops import count_flops, coverage
 from harness.measure.serial_distance import measure_serial_distance
 from harness.metrics.extractors import cached_extractor
 from harness.sampling.build import build_sampler, load_network, make_executor
+from harness.sampling.conditions import any_class
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
@@ -127,14 +128,15 @@ def _cost(sampler: Sampler, network: Network) -> Cost:
     """
     x = sampler.initial_state([0])
     sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
-    return Cost(
-        units={name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
-        network=count_flops(network, x, sigma),
-        coverage=coverage(network, x, sigma),
-        parameters=sum(p.numel() for p in network.parameters()),
-        sigmas=[float(s) for s in sampler.sigmas],
-        times=network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
-    )
+    with any_class(network, 1):
+        return Cost(
+            units={name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
+            network=count_flops(network, x, sigma),
+            coverage=coverage(network, x, sigma),
+            parameters=sum(p.numel() for p in network.parameters()),
+            sigmas=[float(s) for s in sampler.sigmas],
+            times=network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
+        )
 
 
 class _Outputs:

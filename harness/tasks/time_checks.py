@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.measure.device import timed_call
+from harness.sampling.conditions import any_class
 from harness.sampling.sampler import Sampler
 from harness.specs.rules.audits import UNIT_CALLS
 from methods.networks.base import Network
@@ -31,7 +32,8 @@ def time_units(sampler: Sampler, network: Network, names: Iterable[str], batch: 
     sigma = torch.full((batch,), float(sampler.sigmas[0]), dtype=torch.float64)
 
     def least(call: Callable[[Tensor, Tensor], object]) -> float:
-        return min(own_seconds(partial(call, x, sigma), sampler.device)[1] for _ in range(UNIT_CALLS))
+        with any_class(network, batch):
+            return min(own_seconds(partial(call, x, sigma), sampler.device)[1] for _ in range(UNIT_CALLS))
 
     by_unit = {name: least(units[name]) for name in names if name in units}
     whole = next((name for name in by_unit if units[name] is network), None)

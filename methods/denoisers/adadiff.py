@@ -26,7 +26,7 @@ from methods.denoisers.adadiff_uncertainty import Uncertainty, losses, token_sca
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, PrepareContext
 from methods.tuning.level_coverage import RecordedDraws, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 from methods.tuning.loop import thawed, tune, untunable
@@ -47,7 +47,7 @@ class AdaDiff(Denoiser):
     families = ("uvit", "dit")
     prepares = True
 
-    class Params(DrawnTuningParams):
+    class Params(DenoiserParams, DrawnTuningParams):
         theta: float = Field(default=0.1, ge=0, le=1)
         """Mean uncertainty below which an image exits; 0 never, 1 after the first tested block."""
         rule: Literal["per-image", "per-batch", "mean-depth"] = "per-image"

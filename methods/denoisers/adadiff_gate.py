@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.denoisers.adadiff_uncertainty import Uncertainty
-from methods.networks.blocks import BlockNetwork, Run
+from methods.networks.blocks import BlockNetwork
+from methods.networks.preconditioning import RawNetwork
 from methods.parts import BuiltDenoiser, Units
 
 
@@ -25,16 +26,16 @@ class NetworkWithHeads(nn.Module):
         self.network = network
         self.heads = heads
 
-    def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> Run:
-        """Return a raw network with a class argument whose rows all exit after `depth` blocks.
+    def leave_at(self, depth: int, heads_run: Callable[[int], bool]) -> RawNetwork:
+        """Return a raw network whose rows all exit after `depth` blocks.
 
         The heads of blocks for which `heads_run` (block counted from 1) is true run too, as a gate
         would run them.
         """
         network = self.network
 
-        def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
-            h, condition = network.embed(scaled, label, classes)
+        def run(scaled: Tensor, label: Tensor) -> Tensor:
+            h, condition = network.embed(scaled, label, network.classes_of(len(scaled)))
             saved: list[Tensor] = []
             for i in range(depth):
                 source = network.reads(i)
@@ -55,7 +56,7 @@ class MeanDepth(BuiltDenoiser):
     def __init__(self, tuned: NetworkWithHeads, depths: Sequence[int]) -> None:
         network, self._depths = tuned.network, list(depths)
         self._calls = {
-            depth: partial(network.denoised, partial(network.guided, tuned.leave_at(depth, lambda block: False)))
+            depth: partial(network.denoised, tuned.leave_at(depth, lambda block: False))
             for depth in sorted(set(depths))
         }
 
@@ -82,31 +83,19 @@ class Gated(BuiltDenoiser):
     def __call__(self, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Units]:
         depths: list[Tensor] = []
 
-        def run(scaled: Tensor, label: Tensor, classes: Tensor | None) -> Tensor:
-            if len(scaled) > len(x) and classes is not None and self._params.rule == "per-batch":
-                halves = zip(scaled.chunk(2), label.chunk(2), classes.chunk(2), strict=True)
-                return torch.cat([run(*half) for half in halves])
-            image, depth = self._run(scaled, label, classes)
-            depths.extend(depth.split(len(x)))  # a guided call has two halves, which exit independently
+        def run(scaled: Tensor, label: Tensor) -> Tensor:
+            image, depth = self._run(scaled, label, self._network.classes_of(len(scaled)))
+            depths.append(depth)
             return image
 
-        denoised = self._network.denoised(partial(self._network.guided, run), x, sigma)
+        denoised = self._network.denoised(run, x, sigma)
         n = self._network.n_blocks
         return denoised, {f"exit-{d}": sum((depth == d).long() for depth in depths) for d in range(1, n + 1)}
 
     def units(self) -> Mapping[str, Callable[[Tensor, Tensor], Any]]:
-        """Return one pass per exit; a guided image counts two."""
-        p, found = self._network.params, {}
-        class_index = p.classes if p.label is None else p.label
-        for depth in range(1, self._network.n_blocks + 1):
-            run = self._tuned.leave_at(depth, self._tested)
-
-            def once(scaled: Tensor, label: Tensor, run: Run = run) -> Tensor:
-                classes = label.new_full((len(label),), class_index, dtype=torch.long) if p.classes else None
-                return run(scaled, label, classes)
-
-            found[f"exit-{depth}"] = partial(self._network.denoised, once)
-        return found
+        """Return one pass per exit."""
+        calls = {depth: self._tuned.leave_at(depth, self._tested) for depth in range(1, self._network.n_blocks + 1)}
+        return {f"exit-{depth}": partial(self._network.denoised, call) for depth, call in calls.items()}
 
     def _run(self, scaled: Tensor, label: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the raw output and the depth at which each row exits, int64 [rows]."""

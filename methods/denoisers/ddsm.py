@@ -23,8 +23,7 @@ from torch import Tensor
 from methods.denoisers.ddsm_evolution import Evolution, Genome
 from methods.networks.base import DataShape, Network, NetworkParams
 from methods.networks.slimmable_unet import SlimmableUNet, SlimmableUNetParams
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Done, Job, Method, PrepareContext, Units
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Done, Job, Method, PrepareContext, Units
 
 
 class DDSM(Denoiser):
@@ -41,7 +40,7 @@ class DDSM(Denoiser):
     prepares_for = ("steps", "schedule", "solver")
     scores = True
 
-    class Params(BaseParams):
+    class Params(DenoiserParams):
         widths: tuple[float, ...] = ()
         """Fixed widths instead of a search: one for all steps, or one per step, the highest noise first."""
         search: Literal["evolution", "random"] = "evolution"

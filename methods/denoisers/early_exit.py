@@ -24,7 +24,7 @@ from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, LevelRe
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, PrepareContext, Units
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, PrepareContext, Units
 from methods.tuning.level_coverage import RecordedDraws, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
 from methods.tuning.loop import thawed, tune, untunable
@@ -47,7 +47,7 @@ class EarlyExit(Denoiser):
     )
     families = ("uvit", "dit")
 
-    class Params(DrawnTuningParams):
+    class Params(DenoiserParams, DrawnTuningParams):
         schedule: Literal["full", "mild", "medium", "strong", "steep", "demo"] | tuple[int, ...] = "medium"
         """A name, or depths for equal intervals of time, data first.
 

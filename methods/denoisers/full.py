@@ -12,15 +12,14 @@ from torch import Tensor
 
 from methods.denoisers.compiled import compiled
 from methods.networks.base import Network, NetworkParams
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, Units
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, Units
 
 
 class Full(Denoiser):
     name = "full"
     summary = "the whole network at every step (baseline)"
 
-    class Params(BaseParams):
+    class Params(DenoiserParams):
         compiled: bool = False
         """Compiles the network; on a GPU it is captured as a CUDA graph."""
 

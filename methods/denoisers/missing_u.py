@@ -19,8 +19,7 @@ from torch import Tensor
 from methods.networks.base import Network, NetworkParams
 from methods.networks.continuous_unet import ContinuousUNet, ContinuousUNetParams
 from methods.networks.ode_blocks import Derivative, Integration, OdeSolver, Tolerance, takes_fixed_steps
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, Method, Units
-from methods.parts import Params as BaseParams
+from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, Units
 
 
 class MissingU(Denoiser):
@@ -33,7 +32,7 @@ class MissingU(Denoiser):
     )
     families = ("continuous-unet",)
 
-    class Params(BaseParams):
+    class Params(DenoiserParams):
         ode_solver: OdeSolver | None = None
         """torchdiffeq's name; as trained if absent."""
         ode_steps: int | None = Field(default=None, ge=1)

@@ -32,6 +32,8 @@ class Member:
     """D at x and at the level of the next step, if it was evaluated before."""
     outputs: list[Tensor] = field(default_factory=list)
     """D as evaluated for the step so far, in order."""
+    images: Tensor | None = None
+    """The places in the batch of the images that the rows are states of, int64 [rows]; None: all in order."""
 
 
 class _EvaluationNeeded(Exception):
@@ -61,12 +63,16 @@ def advance(
         # evaluate together
         if len(pending) == 1:
             member, request = pending[0]
-            member.outputs.append(evaluate(request.x, request.sigma, member.step))
+            named = {} if member.images is None else {"images": member.images}
+            member.outputs.append(evaluate(request.x, request.sigma, member.step, **named))
         elif pending:
             rows = torch.tensor([len(request.x) for _, request in pending])
             levels = torch.tensor([request.sigma for _, request in pending], dtype=torch.float64)
             steps = torch.tensor([m.step for m, _ in pending]).repeat_interleave(rows)
-            out = evaluate(torch.cat([request.x for _, request in pending]), levels.repeat_interleave(rows), steps)
+            own = [m.images for m, _ in pending if m.images is not None]
+            named = {"images": torch.cat(own)} if len(own) == len(pending) else {}
+            states = torch.cat([request.x for _, request in pending])
+            out = evaluate(states, levels.repeat_interleave(rows), steps, **named)
             for (member, _), output in zip(pending, out.split(rows.tolist()), strict=True):
                 member.outputs.append(output)
 

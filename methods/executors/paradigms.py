@@ -101,7 +101,8 @@ class ParaDiGMS(Executor):
             at = {int(t): ((steps == t) & inside).nonzero(as_tuple=True) for t in steps[inside].unique()}
             drawn = {t: d for t, d in drawn.items() if t in at}
             members = [
-                Member(states[w, s] * scale[t], t, solver.init_memory(solver.artifact)) for t, (w, s) in at.items()
+                Member(states[w, s] * scale[t], t, solver.init_memory(solver.artifact), images=s)
+                for t, (w, s) in at.items()
             ]
 
             def noise_of(t: int, at: dict = at, drawn: dict = drawn) -> Tensor:

@@ -42,6 +42,8 @@ class Propagators:
         self.refinement = 0
         """The refinement that calls are counted for."""
         self.calls: Counter[int] = Counter()
+        self.images: Tensor | None = None
+        """The places in the batch of the images that are still refined, int64; None: all in order."""
         self.before_evaluation: Callable[[], None] = lambda: None
         """Called before every evaluation; may raise to abort."""
         self._evaluate = evaluate
@@ -50,18 +52,20 @@ class Propagators:
         self._coarse = sigmas[list(plan.edges)]
         self._noise = noise
 
-    def evaluate(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+    def evaluate(self, x: Tensor, sigma: float | Tensor, step: int | Tensor, images: Tensor | None = None) -> Tensor:
         """Return D(x; sigma), counted."""
         self.before_evaluation()
         self.calls[self.refinement] += 1
-        return self._evaluate(x, sigma, step)
+        return self._evaluate(x, sigma, step) if images is None else self._evaluate(x, sigma, step, images)
 
     def solve_fine(
         self, blocks: Sequence[int], starts: Sequence[Tensor], known: Sequence[Tensor | None]
     ) -> list[Tensor]:
         """Return F_i(start) of the blocks, solved in lockstep; `known` is D at each start, where it is reused."""
         members = [
-            Member(start, self.plan.edges[i - 1], self._solver.init_memory(self._solver.artifact), d)
+            Member(
+                start, self.plan.edges[i - 1], self._solver.init_memory(self._solver.artifact), d, images=self.images
+            )
             for i, start, d in zip(blocks, starts, known, strict=True)
         ]
         for offset in range(max((len(self.plan.steps(i)) for i in blocks), default=0)):
@@ -71,7 +75,7 @@ class Propagators:
 
     def evaluate_start(self, block: int, x: Tensor) -> Tensor:
         """Return D at the start of a block, where G and F both begin."""
-        return self.evaluate(x, float(self._coarse[block - 1]), self.plan.edges[block - 1])
+        return self.evaluate(x, float(self._coarse[block - 1]), self.plan.edges[block - 1], self.images)
 
     def step_coarse(self, block: int, x: Tensor, estimate: Tensor) -> Tensor:
         """Return G_i(x): one first-order step over the whole block, from D at its start."""
@@ -148,6 +152,7 @@ def refine_in_turns(
         if stacked:
             keep = stop.open[rows]
             rows = rows[keep]
+            f.images = rows
             states, known, coarse = ({i: s[keep] for i, s in kept.items()} for kept in (states, known, coarse))
     return stop
 

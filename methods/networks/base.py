@@ -77,6 +77,11 @@ class NetworkParams(BaseModel):
         return 0
 
     @property
+    def usual_guided_channels(self) -> int | None:
+        """Channels of the estimate that its authors guide, from the first; None: all."""
+        return None
+
+    @property
     def has_null_class(self) -> bool:
         """Whether it can be called for no class, as guidance needs."""
         return False

@@ -8,7 +8,7 @@ block by block, for a method that decides during the call, such as AdaDiff.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -18,12 +18,9 @@ from torch import Tensor
 from methods.networks.base import DataShape
 from methods.networks.preconditioned import PreconditionedNetwork, PreconditionedParams
 
-Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
-"""A raw network with a class: (scaled input, noise label [rows], class [rows] or None) to an image."""
-
 
 class BlockParams(PreconditionedParams):
-    """Size of a transformer, and the class and guidance of a conditional one."""
+    """Size of a transformer, and the classes of a conditional one."""
 
     depth: int = Field(ge=2)
     width: int = Field(ge=4)
@@ -34,18 +31,26 @@ class BlockParams(PreconditionedParams):
     """Classes of a conditional network; 0 is unconditional."""
     null_class: bool = True
     """Whether a conditional network has one more embedding for no class."""
-    label: int | None = Field(default=None, ge=0)
-    """The class of every image, counted from 0; without it a conditional network gets no class."""
-    guidance: float = Field(default=1.0, ge=0)
-    """Scale s of classifier-free guidance, F(no class) + s (F(class) - F(no class)).
-
-    Two passes unless s is 1.
-    """
     guided_channels: int | None = Field(default=None, ge=1)
-    """How many channels are guided, from the first; the others are those with the class.
+    """How many channels its authors guide, from the first; the others are those with the class.
 
     All if not given.
     """
+
+    @property
+    def class_count(self) -> int:
+        """Return the number of classes."""
+        return self.classes
+
+    @property
+    def has_null_class(self) -> bool:
+        """Return whether it can be called for no class."""
+        return self.classes > 0 and self.null_class
+
+    @property
+    def usual_guided_channels(self) -> int | None:
+        """Return how many channels its authors guide."""
+        return self.guided_channels
 
     @property
     def embeddings(self) -> int:
@@ -67,17 +72,6 @@ class BlockParams(PreconditionedParams):
     def _fits(self) -> BlockParams:
         if self.width % (2 * self.heads):
             raise ValueError(f"width is {self.width}; expected a multiple of {2 * self.heads}, twice the heads")
-        if self.label is not None and self.label >= self.classes:
-            raise ValueError(f"label is {self.label}; expected a class below classes = {self.classes}")
-
-        # label and guidance
-        needs_label = self.classes > 0 and not self.null_class
-        if needs_label and self.label is None:
-            raise ValueError(f"label is missing; a network without null_class needs a class below {self.classes}")
-        if needs_label and self.guidance != 1:
-            raise ValueError(f"guidance is {self.guidance}; a network without null_class cannot be guided, expected 1")
-        if self.guidance != 1 and self.label is None:
-            raise ValueError(f"guidance is {self.guidance} without a label; give the class to guide towards")
         return self
 
 
@@ -140,7 +134,8 @@ class BlockNetwork(PreconditionedNetwork):
         depth = self.exits[-1] if depth is None else depth
         if isinstance(depth, int):
             self._check(depth, depth)
-            return self.guided(lambda x, t, c: self.truncated(x, t, c, self._kept(depth, len(x))), scaled, label)
+            classes = self.classes_of(len(scaled))
+            return self.truncated(scaled, label, classes, self._kept(depth, len(scaled)))
 
         # a depth per row: order them, deepest first
         self._check(int(depth.min()), int(depth.max()))
@@ -148,37 +143,26 @@ class BlockNetwork(PreconditionedNetwork):
         there, back = (index.to(scaled.device, non_blocking=True) for index in (order, order.argsort()))
         kept = [int((depth >= d).sum()) for d in self.exits[1:]]
 
-        def run(x: Tensor, t: Tensor, c: Tensor | None) -> Tensor:
-            if len(x) == len(depth):
-                return self.truncated(x[there], t[there], None if c is None else c[there], kept)[back]
-            halves = zip(x.chunk(2), t.chunk(2), (None, None) if c is None else c.chunk(2), strict=True)
-            return torch.cat([run(*half) for half in halves])  # both halves of a guided call share their depths
+        classes = self.classes_of(len(scaled))
+        ordered = None if classes is None else classes[there]
+        return self.truncated(scaled[there], label[there], ordered, kept)[back]
 
-        return self.guided(run, scaled, label)
+    def classes_of(self, rows: int) -> Tensor | None:
+        """Return the class of each row of this call, int64 [rows]; None for an unconditional network.
 
-    def guided(self, run: Run, scaled: Tensor, label: Tensor) -> Tensor:
-        """Return the output of `run` for the parameters' class, with their guidance.
-
-        Scale s of two passes is F(no class) + s (F(class) - F(no class)) (Ho & Salimans 2022,
-        arXiv:2207.12598).
+        Rows without a class have the one that stands for none. Raises ValueError where the network
+        has no such class, and for classes of another number of rows.
         """
-        # without guidance
-        p = self.params
+        p, given = self.params, self.row_classes
         if p.classes == 0:
-            return run(scaled, label, None)
-        nothing = label.new_full((len(scaled),), p.classes, dtype=torch.long)
-        if p.label is None:
-            return run(scaled, label, nothing)
-        wanted = torch.full_like(nothing, p.label)
-        if p.guidance == 1:
-            return run(scaled, label, wanted)
-
-        # with guidance: both halves in one call
-        twice = run(torch.cat([scaled, scaled]), torch.cat([label, label]), torch.cat([wanted, nothing]))
-        with_class, without = twice.chunk(2)
-        n = p.guided_channels or with_class.shape[1]
-        guided = without[:, :n] + p.guidance * (with_class[:, :n] - without[:, :n])
-        return torch.cat([guided, with_class[:, n:]], dim=1)
+            return None
+        if given is None:
+            if not p.null_class:
+                raise ValueError(f"a network without null_class is called for no class; give one of its {p.classes}")
+            return torch.full((rows,), p.classes, dtype=torch.int64, device=next(self.parameters()).device)
+        if len(given) != rows:
+            raise ValueError(f"{len(given)} classes are given for {rows} rows; expected one for each")
+        return given
 
     def _kept(self, depth: int, rows: int) -> list[int]:
         return [rows if d <= depth else 0 for d in self.exits[1:]]

@@ -87,10 +87,9 @@ class PreconditionedParams(NetworkParams):
 
     @property
     def table(self) -> BetaTable | None:
-        """Return the betas of a discrete process whose steps begin at 0; None for others."""
-        if self.preconditioning != "vp-discrete":
-            return None
-        return (self.betas or BetaParams()).table()
+        """Return the betas on whose steps it is trained; None for a process of all levels."""
+        process = _make_process(self) if self.preconditioning in (*_TABLES, "cosine") else None
+        return process.table if isinstance(process, DiscreteBeta) else None
 
     @model_validator(mode="after")
     def _process_has_what_is_given(self) -> PreconditionedParams:

@@ -117,7 +117,7 @@ class DiscreteBeta:
     usual_table = BetaTable()
 
     def __init__(self, table: BetaTable | None = None, timesteps: Timesteps = "interpolate") -> None:
-        table = self.usual_table if table is None else table
+        self.table = table = self.usual_table if table is None else table
         self.steps, self.timesteps = table.steps, timesteps
         alphas = (1 - table.values()).cumprod(0)
         self._log_sigmas = ((1 - alphas) / alphas).log() / 2  # increasing with tau

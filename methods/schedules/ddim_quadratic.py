@@ -13,7 +13,7 @@ from pydantic import Field
 
 from methods.grids import ramp
 from methods.parts import Artifact
-from methods.schedules.table_steps import TableSteps
+from methods.table_steps import TableSteps
 
 _SHARE = 0.8
 """The highest level's share of the table."""

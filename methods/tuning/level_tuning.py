@@ -26,7 +26,7 @@ from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
 from methods.tuning.level_coverage import RecordedDraws
 from methods.tuning.level_loss import LevelLoss, weighted_errors
-from methods.tuning.loop import TuningParams, minimise_loss, thawed, training_images, tune, untunable, without_class
+from methods.tuning.loop import TuningParams, minimise_loss, thawed, training_images, tune, untunable
 from methods.tuning.trajectory_loss import TrajectoryLoss, fine_states
 
 PAIRS = 128
@@ -91,7 +91,7 @@ def tune_at(
     a loss is not finite.
     """
     # the student, and what it is judged on
-    student = _trainable_student(context.network, as_sampled=params.tune_objective == "trajectory")
+    student = _trainable_student(context.network)
     if from_state is not None:
         student.load_state_dict(dict(from_state))
     p = params if steps is None else params.model_copy(update={"tune_steps": steps})
@@ -102,7 +102,7 @@ def tune_at(
     def measure() -> dict[str, tuple[np.ndarray, list[float]]]:
         student.eval()
         found = {
-            name: (at, _losses(without_class(student), at, context, p.tune_batch))
+            name: (at, _losses(student, at, context, p.tune_batch))
             for name, at in (("selected", selected), ("between", between))
         }
         if states is not None:
@@ -148,7 +148,7 @@ class _MixedLoss:
     ) -> None:
         self._student, self._p, self._images = student, p, context.images()
         self._trajectories = TrajectoryLoss(student, context.solver, levels, states)
-        self._anywhere = LevelLoss(without_class(student), levels, p.model_copy(update={"tune_jitter": 1.0}))
+        self._anywhere = LevelLoss(student, levels, p.model_copy(update={"tune_jitter": 1.0}))
         self._levels = torch.from_numpy(np.array(levels[:-1], dtype=np.float64))
         self.shown = RecordedDraws(self._anywhere)
         self._elsewhere = round(p.tune_jitter * p.tune_batch)
@@ -189,14 +189,11 @@ def weights_among(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
 
 
-def _trainable_student(network: Network, as_sampled: bool) -> Network:
-    """Return a trainable copy of the network, unconditional or with the class and guidance of sampling."""
+def _trainable_student(network: Network) -> Network:
+    """Return a trainable copy of the network."""
     if not isinstance(network, BlockNetwork):
         return copy.deepcopy(network).requires_grad_(True).train()
-    student = thawed(network)
-    if as_sampled:
-        student.params = network.params
-    return student
+    return thawed(network)
 
 
 @torch.no_grad()

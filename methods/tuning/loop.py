@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import Field
@@ -30,7 +30,6 @@ class LevelSource(Protocol):
         """Return noise levels [batch] and unit noise [shape] of one step, on the host."""
 
 
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -139,25 +138,14 @@ def average(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -
 
 
 def thawed(network: BlockNetwork) -> BlockNetwork:
-    """Return a trainable, unconditional copy of a frozen network.
+    """Return a trainable copy of a frozen network; its `fixed` parameters stay frozen.
 
-    Its `fixed` parameters stay frozen.
-
-    Training images have no class labels; a class and guidance are for sampling.
+    It is tuned without classes: training images have none here.
     """
-    copied = without_class(copy.deepcopy(network))
+    copied = copy.deepcopy(network)
     for name, parameter in copied.named_parameters():
         parameter.requires_grad_(name not in copied.fixed)
     return copied.train()
-
-
-def without_class(network: AnyNetwork) -> AnyNetwork:
-    """Return the network without class and guidance, with shared weights."""
-    if not isinstance(network, BlockNetwork):
-        return network
-    plain = copy.copy(network)
-    plain.params = network.params.model_copy(update={"guidance": 1.0, "label": None})
-    return plain
 
 
 def untunable(network: BlockParams) -> str | None:

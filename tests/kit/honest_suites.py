@@ -22,8 +22,16 @@ solver = ["heun", "dpmpp-2m", "ipndm", "unipc", "ddpm"]
 steps = 6
 
 [[trials]]
-schedule = ["uniform-t", "quadratic-t", "cosine", "logsnr", "arctan", "uniform-sigma"]
+schedule = ["uniform-t", "quadratic-t", "cosine", "logsnr", "arctan", "uniform-sigma", "flow-uniform"]
 steps = 6
+
+[[trials]]
+schedule = [
+    { name = "ddim-uniform", betas.end = 0.012 },
+    { name = "ddim-quadratic", betas.end = 0.012, final = "denoise" },
+    { name = "edm", final = "denoise" },
+]
+steps = 9
 
 [[trials]]
 schedule = [

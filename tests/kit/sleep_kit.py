@@ -22,6 +22,7 @@ from harness.tasks import time as time_task
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS
+from methods.networks.base import DataShape, Network, NetworkParams
 from methods.parts import BuiltDenoiser, Executor, Peers
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
@@ -69,7 +70,15 @@ def _sleeping(inside: Any) -> Callable[..., Sampler]:
 
 def no_network(*_: Any) -> Any:
     """Return what stands for the network of samplers that sleep: it takes no time."""
-    return lambda x, sigma: x
+    return _NoNetwork(NetworkParams(), DataShape(1, 4))
+
+
+class _NoNetwork(Network):
+    family = "none"
+    summary = "none"
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return x
 
 
 def sampler(executor: str = "serial", steps: int = 9, **params: Any) -> SamplerSpec:

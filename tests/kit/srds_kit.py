@@ -69,7 +69,7 @@ class Boundary:
     def evaluations(self) -> int:
         return sum(self.by_step.values())
 
-    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor) -> Tensor:
+    def __call__(self, x: Tensor, sigma: float | Tensor, step: int | Tensor, images: Tensor | None = None) -> Tensor:
         rows = len(x)
         level = sigma if isinstance(sigma, Tensor) else torch.full((rows,), sigma, dtype=torch.float64)
         assert level.dtype == torch.float64

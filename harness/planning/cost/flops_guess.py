@@ -12,6 +12,7 @@ from harness.config.network_card import NetworkCard
 from harness.config.zoo_card import PREFIX, read_zoo_card
 from harness.errors import HarnessError
 from harness.planning.cost.work import BACKWARD, network_key
+from harness.sampling.conditions import any_class
 from harness.sampling.network import build_network, data_shape
 from harness.specs.sampler import ModelSpec
 
@@ -90,7 +91,8 @@ def _count_on_meta(model: ModelSpec) -> float | None:
         with torch.device("meta"):
             network = build_network(model.network, data_shape(data)).eval()
             x, sigma = torch.empty(1, data.channels, data.resolution, data.resolution), torch.ones(1)
-            return float(count_flops(network, x, sigma)) or None
+            with any_class(network, 1):
+                return float(count_flops(network, x, sigma)) or None
     except Exception as error:  # a family's own code, on a device that it may not know
         _LOG.debug("the FLOPs of %s cannot be counted without running it: %s", model.network.name, error)
         return None

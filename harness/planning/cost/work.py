@@ -152,7 +152,9 @@ def evaluations_per_image(sampler: SamplerSpec) -> int:
     """Return the network evaluations that an image takes as its solver declares them; what runs may differ."""
     solver: Any = registry().make("solver", sampler.solver.name, sampler.solver.params)
     schedule: Any = registry().make("schedule", sampler.schedule.name, sampler.schedule.params)
-    return sampler.steps * int(solver.evaluations_per_step) + int(schedule.denoises_last)
+    denoiser: Any = registry().make("denoiser", sampler.denoiser.name, sampler.denoiser.params)
+    once = sampler.steps * int(solver.evaluations_per_step) + int(schedule.denoises_last)
+    return once * (1 + (denoiser.guidance.guidance != 1))
 
 
 def preparation_evaluations(params: Json, steps: int) -> float:

@@ -155,18 +155,20 @@ def test_blocks_after_the_exit_are_not_touched(family: str, last: int) -> None:
 
 
 @both
-def test_guided_halves_leave_independently(family: str) -> None:
-    """F(none) + s (F(class) - F(none)) of what each pass alone would be, and the work of both."""
-    asked = [{"label": 1, "guidance": 3.0}, {"label": 1}, {}]
-    guided, with_class, without = (lively(family, classes=2, **changes).double() for changes in asked)
-    x, differs = states(), []
-    for theta in thetas(without, x):
-        (found, units), (c, c_units), (u, u_units) = (
-            gate(network, theta=theta)(x, SIGMA, 0) for network in (guided, with_class, without)
-        )
-        torch.testing.assert_close(found, u + 3 * (c - u), atol=1e-11, rtol=1e-11)
-        assert all(torch.equal(units[name], c_units[name] + u_units[name]) for name in units)
-        differs.append(not torch.equal(depths(c_units), depths(u_units)))
+def test_rows_of_different_classes_leave_independently(family: str) -> None:
+    """Each row as it would in a call of its own class alone."""
+    network, x, differs = lively(family, classes=2).double(), states(), []
+    for theta in thetas(network, x):
+        alone = []
+        for wanted in (1, 2):
+            network.row_classes = torch.full((len(x),), wanted)
+            alone.append(gate(network, theta=theta)(x, SIGMA, 0))
+        network.row_classes = torch.arange(len(x)) % 2 + 1
+        found, units = gate(network, theta=theta)(x, SIGMA, 0)
+        for first in (0, 1):
+            torch.testing.assert_close(found[first::2], alone[first][0][first::2], atol=1e-11, rtol=1e-11)
+            assert torch.equal(depths(units)[first::2], depths(alone[first][1])[first::2])
+        differs.append(not torch.equal(depths(alone[0][1]), depths(alone[1][1])))
     assert any(differs)
 
 

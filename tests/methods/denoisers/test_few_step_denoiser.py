@@ -118,7 +118,7 @@ def refused(network: NetworkParams, schedule: Any = None, **params: Any) -> str:
 def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
     assert refused(UViTParams(**SIZES)) == ""
     assert refused(NetworkParams()) == "the exact denoiser cannot be tuned: its gradient is zero"
-    assert "no embedding for no class" in refused(UViTParams(**SIZES, classes=3, label=1, null_class=False))
+    assert "no embedding for no class" in refused(UViTParams(**SIZES, classes=3, null_class=False))
     adaptive = ContinuousUNetParams(channels=(8,), norm_groups=4, ode_solver="dopri5", tolerance=1e-3)
     assert "depends on its input" in refused(adaptive)
     sizes = UViTParams(**SIZES)

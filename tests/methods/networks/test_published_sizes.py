@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from harness.config.network_card import load_network_card
-from harness.errors import UsageError
-from harness.sampling.network import build_network, network_params
+from harness.sampling.conditions import any_class
+from harness.sampling.network import build_network
 from methods.networks.base import DataShape
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
@@ -95,7 +95,8 @@ def test_a_title_counts_what_learns(name: str) -> None:
 def test_a_published_size_answers(name: str) -> None:
     built, data = on_no_device(name), SIZES[name].data
     x = torch.zeros(2, data.channels, data.resolution, data.resolution, device="meta")
-    assert built(x, torch.ones(2, device="meta")).shape == x.shape
+    with any_class(built, 2):
+        assert built(x, torch.ones(2, device="meta")).shape == x.shape
 
 
 @every_card
@@ -119,7 +120,8 @@ def test_without_a_null_class_every_row_of_the_table_is_a_class(family: str) -> 
     x, label = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.full((4,), 9.0)
     answers = []
     for wanted in range(5):
-        built = without_null_class(family, label=wanted)
+        built = without_null_class(family)
+        built.row_classes = torch.full((4,), wanted)
         table = [
             value for key, value in built.state_dict().items() if key.endswith(("label_emb.weight", "table.weight"))
         ]
@@ -136,19 +138,10 @@ def test_without_a_null_class_every_row_of_the_table_is_a_class(family: str) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_null_class_a_label_is_needed_and_guidance_refused(family: str) -> None:
-    with pytest.raises(ValueError, match="label is missing; a network without null_class needs a class below 5"):
-        without_null_class(family)
-    with pytest.raises(
-        ValueError, match=r"guidance is 1\.5; a network without null_class cannot be guided, expected 1"
-    ):
-        without_null_class(family, label=1, guidance=1.5)
-    assert without_null_class(family, classes=0).params.label is None  # there is no class to need
-
-
-def test_a_suite_changes_the_label_of_a_card() -> None:
-    params = network_params(load_network_card("uvit-m-4", {"params": {"label": 999}}))
-    assert isinstance(params, UViTParams)
-    assert (params.label, params.classes, params.embeddings) == (999, 1000, 1000)
-    with pytest.raises(UsageError, match="label is 1000; expected a class below classes = 1000"):
-        network_params(load_network_card("uvit-m-4", {"params": {"label": 1000}}))
+def test_without_a_null_class_a_class_is_needed(family: str) -> None:
+    built = without_null_class(family)
+    assert (built.params.class_count, built.params.has_null_class) == (5, False)
+    with pytest.raises(ValueError, match="a network without null_class is called for no class; give one of its 5"):
+        built.raw(torch.zeros(4, 3, 8, 8), torch.full((4,), 9.0))
+    unconditional = without_null_class(family, classes=0).params
+    assert (unconditional.class_count, unconditional.has_null_class) == (0, False)

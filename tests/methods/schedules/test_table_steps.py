@@ -46,9 +46,14 @@ def test_repeated_steps_of_the_quadratic_grid_are_dropped_where_their_number_is_
     assert np.allclose(found[::-1], sorted(set(theirs)), atol=1e-9, rtol=0)
 
 
-def test_a_number_of_levels_that_does_not_divide_the_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="11 levels do not divide the table's 1000 steps"):
-        DDIMUniform().levels(10, *TABLE)
+def test_a_number_of_levels_that_does_not_divide_the_table_leads_as_in_diffusers() -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02)
+    scheduler.set_timesteps(11)
+    assert np.allclose(taus(DDIMUniform().levels(10, *TABLE)), scheduler.timesteps.numpy(), atol=1e-9, rtol=0)
+    with pytest.raises(ValueError, match="2000 points on 1000 steps give 1 distinct levels"):
+        DDIMUniform().levels(1999, *TABLE)
 
 
 @pytest.mark.parametrize("schedule", [DDIMUniform(), DDIMQuadratic()])
@@ -59,15 +64,15 @@ def test_a_trajectory_begins_at_unit_variance_in_the_process(schedule: DDIMUnifo
 
 
 def test_a_network_of_another_table_is_refused() -> None:
-    fits = PreconditionedParams(preconditioning="vp-discrete")
-    others = [
-        PreconditionedParams(preconditioning="vp"),
-        PreconditionedParams(preconditioning="vp-latent"),
-        PreconditionedParams(preconditioning="vp-discrete", betas={"end": 0.03}),  # type: ignore[arg-type]
-    ]
-    assert DDIMUniform().refusal({}, 9, fits) is None
-    assert all("was not trained on" in str(DDIMUniform().refusal({}, 9, other)) for other in others)
-    assert DDIMUniform(betas={"end": 0.03}).refusal({}, 9, others[2]) is None
+    fits = [PreconditionedParams(preconditioning=name) for name in ("vp-discrete", "vp", "edm")]
+    wide = PreconditionedParams(preconditioning="vp-discrete", betas={"end": 0.03})  # type: ignore[arg-type]
+    latent, cosine = (PreconditionedParams(preconditioning=name) for name in ("vp-latent", "cosine"))
+    assert [DDIMUniform().refusal({}, 9, network) for network in fits] == [None] * 3
+    for other in (wide, latent, cosine):
+        assert "trained on the steps of other betas" in str(DDIMUniform().refusal({}, 9, other))
+    assert DDIMUniform(betas={"end": 0.03}).refusal({}, 9, wide) is None
+    scaled = {"start": 0.00085, "end": 0.012, "schedule": "scaled-linear"}
+    assert DDIMQuadratic(betas=scaled).refusal({}, 9, latent) is None
 
 
 @pytest.mark.parametrize("count", [10, 50])

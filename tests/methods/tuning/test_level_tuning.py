@@ -40,7 +40,7 @@ MADE: dict[str, tuple[type[PreconditionedNetwork], PreconditionedParams]] = {
         SlimmableUNetParams(channels=(8,), patch=2, norm_groups=4, round_to=4, widths=(1, 0.5)),
     ),
     "continuous-unet": (ContinuousUNet, ContinuousUNetParams(channels=(8, 16), norm_groups=4, time_channels=16)),
-    "uvit": (UViT, UViTParams(**TRANSFORMER, classes=3, label=1, guidance=2.0)),
+    "uvit": (UViT, UViTParams(**TRANSFORMER, classes=3)),
     "dit": (DiT, DiTParams(**TRANSFORMER, preconditioning="vp")),
 }
 every = pytest.mark.parametrize("family", MADE)
@@ -129,8 +129,6 @@ def test_a_share_of_the_draws_is_the_networks_own(jitter: float) -> None:
 def test_the_loss_is_edms_whatever_the_preconditioning(family: str) -> None:
     """lambda(s) |D - y|² by hand, for a network that is asked for no class; under EDM it is the network's own loss."""
     net, generator = network(family), torch.Generator().manual_seed(3)
-    if family == "uvit":
-        net.params = net.params.model_copy(update={"label": None, "guidance": 1.0})
     net.params = net.params.model_copy(update={"sigma_data": 0.5})
     images, noise = torch.rand(6, 1, 8, 8) * 2 - 1, torch.randn(6, 1, 8, 8, generator=generator)
     sigma = torch.tensor([10.0, 2, 2, 0.7, 0.7, 0.7], dtype=torch.float64)
@@ -261,7 +259,7 @@ def test_what_cannot_be_tuned_says_why() -> None:
     exact = "the exact denoiser cannot be tuned: its gradient is zero"
     assert untunable_at_levels(NetworkParams()) == exact
     assert all(untunable_at_levels(sizes) is None for _, sizes in MADE.values())
-    labelled = UViTParams(**TRANSFORMER, classes=3, label=1, null_class=False)
+    labelled = UViTParams(**TRANSFORMER, classes=3, null_class=False)
     assert "no embedding for no class" in (untunable_at_levels(labelled) or "")
 
 

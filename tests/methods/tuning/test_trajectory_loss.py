@@ -136,9 +136,8 @@ def test_a_share_of_the_batch_may_take_pre_trainings_loss() -> None:
     assert all(any(not torch.equal(a[n], b[n]) for n in a) for a, b in pairwise(weights))
 
 
-def test_a_network_is_tuned_with_the_class_and_the_guidance_that_it_is_sampled_with() -> None:
-    """Else the target, which holds the guidance, would be met without it, and sampling would guide twice."""
-    net = network(classes=3, label=1, guidance=2.0)
+def test_a_conditional_network_is_tuned_on_the_trajectories_of_no_class() -> None:
+    net = network(classes=3)
     params = LevelTuningParams(tune_steps=1, tune_batch=4, tune_trajectories=3, tune_lr=1e-12)
     _, facts = tune_at(ToyContext(net), LEVELS, params)
     states = fine_states(ToyContext(net), LEVELS, 128 + 3, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class TableSteps(Schedule):
     """Levels at whole steps of a discrete process, where its networks were trained."""
 
     own_ends = True
+    check_params: ClassVar[Mapping[str, Any]] = {"betas": {"end": 0.012}}  # ends inside of the range of digits
 
     class Params(ScheduleParams):
         betas: BetaParams = BetaParams()
@@ -27,13 +29,13 @@ class TableSteps(Schedule):
         return math.sqrt(1 + float(levels[0]) ** 2)
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
-        """Refuse a network that was not trained on the steps of this table."""
+        """Refuse a network that was trained on the steps of another table.
+
+        One that was trained on all levels has no steps, and fits.
+        """
         table = network.table if isinstance(network, PreconditionedParams) else None
-        if table is None or table != self.params.betas.table():
-            return (
-                f'schedule "{self.name}" visits the steps of a table of betas, which the network was not trained on; '
-                "expected a network under vp-discrete with the same betas"
-            )
+        if table is not None and table != self.params.betas.table():
+            return f"the network was trained on the steps of other betas ({table}); give those as betas"
         return None
 
     def levels_of(self, taus: Sequence[int], steps: int) -> np.ndarray:
