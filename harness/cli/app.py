@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import export, zoo
+from harness.cli import export, imports, zoo
 from harness.cli.new import verbs as new
 from harness.errors import UsageError, did_you_mean
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(new.app)
 app.add_typer(export.app)
+app.add_typer(imports.app)
 app.add_typer(zoo.app)
 
 SuiteName = Annotated[str, typer.Argument(help="A suite's name (see `oneclock ls suites`) or the path of a TOML file.")]

@@ -30,7 +30,10 @@ class NetworkCard(Closed):
     like: str | None = None
     """The card from which a suite derived this one, as for another training budget."""
     weights: str | None = None
-    """A safetensors file with trained weights; with it nothing is trained."""
+    """A safetensors file with trained weights; with it nothing is trained.
+
+    A card that is given by its path may name it relative to its own folder.
+    """
 
     @field_validator("name")
     @classmethod
@@ -68,10 +71,19 @@ def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | Non
             raise UsageError(f'network "{name_or_path}" is unknown{did_you_mean(str(name_or_path), network_names())}')
         path = CARDS / f"{name_or_path}.toml"
 
-    card = validated(NetworkCard, _changed(read_toml(path), changes or {}), str(path))
+    tables = _changed(_with_own_weights(read_toml(path), path), changes or {})
+    card = validated(NetworkCard, tables, str(path))
     if card.name != path.stem:
         raise UsageError(f'{path}: name is "{card.name}"; expected "{path.stem}", as the file is called')
     return card
+
+
+def _with_own_weights(tables: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a card's tables with its file of weights found from the folder of the card."""
+    weights = tables.get("weights")
+    if not isinstance(weights, str) or weights.startswith("zoo:"):
+        return tables
+    return {**tables, "weights": str(path.parent / weights)}
 
 
 def _changed(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     check_statements(stated, ("variant",), "diffusers-dit")
     folder = _find(source)
     if folder is None:
-        raise UsageError(f"{source} is no folder of a {_CLASS}; expected its config.json at the root or in transformer/")
+        raise UsageError(f"{source} is no folder of a {_CLASS}; expected config.json at the root or in transformer/")
     fields, defaulted = _read_fields(folder)
     process = read_scheduler(folder.scheduler_file)
     checked = validated(DiffusersDiTParams, fields, str(folder.config_file))

@@ -92,9 +92,7 @@ def check_values(fields: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...
 def read_folder_weights(path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a model's weights file by diffusers' present names."""
     found = (
-        read_safetensors(path)
-        if path.suffix == ".safetensors"
-        else find_state(read_torch_file(path), path, {}).tensors
+        read_safetensors(path) if path.suffix == ".safetensors" else find_state(read_torch_file(path), path, {}).tensors
     )
     return rename_old_attention(found, path)
 

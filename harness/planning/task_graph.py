@@ -17,6 +17,7 @@ from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
+from harness.sampling.foreign_weights import check_imported
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
 from harness.specs.reference import ReferenceSpec
@@ -95,6 +96,7 @@ class TaskGraph:
                 found = self._zoo_cards[weights] = zoo_entry(weights, card, net)
                 path, sha256, price = weights_path(found.name), found.sha256, found.price()
             else:
+                check_imported(weights)
                 path, price = Path(weights), Price()  # their price is not known here
                 sha256 = file_sha256(path) if path.is_file() else self._note_absent_weights(net, path)
             self._given[key] = WeightsSpec(

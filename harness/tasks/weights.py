@@ -1,7 +1,7 @@
 """Weights: check given weights against their network before anything is sampled with them.
 
-The file is safetensors, as in the zoo, or a PyTorch checkpoint as authors publish it (.pth, .pt). A checkpoint is
-read as tensors only, never unpickled into code, and kept as safetensors.
+The file is safetensors, as the zoo has it and as `oneclock import network` writes it. Files of other programs are
+refused.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-
 from harness.errors import UsageError
 from harness.measure.flops import cross_check
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.place import Place
 from harness.sampling.weights_file import read_state_dict
+from harness.sampling.weights_fit import check_fit
 from harness.specs.weights import WeightsOutput, WeightsSpec
 from harness.task import Event, Result
 
@@ -31,7 +30,7 @@ def run(spec: WeightsSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[
         raise UsageError(f"{spec.path} has changed since the run was planned; expected it to stay, so run again")
 
     given = read_state_dict(content, spec.path)
-    _check_fit(given, network.state_dict(), spec.path, spec.network.name)
+    check_fit(given, network.state_dict(), spec.path, spec.network.name)
 
     check = cross_check(network, data)
     output = WeightsOutput(
@@ -42,11 +41,3 @@ def run(spec: WeightsSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[
         sha256=sha256,
     )
     yield Result(output, {name: value.numpy() for name, value in given.items()})
-
-
-def _check_fit(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: str, card: str) -> None:
-    for name in sorted(wanted.keys() | given.keys()):
-        found = list(given[name].shape) if name in given else "no such tensor"
-        expected = list(wanted[name].shape) if name in wanted else "no such tensor"
-        if found != expected:
-            raise UsageError(f'{path}: {name} is {found}; the network "{card}" expects {expected}')

@@ -111,7 +111,7 @@ class DiT(BlockNetwork):
         self.t_embedder = TimeEmbedder(width)
         if params.classes:
             self.y_embedder = ClassEmbedder(params.embeddings, width)
-        positions = _positions(width, data.resolution // params.patch)
+        positions = position_code(width, data.resolution // params.patch)
         self.pos_embed = nn.Parameter(positions, requires_grad=False)
 
         # blocks
@@ -179,7 +179,7 @@ def _set(layer: nn.Module, weight: Callable[[Tensor], Any]) -> None:
     nn.init.zeros_(layer.bias)
 
 
-def _positions(width: int, side: int) -> Tensor:
+def position_code(width: int, side: int) -> Tensor:
     """Return the fixed position code [1, side², width]: sines and cosines of the column, then of the row."""
     rates = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     rows, columns = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
