@@ -1,8 +1,6 @@
 """Family "adm-unet": the U-Net of ADM (Dhariwal & Nichol 2021, arXiv:2105.05233) as Karras et al. 2022 publish it.
 
-Parameter names are those of EDM's published state under `model.` (arXiv:2206.00364). Checkpoints
-of guided-diffusion are renamed by import: same network, other names and another order of queries,
-keys and values.
+Parameter names are those of EDM's published state under `model.` (arXiv:2206.00364).
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ class AdmUNet(EdmUNet):
     """ADM: the embedding scales and shifts the second norm of each block, residuals are plain sums."""
 
     family: ClassVar[str] = "adm-unet"
-    summary: ClassVar[str] = "ADM's U-Net, of EDM's and guided-diffusion's checkpoints (Dhariwal 2021)"
+    summary: ClassVar[str] = "ADM's U-Net, of EDM's checkpoints (Dhariwal 2021, Karras 2022)"
     Params: ClassVar[type[NetworkParams]] = AdmUNetParams
     params: AdmUNetParams
     attends_in_all_decoder_blocks = True

@@ -60,7 +60,9 @@ class EdmUNetParams(PreconditionedParams):
                 f"{len(self.channel_mult)} resolutions"
             )
         if self.out_channels not in (self.in_channels, 2 * self.in_channels):
-            raise ValueError(f"out_channels is {self.out_channels}; expected in_channels = {self.in_channels}, or twice")
+            raise ValueError(
+                f"out_channels is {self.out_channels}; expected in_channels = {self.in_channels}, or twice"
+            )
         return self
 
     @property
@@ -153,7 +155,8 @@ class EdmUNet(PreconditionedNetwork):
     def raw(self, scaled: Tensor, label: Tensor) -> Tensor:
         """Return F's first `channels`; ValueError if `row_classes` has not one class per row."""
         embedding = self.embed_label(self.params.time_scale * label)
-        x = self._descend(scaled, embedding, skips := [])
+        skips: list[Tensor] = []
+        x = self._descend(scaled, embedding, skips)
         for name, module in self.dec.items():
             if isinstance(module, EdmBlock):
                 x = module(torch.cat([x, skips.pop()], dim=1) if "_block" in name else x, embedding)

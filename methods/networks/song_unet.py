@@ -2,8 +2,7 @@
 
 DDPM++ has a positional noise embedding, a standard encoder and filter [1, 1]. NCSN++ has Fourier
 features, a residual encoder and filter [1, 3, 3, 1] (arXiv:2206.00364, table 2 and appendix F.1).
-Parameter names are those of the published state under `model.`, and import gives a network of this
-family.
+Parameter names are those of the published state under `model.`.
 """
 
 from __future__ import annotations
