@@ -170,3 +170,8 @@ TRAINING_END_SECONDS = 120.0
 """The longest wait for a training to keep its state and end before it is killed."""
 TRAINING_LOCK_BEAT_SECONDS = 86_400.0
 """The lock of a training is known by its process alone: one that is paused renews nothing."""
+
+# Importers
+
+SEALED_READ_SECONDS = 600.0
+"""The longest that a foreign pickle may take to read in its process, by the clock and by the processor."""
