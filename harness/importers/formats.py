@@ -6,7 +6,15 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import UsageError, did_you_mean
-from harness.importers import ddim_checkpoint, diffusers_dit, diffusers_unet, dit_checkpoint, uvit_checkpoint
+from harness.importers import (
+    ddim_checkpoint,
+    diffusers_dit,
+    diffusers_unet,
+    dit_checkpoint,
+    edm_pickle,
+    guided_diffusion,
+    uvit_checkpoint,
+)
 
 FORMATS: dict[str, ModuleType] = {
     "diffusers-unet": diffusers_unet,
@@ -14,6 +22,8 @@ FORMATS: dict[str, ModuleType] = {
     "ddim": ddim_checkpoint,
     "dit": dit_checkpoint,
     "uvit": uvit_checkpoint,
+    "guided-diffusion": guided_diffusion,
+    "edm": edm_pickle,
 }
 """Modules with `recognises(source)` and `read(source, stated)`."""
 
