@@ -17,6 +17,8 @@ from harness.specs.sampler import NetworkSpec
 from harness.specs.train import TrainSettings
 
 CARDS = Path(__file__).resolve().parents[2] / "methods" / "networks" / "cards"
+IMPORTED = Path("imported")
+"""Where `oneclock import network` writes, from the present folder: a folder with a card for each name."""
 
 
 class NetworkCard(Closed):
@@ -55,7 +57,7 @@ def network_names() -> list[str]:
 
 
 def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> NetworkCard:
-    """Return a shipped card by name, or a card by its path (it ends in .toml), with some entries changed.
+    """Return a shipped or imported card by name, or a card by its path (it ends in .toml), with some entries changed.
 
     The file's name must be the card's; `changes` are nested tables like the card's own. With `like` among them they
     change the card of that name, which then gets the given name.
@@ -67,15 +69,23 @@ def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | Non
 
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        if str(name_or_path) not in network_names():
-            raise UsageError(f'network "{name_or_path}" is unknown{did_you_mean(str(name_or_path), network_names())}')
-        path = CARDS / f"{name_or_path}.toml"
+        path = _path_of(str(name_or_path))
 
     tables = _changed(_with_own_weights(read_toml(path), path), changes or {})
     card = validated(NetworkCard, tables, str(path))
     if card.name != path.stem:
         raise UsageError(f'{path}: name is "{card.name}"; expected "{path.stem}", as the file is called')
     return card
+
+
+def _path_of(name: str) -> Path:
+    """Return where the card of a name lies; UsageError if it is neither shipped nor imported here."""
+    if name in network_names():
+        return CARDS / f"{name}.toml"
+    imported = {path.stem: path for path in IMPORTED.glob("*/*.toml") if path.stem == path.parent.name}
+    if name not in imported:
+        raise UsageError(f'network "{name}" is unknown{did_you_mean(name, [*network_names(), *sorted(imported)])}')
+    return imported[name].absolute()
 
 
 def _with_own_weights(tables: dict[str, Any], path: Path) -> dict[str, Any]:

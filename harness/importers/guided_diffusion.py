@@ -153,7 +153,11 @@ def _levels(tensors: Mapping[str, torch.Tensor], width: int, size: int) -> tuple
 
     A block that halves the size ends a resolution: it keeps its channels and stands where blocks would follow.
     """
-    ups = {match[1] for name in tensors if (match := re.fullmatch(r"output_blocks\.(\d+)\.[12]\.in_layers\.0\.weight", name))}
+    ups = {
+        match[1]
+        for name in tensors
+        if (match := re.fullmatch(r"output_blocks\.(\d+)\.[12]\.in_layers\.0\.weight", name))
+    }
     resolutions, total = len(ups) + 1, count_up(tensors, "input_blocks.")
     if total % resolutions or count_up(tensors, "output_blocks.") != total:
         raise ValueError(f"{total} input blocks for {resolutions} resolutions")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +13,9 @@ from typing import Any
 
 import tomli_w
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
+from harness.config.network_card import IMPORTED, network_names
 from harness.errors import UsageError, check_folder
 from harness.identity import check_name, file_sha256
 from harness.importers.formats import choose_format
@@ -24,8 +27,6 @@ from harness.storage.disk import swapped_folder
 from methods.networks.base import DataShape
 
 ORIGIN_FILE = "origin.json"
-IMPORTS = Path("imported")
-"""Where imported networks lie, a folder each, unless another place is named."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,28 @@ def import_network(
 ) -> Iterator[str]:
     """Write the folder of an imported network, and yield lines on it and on what to do next.
 
-    UsageError for a source that is refused, and for a folder that exists; nothing is written then.
+    UsageError for a source that is refused, and for a folder that holds anything else; nothing is
+    written then. A folder that holds this very import stays as it is.
     """
     found_name = check_name(name or _name_of(source), "name")
-    folder = out if out is not None else IMPORTS / found_name
+    if found_name in network_names():
+        raise UsageError(f'"{found_name}" is the name of a shipped network; give another one with --name')
+    folder = out if out is not None else IMPORTED / found_name
     check_folder(folder)
-    if folder.exists():
-        raise UsageError(f"{folder} exists; expected a new folder, so give another one with --out")
 
     # everything is checked before anything is written
     stated = parse_statements(statements)
-    found = choose_format(source, form).read(source, stated)
+    found = _with_levels(choose_format(source, form).read(source, stated))
     _check_whole(found, found_name, source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with swapped_folder(folder) as fresh:
-        write_import(fresh, found, found_name, stated)
+    if folder.exists():
+        _check_same(folder, found, found_name, stated)
+        yield f"{folder} holds this import already"
+    else:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with swapped_folder(folder) as fresh:
+            write_import(fresh, found, found_name, stated)
 
+    # what it is
     count = sum(value.numel() for value in found.tensors.values())
     yield f"{folder / found_name}.toml: {found.family}, {len(found.tensors)} tensors, {count:,} numbers"
     yield f"weights: {found.origin['weights']}, licence: {found.origin['licence']}"
@@ -65,27 +72,52 @@ def import_network(
     yield f"state {found.channels}x{found.resolution}x{found.resolution}, noise levels {low:.6g} to {high:.6g}"
     if defaulted := found.origin["defaulted"]:
         yield f"not in the source, so a known default: {', '.join(defaulted)}"
-    yield f'next: network = "{folder / found_name}.toml" in a suite'
+    called = found_name if folder == IMPORTED / found_name else f"{folder / found_name}.toml"
+    yield f'next: network = "{called}" in a suite'
 
 
 def write_import(folder: Path, found: ImportedNetwork, name: str, stated: dict[str, Any]) -> None:
     """Write card, weights and origin of a network into a folder that exists."""
     weights = folder / f"{name}.safetensors"
     save_file(found.tensors, weights)
+    (folder / f"{name}.toml").write_text(_card_text(found, name), encoding="utf-8")
+    (folder / ORIGIN_FILE).write_text(_origin_text(found, stated, file_sha256(weights)), encoding="utf-8")
+
+
+def _card_text(found: ImportedNetwork, name: str) -> str:
     card = {
         "name": name,
         "title": found.title,
         "family": found.family,
-        "weights": weights.name,
+        "weights": f"{name}.safetensors",
         "params": found.params,
     }
-    head = f"# Imported, see {ORIGIN_FILE}. Licence of the weights: {found.origin['licence']}\n"
-    (folder / f"{name}.toml").write_text(" ".join(head.split()) + "\n" + tomli_w.dumps(card), encoding="utf-8")
+    head = f"# Imported, see {ORIGIN_FILE}. Licence of the weights: {found.origin['licence']}"
+    return " ".join(head.split()) + "\n" + tomli_w.dumps(card)
 
-    # the record, with what was written
-    origin = found.origin | {"stated": stated, "sha256": file_sha256(weights)}
-    text = json.dumps(origin, indent=2, ensure_ascii=False, allow_nan=False, default=str)
-    (folder / ORIGIN_FILE).write_text(text + "\n", encoding="utf-8")
+
+def _origin_text(found: ImportedNetwork, stated: dict[str, Any], sha256: str) -> str:
+    """Return the record, with the SHA-256 of the weights that were written."""
+    origin = found.origin | {"stated": stated, "sha256": sha256}
+    return json.dumps(origin, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def _check_same(folder: Path, found: ImportedNetwork, name: str, stated: dict[str, Any]) -> None:
+    """Refuse a folder that is not what this import would write."""
+    weights, sha256 = folder / f"{name}.safetensors", hashlib.sha256(save(found.tensors)).hexdigest()
+    texts = {f"{name}.toml": _card_text(found, name), ORIGIN_FILE: _origin_text(found, stated, sha256)}
+    for file, text in texts.items():
+        path = folder / file
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise UsageError(f"{folder} exists and is not this import; expected a new folder, so name one with --out")
+    if not weights.is_file() or file_sha256(weights) != sha256:
+        raise UsageError(f"{weights} was changed since it was imported; remove {folder} and import again")
+
+
+def _with_levels(found: ImportedNetwork) -> ImportedNetwork:
+    """Return the network with the levels that it was trained on among its parameters."""
+    levels = {"sigma_range": list(found.origin["sigma_range"])}
+    return dataclasses.replace(found, params=levels | found.params)
 
 
 def _check_whole(found: ImportedNetwork, name: str, source: Path) -> None:

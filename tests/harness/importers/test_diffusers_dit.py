@@ -96,7 +96,7 @@ def test_the_old_class_is_read_if_it_says_everything(tmp_path: Path) -> None:
 
 def test_defaults_are_those_of_the_library() -> None:
     fields = inspect.signature(DiTTransformer2DModel.__init__).parameters
-    assert diffusers_dit._DEFAULTS == {name: field.default for name, field in fields.items() if name != "self"}
+    assert {name: field.default for name, field in fields.items() if name != "self"} == diffusers_dit._DEFAULTS
 
 
 @pytest.mark.parametrize(

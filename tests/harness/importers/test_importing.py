@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from kit.edm_networks import CONFIGS, small_network
+from kit.edm_pickle_kit import write_network
 from kit.faulty import suite
 from kit.imports_kit import change_json, make_unet, save_unet
 from safetensors.torch import load_file
@@ -65,11 +67,28 @@ def test_the_card_finds_its_weights_from_any_folder(source: Path, monkeypatch: p
     assert other.weights == "other.safetensors"
 
 
+def test_the_same_import_again_changes_nothing(source: Path) -> None:
+    first = [*import_network(source, None, "mine", None, [])]
+    assert first[-1] == 'next: network = "mine" in a suite'
+    times = {path: path.stat().st_mtime_ns for path in Path("imported/mine").iterdir()}
+    assert [*import_network(source, None, "mine", None, [])] == ["imported/mine holds this import already", *first]
+    assert {path: path.stat().st_mtime_ns for path in Path("imported/mine").iterdir()} == times
+
+    # another one does not take its place
+    with pytest.raises(UsageError, match="imported/mine exists and is not this import"):
+        [*import_network(source, None, "mine", None, ["weights=ema"])]
+    Path("imported/mine/mine.safetensors").write_bytes(b"torn")
+    with pytest.raises(UsageError, match="was changed since it was imported"):
+        [*import_network(source, None, "mine", None, [])]
+
+
 def test_an_existing_folder_is_left_alone(source: Path) -> None:
     Path("imported/mine").mkdir(parents=True)
-    with pytest.raises(UsageError, match="imported/mine exists; expected a new folder"):
+    with pytest.raises(UsageError, match="imported/mine exists and is not this import"):
         [*import_network(source, None, "mine", None, [])]
     assert not [*Path("imported/mine").iterdir()]
+    with pytest.raises(UsageError, match='"dit-s-2" is the name of a shipped network'):
+        [*import_network(source, None, "dit-s-2", None, [])]
 
 
 def test_a_failure_while_writing_leaves_nothing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,17 +136,17 @@ def test_foreign_weights_in_a_suite_are_refused_with_the_command(source: Path) -
         wanted = suite([], dataset="digits", network="unet-8", precision="float32", networks=changes)
         sentence = f"another program; import it once with `oneclock import network {weights}`"
         with pytest.raises(UsageError, match=sentence):
-            make_plan(wanted)
+            make_plan(wanted, "cpu", "x")
 
 
 SUITE = """
 name = "imported"
 title = "imported"
 dataset = "digits"
-network = "in/mine.toml"
+network = "mine"
 extractor = "pixels"
-n_images = 40
-batch = 20
+n_images = 80
+batch = 40
 
 [baseline]
 clock_steps = 2
@@ -141,12 +160,24 @@ steps = 2
 """
 
 
-def test_an_imported_folder_goes_through_run_and_leaderboard(source: Path) -> None:
-    [*import_network(source, None, "mine", Path("in"), ["weights=ema"])]
+def check_run(name: str) -> None:
+    """Run a suite with an imported network by its name, to the leaderboard."""
     Path("imported.toml").write_text(SUITE)
     tables = harness.run("imported.toml", results="results", in_process=True, quiet=True)
     assert set(tables.trials["status"]) == {"finished"}
-    assert set(tables.trials["network"]) == {"mine"}
+    assert set(tables.trials["network"]) == {name}
     leaderboard = (tables.folder / "leaderboard.md").read_text()
     assert "ddim" in leaderboard
     assert "dpmpp-2m" in leaderboard
+
+
+def test_an_imported_folder_goes_through_run_and_leaderboard(source: Path) -> None:
+    [*import_network(source, None, "mine", None, ["weights=ema"])]
+    check_run("mine")
+
+
+def test_an_imported_pickle_goes_through_run_and_leaderboard(tmp_path: Path) -> None:
+    options = {**CONFIGS["vp"], "in_channels": 1, "out_channels": 1, "label_dim": 0}
+    write_network(tmp_path / "edm-8x8.pkl", small_network("vp", **options), options)
+    [*import_network(tmp_path / "edm-8x8.pkl", None, "mine", None, [])]
+    check_run("mine")

@@ -75,7 +75,7 @@ def test_heads_change_the_output_and_no_shape(tmp_path: Path) -> None:
     [
         (12, 512, 2, (3, 32), {}, "vp"),
         (20, 1024, 2, (4, 32), {"classes": 1000}, "vp"),
-        (20, 1024, 4, (3, 64), {"classes": 1000, "null_class": False}, "vp"),
+        (20, 1024, 4, (3, 64), {"classes": 999}, "vp"),
         (28, 1152, 2, (4, 32), {"classes": 1000, "conv": False}, "vp-latent"),
         (28, 1152, 4, (4, 64), {"classes": 1000, "conv": False}, "vp-latent"),
     ],
@@ -91,7 +91,8 @@ def test_the_published_sizes_decide_process_and_heads(
     found, defaulted, (channels, side) = uvit_checkpoint._params(state, Path("x.pth"), {})
     assert (channels, side) == shape
     assert found["heads"] * 64 in (width, 1024 + 128 - 128) or found["heads"] * 72 == width
-    assert params.items() <= {"null_class": True, **found}.items()
+    rows = params.get("classes", -1) + 1  # of 1000 none is for no class
+    assert (found.get("classes", 0), found.get("null_class", True)) == (min(rows, 1000), rows != 1000)
     assert defaulted == (["heads", "classes"] if "classes" in params else ["heads"])
     assert uvit_checkpoint._PUBLISHED_PROCESSES[(depth, width, patch, channels, side)] == process
 
