@@ -74,6 +74,20 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     levels = len(params["block_out_channels"])
     checked = validated(DiffusersUNetParams, params, str(source))
 
+    # the record of its origin
+    origin = {
+        "format": "ddim",
+        "files": describe_files(source, [source]),
+        "config": {},
+        "defaulted": sorted([*_CONSTANTS, *([] if "resolution" in stated else ["sample_size"])]),
+        "weights": state.weights,
+        "dtype": formats,
+        "licence": find_licence(source.parent, stated),
+        "sigma_range": list(table_range(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))),
+        "process": {"preconditioning": "vp-discrete"},
+        "classes": {"count": 0, "null": False},
+    }
+
     return ImportedNetwork(
         family="diffusers-unet",
         params={**params, "preconditioning": "vp-discrete"},
@@ -84,18 +98,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=checked.in_channels,
         resolution=checked.sample_size,
         title=f"{source.stem}, a U-Net of ddim",
-        origin={
-            "format": "ddim",
-            "files": describe_files(source, [source]),
-            "config": {},
-            "defaulted": sorted([*_CONSTANTS, *([] if "resolution" in stated else ["sample_size"])]),
-            "weights": state.weights,
-            "dtype": formats,
-            "licence": find_licence(source.parent, stated),
-            "sigma_range": list(table_range(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))),
-            "process": {"preconditioning": "vp-discrete"},
-            "classes": {"count": 0, "null": False},
-        },
+        origin=origin,
     )
 
 

@@ -78,6 +78,21 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     # weights
     weights = folder.weights_file(stated.get("variant"))
     tensors, formats = widen_tensors(read_folder_weights(weights), weights)
+
+    # the record of its origin
+    origin = {
+        "format": "diffusers-dit",
+        "files": describe_files(source, [folder.config_file, folder.scheduler_file, weights]),
+        "config": {"model": folder.config, "scheduler": process.config},
+        "defaulted": defaulted + [f"scheduler.{key}" for key in process.defaulted],
+        "weights": stated.get("weights", UNSTATED),
+        "dtype": formats,
+        "licence": find_licence(source, stated),
+        "sigma_range": list(process.sigma_range),
+        "process": process.params,
+        "classes": {"count": checked.class_count, "null": True},
+    }
+
     return ImportedNetwork(
         family="diffusers-dit",
         params=fields | process.params,
@@ -85,18 +100,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=checked.in_channels,
         resolution=checked.sample_size,
         title=f"{source.resolve().name}, a DiT of diffusers",
-        origin={
-            "format": "diffusers-dit",
-            "files": describe_files(source, [folder.config_file, folder.scheduler_file, weights]),
-            "config": {"model": folder.config, "scheduler": process.config},
-            "defaulted": defaulted + [f"scheduler.{key}" for key in process.defaulted],
-            "weights": stated.get("weights", UNSTATED),
-            "dtype": formats,
-            "licence": find_licence(source, stated),
-            "sigma_range": list(process.sigma_range),
-            "process": process.params,
-            "classes": {"count": checked.class_count, "null": True},
-        },
+        origin=origin,
     )
 
 

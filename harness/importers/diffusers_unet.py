@@ -89,6 +89,20 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     weights = folder.weights_file(stated.get("variant"))
     tensors, formats = widen_tensors(read_folder_weights(weights), weights)
 
+    # the record of its origin
+    origin = {
+        "format": "diffusers-unet",
+        "files": describe_files(source, [folder.config_file, folder.scheduler_file, weights]),
+        "config": {"model": folder.config, "scheduler": process.config},
+        "defaulted": defaulted + [f"scheduler.{key}" for key in process.defaulted],
+        "weights": stated.get("weights", UNSTATED),
+        "dtype": formats,
+        "licence": find_licence(source, stated),
+        "sigma_range": list(process.sigma_range),
+        "process": process.params,
+        "classes": {"count": checked.class_count, "null": False},
+    }
+
     return ImportedNetwork(
         family="diffusers-unet",
         params=params,
@@ -96,18 +110,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=checked.in_channels,
         resolution=checked.sample_size,
         title=f"{source.resolve().name}, a UNet2DModel of diffusers",
-        origin={
-            "format": "diffusers-unet",
-            "files": describe_files(source, [folder.config_file, folder.scheduler_file, weights]),
-            "config": {"model": folder.config, "scheduler": process.config},
-            "defaulted": defaulted + [f"scheduler.{key}" for key in process.defaulted],
-            "weights": stated.get("weights", UNSTATED),
-            "dtype": formats,
-            "licence": find_licence(source, stated),
-            "sigma_range": list(process.sigma_range),
-            "process": process.params,
-            "classes": {"count": checked.class_count, "null": False},
-        },
+        origin=origin,
     )
 
 

@@ -56,6 +56,21 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
 
     chosen = _PROCESSES[process]
     table = table_range(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
+
+    # the record of its origin
+    origin = {
+        "format": "dit",
+        "files": describe_files(source, [source]),
+        "config": {key: value for key, value in state.arguments.items() if isinstance(value, str | int | float)},
+        "defaulted": defaulted,
+        "weights": state.weights,
+        "dtype": formats,
+        "licence": find_licence(source.parent, stated),
+        "sigma_range": list(chosen.get("sigma_range", table)),
+        "process": chosen,
+        "classes": {"count": params.get("classes", 0), "null": params.get("null_class", False)},
+    }
+
     return ImportedNetwork(
         family="dit",
         params=params | chosen,
@@ -63,18 +78,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=size[0],
         resolution=size[1],
         title=f"{source.stem}, {'SiT' if process == 'flow' else 'DiT'} {params['depth']}/{params['width']}",
-        origin={
-            "format": "dit",
-            "files": describe_files(source, [source]),
-            "config": {key: value for key, value in state.arguments.items() if isinstance(value, str | int | float)},
-            "defaulted": defaulted,
-            "weights": state.weights,
-            "dtype": formats,
-            "licence": find_licence(source.parent, stated),
-            "sigma_range": list(chosen.get("sigma_range", table)),
-            "process": chosen,
-            "classes": {"count": params.get("classes", 0), "null": params.get("null_class", False)},
-        },
+        origin=origin,
     )
 
 

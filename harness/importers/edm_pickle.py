@@ -67,6 +67,24 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     chosen = {"preconditioning": _PRECONDITIONINGS[wrapper], "sigma_range": list(_levels(wrapper))}
     _check_layers(sealed, _FAMILIES[kind], params | chosen, source)
 
+    # the record of its origin
+    origin = {
+        "format": "edm",
+        "files": describe_files(source, [source]),
+        "config": {
+            "wrapper": {"class_name": wrapper, **_writable(sealed.arguments[""])},
+            "model": {"class_name": kind, **_writable(sealed.arguments["model"])},
+        },
+        "source_sha256": sealed.sources,
+        "defaulted": defaulted,
+        "weights": "ema",
+        "dtype": formats,
+        "licence": find_licence(source.parent, stated),
+        "sigma_range": chosen["sigma_range"],
+        "process": chosen,
+        "classes": {"count": params["label_dim"], "null": params["label_dropout"] > 0},
+    }
+
     return ImportedNetwork(
         family=_FAMILIES[kind],
         params=params | chosen,
@@ -74,22 +92,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=channels,
         resolution=resolution,
         title=f"{source.stem}, {kind} of EDM",
-        origin={
-            "format": "edm",
-            "files": describe_files(source, [source]),
-            "config": {
-                "wrapper": {"class_name": wrapper, **_writable(sealed.arguments[""])},
-                "model": {"class_name": kind, **_writable(sealed.arguments["model"])},
-            },
-            "source_sha256": sealed.sources,
-            "defaulted": defaulted,
-            "weights": "ema",
-            "dtype": formats,
-            "licence": find_licence(source.parent, stated),
-            "sigma_range": chosen["sigma_range"],
-            "process": chosen,
-            "classes": {"count": params["label_dim"], "null": params["label_dropout"] > 0},
-        },
+        origin=origin,
     )
 
 
@@ -159,7 +162,7 @@ def _check_layers(sealed: SealedNetwork, family: str, params: dict[str, Any], pa
         for key in _OF_LAYERS:
             wanted = getattr(module, key, None)
             found = settings.get(key, wanted)
-            if wanted is not None and not math.isclose(found, wanted, rel_tol=1e-9):
+            if wanted is not None and not (isinstance(found, int | float) and math.isclose(found, wanted)):
                 raise UsageError(f"{path}: {key} of {name} is {found!r}; supported is {wanted!r}")
 
 

@@ -60,6 +60,21 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     table = table_range(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
     chosen["sigma_range"] = list(CosineBeta().ends if schedule == "cosine" else table)
     renamed = rename_guided(tensors, params, source)
+
+    # the record of its origin
+    origin = {
+        "format": "guided-diffusion",
+        "files": describe_files(source, [source]),
+        "config": {},
+        "defaulted": [],
+        "weights": state.weights,
+        "dtype": formats,
+        "licence": find_licence(source.parent, stated),
+        "sigma_range": chosen["sigma_range"],
+        "process": chosen,
+        "classes": {"count": params["label_dim"], "null": False},
+    }
+
     return ImportedNetwork(
         family="adm-unet",
         params=params | chosen,
@@ -67,18 +82,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=params["in_channels"],
         resolution=size,
         title=f"{source.stem}, ADM's U-Net",
-        origin={
-            "format": "guided-diffusion",
-            "files": describe_files(source, [source]),
-            "config": {},
-            "defaulted": [],
-            "weights": state.weights,
-            "dtype": formats,
-            "licence": find_licence(source.parent, stated),
-            "sigma_range": chosen["sigma_range"],
-            "process": chosen,
-            "classes": {"count": params["label_dim"], "null": False},
-        },
+        origin=origin,
     )
 
 

@@ -48,7 +48,7 @@ class Container(Stored):
         super().__init__("container", state)
 
 
-class Table(dict[Any, Any]):
+class StoredDict(dict[Any, Any]):
     """EDM's dictionary with attributes, as it is stored."""
 
 
@@ -113,7 +113,7 @@ def _stored(meta: Any) -> Stored:
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> torch.Tensor:
-    return torch._utils._rebuild_tensor(storage, offset, tuple(size), tuple(stride))  # type: ignore[no-any-return]
+    return torch._utils._rebuild_tensor(storage, offset, tuple(size), tuple(stride))
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -142,7 +142,7 @@ _NAMES: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy._core.multiarray", "scalar"): _number,
     ("torch.nn.modules.container", "ModuleDict"): Container,
     ("torch.nn.modules.container", "ModuleList"): Container,
-    ("dnnlib.util", "EasyDict"): Table,
+    ("dnnlib.util", "EasyDict"): StoredDict,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _stored,
 }
 

@@ -74,10 +74,11 @@ def find_state(found: Any, path: Path, stated: Mapping[str, Any]) -> FoundState:
         return FoundState(drop_prefixes(dict(found)), str(stated.get("weights", "not stated")), {})
 
     # nests of trainings
-    raw, ema, arguments = None, None, {}
+    raw, ema = None, None
+    arguments: dict[str, Any] = {}
     if isinstance(found, Mapping) and {"model", "ema"} & found.keys():
         raw, ema = found.get("model"), found.get("ema")
-        arguments = vars(found["args"]) if isinstance(found.get("args"), argparse.Namespace) else {}
+        arguments = dict(vars(found["args"])) if isinstance(found.get("args"), argparse.Namespace) else {}
     elif isinstance(found, list | tuple) and found and isinstance(found[0], Mapping):
         raw, ema = found[0], found[-1] if len(found) > 4 else None
     state = raw if wants_raw else ema

@@ -68,6 +68,21 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
 
     ranged = {"sigma_range": list(levels)} if process == "vp" else {}
     chosen = {"preconditioning": process, **ranged}
+
+    # the record of its origin
+    origin = {
+        "format": "uvit",
+        "files": describe_files(source, [source]),
+        "config": {},
+        "defaulted": defaulted,
+        "weights": state.weights,
+        "dtype": formats,
+        "licence": find_licence(source.parent, stated),
+        "sigma_range": list(levels),
+        "process": chosen,
+        "classes": {"count": params.get("classes", 0), "null": params.get("null_class", False)},
+    }
+
     return ImportedNetwork(
         family="uvit",
         params=params | chosen,
@@ -75,18 +90,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
         channels=channels,
         resolution=resolution,
         title=f"{source.stem}, U-ViT {params['depth']}/{params['width']}",
-        origin={
-            "format": "uvit",
-            "files": describe_files(source, [source]),
-            "config": {},
-            "defaulted": defaulted,
-            "weights": state.weights,
-            "dtype": formats,
-            "licence": find_licence(source.parent, stated),
-            "sigma_range": list(levels),
-            "process": chosen,
-            "classes": {"count": params.get("classes", 0), "null": params.get("null_class", False)},
-        },
+        origin=origin,
     )
 
 

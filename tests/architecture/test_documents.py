@@ -29,7 +29,7 @@ WRITTEN = {
         "calibration/",
         "cifar10/",
     ),
-    *("mine.toml", "my-euler/", "./pictures"),
+    *("mine.toml", "my-euler/", "./pictures", "./ddpm-cifar10-32", "imported/NAME", "origin.json"),
 }
 """What runs write and users bring: named in documents, in no clone."""
 PATH = re.compile(r"(?!\.venv/)[\w.*-]+(/[\w.*-]+)*/?(::\w+)?")
