@@ -23,16 +23,21 @@ def import_one_kind() -> None:
 @app.command("network", epilog="Example: oneclock import network DiT-XL-2-256x256.pt --state process=vp-discrete")
 def import_one_network(
     source: Annotated[Path, typer.Argument(help="A file of weights, or a folder of diffusers.")],
-    form: Annotated[str | None, typer.Option("--format", help="Its format; recognised by default.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Its format, recognised by default.")] = None,
     name: Annotated[str | None, typer.Option(help="The network's name; by default from that of the source.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The new folder; imported/NAME by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new folder; imported/NAME by default, where suites find NAME.")
+    ] = None,
     state: Annotated[
-        list[str] | None, typer.Option(help="State what no file says: KEY=VALUE, such as process=flow or weights=ema.")
+        list[str] | None,
+        typer.Option(help="State what no file says: KEY=VALUE, such as process=flow or weights=ema; may be repeated."),
     ] = None,
 ) -> None:
     """Write a card, weights and origin of a published network.
 
-    What is not known for certain is refused, with the statement that decides it. Nothing of a pickle is executed.
+    Formats are diffusers-unet and diffusers-dit (folders), ddim (.ckpt), dit (.pt of DiT and SiT), uvit (.pth),
+    guided-diffusion (.pt of ADM) and edm (.pkl). What is not known for certain is refused, with the statement that
+    decides it. Nothing of a pickle is executed. The same import again changes nothing.
     """
     from harness.importers.importing import import_network
 

@@ -102,6 +102,8 @@ def _params(
         if heads is None:
             raise need_statement(path, "how many heads it has", "heads=16")
         defaulted.append("heads")
+
+    # the rest is in the shapes
     learns_variance = _learns_variance(outputs, patch**2 * channels, path)
     params: dict[str, Any] = {
         "depth": depth,

@@ -62,6 +62,8 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     _check_wrapper(sealed, wrapper, params, source)
 
     # weights and settings of layers
+    named = (("wrapper", ""), ("model", "model"))
+    config = {key: {"class_name": sealed.classes[name], **_writable(sealed.arguments[name])} for key, name in named}
     tensors, formats = widen_tensors(_tensors_of_model(sealed, wrapper, source), source)
     channels, resolution = params["in_channels"], params["img_resolution"]
     chosen = {"preconditioning": _PRECONDITIONINGS[wrapper], "sigma_range": list(_levels(wrapper))}
@@ -71,10 +73,7 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     origin = {
         "format": "edm",
         "files": describe_files(source, [source]),
-        "config": {
-            "wrapper": {"class_name": wrapper, **_writable(sealed.arguments[""])},
-            "model": {"class_name": kind, **_writable(sealed.arguments["model"])},
-        },
+        "config": config,
         "source_sha256": sealed.sources,
         "defaulted": defaulted,
         "weights": "ema",

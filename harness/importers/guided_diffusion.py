@@ -138,6 +138,7 @@ def _params(tensors: Mapping[str, torch.Tensor], size: int, path: Path) -> dict[
         raise UsageError(f"{path} is no U-Net of ADM ({error}); expected the tensors of its public code") from None
     if width < _LEAST_CHANNELS:
         raise UsageError(f"{path} has {width} channels; supported are {_LEAST_CHANNELS} and more")
+
     labels = tensors.get("label_emb.weight")
     return {
         "img_resolution": size,

@@ -61,17 +61,15 @@ def read_sealed(path: Path, seconds: float = SEALED_READ_SECONDS) -> SealedNetwo
 def _run_process(path: Path, folder: Path, seconds: float) -> int:
     """Return the exit code of the process; UsageError if it takes too long."""
     command = [sys.executable, "-I", "-B", "-c", _PROGRAM, str(_ROOT), str(max(1, round(seconds)))]
+    rights: Any = {"cwd": folder, "env": {}, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
         with path.open("rb") as source:
             done = subprocess.run(
                 command,
                 stdin=source,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=folder,
-                env={},
                 timeout=seconds,
                 check=False,
+                **rights,
             )
     except subprocess.TimeoutExpired:
         raise UsageError(f"{path} was not read within {seconds:g} seconds; expected a pickle of EDM") from None

@@ -14,8 +14,10 @@ from kit.edm_pickle_kit import write_network
 from kit.faulty import suite
 from kit.imports_kit import change_json, make_unet, save_unet
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import harness
+from harness.cli.app import app
 from harness.config.network_card import load_network_card
 from harness.errors import UsageError
 from harness.importers import importing
@@ -181,3 +183,10 @@ def test_an_imported_pickle_goes_through_run_and_leaderboard(tmp_path: Path) -> 
     write_network(tmp_path / "edm-8x8.pkl", small_network("vp", **options), options)
     [*import_network(tmp_path / "edm-8x8.pkl", None, "mine", None, [])]
     check_run("mine")
+
+
+def test_the_command_names_every_format(source: Path) -> None:
+    shown = CliRunner().invoke(app, ["import", "network", "--help"]).output
+    assert [name for name in FORMATS if name not in " ".join(shown.split()).replace("- ", "-")] == []
+    done = CliRunner().invoke(app, ["import", "network", str(source), "--name", "mine", "--state", "licence=mit"])
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, 'next: network = "mine" in a suite')
