@@ -42,5 +42,12 @@ class AbsentThings:
                 raise
             self.add(error, "" if weights is None else "; set extractor_weights to its path")
             return ExtractorSpec(
-                name=name, layer=kind.layer, dim=kind.dim, batch=kind.batch, sha256=ABSENT, file=None, path=None
+                name=name,
+                layer=kind.layer,
+                resize=kind.resize,
+                dim=kind.dim,
+                batch=kind.batch,
+                sha256=ABSENT,
+                file=None,
+                path=None,
             )

@@ -172,7 +172,7 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
     return (
         f"Quality: FID on {extractor or 'an unnamed extractor'}, SHA-256 {key['extractor_sha256'] or 'unknown'}; "
         f"N = {key['n_images']:.0f} generated, seed sets {' | '.join(sorted(set(rows['seed_sets']))) or 'unknown'}.",
-        f"Reference: {key['reference'] or 'unnamed'}, N = {format_count(float(key['reference_n']))}.",
+        f"Reference: {key['reference'] or 'unnamed'}, N = {_count_or_unknown(float(key['reference_n']))}.",
         LITERATURE["inception" in extractor.lower()],
         *_training_condition(rows),
         f"Time: {key['devices']:.0f} device(s) per sample, {key['device_name'] or 'unnamed'}; throughput measured at "
@@ -182,6 +182,10 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
         _clock_condition(one),
         CONVENTION,
     )
+
+
+def _count_or_unknown(n: float) -> str:
+    return "not stated, so there is no FID floor" if n != n else format_count(n)
 
 
 def _training_condition(rows: DataFrame) -> tuple[str, ...]:
