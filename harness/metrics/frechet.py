@@ -18,7 +18,7 @@ from harness.metrics.moments import Array, Moments
 class ReferenceMoments:
     """Statistics of the reference set, with what every score against it needs."""
 
-    n: int | None  # images; None where nobody states it
+    n: int | None  # images; None where it is not stated
     mean: Array  # [d]
     factor: Array  # L with L LT = covariance, [d, r]; r = d unless the covariance is singular
     eigenvalues: Array  # of the covariance, ascending, none below 0, [d]

@@ -37,7 +37,7 @@ class Quality:
 
     n_images: int
     reference_n: int | None
-    """None where nobody states it."""
+    """None where it is not stated."""
     figures: dict[str, float] = field(default_factory=dict)
     replicates: list[dict[str, float]] = field(default_factory=list)
     """Figures without each jackknife group; empty where there are no intervals."""

@@ -30,7 +30,7 @@ class ReferenceFeatures:
 
     @property
     def n(self) -> int | None:
-        """Images in the reference set; None where nobody states it."""
+        """Images in the reference set; None where it is not stated."""
         return self.frechet.n
 
     @property

@@ -34,7 +34,7 @@ def check_quality(
     `statistics` are those of a file that stands for the reference split.
     """
     for card in {trial.dataset.name: trial.dataset for trial in trials}.values():
-        _check_size(card, extractor)
+        check_picture_size(card, extractor)
         reference = count_images(card, card.reference) if statistics is None else statistics.n
         _check_count(card, extractor, suite.n_images, reference)
 
@@ -49,7 +49,8 @@ def feature_count(extractor: ExtractorSpec, card: DatasetCard) -> int:
     return card.channels * card.resolution**2 if extractor.dim is None else extractor.dim
 
 
-def _check_size(card: DatasetCard, extractor: ExtractorSpec) -> None:
+def check_picture_size(card: DatasetCard, extractor: ExtractorSpec) -> None:
+    """Raise UsageError where a feature network was made for pictures of another size."""
     side, found = picture_shape(extractor.name).side, card.resolution
     if side not in (None, found):
         others = " or ".join(find_extractors(found))

@@ -14,7 +14,7 @@ class StatisticsSpec(Closed):
     path: Annotated[str, DecidesNothing("location of the bytes")]
     sha256: str
     n: int | None
-    """Pictures behind it; None where nobody states it."""
+    """Pictures behind it; None where it is not stated."""
     extractor: str
     """The feature network by which it was made, by name."""
     resize: str
@@ -29,7 +29,7 @@ class StatisticsSpec(Closed):
 
 
 class ReferenceOutput(Output):
-    """How many images there are, None where nobody states it; the result's arrays are their statistics."""
+    """How many images there are, None where it is not stated; the result's arrays are their statistics."""
 
     n: int | None
 
