@@ -1,4 +1,4 @@
-"""Files of weights for feature networks: read as tensors alone, and refused by name where they are another network's."""
+"""Files of weights for feature networks: read as tensors alone; those of other networks are refused by name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ def read_extractor_weights(weights: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    # programs
     if weights.suffix.lower() == ".pkl":
         raise UsageError(
             f"{weights}: .pkl files of feature networks are programs and are not read; expected the .pth file"
         )
     if _is_torchscript(weights):
         raise UsageError(f"{weights}: found a TorchScript program, which is not run; expected the .pth file of weights")
+
+    # tensors
     try:
         found = torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

@@ -135,8 +135,8 @@ def _of_ours(mean: Array, covariance: Array, found: Mapping[str, npt.NDArray[np.
     features, n = found["features"], int(found["n"])
     if features.shape != (n, len(mean)) or features.dtype != np.float32 or not np.isfinite(features).all() or n < 2:
         raise UsageError(
-            f"{name}: found features {features.dtype}{list(features.shape)}; expected finite float32[{n}, {len(mean)}], "
-            "so write it again with `oneclock reference`"
+            f"{name}: found features {features.dtype}{list(features.shape)}; expected finite "
+            f"float32[{n}, {len(mean)}], so write it again with `oneclock reference`"
         )
     stated = {key: str(found[key]) for key in STATEMENTS}
     return StatisticsFile(mean, covariance, n, features.astype(np.float32, copy=False), stated)

@@ -1,4 +1,4 @@
-"""A suite's file of reference statistics: read, checked against what is stated, and told apart by its SHA-256."""
+"""A suite's file of reference statistics: read, checked against what is stated, and identified by its SHA-256."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _statements(given: ReferenceSettings, found: StatisticsFile, path: Path) -> 
         wanted = getattr(given, key)
         if wanted is None and not found.stated:
             raise UsageError(
-                f"{path} does not say which {key} made it; expected it beside the path, as in reference = "
+                f"{path} does not say which {key} made it; expected it with the path, as in reference = "
                 '{ statistics = "FILE", extractor = "NAME", resize = "NAME" } (see `oneclock ls extractors`)'
             )
         if found.stated and wanted not in (None, found.stated[key]):

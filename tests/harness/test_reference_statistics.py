@@ -223,7 +223,7 @@ def test_statistics_of_other_features_or_data_are_refused(ours: Path, of_the_fie
         plan_of({"statistics": str(few), **STATED})
     with pytest.raises(UsageError, match='made with extractor = "digits-cnn" and the suite measures with "pixels"'):
         plan_of({"statistics": str(ours)}, extractor="pixels", n_images=70)
-    with pytest.raises(UsageError, match="reference.statistics is of one data set"):
+    with pytest.raises(UsageError, match="statistics is of one data set"):
         plan_of({"statistics": str(of_the_field), **STATED}, dataset=["digits", "gaussian"])
     with np.load(ours) as arrays:
         other = {name: arrays[name] for name in arrays.files}

@@ -108,9 +108,7 @@ def test_arrays_that_are_no_statistics_are_refused(arrays: dict[str, Any], sente
         ({"split": None}, "without split"),
     ],
 )
-def test_our_files_that_do_not_fit_together_are_refused(
-    changes: dict[str, Any], sentence: str, tmp_path: Path
-) -> None:
+def test_our_files_that_do_not_fit_together_are_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "ours.npz"
     write_statistics(path, drawn(), STATED)
     with np.load(path) as arrays:

@@ -109,6 +109,20 @@ def test_only_inception_features_are_called_comparable() -> None:
     assert "comparable to the literature" in conditions
 
 
+def test_the_distance_of_dinov2_has_its_own_name() -> None:
+    dinov2 = derive(tables.tables(lambda table: table.assign(extractor="dinov2:class-token bicubic-224")))
+    (first, *_) = build_leaderboard(dinov2).classes
+    conditions = " ".join(first.conditions)
+    assert "FID here is FD-DINOv2" in conditions
+    assert "to no FID" in conditions
+    assert "whose FID is FD-DINOv2" in first.limits
+
+
+def test_an_unstated_number_of_reference_images_is_said() -> None:
+    board = build_leaderboard(derive(tables.tables(lambda table: table.assign(reference_n=None, fid_floor=None))))
+    assert "N = not stated, so there is no FID floor." in " ".join(board.classes[0].conditions)
+
+
 def test_every_empty_cell_of_a_trial_has_a_reason(board: Leaderboard) -> None:
     for one in board.classes:
         empty = [cell for row in one.trials.rows for cell in row if cell.text == "–"]
