@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,10 +81,10 @@ def write_statistics(out: Path, features: Features, stated: Mapping[str, str]) -
     mean = centred.mean(axis=0)
     centred -= mean
     sigma = centred.T @ centred / (len(features) - 1)
-    texts = {key: np.array(stated[key]) for key in STATEMENTS}
+    arrays: dict[str, Any] = {"mu": mean, "sigma": sigma, "n": np.array(len(features)), "features": features}
+    arrays |= {"format": np.array(OUR_FORMAT)} | {key: np.array(stated[key]) for key in STATEMENTS}
     with out.open("wb") as stream:  # savez would add .npz to a path
-        np.savez(stream, mu=mean, sigma=sigma, n=np.array(len(features)), features=features,
-                 format=np.array(OUR_FORMAT), **texts)  # fmt: skip
+        np.savez(stream, **arrays)
 
 
 def _wanted_keys(names: list[str]) -> list[str]:

@@ -81,7 +81,7 @@ def test_what_was_not_chosen_is_refused_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "found", "fitting"),
     [
-        ({"extractor": "digits-cnn"}, '8x8 pictures, and those of "gaussian" are 4x4', "dinov2 or inception-v3-compat or"),
+        ({"extractor": "digits-cnn"}, '8x8 pictures, and those of "gaussian" are 4x4', "dinov2 or inception-v3-compat"),
         ({**DIGITS, "extractor": "cifar10-cnn"}, '32x32 pictures, and those of "digits" are 8x8', "digits-cnn or"),
         ({**DIGITS, "extractor": "cifar10-16-cnn"}, '16x16 pictures, and those of "digits" are 8x8', "digits-cnn or"),
     ],
