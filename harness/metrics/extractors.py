@@ -202,7 +202,7 @@ def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, 
             f"the extractor {name} needs its weights file, {kind.published}; give its path as extractor_weights"
         )
     if not weights.is_file():
-        raise UsageError(f"{weights}: no such file; expected the weights of {name}")
+        raise UsageError(f"{weights}: no such file; expected {kind.published}")
 
     sha256 = file_sha256(weights)
     promised = _NAME_DIGITS.search(weights.name)

@@ -32,8 +32,9 @@ def statistics_spec(
             "with mu and sigma, or a file of `oneclock reference`"
         )
     if not path.is_file():
-        sentence = f"reference.statistics: found no file {path}; expected an npz with mu and sigma"
-        absent.add(UsageError(sentence), ", so set reference.statistics to its path")
+        source = f" ({given.source})" if given.source else ""
+        sentence = f"reference.statistics: found no file {path}; expected an npz with mu and sigma{source}"
+        absent.add(UsageError(sentence), ", so put it there, or set reference.statistics to its path")
         return _spec(given, extractor, path, ABSENT, given.n, given.source)
 
     found = read_statistics(path, str(path))

@@ -239,6 +239,6 @@ def test_a_plan_goes_on_without_the_file() -> None:
     reference = {"statistics": "absent.npz", **STATED}
     made = make_plan(suite(reference=reference), "cpu:a chip", "a chip", data_may_be_absent=True)
     assert made.absent == (
-        "reference.statistics: found no file absent.npz; expected an npz with mu and sigma, so set "
-        "reference.statistics to its path",
+        "reference.statistics: found no file absent.npz; expected an npz with mu and sigma, so put it "
+        "there, or set reference.statistics to its path",
     )
