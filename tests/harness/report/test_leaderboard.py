@@ -119,8 +119,12 @@ def test_the_distance_of_dinov2_has_its_own_name() -> None:
 
 
 def test_an_unstated_number_of_reference_images_is_said() -> None:
-    board = build_leaderboard(derive(tables.tables(lambda table: table.assign(reference_n=None, fid_floor=None))))
-    assert "N = not stated, so there is no FID floor." in " ".join(board.classes[0].conditions)
+    why = "no bias floor of FID: the number of reference images is not stated"
+    lacking = {"reference_n": None, "fid_floor": None, "not_measured": f"no KID: no features; {why}"}
+    (first, *_) = build_leaderboard(derive(tables.tables(lambda table: table.assign(**lacking)))).classes
+    assert "N = not stated, so there is no FID floor." in " ".join(first.conditions)
+    place = [heading.key for heading in first.trials.headings].index("fid_floor")
+    assert {row[place].notes for row in first.trials.rows} == {(why,)}
 
 
 def test_every_empty_cell_of_a_trial_has_a_reason(board: Leaderboard) -> None:
