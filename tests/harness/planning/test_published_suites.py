@@ -21,7 +21,7 @@ MISSING = {
     "imagenet64": [
         "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases; put it there, or set",
         "found no file VIRTUAL_imagenet64_labeled.npz.*ADM's evaluations.*set reference.statistics to its path",
-        "weights imagenet64_uvit_mid.safetensors do not exist.*set networks.uvit-m-4.weights to its path",
+        "weights imported/imagenet64_uvit_mid/imagenet64_uvit_mid.safetensors do not exist.*set networks.uvit-m-4.weights to its path",
     ],
 }
 RECIPES = {
