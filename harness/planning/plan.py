@@ -35,6 +35,7 @@ from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial, make_part
+from harness.planning.unread_pictures import NOT_READ, reads_training_split
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.specs.reference import StatisticsSpec
@@ -42,9 +43,6 @@ from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import ClassesSpec, DataSpec
 from harness.task import Task
 from methods.parts import PARTS, Method
-
-NOT_READ = "not read"
-"""In place of the SHA-256 of pixels that nothing of a suite reads."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +285,7 @@ class _Planner:
         return classes_spec(self.suite.classes, network_params(net).class_count, load_labels)
 
     def _data_spec_without_reference(self, card: DatasetCard) -> DataSpec:
-        if not self._learns:
+        if not reads_training_split(self.suite, self._load_network):
             return card.spec(NOT_READ, NOT_READ)
         try:
             learnt = load_split(card, card.training_split)
@@ -296,21 +294,6 @@ class _Planner:
             return card.spec(NOT_READ)
         found = {card.training_split: len(learnt.images)}
         return card.spec(NOT_READ, learnt.fingerprint, learnt.variant, found)
-
-    @cached_property
-    def _learns(self) -> bool:
-        """Tell whether anything of the suite is trained here, or prepared: it then reads the training split."""
-        for number, entry in enumerate(self.suite.trials):
-            where = f"{self.suite.where}, [[trials]] entry {number + 1} (trials.{number})"
-            for name in as_list(entry.network if entry.network is not None else self.suite.network):
-                net = self._load_network(name)
-                if registry().network(net.family).trainable and net.weights is None:
-                    return True
-            with located(where):
-                parts = [(part, as_part(item)) for part in PARTS for item in as_list(getattr(entry, part))]
-                if any(make_part(part, item.name, item.params).prepares for part, item in parts):
-                    return True
-        return False
 
     def _statistics_spec(self, given: ReferenceSettings, card: DatasetCard) -> StatisticsSpec:
         if len(self._dataset_names) > 1:

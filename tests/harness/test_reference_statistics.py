@@ -17,7 +17,8 @@ from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.data.splits import load_split
 from harness.errors import UsageError
-from harness.planning.plan import NOT_READ, make_plan
+from harness.planning.plan import make_plan
+from harness.planning.unread_pictures import NOT_READ
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "methods/networks/zoo/unet-8/weights.safetensors"
