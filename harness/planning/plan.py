@@ -278,7 +278,7 @@ class _Planner:
         """Return the law of the images' classes; None for a network without. Absent data have no counts of classes."""
 
         def load_labels() -> np.ndarray | None:
-            if self.graph.data[card.name].pixels == "absent":
+            if self.graph.data[card.name].training_pixels == "absent":
                 return np.empty(0, dtype=np.int64)
             return load_split(card, card.training_split).labels
 

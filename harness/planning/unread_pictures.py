@@ -17,7 +17,12 @@ NOT_READ = "not read"
 
 
 def reads_training_split(suite: Suite, load_network: Callable[[str], NetworkCard]) -> bool:
-    """Tell whether anything of a suite is trained here, or prepared; UsageError for a part that is unknown."""
+    """Tell whether anything of a suite is trained here, or prepared, or counts the classes of training images.
+
+    UsageError for a part that is unknown.
+    """
+    if suite.classes == "frequency":
+        return True
     for number, entry in enumerate(suite.trials):
         names = as_list(entry.network if entry.network is not None else suite.network)
         if any(_is_trained(load_network(name)) for name in names):
