@@ -12,11 +12,17 @@ from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.planning.network_checks import check_networks
 from harness.planning.plan import Plan, make_plan
+from harness.planning.unread_pictures import NOT_READ
 
 MISSING = {
     "celeba64": [
         "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases; put it there, or set",
         "set ONECLOCK_DATA to the folder that holds celeba/.*img_align_celeba.zip",
+    ],
+    "imagenet64": [
+        "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases; put it there, or set",
+        "found no file VIRTUAL_imagenet64_labeled.npz.*ADM's evaluations.*set reference.statistics to its path",
+        "imagenet64_uvit_mid/imagenet64_uvit_mid.safetensors do not exist.*networks.uvit-m-4.weights to its path",
     ],
 }
 RECIPES = {
@@ -62,3 +68,21 @@ def test_cards_have_the_recipes_of_the_papers(name: str) -> None:
     assert (found["resize"], found["folder"], card.resolution) == (recipe, folder, side)
     assert (card.labels, card.splits["train"].n, card.reference) == (labels, n, "train")
     assert card.obtain
+
+
+def test_imagenet_reads_no_picture() -> None:
+    made = plan_of("imagenet64")
+    assert {one.trial.data.pixels for one in made.trials} == {NOT_READ}
+    assert not [task for task in made.tasks.values() if task.spec.images() is not None]
+
+
+def test_classes_that_are_counted_read_the_training_pictures() -> None:
+    made = plan_of("imagenet64", "classes=frequency")
+    assert {(one.trial.data.pixels, one.trial.data.training_pixels) for one in made.trials} == {(NOT_READ, "absent")}
+    assert any("ONECLOCK_DATA to the folder that holds imagenet/" in one for one in made.absent)
+
+
+def test_the_two_imagenets_are_two_data_sets() -> None:
+    one, other = plan_of("imagenet64"), plan_of("imagenet64", "dataset=imagenet64-edm")
+    assert not set(one.listed_ids) & set(other.listed_ids)
+    assert {trial.trial.dataset.name for trial in other.trials} == {"imagenet64-edm"}
