@@ -183,6 +183,24 @@ def train_one(
     typer.echo(train_network(dataset, network, settings or [], address, results))
 
 
+@app.command("reference", epilog="Example: oneclock reference digits --out digits.npz")
+def write_one_reference(
+    dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
+    out: Annotated[Path, typer.Option(help="The npz to write; a suite names it as reference.statistics.")],
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Feature network, or NAME:PATH with its weights; the shipped one that fits by default."),
+    ] = None,
+) -> None:
+    """Write the statistics of a data set's reference split.
+
+    A suite takes the file in place of pictures: reference = { statistics = "FILE" }.
+    """
+    from harness.cli.reference import write_reference
+
+    typer.echo(write_reference(dataset, out, extractor))
+
+
 @app.command("check", epilog="Example: oneclock check my-euler --set momentum=0.4")
 def check_one_method(
     method: Annotated[str, typer.Argument(help="A method's name, or PART/NAME where two parts have one of that name.")],

@@ -40,7 +40,7 @@ def _list_datasets() -> Iterator[str]:
         card = load_card(name)
         side = f"{card.resolution}x{card.resolution}x{card.channels}"
         n = count_images(card, card.reference)
-        images = f"reference {card.reference} {'as found' if n is None else f'{n:,}':>8}"
+        images = f"reference {card.reference} {'as found' if n is None else f'{n:,}':>9}"
         found.append((name, side, images, card.title))
     yield from _in_columns(found)
 

@@ -8,7 +8,7 @@ that was lost continues there.
 
 What is sent: this source tree with its cards and the zoo, and the suite's file. What is not:
 images, other weights, and methods from packages of one's own, which the cluster's Python needs
-too. A card's folder, ONECLOCK_DATASETS, `weights` and `extractor_weights` mean
+too. A card's folder, ONECLOCK_DATASETS, `weights`, `extractor_weights` and `reference.statistics` mean
 paths on the cluster's head, where the job's driver runs. It reads the data there once and Ray
 sends it to the workers. Cards in the folder of the suite's file are not sent: put them into
 datasets/ of the source tree. The cluster's `python` must be the one whose environment runs Ray

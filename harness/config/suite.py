@@ -10,7 +10,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
@@ -142,6 +151,24 @@ class TruncationSettings(Closed):
     """Steps of the fine solution, by Heun's method on the schedule edm."""
 
 
+class ReferenceSettings(Closed):
+    """A file of statistics in place of the pictures of the reference split, and what the user states of it.
+
+    Of a file of `oneclock reference` nothing need be stated: it says everything itself.
+    """
+
+    statistics: str
+    """An npz: the field's, with mu and sigma, or ours, with features too."""
+    n: PositiveInt | None = None
+    """Pictures behind it; the file of the field does not say."""
+    extractor: str | None = None
+    """The feature network that made it, by name."""
+    resize: str | None = None
+    """How that brought pictures to its own size, as `oneclock ls extractors` says it."""
+    source: str = ""
+    """Where the file comes from; rows show it."""
+
+
 LARGEST_SEED_SET = 2**53 - 1
 """Of the whole numbers that tables and pages keep apart."""
 
@@ -154,7 +181,10 @@ class Suite(Closed):
     dataset: Names
     network: Names
     extractor: str
+    """A feature network by name, or NAME:PATH with the file of its weights."""
     extractor_weights: str | None = None
+    reference: ReferenceSettings | None = None
+    """None where the pictures of the data set's reference split are read."""
     n_images: PositiveInt
     batch: PositiveInt = 50
     trainings: PositiveInt = 1
@@ -182,6 +212,22 @@ class Suite(Closed):
     trials: list[TrialEntry] = Field(min_length=1)
     expect: list[Expectation] = Field(default_factory=list)
     _file: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def _one_file_of_weights(self) -> Suite:
+        if ":" in self.extractor and self.extractor_weights is not None:
+            raise ValueError(
+                f'extractor is "{self.extractor}" and extractor_weights "{self.extractor_weights}"; expected one file, '
+                "so leave one of them out"
+            )
+        return self
+
+    @property
+    def feature_network(self) -> tuple[str, Path | None]:
+        """Return name and, where the user gives it, the file of weights of the feature network."""
+        name, _, path = self.extractor.partition(":")
+        given = path or self.extractor_weights
+        return name, Path(given) if given else None
 
     @property
     def where(self) -> str:

@@ -6,7 +6,6 @@ TF32 is off during extraction and the batch is fixed: TF32 changes the fourth di
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import tempfile
 import tomllib
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError, did_you_mean
 from harness.identity import file_sha256
+from harness.metrics.extractor_weights import refuse_foreign_weights
 from harness.sampling.place import Place
 from harness.specs.sampler import ExtractorSpec
 
@@ -38,8 +38,16 @@ class _Kind:
     dim: int | None  # None: as many as the image has values
     batch: int  # images per call of the network, part of the figure
     sentence: str
-    user_weights: bool = False
+    published: str = ""
+    """The file of weights that the user must give, and where it is published; empty for shipped ones."""
+    resize: str = "none"
+    """How it brings pictures to its own size."""
     repeat_grey: bool = True
+
+    @property
+    def user_weights(self) -> bool:
+        """Whether the user must give the weights."""
+        return bool(self.published)
 
 
 _KINDS = {
@@ -58,8 +66,21 @@ _KINDS = {
         "the project; its distance is not the literature's FID",
     ),
     "digits-cnn": _Kind("hidden", 64, 512, "64 features of a small CNN for 8x8 digits; ships with the project"),
+    "dinov2": _Kind(
+        "class-token",
+        1024,
+        32,
+        "1024 features of DINOv2 ViT-L/14, whose distance is FD-DINOv2; needs its weights file",
+        published="dinov2_vitl14_pretrain.pth from dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/",
+        resize="bicubic-antialias-float-224",
+    ),
     "inception-v3-compat": _Kind(
-        "2048", 2048, 64, "2048 features of the literature's Inception (torch-fidelity); needs its weights file", True
+        "2048",
+        2048,
+        64,
+        "2048 features of the literature's Inception (torch-fidelity); needs its weights file",
+        published="weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases",
+        resize="tf1-bilinear-299",
     ),
     "pixels": _Kind("pixels", None, 4096, "the pixels themselves, x / 127.5 - 1; known answers", repeat_grey=False),
 }
@@ -98,21 +119,31 @@ def extractor_names() -> tuple[str, ...]:
 
 
 def list_extractors() -> list[tuple[str, str]]:
-    """Return (name, one line) of every feature network, sorted by name."""
-    return [(name, _KINDS[name].sentence) for name in extractor_names()]
+    """Return (name, one line) of every feature network, sorted by name; the line says how it resizes pictures."""
+    return [
+        (name, kind.sentence + ("" if kind.resize == "none" else f'; resize = "{kind.resize}"'))
+        for name, kind in sorted(_KINDS.items())
+    ]
 
 
 def extractor_spec(name: str, weights: Path | None = None) -> ExtractorSpec:
     """Return the spec of a feature network without loading it.
 
-    UsageError for an unknown name or a weights file that is missing, unwanted or not the one its name promises;
-    StoreDamagedError if the shipped weights were altered.
+    UsageError for an unknown name or a weights file that is missing, unwanted, of another network or not the one its
+    name promises; StoreDamagedError if the shipped weights were altered.
     """
     kind = _kind_of(name)
     sha256, file = _weights_sha256(name, kind, weights)
     path = None if weights is None else str(weights)
     return ExtractorSpec(
-        name=name, layer=kind.layer, dim=kind.dim, batch=kind.batch, sha256=sha256, file=file, path=path
+        name=name,
+        layer=kind.layer,
+        resize=kind.resize,
+        dim=kind.dim,
+        batch=kind.batch,
+        sha256=sha256,
+        file=file,
+        path=path,
     )
 
 
@@ -123,10 +154,7 @@ def load_extractor(name: str, weights: Path | None = None, device: str | torch.d
     import harness.metrics.feature_networks  # noqa: F401  (registers ours)
 
     spec = extractor_spec(name, weights)
-    options = {}
-    if weights is not None:
-        _refuse_code(weights)
-        options["feature_extractor_weights_path"] = str(weights)
+    options = {} if weights is None else {"feature_extractor_weights_path": str(weights)}
 
     try:
         network = FEATURE_EXTRACTORS_REGISTRY[name](name, [spec.layer], **options)
@@ -171,11 +199,10 @@ def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, 
     # weights that the user must give
     if weights is None:
         raise UsageError(
-            f"the extractor {name} needs its weights file, weights-inception-2015-12-05-6726825d.pth from "
-            "torch-fidelity's releases; give its path as extractor_weights"
+            f"the extractor {name} needs its weights file, {kind.published}; give its path as extractor_weights"
         )
     if not weights.is_file():
-        raise UsageError(f"{weights}: no such file; expected the weights of {name}")
+        raise UsageError(f"{weights}: no such file; expected {kind.published}")
 
     sha256 = file_sha256(weights)
     promised = _NAME_DIGITS.search(weights.name)
@@ -183,6 +210,7 @@ def _weights_sha256(name: str, kind: _Kind, weights: Path | None) -> tuple[str, 
         raise UsageError(
             f"{weights}: found SHA-256 {sha256}; its name promises one starting with {promised[1]}, download it again"
         )
+    refuse_foreign_weights(name, weights)
     return sha256, weights.name
 
 
@@ -195,19 +223,6 @@ def _shipped_sha256(name: str) -> tuple[str, str]:
             f"{path}: found SHA-256 {found}; expected {card['sha256']}, restore the file from the repository"
         )
     return found, card["file"]
-
-
-def _refuse_code(weights: Path) -> None:
-    """Raise UsageError unless the file holds tensors only: torch-fidelity would run whatever is pickled in it."""
-    import torch
-
-    try:
-        torch.load(weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"{weights}: not a plain file of tensors ({first[:120]}); give the published weights"
-        ) from None
 
 
 @contextmanager

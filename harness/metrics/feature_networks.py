@@ -19,6 +19,8 @@ from harness.errors import UsageError
 from harness.metrics.cifar10_16_network import Cifar10At16Network
 from harness.metrics.cifar10_network import Cifar10Network
 from harness.metrics.digits_network import DigitsNetwork
+from harness.metrics.dinov2_network import DINOV2_LARGE, DinoV2Network, prepare_pictures
+from harness.metrics.extractor_weights import check_dinov2_weights, read_extractor_weights
 from harness.metrics.small_cnn import SmallCnn
 from harness.sampling.pixels import scale_to_unit
 
@@ -123,7 +125,29 @@ class Cifar10At16Features(Cifar10Features):
     kind = Cifar10At16Network
 
 
+class DinoV2Features(OneLayer):
+    """`harness.metrics.dinov2_network` with the weights that the user gives; pictures of every size, resized."""
+
+    layer = "class-token"
+
+    def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str, **_: Any) -> None:
+        super().__init__(name, features_list)
+        path = Path(feature_extractor_weights_path)
+        weights = read_extractor_weights(path)
+        check_dinov2_weights(weights, path)
+        with torch.device("meta"):
+            self.network = DinoV2Network(DINOV2_LARGE)
+        self.network.load_state_dict(weights, assign=True)
+        self.eval().requires_grad_(False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return float32 features [n, 1024]."""
+        found: Tensor = self.network(prepare_pictures(images))
+        return found
+
+
 _OURS = {
+    "dinov2": DinoV2Features,
     "pixels": PixelFeatures,
     "digits-cnn": DigitsFeatures,
     "cifar10-cnn": Cifar10Features,

@@ -13,17 +13,23 @@ from harness.stats import interval
 
 
 def fid_figures(scored: ScoredFeatures) -> Figures:
-    """Return FID with the ends of its 95 % interval and its floor; it needs more images than features."""
+    """Return FID with the ends of its 95 % interval and its floor; it needs more images than features.
+
+    The floor needs the number of reference images too.
+    """
     reference, dim = scored.reference, scored.reference.dim
     for n, which in ((scored.n_images, "generated"), (reference.n, "reference")):
-        if n <= dim:
+        if n is not None and n <= dim:
             reason = f"no FID: {n} {which} images for {dim} features; expected more images than features"
             return Figures(reasons=[reason])
 
     total = merge_all(scored.by_group)
     fid = frechet_distance(reference.frechet, total)
-    found = Figures({"fid": fid, "fid_floor": bias_floor(reference.frechet, total.n, reference.n)})
-    found.values["fid_least"] = drawn_distance(reference.frechet, total.n, FID_CHANCE)
+    found = Figures({"fid": fid, "fid_least": drawn_distance(reference.frechet, total.n, FID_CHANCE)})
+    if reference.n is None:
+        found.reasons.append("no bias floor of FID: the number of reference images is not stated")
+    else:
+        found.values["fid_floor"] = bias_floor(reference.frechet, total.n, reference.n)
     if not scored.has_intervals:
         return found
 

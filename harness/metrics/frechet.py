@@ -18,31 +18,36 @@ from harness.metrics.moments import Array, Moments
 class ReferenceMoments:
     """Statistics of the reference set, with what every score against it needs."""
 
-    moments: Moments
+    n: int | None  # images; None where it is not stated
+    mean: Array  # [d]
     factor: Array  # L with L LT = covariance, [d, r]; r = d unless the covariance is singular
     eigenvalues: Array  # of the covariance, ascending, none below 0, [d]
 
     @classmethod
     def of(cls, moments: Moments) -> ReferenceMoments:
-        """Return the moments with the covariance factored.
+        """Return the moments with the covariance factored."""
+        return cls.of_covariance(moments.n, moments.mean, moments.covariance())
+
+    @classmethod
+    def of_covariance(cls, n: int | None, mean: Array, covariance: Array) -> ReferenceMoments:
+        """Return the mean [d] and the covariance [d, d] of n images, the covariance factored.
 
         By Cholesky, or by eigenvectors where it is singular (dead features, n <= d).
         """
-        covariance = moments.covariance()
         try:
             factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-            return cls(moments, factor, np.linalg.eigvalsh(covariance).clip(min=0))
+            return cls(n, mean, factor, np.linalg.eigvalsh(covariance).clip(min=0))
         except np.linalg.LinAlgError:
             values, vectors = np.linalg.eigh(covariance)
             values = values.clip(min=0)
             kept = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
             scaled = np.asarray(vectors[:, kept] * np.sqrt(values[kept]), dtype=np.float64)
-            return cls(moments, scaled, values)
+            return cls(n, mean, scaled, values)
 
 
 def frechet_distance(reference: ReferenceMoments, moments: Moments) -> float:
     """Return the squared Frechet distance (units of the features, squared) of a set to the reference."""
-    difference = reference.moments.mean - moments.mean
+    difference = reference.mean - moments.mean
     inner = reference.factor.T @ (moments.m2 @ reference.factor)
     eigenvalues = np.linalg.eigvalsh(inner) / (moments.n - 1)
     trace_of_root = np.sqrt(eigenvalues.clip(min=0)).sum()  # rounding leaves tiny negatives

@@ -9,13 +9,15 @@ import numpy as np
 
 from harness.metrics.feature_stream import evenly_spaced
 from harness.metrics.kernel_distance import kernel_sums
-from harness.metrics.scored_features import Figures, ScoredFeatures
+from harness.metrics.scored_features import NO_FEATURES, Figures, ScoredFeatures
 from harness.stats import standard_error
 
 
 def kid_figures(scored: ScoredFeatures) -> Figures:
-    """Return KID with its jackknife standard error; it needs two images."""
+    """Return KID with its jackknife standard error; it needs two images, and features of reference images."""
     spaced, reference = scored.spaced, scored.reference
+    if not reference.has_features:
+        return Figures(reasons=[f"no KID: {NO_FEATURES}"])
     if len(spaced) < 2:
         return Figures(reasons=[f"no KID: found {len(spaced)} generated image; expected at least 2"])
 

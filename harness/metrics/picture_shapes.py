@@ -26,6 +26,7 @@ _SHAPES = {
     "cifar10-16-cnn": PictureShape(16, 3, _COLOUR),
     "cifar10-cnn": PictureShape(32, 3, _COLOUR),
     "digits-cnn": PictureShape(8, 1, "averages colours to grey, so that its FID is blind to colour"),
+    "dinov2": PictureShape(None, None),  # it resizes to 224x224
     "inception-v3-compat": PictureShape(None, None),  # it resizes to 299x299
     "pixels": PictureShape(None, None),
 }

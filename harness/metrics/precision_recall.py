@@ -10,7 +10,7 @@ import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from harness.metrics.feature_stream import evenly_spaced
-from harness.metrics.scored_features import Figures, ScoredFeatures
+from harness.metrics.scored_features import NO_FEATURES, Figures, ScoredFeatures
 from harness.specs.rules.quality import NEIGHBOURS
 
 _ROWS = 1000  # of a distance matrix in memory at a time
@@ -18,6 +18,8 @@ _ROWS = 1000  # of a distance matrix in memory at a time
 
 def precision_recall_figures(scored: ScoredFeatures) -> Figures:
     """Return precision and recall at equal numbers of images on both sides, evenly spaced in the larger set."""
+    if not scored.reference.has_features:
+        return Figures(reasons=[f"no precision and recall: {NO_FEATURES}"])
     generated, reference = scored.spaced, scored.reference.kernel_features
     n = min(len(generated), len(reference))
     if n <= NEIGHBOURS:

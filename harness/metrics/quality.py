@@ -36,13 +36,16 @@ class Quality:
     """Quality figures of one trial, by column; one that has no value is left out, and `reasons` says why."""
 
     n_images: int
-    reference_n: int
+    reference_n: int | None
+    """None where it is not stated."""
     figures: dict[str, float] = field(default_factory=dict)
     replicates: list[dict[str, float]] = field(default_factory=list)
     """Figures without each jackknife group; empty where there are no intervals."""
     reasons: list[str] = field(default_factory=list)
     copies: CopyFigures | None = None
     """Of evenly spaced images; no metric of quality, but a check of them."""
+    has_reference_features: bool = True
+    """Whether single reference images could be compared."""
 
 
 def measure_quality(
@@ -60,7 +63,7 @@ def measure_quality(
         raise ValueError(f"found {n_images} generated images; expected at least 1")
 
     scored = ScoredFeatures.collect(shards, reference, n_images, groups, kernel_limit)
-    quality = Quality(n_images, reference.n)
+    quality = Quality(n_images, reference.n, has_reference_features=reference.has_features)
     if scored.has_intervals:
         quality.replicates = [{} for _ in range(groups)]
     else:

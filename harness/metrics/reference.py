@@ -18,7 +18,10 @@ from harness.specs.rules.quality import KERNEL_LIMIT
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """What scoring needs of the reference set; built by a reference task, then kept as tensors."""
+    """What scoring needs of the reference set; built by a reference task, then kept as tensors.
+
+    A set that is given as mean and covariance alone has no kept features: `kernel_features` is [0, d].
+    """
 
     frechet: ReferenceMoments
     kernel_features: Features  # of min(n, limit) evenly spaced images, [m, d]
@@ -26,22 +29,25 @@ class ReferenceFeatures:
     neighbours: Neighbours  # how near the kept features are to each other
 
     @property
-    def n(self) -> int:
-        """Images in the reference set."""
-        return self.frechet.moments.n
+    def n(self) -> int | None:
+        """Images in the reference set; None where it is not stated."""
+        return self.frechet.n
 
     @property
     def dim(self) -> int:
         """Features per image."""
-        return len(self.frechet.moments.mean)
+        return len(self.frechet.mean)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether features of images are at hand, and not only their mean and covariance."""
+        return len(self.kernel_features) > 0
 
     def to_tensors(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return everything as named arrays, for safetensors."""
-        moments = self.frechet.moments
+        """Return everything as named arrays, for safetensors; `n` is empty where it is not known."""
         return {
-            "n": np.array([moments.n], dtype=np.int64),
-            "mean": moments.mean,
-            "m2": moments.m2,
+            "n": np.array([] if self.n is None else [self.n], dtype=np.int64),
+            "mean": self.frechet.mean,
             "factor": np.ascontiguousarray(self.frechet.factor),
             "eigenvalues": self.frechet.eigenvalues,
             "kernel_features": np.ascontiguousarray(self.kernel_features),
@@ -54,11 +60,16 @@ class ReferenceFeatures:
     def from_tensors(cls, tensors: dict[str, npt.NDArray[np.generic]]) -> ReferenceFeatures:
         """Return the reference set that `to_tensors` wrote."""
         real = {name: np.asarray(array, dtype=np.float64) for name, array in tensors.items() if "features" not in name}
-        moments = Moments(int(real["n"][0]), real["mean"], real["m2"])
-        frechet = ReferenceMoments(moments, real["factor"], real["eigenvalues"])
+        n = int(real["n"][0]) if len(real["n"]) else None
+        frechet = ReferenceMoments(n, real["mean"], real["factor"], real["eigenvalues"])
         features = np.asarray(tensors["kernel_features"], dtype=np.float32)
         neighbours = Neighbours(real["neighbour_distances"], float(real["copy_ratio"][0]))
         return cls(frechet, features, float(real["kernel_pair_mean"][0]), neighbours)
+
+
+def reference_of_moments(frechet: ReferenceMoments) -> ReferenceFeatures:
+    """Return the reference set of which only mean and covariance are known."""
+    return ReferenceFeatures(frechet, np.zeros((0, len(frechet.mean)), np.float32), 0.0, Neighbours.none())
 
 
 def reference_of(features: Features, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:

@@ -11,6 +11,9 @@ from harness.metrics.feature_stream import Features, Shard, blocks, evenly_space
 from harness.metrics.moments import Moments
 from harness.metrics.reference import ReferenceFeatures
 
+NO_FEATURES = "the reference is a file of mean and covariance, which holds no features of images"
+"""Why a figure is missing that compares images one by one."""
+
 
 @dataclass(frozen=True)
 class ScoredFeatures:

@@ -40,7 +40,14 @@ class AbsentThings:
             kind = extractors._KINDS.get(name)
             if kind is None or not kind.user_weights or (weights is not None and weights.is_file()):
                 raise
-            self.add(error, "" if weights is None else "; set extractor_weights to its path")
+            self.add(error, "" if weights is None else "; put it there, or set extractor_weights to its path")
             return ExtractorSpec(
-                name=name, layer=kind.layer, dim=kind.dim, batch=kind.batch, sha256=ABSENT, file=None, path=None
+                name=name,
+                layer=kind.layer,
+                resize=kind.resize,
+                dim=kind.dim,
+                batch=kind.batch,
+                sha256=ABSENT,
+                file=None,
+                path=None,
             )

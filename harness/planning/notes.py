@@ -39,7 +39,7 @@ def plan_notes(plan: Plan) -> tuple[str, ...]:
 
 def _channel_notes(plan: Plan) -> Iterator[str]:
     """Pictures of other channels than the feature network was made for."""
-    name = plan.suite.extractor
+    name, _ = plan.suite.feature_network
     shape = picture_shape(name)
     for card in _datasets(plan):
         if shape.channels not in (None, card.channels):

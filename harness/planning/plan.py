@@ -6,15 +6,14 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from harness.config.network_card import NetworkCard, load_network_card
-from harness.config.suite import Suite, TrialEntry
+from harness.config.suite import ReferenceSettings, Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
-from harness.errors import DataAbsentError, located
+from harness.errors import DataAbsentError, UsageError, located
 from harness.identity import spec_id
 from harness.integrity.guard import TamperedError, process_guard
 from harness.planning.absent import AbsentThings
@@ -31,12 +30,15 @@ from harness.planning.checks import (
 from harness.planning.classes import check_classes, classes_spec, guided
 from harness.planning.level_range import level_range
 from harness.planning.quality_checks import check_quality
+from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial, make_part
+from harness.planning.unread_pictures import NOT_READ, reads_training_split
 from harness.registry import registry
 from harness.sampling.network import network_params
+from harness.specs.reference import StatisticsSpec
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import ClassesSpec, DataSpec
 from harness.task import Task
@@ -120,8 +122,7 @@ class _Planner:
         self.baseline = BaselineTrials(suite)
         self.device_class = device_class
         self.absent, self.trains_only = AbsentThings(data_may_be_absent), trains_only
-        weights = Path(suite.extractor_weights) if suite.extractor_weights else None
-        self.extractor = self.absent.extractor_spec(suite.extractor, weights)
+        self.extractor = self.absent.extractor_spec(*suite.feature_network)
         self.graph = TaskGraph(suite, device_class, device_name, self.extractor, self.absent)
         self.datasets: dict[str, DatasetCard] = {}
         self.networks: dict[str, NetworkCard] = {}
@@ -137,7 +138,7 @@ class _Planner:
         # rows and their ids, without the trials that they name
         clocks, timed = self.baseline.find_clocks(trials), timed_in_place(trials)
         if not self.trains_only:
-            check_quality(self.suite, trials, self.extractor)
+            check_quality(self.suite, trials, self.extractor, self.graph.statistics)
         rows = {id(t): self._row_spec(t, clocks[t.dataset.name], timed.get(id(t))) for t in trials}
         ids = {key: spec_id(row) for key, row in rows.items()}
         chosen = trials if only is None else choose_trials(trials, only)
@@ -253,10 +254,17 @@ class _Planner:
         if name not in self.datasets:
             card = self.datasets[name] = load_card(name)
             self.graph.data[card.name] = self._data_spec(card)
+            if self.suite.reference is not None:
+                self.graph.statistics = self._statistics_spec(self.suite.reference, card)
         return self.datasets[name]
 
     def _data_spec(self, card: DatasetCard) -> DataSpec:
-        """Return the spec of a data set, with its pixels unless they may be absent and are."""
+        """Return the spec of a data set, with its pixels unless they may be absent and are.
+
+        Where a file of statistics is the reference, only what something learns from is read.
+        """
+        if self.suite.reference is not None:
+            return self._data_spec_without_reference(card)
         try:
             split = load_split(card, card.reference)
         except DataAbsentError as error:
@@ -270,11 +278,30 @@ class _Planner:
         """Return the law of the images' classes; None for a network without. Absent data have no counts of classes."""
 
         def load_labels() -> np.ndarray | None:
-            if self.graph.data[card.name].pixels == "absent":
+            if self.graph.data[card.name].training_pixels == "absent":
                 return np.empty(0, dtype=np.int64)
             return load_split(card, card.training_split).labels
 
         return classes_spec(self.suite.classes, network_params(net).class_count, load_labels)
+
+    def _data_spec_without_reference(self, card: DatasetCard) -> DataSpec:
+        if not reads_training_split(self.suite, self._load_network):
+            return card.spec(NOT_READ, NOT_READ)
+        try:
+            learnt = load_split(card, card.training_split)
+        except DataAbsentError as error:
+            self.absent.add(error)
+            return card.spec(NOT_READ)
+        found = {card.training_split: len(learnt.images)}
+        return card.spec(NOT_READ, learnt.fingerprint, learnt.variant, found)
+
+    def _statistics_spec(self, given: ReferenceSettings, card: DatasetCard) -> StatisticsSpec:
+        if len(self._dataset_names) > 1:
+            raise UsageError(
+                f"{self.suite.where}: reference.statistics is of one data set, and the suite has "
+                f"{', '.join(sorted(self._dataset_names))}; expected a suite for each"
+            )
+        return statistics_spec(given, card, self.extractor, self.absent)
 
     def _load_network(self, name: str) -> NetworkCard:
         if name not in self.networks:
@@ -294,6 +321,7 @@ class _Planner:
             # what is measured, and what its FID is compared with
             sampler=trial.sampler,
             extractor=self.extractor,
+            statistics=self.graph.statistics,
             n_images=trial.n_images,
             tier=self.suite.timing.tier,
             training=trial.training,

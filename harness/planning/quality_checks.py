@@ -16,6 +16,7 @@ from harness.metrics.picture_shapes import find_extractors, picture_shape
 from harness.planning.checks import is_expected_of
 from harness.planning.trial import Trial
 from harness.registry import registry
+from harness.specs.reference import StatisticsSpec
 from harness.specs.sampler import ExtractorSpec
 from methods.networks.base import Network
 from methods.parts import Executor, Method
@@ -25,11 +26,17 @@ _OF_OVERLAP = ("iterations", "distance_to_serial", "serial_latency_seconds", "sp
 """How the columns begin that only executors fill which overlap steps."""
 
 
-def check_quality(suite: Suite, trials: Sequence[Trial], extractor: ExtractorSpec) -> None:
-    """Raise UsageError where no row on a data set can have a FID, or a known answer has no column to be read in."""
+def check_quality(
+    suite: Suite, trials: Sequence[Trial], extractor: ExtractorSpec, statistics: StatisticsSpec | None = None
+) -> None:
+    """Raise UsageError where no row on a data set can have a FID, or a known answer has no column to be read in.
+
+    `statistics` are those of a file that stands for the reference split.
+    """
     for card in {trial.dataset.name: trial.dataset for trial in trials}.values():
-        _check_size(card, extractor)
-        _check_count(card, extractor, suite.n_images)
+        check_picture_size(card, extractor)
+        reference = count_images(card, card.reference) if statistics is None else statistics.n
+        _check_count(card, extractor, suite.n_images, reference)
 
     for trial in trials:
         for method in trial.parts.values():
@@ -42,7 +49,8 @@ def feature_count(extractor: ExtractorSpec, card: DatasetCard) -> int:
     return card.channels * card.resolution**2 if extractor.dim is None else extractor.dim
 
 
-def _check_size(card: DatasetCard, extractor: ExtractorSpec) -> None:
+def check_picture_size(card: DatasetCard, extractor: ExtractorSpec) -> None:
+    """Raise UsageError where a feature network was made for pictures of another size."""
     side, found = picture_shape(extractor.name).side, card.resolution
     if side not in (None, found):
         others = " or ".join(find_extractors(found))
@@ -52,9 +60,9 @@ def _check_size(card: DatasetCard, extractor: ExtractorSpec) -> None:
         )
 
 
-def _check_count(card: DatasetCard, extractor: ExtractorSpec, n_images: int) -> None:
+def _check_count(card: DatasetCard, extractor: ExtractorSpec, n_images: int, reference: int | None) -> None:
     """Refuse fewer images than features and one, on either side."""
-    dim, reference = feature_count(extractor, card), count_images(card, card.reference)
+    dim = feature_count(extractor, card)
     rule = f"for the {dim:,} features of {extractor.name}, and FID needs more images than features"
     if n_images <= dim:
         raise UsageError(

@@ -20,7 +20,7 @@ from harness.registry import registry
 from harness.sampling.foreign_weights import check_imported
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
-from harness.specs.reference import ReferenceSpec
+from harness.specs.reference import ReferenceSpec, StatisticsSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.specs.row import NetworkLimit
 from harness.specs.sample import SampleSpec
@@ -54,6 +54,8 @@ class TaskGraph:
         self.absent = absent
         self.data: dict[str, DataSpec] = {}
         """The specs of the suite's data sets, by name, with the pixels that were found."""
+        self.statistics: StatisticsSpec | None = None
+        """The file of statistics in place of the reference split, if the suite has one."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
         self._zoo_cards: dict[str, ZooCard] = {}
@@ -111,7 +113,12 @@ class TaskGraph:
         return ABSENT
 
     def network_limit(self, trial: Trial) -> NetworkLimit | None:
-        """Return the FID of a trial's network solved out, None where the zoo has none that compares."""
+        """Return the FID of a trial's network solved out, None where the zoo has none that compares.
+
+        It was taken against the pictures, so it does not compare with FIDs against a file of statistics.
+        """
+        if self.statistics is not None:
+            return None
         found = self._zoo_cards.get(trial.network.weights or "")
         return None if found is None else network_limit(found, self.extractor, trial.n_images)
 
@@ -186,8 +193,10 @@ class TaskGraph:
         return spec.scored(self.reference_task(trial.dataset).id, self.extractor) if scores else spec
 
     def reference_task(self, card: DatasetCard) -> Task:
-        """Return the task that computes the features of the reference set."""
-        spec = ReferenceSpec(data=self.data[card.name], extractor=self.extractor, device=self.device_kind)
+        """Return the task that computes the features of the reference set, or reads its statistics from a file."""
+        spec = ReferenceSpec(
+            data=self.data[card.name], extractor=self.extractor, statistics=self.statistics, device=self.device_kind
+        )
         return self._add_task(spec, f"reference of {card.name}")
 
     def reference_solution_task(self, trial: Trial) -> Task | None:

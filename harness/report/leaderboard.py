@@ -16,6 +16,7 @@ from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality, read_class
 from harness.report.analysis.times import disturbed_banner
 from harness.report.formats import format_count, format_interval
+from harness.report.literature import literature_sentence
 from harness.report.tables.cells import Cell, Table
 from harness.report.tables.control_cells import control_cells
 from harness.report.tables.pivot_table import pivot_table
@@ -36,10 +37,6 @@ from harness.report.tables.trial_table import (
     trial_table,
 )
 
-LITERATURE = (
-    "FID is not comparable to the literature: its features are not Inception's. It ranks rows of this table only.",
-    "FID uses Inception features; it is comparable to the literature at equal N, reference set and image handling.",
-)
 _OF_OTHER_DATA = 2
 """Sentences of the summary on each data set but the first."""
 CONVENTION = (
@@ -172,8 +169,8 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
     return (
         f"Quality: FID on {extractor or 'an unnamed extractor'}, SHA-256 {key['extractor_sha256'] or 'unknown'}; "
         f"N = {key['n_images']:.0f} generated, seed sets {' | '.join(sorted(set(rows['seed_sets']))) or 'unknown'}.",
-        f"Reference: {key['reference'] or 'unnamed'}, N = {format_count(float(key['reference_n']))}.",
-        LITERATURE["inception" in extractor.lower()],
+        f"Reference: {key['reference'] or 'unnamed'}, N = {_count_or_unknown(float(key['reference_n']))}.",
+        literature_sentence(extractor),
         *_training_condition(rows),
         f"Time: {key['devices']:.0f} device(s) per sample, {key['device_name'] or 'unnamed'}; throughput measured at "
         f"batch {', '.join(batches) or 'unknown'}.",
@@ -182,6 +179,10 @@ def _conditions(one: ResourceClass, analysis: Analysis) -> tuple[str, ...]:
         _clock_condition(one),
         CONVENTION,
     )
+
+
+def _count_or_unknown(n: float) -> str:
+    return "not stated, so there is no FID floor" if n != n else format_count(n)
 
 
 def _training_condition(rows: DataFrame) -> tuple[str, ...]:

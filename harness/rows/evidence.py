@@ -33,6 +33,8 @@ class TrialEvidence:
     precision: str = "float32"
     quality_reasons: Sequence[str] = ()
     copies: CopyFigures | None = None
+    has_reference_features: bool = True
+    """False where the reference is a file of mean and covariance, with which no image can be compared."""
     counters_agree: bool | None = None
     """Whether two counters of FLOPs agree on the network; None for one without weights."""
     band: tuple[float, float] | None = None

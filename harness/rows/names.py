@@ -47,16 +47,21 @@ def name_columns(spec: RowSpec) -> Row:
 
     # what it is measured by and compared with
     return row | {
-        "extractor": f"{spec.extractor.name}:{spec.extractor.layer}",
+        "extractor": spec.extractor.title,
         "extractor_sha256": spec.extractor.sha256,
         "timing_tier": spec.tier,
         "precision_dtype": sampler.model.precision,
         "devices": sampler.devices,
-        "reference": f"{data.name} {data.reference} {data.pixels}",
+        "reference": f"{data.name} {_reference_name(spec)}",
         "weights": spec.weights,
         **_goal_columns(spec),
         **spec.relations.model_dump(),
     }
+
+
+def _reference_name(spec: RowSpec) -> str:
+    data = spec.sampler.model.data
+    return f"{data.reference} {data.pixels}" if spec.statistics is None else spec.statistics.title
 
 
 def _goal_columns(spec: RowSpec) -> Row:

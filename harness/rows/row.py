@@ -171,6 +171,7 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         precision=spec.sampler.model.precision,
         quality_reasons=score.reasons if score else (),
         copies=score.copies if score else None,
+        has_reference_features=score is None or score.has_reference_features,
         counters_agree=found.weights.counters_agree if found.weights else None,
         band=spec.fid_band,
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
@@ -208,7 +209,8 @@ def _timing_evidence(
 
 def _quality(score: ScoreOutput) -> Row:
     copied = {} if score.copies is None else {"copy_rate": score.copies.rate}
-    return {**score.figures, **copied, "reference_n": score.reference_n, "images_sha256": score.images_sha256}
+    known = {"reference_n": score.reference_n, "not_measured": "; ".join(score.reasons)}
+    return {**score.figures, **copied, **known, "images_sha256": score.images_sha256}
 
 
 def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | None) -> Row:

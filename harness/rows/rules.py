@@ -35,6 +35,7 @@ from harness.specs.rules.timing import TIERS
 from harness.specs.sample import Cost, SampleOutput
 
 _ERROR = "truncation_error"
+_NO_IMAGES = "the reference is a file of mean and covariance, so no image was compared with its images"
 _LOG = logging.getLogger("oneclock.rows.rules")
 
 
@@ -113,6 +114,8 @@ def copies_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     if (copies := known.copies) is not None:
         found = f"{copies.rate:.1%} of {copies.images} images are nearer to a reference image than its neighbours allow"
         yield RuleFinding(copies.rate <= copies.highest, found, f"at most {copies.highest:.1%}")
+    elif not known.has_reference_features:
+        yield from _untried(known, _NO_IMAGES, "few images that are copies")
 
 
 def nears_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -120,6 +123,8 @@ def nears_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     if (copies := known.copies) is not None:
         found = f"half of the images are nearer than {copies.median_ratio:.3g} of the distance between neighbours"
         yield RuleFinding(copies.median_ratio >= LEAST_MEDIAN_RATIO, found, f"at least {LEAST_MEDIAN_RATIO:g}")
+    elif not known.has_reference_features:
+        yield from _untried(known, _NO_IMAGES, "images as far from the reference as its own")
 
 
 def leaves_the_flow(known: TrialEvidence) -> Iterator[RuleFinding]:

@@ -74,10 +74,21 @@ TRIALS = StoredTable(
         Column("fid_targets", TEXT, "FID targets of the suite for the data set, JSON list, loosest first."),
         Column("equivalence_margin", REAL, "Difference of FID within which the suite counts two rows as equal."),
         Column("more_steps_in", TEXT, "A suite that has the method at more step counts, where the suite names one."),
-        Column("extractor", TEXT, "Feature network and layer of every quality figure of the row."),
+        Column(
+            "extractor",
+            TEXT,
+            "Feature network, layer and, where it resizes pictures, how, of every quality figure of the row.",
+        ),
         Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
-        Column("reference", TEXT, "Reference set: data set, split and the SHA-256 of its decoded pixels."),
-        Column("reference_n", WHOLE, "Images in the reference set."),
+        Column(
+            "reference",
+            TEXT,
+            "Reference set: data set, split and the SHA-256 of its decoded pixels; or `statistics`, the SHA-256 "
+            "of their file, and where it comes from.",
+        ),
+        Column(
+            "reference_n", WHOLE, "Images in the reference set; empty where a file of statistics does not state it."
+        ),
         Column("latency_seconds", REAL, "Median seconds for one image alone (batch 1), noise in, uint8 out."),
         Column("latency_low_seconds", REAL, "Lower end of the distribution-free 95 % interval of the median."),
         Column("latency_high_seconds", REAL, "Upper end of the distribution-free 95 % interval of the median."),
@@ -195,6 +206,9 @@ TRIALS = StoredTable(
         Column("status", TEXT, "finished or failed."),
         Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
         Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),
+        Column(
+            "not_measured", TEXT, "Quality figures that the row lacks, each with the reason; empty where it has all."
+        ),
         Column("not_audited", TEXT, "Rules that could not be tried, each with the reason; empty where all were."),
     ),
 )

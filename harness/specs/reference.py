@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from harness.specs.base import ImageSet, Output, Policy, Spec
+from typing import Annotated
+
+from harness.specs.base import Closed, DecidesNothing, ImageSet, Output, Policy, Spec
 from harness.specs.sampler import DataSpec, ExtractorSpec
 
 
-class ReferenceOutput(Output):
-    """How many images there are; the result's arrays are their statistics."""
+class StatisticsSpec(Closed):
+    """A file of statistics in place of reference pictures, and what is stated of it."""
 
-    n: int
+    path: Annotated[str, DecidesNothing("location of the bytes")]
+    sha256: str
+    n: int | None
+    """Pictures behind it; None where it is not stated."""
+    extractor: str
+    """The feature network by which it was made, by name."""
+    resize: str
+    """How that brought pictures to its own size."""
+    source: str
+    """Where the file comes from, in the user's words."""
+
+    @property
+    def title(self) -> str:
+        """Return how rows name the reference set, to follow the name of the data set."""
+        return f"statistics {self.sha256}" + (f" ({self.source})" if self.source else "")
+
+
+class ReferenceOutput(Output):
+    """How many images there are, None where it is not stated; the result's arrays are their statistics."""
+
+    n: int | None
 
 
 class ReferenceSpec(Spec):
-    """A data set's reference split and a feature network."""
+    """A data set's reference split, or a file of its statistics, and a feature network."""
 
     kind = "reference"
     entry = "harness.tasks.reference"
@@ -22,11 +44,15 @@ class ReferenceSpec(Spec):
 
     data: DataSpec
     extractor: ExtractorSpec
+    statistics: StatisticsSpec | None = None
+    """None where the pictures themselves are read."""
     device: str
     """Kind of the device, "cpu" or "cuda"."""
 
-    def images(self) -> ImageSet:
+    def images(self) -> ImageSet | None:
+        if self.statistics is not None:
+            return None
         return ImageSet(dataset=self.data.name, split=self.data.reference)
 
     def files(self) -> tuple[str, ...]:
-        return self.extractor.files()
+        return self.extractor.files() if self.statistics is None else (self.statistics.path,)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from harness.specs.base import Closed, DecidesNothing, Spec
+from harness.specs.reference import StatisticsSpec
 from harness.specs.sampler import ExtractorSpec, SamplerSpec
 from harness.specs.time import Tier
 
@@ -66,6 +67,8 @@ class RowSpec(Spec):
     control_of: tuple[str, ...]
     sampler: SamplerSpec
     extractor: ExtractorSpec
+    statistics: StatisticsSpec | None = None
+    """The file of statistics that its quality is measured against; None for the pictures of the reference split."""
     n_images: int
     tier: Tier
     training: int = 0

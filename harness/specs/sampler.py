@@ -25,8 +25,12 @@ class DataSpec(Closed):
     reference: str
     """The split that quality is measured against."""
     pixels: str
-    """SHA-256 of the reference split's pixels; "absent" in a plan that does without the data."""
+    """SHA-256 of the reference split's pixels; "absent" in a plan that does without the data.
+
+    "not read" where a file of statistics stands in their place.
+    """
     training_pixels: str
+    """The same of the split that is learnt from; "not read" too where nothing learns."""
     variant: str
     distribution: Json = Field(default_factory=dict)
     """The distribution itself, where the data are synthetic."""
@@ -125,11 +129,18 @@ class ExtractorSpec(Closed):
 
     name: str
     layer: str
+    resize: str = "none"
+    """How it brings pictures to its own size; "none" where it takes them as they are."""
     dim: int | None
     batch: int
     sha256: str
     file: Annotated[str | None, DecidesNothing("its bytes are in sha256")]
     path: Annotated[str | None, DecidesNothing("location of the bytes")] = None
+
+    @property
+    def title(self) -> str:
+        """Return how rows name it: NAME:LAYER, and how it resizes pictures where it does."""
+        return f"{self.name}:{self.layer}" + ("" if self.resize == "none" else f" {self.resize}")
 
     def files(self) -> tuple[str, ...]:
         """Return the path of the user's weights, if there are any."""

@@ -34,12 +34,15 @@ class ScoreOutput(Output):
     """Quality figures by column; one that could not be had is left out, and `reasons` says why."""
 
     n_images: int
-    reference_n: int
+    reference_n: int | None
+    """None where a file of statistics does not state it."""
     figures: dict[str, float]
     replicates: list[Replicate]
     reasons: list[str]
     copies: CopyFigures | None = None
-    """None where the reference has too few images, or too many that are equal."""
+    """None where the reference has too few images, or too many that are equal, or features of none."""
+    has_reference_features: bool = True
+    """False where the reference is a file of mean and covariance alone."""
     images_sha256: str
 
 

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.metrics.extractors import cached_extractor
+from harness.errors import UsageError
+from harness.metrics.extractors import Extractor, cached_extractor
+from harness.metrics.feature_stream import Features
 from harness.metrics.reference import reference_of
+from harness.metrics.statistics_file import read_statistics
 from harness.sampling.place import Place
-from harness.specs.reference import ReferenceOutput, ReferenceSpec
+from harness.specs.reference import ReferenceOutput, ReferenceSpec, StatisticsSpec
 from harness.task import IMAGES, Event, Progress, Result
 
 
 def run(spec: ReferenceSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Event]:
     """Yield progress, then the reference's statistics as arrays."""
+    if spec.statistics is not None:
+        yield _read_file(spec.statistics, inputs)
+        return
+
     images = inputs[IMAGES]
     extractor = cached_extractor(spec.extractor, inputs, place)
     features = []
+    for done, block in feature_blocks(extractor, images):
+        features.append(block)
+        yield Progress(done, len(images), "images")
+    yield Result(ReferenceOutput(n=len(images)), reference_of(np.concatenate(features)).to_tensors())
+
+
+def feature_blocks(extractor: Extractor, images: np.ndarray) -> Iterator[tuple[int, Features]]:
+    """Yield (images done, features [m, d]) of uint8 images [n, C, H, W], one batch of the extractor at a time."""
     for first in range(0, len(images), extractor.batch):
         block = torch.from_numpy(images[first : first + extractor.batch].copy())
-        features.append(extractor(block).cpu().numpy())
-        yield Progress(min(first + extractor.batch, len(images)), len(images), "images")
-    yield Result(ReferenceOutput(n=len(images)), reference_of(np.concatenate(features)).to_tensors())
+        yield min(first + extractor.batch, len(images)), extractor(block).cpu().numpy()
+
+
+def _read_file(statistics: StatisticsSpec, inputs: Mapping[str, Any]) -> Result:
+    """Return the statistics that a file holds; UsageError if it is no longer the planned one."""
+    content = inputs[statistics.path]
+    if hashlib.sha256(content).hexdigest() != statistics.sha256:
+        raise UsageError(f"{statistics.path} has changed since the run was planned; expected it to stay, so run again")
+    found = read_statistics(content.tobytes(), statistics.path)
+    reference = found.reference(statistics.n)
+    return Result(ReferenceOutput(n=reference.n), reference.to_tensors())

@@ -37,6 +37,7 @@ def run(spec: ScoreSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
         replicates=[Replicate(group=group, figures=one) for group, one in enumerate(quality.replicates)],
         reasons=quality.reasons,
         copies=quality.copies,
+        has_reference_features=quality.has_reference_features,
         images_sha256=digest.hexdigest(),
     )
     yield Result(output)

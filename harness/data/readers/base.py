@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import psutil
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import DataAbsentError, UsageError
@@ -60,7 +62,8 @@ class WantedSplit:
     def allocate(self, found: int, place: Path | None = None) -> np.ndarray:
         """Return an empty array for the found images, uint8 [found, channels, height, width].
 
-        UsageError if there are none, or another number than the card states; `place` is where they were found.
+        UsageError if there are none, another number than the card states, or more than memory holds; `place` is where
+        they were found.
         """
         where = "" if place is None else f" in {place}"
         if found == 0 and self.n is None:
@@ -71,7 +74,18 @@ class WantedSplit:
                 f"{self.n:,}, as its card states",
                 f"complete the data, or state n = {found} in the card, or leave n out",
             )
+        self._check_memory(found)
         return np.empty((found, *self.pixel_shape), dtype=np.uint8)
+
+    def _check_memory(self, images: int) -> None:
+        """Raise UsageError where a split, which is held whole, does not fit into the memory that is free."""
+        needed, free = images * math.prod(self.pixel_shape), psutil.virtual_memory().available
+        if needed > free:
+            raise self.usage_error(
+                f"{images:,} images take {needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free",
+                "a split that fits, because it is held whole",
+                "use a larger machine, or a file of statistics as the suite's `reference`, which needs no pictures",
+            )
 
     def rows(self) -> tuple[int, int]:
         """Return (start, stop) of a source "start:stop" that spans exactly n rows, one or more without n."""
@@ -151,6 +165,14 @@ def data_folder(
 def stays_below(path: str) -> bool:
     """Return whether a path is relative and leads nowhere above the folder that it starts from."""
     return bool(path) and "\0" not in path and not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def check_one_place(path: str | None, folder: str | None) -> None:
+    """Raise ValueError, as pydantic wants it, for a `folder` that leaves ONECLOCK_DATA, or one with a `path` too."""
+    if folder is not None and not stays_below(folder):
+        raise ValueError(f"folder is {folder!r}; expected a relative path below ONECLOCK_DATA")
+    if folder is not None and path is not None:
+        raise ValueError("folder and path are both given; expected one of them, so leave the other out")
 
 
 def check_source(wanted: WantedSplit, source: str) -> str:

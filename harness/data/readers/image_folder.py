@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import model_validator
 
-from harness.data.readers.base import Pixels, Reader, WantedSplit, check_source, data_folder
+from harness.data.readers.base import Pixels, Reader, WantedSplit, check_one_place, check_source, data_folder
 from harness.data.readers.pictures import decode_picture
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
@@ -16,19 +17,27 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 class ImageFolderReader(Reader):
     """`path` is the folder; a split's `source` is a folder below it ("." for the folder itself, else the split's name).
 
+    Without `path`, the folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>.
     `resize = "center-crop-box"` takes the largest centred square and averages it over boxes; "none" refuses
     other sizes; "adm", "edm", "short-bilinear" and "celeba-128" are recipes of papers.
     """
 
     folder_argument: ClassVar[str | None] = "path"
     path: str | None = None
+    folder: str | None = None
     resize: Literal["none", "center-crop-box", "adm", "edm", "short-bilinear", "celeba-128"] = "none"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ImageFolderReader:
+        check_one_place(self.path, self.folder)
+        return self
 
     def read(self, wanted: WantedSplit) -> Pixels:
         """Return all pictures below the split's folder, sorted by their relative path."""
-        folder = data_folder(wanted, self.path, "path") / check_source(wanted, wanted.source or wanted.split)
+        place = data_folder(wanted, self.path, "path", below=self.folder)
+        folder = place / check_source(wanted, wanted.source or wanted.split)
         if not folder.is_dir():
-            raise wanted.missing_error(f"found no folder {folder}", "path")
+            raise wanted.missing_error(f"found no folder {folder}", "path", self.folder)
         files = find_pictures(folder)
         images = wanted.allocate(len(files), folder)
         labels = _classes(folder, files, wanted) if wanted.labels else None

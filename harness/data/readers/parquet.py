@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
-from harness.data.readers.base import Pixels, Reader, WantedSplit, check_source, data_folder, stays_below
+from harness.data.readers.base import Pixels, Reader, WantedSplit, check_one_place, check_source, data_folder
 from harness.data.readers.pictures import decode_picture
 from harness.errors import UsageError
 
@@ -37,10 +37,7 @@ class ParquetReader(Reader):
 
     @model_validator(mode="after")
     def _one_place(self) -> ParquetReader:
-        if self.folder is not None and not stays_below(self.folder):
-            raise ValueError(f"folder is {self.folder!r}; expected a relative path below ONECLOCK_DATA")
-        if self.folder is not None and self.path is not None:
-            raise ValueError("folder and path are both given; expected one of them, so leave the other out")
+        check_one_place(self.path, self.folder)
         return self
 
     def read(self, wanted: WantedSplit) -> Pixels:

@@ -20,6 +20,7 @@ from harness.report.analysis.time_ties import overlap_in_time
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime, rank_order
 from harness.report.analysis.verdicts import EXACT, ONE_TRAINING
 from harness.report.formats import format_count, format_interval, format_number
+from harness.report.literature import literature_clause
 from harness.report.tables.cells import interval_text
 from harness.report.tables.family_sentences import controls_sentence, whole_network_sentence
 from harness.schema.trial_name import trial_name
@@ -72,7 +73,7 @@ def limits_sentence(one: ResourceClass, quality: ClassQuality) -> str:
     disturbed = int((rows["disturbed"] != "").sum())
     parts = [
         f"{key['n_images']:.0f} images a row from {trainings} on {key['dataset'] or 'an unnamed data set'}",
-        f"features of {key['extractor'] or 'an unnamed network'}{_literature(str(key['extractor']))}",
+        f"features of {key['extractor'] or 'an unnamed network'}{literature_clause(str(key['extractor']))}",
         f"times of one kind of device ({key['device_name'] or 'unnamed'})"
         + (f", disturbed in {disturbed} of {len(rows)} rows" if disturbed else ""),
     ]
@@ -126,10 +127,6 @@ def known_answers_sentence(analysis: Analysis) -> str:
 def _known_answer(trial: Series, check: Series) -> str:
     name = trial_name(trial["network"], trial["method"], trial["steps"])
     return f"{name} on {trial['dataset']}, whose {check['found']}, expected {check['expected']}"
-
-
-def _literature(extractor: str) -> str:
-    return "" if "inception" in extractor.lower() else ", whose FID is not comparable to the literature"
 
 
 def _short_reason(text: str) -> str:

@@ -119,6 +119,13 @@ def _count_cell(value: float) -> Cell:
     return dash(NO_FIGURE) if math.isnan(value) else number_cell(value, format_count(value))
 
 
+def _why_empty(key: str, row: Series) -> str:
+    """Return why a row has no number in a column that says nothing of it itself."""
+    if key == "fid_floor":
+        return next((one for one in row["not_measured"].split("; ") if one.startswith("no bias floor")), NO_FIGURE)
+    return NOT_TIMED if key == "speedup" else NO_FIGURE
+
+
 def _front_cell(row: Series) -> Cell:
     """Return the fronts that the row may be on, each with the probability of it."""
     chances = [("time", row["pareto_time_probability"]), ("FLOPs", row["pareto_flops_probability"])]
@@ -136,7 +143,7 @@ def _cell(key: str, row: Series) -> Cell:
     # empty
     value = row[key] * (1e-9 if key == "flops_per_image" else 1.0)
     if math.isnan(value):
-        return dash(row.get(f"{key}_note") or (NOT_TIMED if key == "speedup" else NO_FIGURE))
+        return dash(row.get(f"{key}_note") or _why_empty(key, row))
 
     # a number
     if key == "speedup":

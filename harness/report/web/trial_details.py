@@ -22,7 +22,7 @@ VERSIONS = (
 )  # fmt: skip
 """Columns that many trials share: the page holds each combination of their values once."""
 OWN = ("trial_id", "attempt", "seed_sets", "trainings", "started_at", "images_sha256", "prepared", "returned",
-       "timing_rounds", "timing_blocks", "disturbed", "copy_rate", "not_audited")  # fmt: skip
+       "timing_rounds", "timing_blocks", "disturbed", "copy_rate", "not_measured", "not_audited")  # fmt: skip
 
 
 def trial_details(

@@ -20,7 +20,7 @@ from harness.storage import lock
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
-VERBS = ("run", "plan", "report", "ls", "train", "check", "doctor", "submit", "export", "zoo", "new")
+VERBS = ("run", "plan", "report", "ls", "train", "reference", "check", "doctor", "submit", "export", "zoo", "new")
 
 
 @pytest.fixture

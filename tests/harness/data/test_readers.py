@@ -10,6 +10,7 @@ import pytest
 import sklearn.datasets
 from kit.reader_kit import encoded, first_pixels, read, refusal, target
 from PIL import Image
+from pydantic import ValidationError
 
 from harness.data.readers.mixture import MixtureReader
 
@@ -147,3 +148,28 @@ def test_mixture_rows_do_not_depend_on_how_many_are_drawn() -> None:
     assert np.array_equal(whole.labels[60:], part.labels)
     other = mixture().model_copy(update={"seed": 4}).read(target(100, channels=1, source="0:100"))
     assert not np.array_equal(whole.images, other.images)
+
+
+def test_folder_below_the_data_setting_may_have_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of_four(tmp_path / "originals" / "train")
+    monkeypatch.setenv("ONECLOCK_DATA", str(tmp_path))
+    assert first_pixels(read("image-folder", target(), folder="originals")) == [1, 2, 3, 4]
+    assert "set ONECLOCK_DATA to the folder that holds elsewhere/" in refusal(
+        "image-folder", target(), folder="elsewhere"
+    )
+    for wrong in ({"folder": "../up"}, {"folder": "here", "path": "there"}):
+        with pytest.raises(ValidationError, match="folder"):
+            read("image-folder", target(), **wrong)
+
+
+def test_a_split_that_memory_does_not_hold_is_refused_before_a_picture_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of_four(tmp_path / "train")
+    for path in (tmp_path / "train").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    free = 4 * 48 - 1  # bytes; the split has four pictures of 3x4x4
+    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=free))
+    said = refusal("image-folder", target(), path=str(tmp_path))
+    assert "4 images take 0.0 GB of memory" in said
+    assert "a file of statistics as the suite's `reference`, which needs no pictures" in said

@@ -68,7 +68,8 @@ def blocks(side: int, n: int = 100) -> torch.Tensor:
 
 
 def test_every_name_is_described_in_one_line() -> None:
-    assert extractor_names() == ("cifar10-16-cnn", "cifar10-cnn", "digits-cnn", "inception-v3-compat", "pixels")
+    names = ("cifar10-16-cnn", "cifar10-cnn", "digits-cnn", "dinov2", "inception-v3-compat", "pixels")
+    assert extractor_names() == names
     assert [name for name, _ in list_extractors()] == list(extractor_names())
     assert all("\n" not in line for _, line in list_extractors())
 

@@ -44,7 +44,7 @@ def test_a_weights_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_feature_network_whose_file_is_elsewhere_is_named(tmp_path: Path) -> None:
     found = made(**INCEPTION, extractor_weights=str(tmp_path / "inception.pth")).absent
     assert f"{tmp_path / 'inception.pth'}: no such file" in found[0]
-    assert found[0].endswith("; set extractor_weights to its path")
+    assert found[0].endswith("; put it there, or set extractor_weights to its path")
 
 
 def test_nothing_is_named_where_all_is_there() -> None:

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.metrics.cifar10_16_network import Cifar10At16Network
 from harness.metrics.cifar10_network import Cifar10Network
 from harness.metrics.digits_network import DigitsNetwork
-from harness.metrics.extractors import extractor_names, load_extractor
+from harness.metrics.extractors import _KINDS, extractor_names, load_extractor
 from harness.metrics.picture_shapes import find_extractors, picture_shape
 from harness.planning.network_checks import check_networks
 from harness.planning.plan import make_plan
@@ -81,7 +81,7 @@ def test_what_was_not_chosen_is_refused_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "found", "fitting"),
     [
-        ({"extractor": "digits-cnn"}, '8x8 pictures, and those of "gaussian" are 4x4', "inception-v3-compat or pixels"),
+        ({"extractor": "digits-cnn"}, '8x8 pictures, and those of "gaussian" are 4x4', "dinov2 or inception-v3-compat"),
         ({**DIGITS, "extractor": "cifar10-cnn"}, '32x32 pictures, and those of "digits" are 8x8', "digits-cnn or"),
         ({**DIGITS, "extractor": "cifar10-16-cnn"}, '16x16 pictures, and those of "digits" are 8x8', "digits-cnn or"),
     ],
@@ -93,7 +93,7 @@ def test_a_feature_network_made_for_another_size_is_refused(changes: dict[str, A
     assert f"so set extractor to {fitting}" in sentence
 
 
-@pytest.mark.parametrize("name", [name for name in extractor_names() if name != "inception-v3-compat"])
+@pytest.mark.parametrize("name", [name for name, kind in _KINDS.items() if not kind.published])
 @pytest.mark.parametrize("side", [4, 8, 16, 32])
 def test_declared_sizes_are_those_that_the_feature_network_takes(name: str, side: int) -> None:
     images = torch.zeros(2, 3, side, side, dtype=torch.uint8)

@@ -109,6 +109,24 @@ def test_only_inception_features_are_called_comparable() -> None:
     assert "comparable to the literature" in conditions
 
 
+def test_the_distance_of_dinov2_has_its_own_name() -> None:
+    dinov2 = derive(tables.tables(lambda table: table.assign(extractor="dinov2:class-token bicubic-224")))
+    (first, *_) = build_leaderboard(dinov2).classes
+    conditions = " ".join(first.conditions)
+    assert "FID here is FD-DINOv2" in conditions
+    assert "to no FID" in conditions
+    assert "whose FID is FD-DINOv2" in first.limits
+
+
+def test_an_unstated_number_of_reference_images_is_said() -> None:
+    why = "no bias floor of FID: the number of reference images is not stated"
+    lacking = {"reference_n": None, "fid_floor": None, "not_measured": f"no KID: no features; {why}"}
+    (first, *_) = build_leaderboard(derive(tables.tables(lambda table: table.assign(**lacking)))).classes
+    assert "N = not stated, so there is no FID floor." in " ".join(first.conditions)
+    place = [heading.key for heading in first.trials.headings].index("fid_floor")
+    assert {row[place].notes for row in first.trials.rows} == {(why,)}
+
+
 def test_every_empty_cell_of_a_trial_has_a_reason(board: Leaderboard) -> None:
     for one in board.classes:
         empty = [cell for row in one.trials.rows for cell in row if cell.text == "–"]

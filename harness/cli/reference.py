@@ -1,0 +1,71 @@
+"""The verb `reference`: statistics of a data set's reference split, in a file that suites take in place of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.cli.new.feature_network import describe_no_feature_network, fitting_feature_network
+from harness.data.cards import DatasetCard, load_card
+from harness.data.splits import load_split
+from harness.errors import UsageError, check_folder
+from harness.measure.usable_cores import usable_cores
+from harness.metrics.extractors import extractor_spec, load_extractor
+from harness.metrics.statistics_file import write_statistics
+from harness.planning.quality_checks import check_picture_size
+from harness.sampling.numerics import fix_numerics
+from harness.tasks.reference import feature_blocks
+
+
+def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
+    """Write features, their mean and covariance, and how they were made; return the file. Blocks until it is there.
+
+    `extractor` is a feature network by name, or NAME:PATH with its weights; None takes the shipped one that fits.
+    UsageError, before anything is computed, for a name that exists, another ending than .npz, absent pictures and
+    what the feature network does not take.
+    """
+    check_out(out)
+    card = load_card(dataset)
+    name, _, weights = _chosen(card, extractor).partition(":")
+    spec = extractor_spec(name, Path(weights) if weights else None)
+    check_picture_size(card, spec)
+    split = load_split(card, card.reference)
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fix_numerics(device, len(usable_cores()))
+    network = load_extractor(name, Path(weights) if weights else None, device)
+    features = np.concatenate([block for _, block in feature_blocks(network, split.images)])
+
+    stated = {
+        "extractor": spec.name,
+        "layer": spec.layer,
+        "resize": spec.resize,
+        "extractor_sha256": spec.sha256,
+        "dataset": card.name,
+        "split": card.reference,
+        "pixels_sha256": split.fingerprint,
+    }
+    write_statistics(out, features, stated)
+    return out
+
+
+def check_out(out: Path) -> None:
+    """Raise UsageError for a file that exists, another ending than .npz, or a folder that is none."""
+    if out.suffix != ".npz":
+        raise UsageError(f"--out is {out}; expected a name that ends in .npz")
+    if out.exists():
+        raise UsageError(f"{out} exists and is left as it is; expected a new name, or remove it first")
+    check_folder(out.parent)
+    if not out.parent.is_dir():
+        raise UsageError(f"found no folder {out.parent}; expected the one that {out.name} goes to, so make it first")
+
+
+def _chosen(card: DatasetCard, extractor: str | None) -> str:
+    if extractor is not None:
+        return extractor
+    fitting = fitting_feature_network(card.channels, card.resolution)
+    if fitting is None:
+        raise UsageError(describe_no_feature_network(card.resolution))
+    return fitting.name

@@ -1,0 +1,43 @@
+"""Which pictures a suite reads where a file of statistics stands for the reference split: those that it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.config.network_card import NetworkCard
+from harness.config.suite import Suite, TrialEntry
+from harness.errors import located
+from harness.planning.baseline import as_list, as_part
+from harness.planning.trial import make_part
+from harness.registry import registry
+from methods.parts import PARTS
+
+NOT_READ = "not read"
+"""In place of the SHA-256 of pixels that nothing of a suite reads."""
+
+
+def reads_training_split(suite: Suite, load_network: Callable[[str], NetworkCard]) -> bool:
+    """Tell whether anything of a suite is trained here, or prepared, or counts the classes of training images.
+
+    UsageError for a part that is unknown.
+    """
+    if suite.classes == "frequency":
+        return True
+    for number, entry in enumerate(suite.trials):
+        names = as_list(entry.network if entry.network is not None else suite.network)
+        if any(_is_trained(load_network(name)) for name in names):
+            return True
+        with located(f"{suite.where}, [[trials]] entry {number + 1} (trials.{number})"):
+            if _prepares(entry):
+                return True
+    return False
+
+
+def _is_trained(net: NetworkCard) -> bool:
+    return registry().network(net.family).trainable and net.weights is None
+
+
+def _prepares(entry: TrialEntry) -> bool:
+    """Tell whether a part of an entry is prepared."""
+    parts = [(part, as_part(item)) for part in PARTS for item in as_list(getattr(entry, part))]
+    return any(make_part(part, item.name, item.params).prepares for part, item in parts)
