@@ -13,7 +13,6 @@ from harness.check.candidate import EXACT_DATASET, EXACT_NETWORK, usual_parts
 from harness.config.network_card import load_network_card
 from harness.data.cards import load_card
 from harness.registry import registry
-from harness.sampling.build import image_shape
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.noise import ImageNoise
 from methods.networks.base import Network
@@ -28,7 +27,7 @@ class ExactProblem:
 
     def __init__(self) -> None:
         self._data = load_card(EXACT_DATASET).spec()
-        self._noise = ImageNoise(self._data.name, 0, image_shape(self._data))
+        self._noise = ImageNoise(self._data.name, 0, self._data.state_shape)
         self._schedule = registry().make("schedule", usual_parts()["schedule"], {})
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
@@ -28,6 +28,8 @@ class NetworkCard(Closed):
     title: str
     family: str
     params: Json = Field(default_factory=dict)
+    state: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Channels, height and width of the only states that it knows; without it whatever it can be built for."""
     train: TrainSettings | None = None
     like: str | None = None
     """The card from which a suite derived this one, as for another training budget."""

@@ -169,6 +169,15 @@ class ReferenceSettings(Closed):
     """Where the file comes from; rows show it."""
 
 
+class DecoderEntry(Closed):
+    """What makes pictures of the states of latent data sets."""
+
+    weights: str
+    """The safetensors that `oneclock import network` wrote of an autoencoder, with its card beside, or the card."""
+    batch: PositiveInt = 8
+    """States that are decoded at once."""
+
+
 LARGEST_SEED_SET = 2**53 - 1
 """Of the whole numbers that tables and pages keep apart."""
 
@@ -204,6 +213,7 @@ class Suite(Closed):
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     workers: PositiveInt | None = None
     deadline_seconds: PositiveFloat = DEADLINE_SECONDS
+    decoder: DecoderEntry | None = None
     baseline: Baseline
     timing: Timing = Timing()
     quality: QualitySettings = QualitySettings()

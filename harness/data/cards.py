@@ -15,7 +15,7 @@ from harness.data.readers.base import Reader, WantedSplit
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed
-from harness.specs.sampler import DataSpec
+from harness.specs.sampler import DataSpec, LatentSpec
 from methods.networks.base import DataShape
 
 CARDS_SETTING = "ONECLOCK_DATASETS"
@@ -50,7 +50,10 @@ class DatasetCard(Closed):
     reader: str
     arguments: SerializeAsAny[Reader]
     resolution: int = Field(gt=0, le=4096)
+    """Of the pictures, pixels a side; so are `channels`."""
     channels: Literal[1, 3]
+    latent: LatentSpec | None = None
+    """The shape of the states, where networks know the pictures as latents of an autoencoder."""
     labels: int = Field(default=0, ge=0)
     sigma_data: float = Field(default=0.5, gt=0)
     sigma_min: float = Field(default=0.002, gt=0)
@@ -87,9 +90,22 @@ class DatasetCard(Closed):
         if len(set(sources)) < len(sources):
             raise ValueError("two splits have the same source; expected different images in each")
 
+        self._check_latent()
         self._check_variants()
         self.arguments.check(self.channels * self.resolution**2)
         return self
+
+    def _check_latent(self) -> None:
+        """Refuse latents that no decoder makes pictures of, since it doubles sides, and those of exact networks."""
+        if self.latent is None:
+            return
+        side = self.latent.resolution
+        if self.resolution % side or (self.resolution // side).bit_count() != 1:
+            raise ValueError(f"latent.resolution is {side}; expected {self.resolution} halved some times")
+        if self.arguments.distribution():
+            raise ValueError(
+                "a synthetic data set has a [latent] table; expected none, its distribution is of pictures"
+            )
 
     def _check_variants(self) -> None:
         for name, variant in self.variants.items():
@@ -105,8 +121,17 @@ class DatasetCard(Closed):
         return "train" if "train" in self.splits else self.reference
 
     def shape(self) -> DataShape:
-        """Return channels, resolution and, for synthetic data, the distribution: what a network must know."""
-        return DataShape(self.channels, self.resolution, dict(self.arguments.distribution()))
+        """Return what a network must know: the shape of a state and, for synthetic data, the distribution."""
+        of = self.latent or self
+        return DataShape(of.channels, of.resolution, dict(self.arguments.distribution()))
+
+    def check_trains(self) -> None:
+        """Raise UsageError where no network can be trained: pictures are read, and no encoder makes states of them."""
+        if self.latent is not None:
+            raise UsageError(
+                f'the states of "{self.name}" are latents, and nothing here encodes its pictures, so networks cannot '
+                "be trained on it; give them weights as networks.NAME.weights, or name an imported card"
+            )
 
     def wanted_split(self, split: str) -> WantedSplit:
         """Return the request for a split that a reader takes; UsageError if the card has no such split."""
@@ -134,6 +159,7 @@ class DatasetCard(Closed):
             name=self.name,
             channels=self.channels,
             resolution=self.resolution,
+            latent=self.latent,
             labels=self.labels,
             splits={**(found or {}), **stated},
             training=self.training_split,

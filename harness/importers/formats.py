@@ -7,6 +7,7 @@ from types import ModuleType
 
 from harness.errors import UsageError, did_you_mean
 from harness.importers import (
+    autoencoder_kl,
     ddim_checkpoint,
     diffusers_dit,
     diffusers_unet,
@@ -24,6 +25,7 @@ FORMATS: dict[str, ModuleType] = {
     "uvit": uvit_checkpoint,
     "guided-diffusion": guided_diffusion,
     "edm": edm_pickle,
+    "autoencoder-kl": autoencoder_kl,
 }
 """Modules with `recognises(source)` and `read(source, stated)`."""
 

@@ -13,7 +13,7 @@ class ImportedNetwork:
     """A network as its family has it, and where it came from."""
 
     family: str
-    """A registered family."""
+    """A registered family, or "autoencoder-kl" for a decoder of latents."""
     params: dict[str, Any]
     """The family's parameters, as a card holds them."""
     tensors: dict[str, torch.Tensor]

@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 import torch
 from safetensors.torch import save, save_file
+from torch import nn
 
 from harness.config.network_card import IMPORTED, network_names
 from harness.errors import UsageError, check_folder
@@ -21,6 +22,7 @@ from harness.identity import check_name, file_sha256
 from harness.importers.formats import choose_format
 from harness.importers.imported import ImportedNetwork
 from harness.importers.statements import parse_statements
+from harness.sampling.decoder import DECODER_FAMILY, DecoderParams, build_decoder
 from harness.sampling.network import build_network
 from harness.sampling.weights_fit import check_fit
 from harness.storage.disk import swapped_folder
@@ -68,12 +70,28 @@ def import_network(
     count = sum(value.numel() for value in found.tensors.values())
     yield f"{folder / found_name}.toml: {found.family}, {len(found.tensors)} tensors, {count:,} numbers"
     yield f"weights: {found.origin['weights']}, licence: {found.origin['licence']}"
-    low, high = found.origin["sigma_range"]
-    yield f"state {found.channels}x{found.resolution}x{found.resolution}, noise levels {low:.6g} to {high:.6g}"
+    yield _describe_states(found)
     if defaulted := found.origin["defaulted"]:
         yield f"not in the source, so a known default: {', '.join(defaulted)}"
-    called = found_name if folder == IMPORTED / found_name else f"{folder / found_name}.toml"
-    yield f'next: network = "{called}" in a suite'
+    yield f"next: {_use_in_suite(found, folder, found_name)} in a suite"
+
+
+def _describe_states(found: ImportedNetwork) -> str:
+    """Return a line on the states and levels of a network, or on what a decoder makes of states."""
+    if found.family == DECODER_FAMILY:
+        params = DecoderParams.model_validate(found.params)
+        factor, wider = params.scaling_factor, params.enlargement
+        return f"decodes {found.channels} channels, scaled by {factor:g}, to pictures {wider} times as wide"
+    low, high = found.origin["sigma_range"]
+    return f"state {found.channels}x{found.resolution}x{found.resolution}, noise levels {low:.6g} to {high:.6g}"
+
+
+def _use_in_suite(found: ImportedNetwork, folder: Path, name: str) -> str:
+    """Return the line of a suite that names what was imported."""
+    if found.family == DECODER_FAMILY:
+        return f'decoder = {{ weights = "{folder / name}.safetensors" }}'
+    called = name if folder == IMPORTED / name else f"{folder / name}.toml"
+    return f'network = "{called}"'
 
 
 def write_import(folder: Path, found: ImportedNetwork, name: str, stated: dict[str, Any]) -> None:
@@ -85,13 +103,15 @@ def write_import(folder: Path, found: ImportedNetwork, name: str, stated: dict[s
 
 
 def _card_text(found: ImportedNetwork, name: str) -> str:
-    card = {
+    card: dict[str, Any] = {
         "name": name,
         "title": found.title,
         "family": found.family,
         "weights": f"{name}.safetensors",
         "params": found.params,
     }
+    if found.family != DECODER_FAMILY:
+        card["state"] = [found.channels, found.resolution, found.resolution]
     head = f"# Imported, see {ORIGIN_FILE}. Licence of the weights: {found.origin['licence']}"
     return " ".join(head.split()) + "\n" + tomli_w.dumps(card)
 
@@ -115,17 +135,24 @@ def _check_same(folder: Path, found: ImportedNetwork, name: str, stated: dict[st
 
 
 def _with_levels(found: ImportedNetwork) -> ImportedNetwork:
-    """Return the network with the levels that it was trained on among its parameters."""
+    """Return a network with the levels that it was trained on among its parameters; a decoder has none."""
+    if found.family == DECODER_FAMILY:
+        return found
     levels = {"sigma_range": list(found.origin["sigma_range"])}
     return dataclasses.replace(found, params=levels | found.params)
 
 
 def _check_whole(found: ImportedNetwork, name: str, source: Path) -> None:
     """Refuse tensors that are not exactly those of the network; it is built without storage."""
-    shape = DataShape(found.channels, found.resolution)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        network = build_network(_Described(name, found.family, found.params), shape)
-    check_fit(found.tensors, network.state_dict(), str(source), name)
+        wanted = _build_module(found, name).state_dict()
+    check_fit(found.tensors, wanted, str(source), name)
+
+
+def _build_module(found: ImportedNetwork, name: str) -> nn.Module:
+    if found.family == DECODER_FAMILY:
+        return build_decoder(found.params, batch=1)
+    return build_network(_Described(name, found.family, found.params), DataShape(found.channels, found.resolution))
 
 
 def _name_of(source: Path) -> str:

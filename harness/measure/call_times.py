@@ -20,7 +20,7 @@ import torch
 from harness.measure.device import timed_call
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
-from harness.specs.rules.timing import CALL_LOOPS, LOOP_CALLS, ROUND_TRIPS
+from harness.specs.rules.timing import CALL_LOOPS, DECODE_CALLS, LOOP_CALLS, ROUND_TRIPS
 from harness.specs.time import VirtualTime
 
 LOOP, BOUNCE = 1, 2
@@ -170,13 +170,14 @@ def replay_virtual_times(
     own = executor.device_group()
     counts = [n for n in executor.device_counts(sigmas) if own > 1 or n == 1] if iterations else []
     hop = call_timer.hop_seconds() if counts and own > 1 else None
+    decoding = _decode_seconds(trial) if counts else 0.0
 
     def latency(refinements: int, devices: int) -> float:
         def call(steps: Sequence[int]) -> float:
             return call_timer.seconds(steps, devices > 1)
 
         last = call([trial.last_step]) if trial.denoises_last else 0.0
-        return executor.replayed(trial.solver, sigmas, refinements, devices, call, hop or 0.0) + last
+        return executor.replayed(trial.solver, sigmas, refinements, devices, call, hop or 0.0) + last + decoding
 
     # one row per number of devices
     rows = []
@@ -197,3 +198,11 @@ def replay_virtual_times(
             )
         )
     return rows
+
+
+def _decode_seconds(trial: Sampler) -> float:
+    """Return the median seconds of decoding one image; 0 where states are pictures."""
+    if trial.decoder is None:
+        return 0.0
+    state = trial.initial_state([0])
+    return median(timed_call(lambda: trial.decode(state), trial.device)[1].seconds for _ in range(DECODE_CALLS))

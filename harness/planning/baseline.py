@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness.config.suite import PartEntry, Suite
@@ -16,7 +17,8 @@ class BaselineTrials:
     def __init__(self, suite: Suite) -> None:
         base = suite.baseline
         self._suite = suite
-        self._network = base.network or as_list(suite.network)[0]
+        network = base.network or as_list(suite.network)[0]
+        self._network = Path(network).stem if network.endswith(".toml") else network  # a card's file has its name
         self._parts: dict[str, Method] = {}
         for name in PARTS:
             part = as_part(getattr(base, name))

@@ -25,14 +25,22 @@ def check_networks(plan: Plan) -> None:
 
 
 def _check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
-    """Refuse a network that cannot be built for the pictures' shape; nothing is computed, tensors have no storage."""
+    """Refuse a network that cannot be built for the states' shape; nothing is computed, tensors have no storage."""
+    shape = card.spec().state_shape
+    if net.state is not None and net.state != shape:
+        what = "pictures" if card.latent is None else "latents"
+        raise UsageError(
+            f'network "{net.name}" is for states of {"x".join(map(str, net.state))}, and those of "{card.name}" are '
+            f"{what} of {'x'.join(map(str, shape))}; choose another network, or a data set with such states"
+        )
+
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             build_network(net, card.shape())
     except UsageError as error:
-        side = card.resolution
+        what, (_, side, _) = "pictures" if card.latent is None else "latents", shape
         raise UsageError(
-            f'{error}; the pictures of "{card.name}" are {side}x{side}, choose another network or other parameters'
+            f'{error}; the {what} of "{card.name}" are {side}x{side}, choose another network or other parameters'
         ) from None
     except (NotImplementedError, RuntimeError):
         return  # a network that needs real values while it is built

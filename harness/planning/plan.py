@@ -28,6 +28,7 @@ from harness.planning.checks import (
     is_expected_of,
 )
 from harness.planning.classes import check_classes, classes_spec, guided
+from harness.planning.decoders import check_decoder_is_used
 from harness.planning.level_range import level_range
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
@@ -134,6 +135,7 @@ class _Planner:
         check_unique(self.suite, trials)
         check_names(self.suite, trials, self.networks)
         check_resources(self.suite, trials)
+        check_decoder_is_used(self.suite, self.datasets.values())
 
         # rows and their ids, without the trials that they name
         clocks, timed = self.baseline.find_clocks(trials), timed_in_place(trials)
@@ -222,6 +224,7 @@ class _Planner:
             weights_id=weights.id if weights else None,
             parts=made,
             steps=n,
+            # what it makes
             precision=self.suite.precision,
             batch=self.suite.batch,
             classes=self._classes(card, net),
@@ -229,6 +232,7 @@ class _Planner:
             n_images=self.suite.n_images,
             device_class=self.device_class,
             training=training,
+            decoder=self.graph.decoder(card),
             # how the suite names and uses it
             label=entry.label,
             control_of=tuple(as_list(entry.control_of)) if entry.control_of is not None else (),

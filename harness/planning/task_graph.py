@@ -14,6 +14,7 @@ from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256, spec_id
 from harness.planning.absent import ABSENT, AbsentThings
+from harness.planning.decoders import decoder_spec, find_decoder
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
@@ -24,11 +25,11 @@ from harness.specs.reference import ReferenceSpec, StatisticsSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.specs.row import NetworkLimit
 from harness.specs.sample import SampleSpec
-from harness.specs.sampler import DataSpec, ExtractorSpec
+from harness.specs.sampler import DataSpec, DecoderSpec, ExtractorSpec
 from harness.specs.score import CutImages, ScoreSpec
 from harness.specs.time import TimeSpec
 from harness.specs.train import TrainSpec
-from harness.specs.weights import WeightsSpec
+from harness.specs.weights import DecoderWeightsSpec, WeightsSpec
 from harness.stats import GROUPS
 from harness.task import Cut, Task
 from methods.parts import Denoiser, Method, Schedule, Solver
@@ -58,6 +59,7 @@ class TaskGraph:
         """The file of statistics in place of the reference split, if the suite has one."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
+        self._decoders: dict[str, DecoderSpec | None] = {}
         self._zoo_cards: dict[str, ZooCard] = {}
         self._samples: dict[int, tuple[Trial, list[Task]]] = {}
 
@@ -79,6 +81,7 @@ class TaskGraph:
         if net.weights is not None:
             given = self._given_weights_spec(card, net, net.weights)
             return self._add_task(given, f"check the weights {net.weights} of {net.name}")
+        card.check_trains()
         if net.train is None:
             raise UsageError(f'network "{net.name}" has neither [train] nor weights; give it one of them')
         if net.train.zero_stage == 3 and not family.scatters:
@@ -111,6 +114,18 @@ class TaskGraph:
         sentence = f'network "{net.name}": weights {path} do not exist; expected a safetensors file'
         self.absent.add(UsageError(sentence), f", so set networks.{net.name}.weights to its path")
         return ABSENT
+
+    def decoder(self, card: DatasetCard) -> DecoderSpec | None:
+        """Return what makes pictures of a data set's states, its weights checked by a task; None for pixels."""
+        if card.name not in self._decoders:
+            found = find_decoder(self.suite, card, self.absent)
+            self._decoders[card.name] = None if found is None else self._add_decoder(found)
+        return self._decoders[card.name]
+
+    def _add_decoder(self, found: DecoderWeightsSpec) -> DecoderSpec:
+        assert self.suite.decoder is not None
+        task = self._add_task(found, f"check the decoder {found.path}")
+        return decoder_spec(found, task.id, self.suite.decoder.batch)
 
     def network_limit(self, trial: Trial) -> NetworkLimit | None:
         """Return the FID of a trial's network solved out, None where the zoo has none that compares.
@@ -190,7 +205,7 @@ class TaskGraph:
             device=self.device_kind,
         )
 
-        return spec.scored(self.reference_task(trial.dataset).id, self.extractor) if scores else spec
+        return spec.scored(self.reference_task(trial.dataset).id, self.extractor, trial.decoder) if scores else spec
 
     def reference_task(self, card: DatasetCard) -> Task:
         """Return the task that computes the features of the reference set, or reads its statistics from a file."""
@@ -232,7 +247,8 @@ class TaskGraph:
         parts = {**{part: registry().make(part, name, {}) for part, name in _REFERENCE_SOLUTION.items()}, **own}
         final = {"final": "denoise"} if schedule.denoises_last else {}
         parts["schedule"] = registry().make("schedule", _REFERENCE_SOLUTION["schedule"], final)
-        solved = replace(trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids)).sampler
+        fine = replace(trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids), decoder=None)
+        solved = fine.sampler
         if schedule.own_ends:
             levels = schedule.levels(trial.steps, *trial.level_range)
             ends = {"sigma_min": float(levels[-1]), "sigma_max": float(levels[0])}

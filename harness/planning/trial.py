@@ -15,7 +15,7 @@ from harness.identity import canonical_json
 from harness.planning.level_range import LevelRange, level_range
 from harness.registry import registry
 from harness.schema.trial_name import trial_name
-from harness.specs.sampler import ClassesSpec, DataSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.specs.sampler import ClassesSpec, DataSpec, DecoderSpec, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Denoiser, Method, Schedule, Solver
 
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
@@ -44,6 +44,8 @@ class Trial:
     device_class: str
     training: int = 0
     """Which training of the network, with its searches and tunings."""
+    decoder: DecoderSpec | None = None
+    """What makes pictures of its final states; None where states are pictures."""
     label: str | None = None
     control_of: tuple[str, ...] = ()
     optional: bool = False
@@ -122,6 +124,7 @@ class Trial:
         """Return everything that decides the pixels of an image but its index."""
         return SamplerSpec(
             model=self.model,
+            decoder=self.decoder,
             denoiser=self.part("denoiser"),
             schedule=self.part("schedule"),
             solver=self.part("solver"),

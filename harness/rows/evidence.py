@@ -89,6 +89,14 @@ class TrialEvidence:
         assert self.shards[0].cost is not None
         return sum(count * self.shards[0].cost.units.get(name, 0) for name, count in work.units.items())
 
+    def seen_and_counted(self, work: CountedWork) -> list[tuple[int, int]]:
+        """Return the FLOPs that operators did and those that were counted: of sampling, then of decoding if any."""
+        cost = self.shards[0].cost
+        assert cost is not None
+        sampling = sum(work.operator_flops.values()), self.counted_flops(work)
+        decoding = sum(work.decoding_flops.values()), work.decoded * cost.decoder
+        return [sampling] if decoding == (0, 0) else [sampling, decoding]
+
     @property
     def equal_work(self) -> bool:
         """Return whether all batches had equal evaluations and units for an image, so that none is decided by it."""

@@ -54,6 +54,8 @@ def name_columns(spec: RowSpec) -> Row:
         "devices": sampler.devices,
         "reference": f"{data.name} {_reference_name(spec)}",
         "weights": spec.weights,
+        "state_shape": "x".join(map(str, data.state_shape)),
+        **_decoder_columns(sampler),
         **_goal_columns(spec),
         **spec.relations.model_dump(),
     }
@@ -62,6 +64,14 @@ def name_columns(spec: RowSpec) -> Row:
 def _reference_name(spec: RowSpec) -> str:
     data = spec.sampler.model.data
     return f"{data.reference} {data.pixels}" if spec.statistics is None else spec.statistics.title
+
+
+def _decoder_columns(sampler: SamplerSpec) -> Row:
+    """Return what makes pictures of the states; nothing where states are pictures."""
+    decoder = sampler.decoder
+    if decoder is None:
+        return {}
+    return {"decoder": decoder.name, "decoder_sha256": decoder.sha256, "decode_batch": decoder.batch}
 
 
 def _goal_columns(spec: RowSpec) -> Row:

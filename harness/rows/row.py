@@ -128,11 +128,18 @@ class _TrialOutputs:
         self.baseline_score = self._maybe(spec.baseline_score_id)
         weights = spec.sampler.model.weights_id
         self.weights = None if weights is None else self._known(weights, WeightsOutput)
+        decoder = spec.sampler.decoder
+        self.decoder = None if decoder is None else self._known(decoder.weights_id, WeightsOutput)
         self.prepared = {
             name: self._known(part.artifact_id, PrepareOutput)
             for name, part in spec.sampler.parts().items()
             if part.artifact_id is not None
         }
+
+    def counters_agree(self) -> bool | None:
+        """Return whether two counters of FLOPs agree on network and decoder; None where neither has weights."""
+        counted = [one.counters_agree for one in (self.weights, self.decoder) if one is not None]
+        return all(counted) if counted else None
 
     def scored_batches(self) -> set[tuple[int, int]]:
         """Return first index and number of images of the scored batches that its own timing has made."""
@@ -172,7 +179,7 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         quality_reasons=score.reasons if score else (),
         copies=score.copies if score else None,
         has_reference_features=score is None or score.has_reference_features,
-        counters_agree=found.weights.counters_agree if found.weights else None,
+        counters_agree=found.counters_agree(),
         band=spec.fid_band,
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
         timed_flops=found.timed_flops(),

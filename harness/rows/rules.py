@@ -225,26 +225,25 @@ def unknown_units(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 
 def uncounted_flops(known: TrialEvidence) -> Iterator[RuleFinding]:
-    """No operator runs that the network's boundary has not counted."""
-    for work in known.counted:
-        seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
+    """No operator runs that was not counted, at the network's boundary or as decoding."""
+    for seen, counted in (pair for work in known.counted for pair in known.seen_and_counted(work)):
         found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
         yield RuleFinding(seen <= counted, found, "no more than counted")
 
 
 def work_not_done(known: TrialEvidence) -> Iterator[RuleFinding]:
-    """Operators do all the work that the network's boundary counts."""
-    for work in known.counted:
-        seen, counted = sum(work.operator_flops.values()), known.counted_flops(work)
+    """Operators do all the work that is counted, at the network's boundary and as decoding."""
+    for seen, counted in (pair for work in known.counted for pair in known.seen_and_counted(work)):
         found = f"operators did {seen:.5g} FLOPs where {counted:.5g} were counted"
         yield RuleFinding(seen >= counted, found, "no less than counted")
 
 
 def other_precision(known: TrialEvidence) -> Iterator[RuleFinding]:
-    """The network runs in the number format that the row says."""
+    """The network runs in the number format that the row says, and a decoder in float32."""
     for work in known.counted:
-        total = sum(work.operator_flops.values())
+        total, decoding = sum(work.operator_flops.values()), work.decoding_flops
         other = total - work.operator_flops.get(known.precision, 0)
+        other += sum(decoding.values()) - decoding.get("float32", 0)
         formats = ", ".join(f"{share / total:.0%} {name}" for name, share in work.operator_flops.items() if total)
         yield RuleFinding(not other, f"FLOPs in {formats or 'no format'}", f"all in {known.precision}")
 

@@ -45,6 +45,7 @@ def time_columns(timing: TimeOutput) -> Row:
 
     # device, and how the tier's rules were met
     return row | {
+        "decode_seconds_per_image": float(np.median(timing.decode_seconds)) / batch if timing.decode_seconds else None,
         "peak_memory_bytes": timing.peak_memory_bytes,
         "energy_joules_per_image": timing.energy_joules_per_image,
         "device_name": timing.device_name,
@@ -93,7 +94,7 @@ def new_images_ratio(timing: TimeOutput, nfe: float) -> float | None:
 
 
 def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float | None:
-    """Return the seconds of a batch over those that its evaluations should take.
+    """Return the seconds of a batch over those that its evaluations and its decoding should take.
 
     These are those of the units that it runs, each by itself, and a little for each evaluation. Units may be small
     pieces, so they count at least as that share of the whole network's FLOPs: `flops_share` is what an image takes.
@@ -105,7 +106,8 @@ def time_over_units(timing: TimeOutput, flops_share: float, nfe: float) -> float
     units = timing.looks.units
     runs = {unit: sum(one.work.units.get(unit, 0) * one.calls for one in batches) for unit in units}
     by_units = sum(count / images * units[unit] for unit, count in runs.items())
-    expected = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_OVERHEAD
+    evaluations = max(by_units, flops_share * timing.looks.network) + nfe * EVALUATION_OVERHEAD
+    expected = evaluations + timing.looks.decoder
     return timing.looks.new_images["throughput"] / expected if expected > 0 else None
 
 

@@ -46,6 +46,7 @@ def work_columns(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput]
         "flops_per_image": flops,
         **(_critical_path(by_step, shards, n_images) if parallel else _serial_path(nfe, flops)),
         "flop_coverage": cost.coverage,
+        "decode_flops_per_image": cost.decoder or None,
         "parameters": cost.parameters,
         "network_time_share": sum(shard.network_seconds for shard in shards) / seconds if seconds else None,
     }

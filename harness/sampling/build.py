@@ -9,6 +9,7 @@ import torch
 
 from harness.identity import content_hash
 from harness.registry import registry
+from harness.sampling.decoder import LatentDecoder, build_decoder
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
@@ -16,7 +17,7 @@ from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
 from harness.specs.base import deciding_fields
 from harness.specs.prepare import PrepareOutput
-from harness.specs.sampler import DataSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.specs.sampler import DecoderSpec, ModelSpec, PartSpec, SamplerSpec
 from harness.task import Result
 from methods.networks.base import Network
 from methods.parts import Artifact, Denoiser, Executor, Peers, Schedule, Solver
@@ -30,22 +31,39 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
     data = spec.model.data
     network = load_network(spec.model, inputs, place)
     sigmas = schedule.levels(spec.steps, spec.sigma_min, spec.sigma_max, schedule.artifact)
+    decodes = spec.decoder is not None and (peers is None or peers.rank == 0)
 
     return Sampler(
         denoiser=denoiser.build(network, denoiser.artifact),
         sigmas=sigmas,
         solver=make_solver(spec.solver, inputs),
         executor=make_executor(spec.executor, inputs),
-        noise=ImageNoise(data.name, spec.seed_set, image_shape(data)),
+        noise=ImageNoise(data.name, spec.seed_set, data.state_shape),
         device=place.device,
         precision=spec.model.precision,
         peers=peers,
         initial_scale=schedule.initial_scale(sigmas) if spec.initial_scale is None else spec.initial_scale,
         denoises_last=schedule.denoises_last,
+        # what images are of, and what makes pictures of them
         network=network,
         classes=spec.classes,
         guidance=denoiser.guidance,
+        decoder=load_decoder(spec.decoder, inputs, place) if decodes else None,
     )
+
+
+def load_decoder(spec: DecoderSpec | None, inputs: Mapping[str, Any], place: Place) -> LatentDecoder | None:
+    """Return the decoder of latents on the device, float32, cached there between tasks; None for no spec."""
+    if spec is None:
+        return None
+
+    def load() -> LatentDecoder:
+        decoder = build_decoder(spec.params, spec.batch)
+        weights = inputs[spec.weights_id].tensors
+        decoder.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        return decoder.to(place.device, torch.float32).eval().requires_grad_(False)
+
+    return place.models.get(content_hash(deciding_fields(spec)), load)
 
 
 def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place) -> Network:
@@ -59,11 +77,6 @@ def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place) -> N
         return network.to(place.device, state_dtype(model.precision)).eval().requires_grad_(False)
 
     return place.models.get(content_hash(deciding_fields(model)), load)
-
-
-def image_shape(data: DataSpec) -> tuple[int, int, int]:
-    """Return channels, height and width."""
-    return data.channels, data.resolution, data.resolution
 
 
 def make_denoiser(spec: PartSpec) -> Denoiser:

@@ -48,8 +48,9 @@ def build_network(
 
 
 def data_shape(data: DataSpec) -> DataShape:
-    """Return channels, resolution and, for synthetic data, the distribution: what a network must know."""
-    return DataShape(data.channels, data.resolution, dict(data.distribution))
+    """Return what a network must know: the shape of a state and, for synthetic data, the distribution."""
+    channels, side, _ = data.state_shape
+    return DataShape(channels, side, dict(data.distribution))
 
 
 def _refusal(described: Architecture, error: Exception, family: type[Network]) -> UsageError:

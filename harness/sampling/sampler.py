@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.sampling.conditions import BatchClasses, Estimate, batch_classes, given_classes
+from harness.sampling.decoder import LatentDecoder
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
@@ -232,6 +233,8 @@ class Sampler:
     """The trial's network, which gets the class of each row; needed with `classes`."""
     classes: ClassesSpec | None = None
     guidance: DenoiserParams = _UNGUIDED
+    decoder: LatentDecoder | None = None
+    """What makes pictures of final states that are latents; ranks above zero make none."""
 
     @property
     def state_dtype(self) -> torch.dtype:
@@ -310,6 +313,19 @@ class Sampler:
     def _step_noise(self, indices: Sequence[int]) -> StepNoise:
         return lambda step: self.noise.draw_step(indices, step).to(self.device, self.state_dtype)
 
-    def images(self, indices: Sequence[int]) -> Tensor:
-        """Return finished uint8 images [len(indices), channels, height, width] on the CPU."""
-        return to_uint8(self.run(indices)).cpu()
+    def images(self, indices: Sequence[int], call_counts: CallCounts | None = None) -> Tensor:
+        """Return finished uint8 images [len(indices), channels, height, width] on the CPU.
+
+        `call_counts` grows by what ran.
+        """
+        return to_uint8(self.decode(self.run(indices, call_counts))).cpu()
+
+    @torch.inference_mode()
+    def decode(self, states: Tensor) -> Tensor:
+        """Return the pictures [n, channels, height, width], about in [-1, 1], of final states.
+
+        States that are pictures are returned as they are, and so are those that have not the shape of a state.
+        """
+        if self.decoder is None or states.shape[1:] != self.noise.shape:
+            return states
+        return self.decoder(states)

@@ -128,6 +128,16 @@ TRIALS = StoredTable(
             "flops_per_image", REAL, "Floating-point operations (2 per multiply-add) per image, for what really ran."
         ),
         Column("flops_critical_path_per_image", REAL, "The same along the longest chain of dependent evaluations."),
+        Column(
+            "decode_flops_per_image",
+            REAL,
+            "Operations of decoding one image from its final latent state, in no other column; empty for pixels.",
+        ),
+        Column(
+            "decode_seconds_per_image",
+            REAL,
+            "Median seconds per image of decoding at throughput_batch, by itself; latency and throughput contain it.",
+        ),
         Column("flop_coverage", REAL, "Share of matrix and convolution parameters whose layers the counter saw run."),
         Column("parameters", WHOLE, "Parameters of the network."),
         Column(
@@ -150,6 +160,10 @@ TRIALS = StoredTable(
             TEXT,
             "What preparing returned where it was to make something else, `the untuned network`; or empty.",
         ),
+        Column("state_shape", TEXT, "Channels, height and width of a state; for latents not those of a picture."),
+        Column("decoder", TEXT, "What makes pictures of final latent states; empty where states are pictures."),
+        Column("decoder_sha256", TEXT, "SHA-256 of the decoder's weights."),
+        Column("decode_batch", WHOLE, "States that are decoded at once."),
         Column("weights_sha256", TEXT, "SHA-256 of the given weights file; empty for weights trained here."),
         Column("devices", WHOLE, "Devices that one sample used at once."),
         Column("device_name", TEXT, "Device that was timed."),

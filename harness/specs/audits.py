@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from harness.specs.base import Closed
 
 
@@ -48,7 +50,11 @@ class CountedWork(Closed):
 
     units: dict[str, int]
     operator_flops: dict[str, int]
-    """By the number format of the results."""
+    """By the number format of the results; without those of decoding."""
+    decoded: int = 0
+    """Images whose pictures were made from their final states."""
+    decoding_flops: dict[str, int] = Field(default_factory=dict)
+    """What operators did meanwhile."""
 
 
 class Probe(Closed):
@@ -85,6 +91,8 @@ class TimeLooks(Closed):
     """The least of a call with a whole batch, of each unit that ran, by itself."""
     network: float
     """The same of the whole network."""
+    decoder: float = 0.0
+    """The same of the decoder; 0 where states are pictures."""
 
 
 class CopyFigures(Closed):

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.specs.base import Closed, DecidesNothing, ImageSet, Json, Output, Policy, Price, Spec
-from harness.specs.sampler import ClassesSpec, ExtractorSpec, ModelSpec, PartSpec
+from harness.specs.sampler import ClassesSpec, DecoderSpec, ExtractorSpec, ModelSpec, PartSpec
 
 
 class PrepareOutput(Output):
@@ -76,9 +76,9 @@ class PrepareSpec(Spec):
         """Return all parameters of the method."""
         return {**self.method.params, **self.other_params}
 
-    def scored(self, reference_id: str, extractor: ExtractorSpec) -> ScoredPrepareSpec:
+    def scored(self, reference_id: str, extractor: ExtractorSpec, decoder: DecoderSpec | None) -> ScoredPrepareSpec:
         """Return the Spec of a method that measures FID against a reference's statistics."""
-        return ScoredPrepareSpec(**dict(self), reference_id=reference_id, extractor=extractor)
+        return ScoredPrepareSpec(**dict(self), reference_id=reference_id, extractor=extractor, decoder=decoder)
 
 
 class ScoredPrepareSpec(PrepareSpec):
@@ -89,9 +89,12 @@ class ScoredPrepareSpec(PrepareSpec):
     reference_id: str
     """Id of the reference's statistics."""
     extractor: ExtractorSpec
+    decoder: DecoderSpec | None = None
+    """What makes pictures of final states; None where states are pictures."""
 
     def needs(self) -> tuple[str, ...]:
-        return (*super().needs(), self.reference_id)
+        decoder = () if self.decoder is None else (self.decoder.weights_id,)
+        return (*super().needs(), *decoder, self.reference_id)
 
     def files(self) -> tuple[str, ...]:
         return self.extractor.files()

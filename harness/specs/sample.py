@@ -25,6 +25,8 @@ class Cost(Closed):
     sigmas: list[float]
     times: list[float]
     """The network's diffusion time at each level."""
+    decoder: int = 0
+    """FLOPs of decoding one image; 0 where states are pictures."""
 
 
 class Refinement(Closed):

@@ -11,12 +11,25 @@ from harness.specs.base import Closed, DecidesNothing, Json
 _CODE = DecidesNothing("names code, whose hash is in the identity")
 
 
+class LatentSpec(Closed):
+    """The states of a data set whose networks know its pictures as latents: the shape, and their scale."""
+
+    channels: int = Field(gt=0, le=64)
+    resolution: int = Field(gt=0, le=1024)
+    """Numbers a side."""
+    scaling_factor: float = Field(gt=0)
+    """States are the encoder's latents times this."""
+
+
 class DataSpec(Closed):
     """A data set as a result depends on it: its shape, and the pixels by their fingerprint."""
 
     name: str
     channels: int
+    """Of a picture, as `resolution` is."""
     resolution: int
+    latent: LatentSpec | None = None
+    """None where a state is a picture."""
     labels: int
     splits: dict[str, int]
     """Images of each split."""
@@ -34,6 +47,12 @@ class DataSpec(Closed):
     variant: str
     distribution: Json = Field(default_factory=dict)
     """The distribution itself, where the data are synthetic."""
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """Return channels, height and width of a state: a picture's, or a latent's."""
+        of = self.latent or self
+        return of.channels, of.resolution, of.resolution
 
 
 class NetworkSpec(Closed):
@@ -72,6 +91,21 @@ class ClassesSpec(Closed):
     """Training images of each class, under the law frequency."""
 
 
+class DecoderSpec(Closed):
+    """What makes pictures of final latent states."""
+
+    name: Annotated[str, DecidesNothing("what the card is called")]
+    params: Json
+    """Of `harness.sampling.decoder.DecoderParams`."""
+    weights_id: str
+    """Id of the task that gives the weights."""
+    sha256: str
+    """Of the file of weights."""
+    batch: int
+    """States that are decoded at once."""
+    module: Annotated[str, _CODE]
+
+
 class PartSpec(Closed):
     """One part of a sampler: a method by name with its parameters, and its artifact."""
 
@@ -86,6 +120,8 @@ class SamplerSpec(Closed):
     """Everything that decides the pixels of an image but its index."""
 
     model: ModelSpec
+    decoder: DecoderSpec | None = None
+    """None where states are pictures, and where none are wanted."""
     denoiser: PartSpec
     schedule: PartSpec
     solver: PartSpec
@@ -121,7 +157,8 @@ class SamplerSpec(Closed):
 
     def needs(self) -> tuple[str, ...]:
         """Return the ids of the tasks whose results it is built from."""
-        return (*self.model.needs(), *self.artifact_ids())
+        decoder = () if self.decoder is None else (self.decoder.weights_id,)
+        return (*self.model.needs(), *decoder, *self.artifact_ids())
 
 
 class ExtractorSpec(Closed):

@@ -87,6 +87,8 @@ class TimeOutput(Output):
     """Whether the network's weights were others afterwards."""
     counted_batch: CountedWork | None = None
     """Of one call of the warm-up, with a whole batch."""
+    decode_seconds: list[float] = Field(default_factory=list)
+    """Of calls that decode a whole batch, by themselves; none where states are pictures."""
     looks: TimeLooks | None = None
     """Seconds of calls beyond the timed ones."""
 

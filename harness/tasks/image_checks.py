@@ -31,13 +31,20 @@ class ImageChecks:
         return self.not_finite == 0 and self.wrong_shape is None
 
     def update(
-        self, indices: range, states: Tensor, images: Tensor, initial: Tensor, sampler: Sampler, network: Network
+        self,
+        indices: range,
+        states: Tensor,
+        pictures: Tensor,
+        images: Tensor,
+        initial: Tensor,
+        sampler: Sampler,
+        network: Network,
     ) -> None:
         if states.shape != initial.shape:
             self.wrong_shape = list(states.shape)
             return
 
-        bad = ~torch.isfinite(states).flatten(1).all(1).cpu()
+        bad = ~(_are_finite(states) & _are_finite(pictures))
         if bad.any():
             self.not_finite += int(bad.sum())
             if self.first_not_finite is None:
@@ -82,6 +89,11 @@ class _Distance:
 
     def distances(self) -> Distances:
         return Distances(squared_errors=self._errors, squared_norms=self._norms, squared_mismatches=self._mismatches)
+
+
+def _are_finite(rows: Tensor) -> Tensor:
+    """Tell of each row whether all its values are finite, bool [rows] on the CPU."""
+    return torch.isfinite(rows).flatten(1).all(1).cpu()
 
 
 def _squares(states: Tensor) -> list[float]:

@@ -23,7 +23,6 @@ from harness.registry import registry
 from harness.sampling.build import (
     artifact_of,
     as_artifact,
-    image_shape,
     load_network,
     make_executor,
     make_schedule,
@@ -63,7 +62,7 @@ class Context:
 
         self.events: queue.Queue[Event | None] = queue.Queue()
         self._method, self._spec, self._inputs, self._place = method, spec, inputs, place
-        self._noise = ImageNoise(data.name, spec.seed, image_shape(data), preparation=True)
+        self._noise = ImageNoise(data.name, spec.seed, data.state_shape, preparation=True)
         self._counter: FlopCounterMode | None = None
 
     @property
@@ -79,7 +78,16 @@ class Context:
         return make_solver(self._part("solver"), self._inputs)
 
     def images(self) -> Tensor:
-        """Return the training images, float32 [n, channels, height, width] in [-1, 1]."""
+        """Return the training images, float32 [n, channels, height, width] in [-1, 1].
+
+        Raises UsageError where states are latents: nothing here encodes pictures.
+        """
+        data = self._spec.model.data
+        if data.latent is not None:
+            raise UsageError(
+                f'{self._spec.part} "{self._method.name}" learns from training images, and the states of "{data.name}" '
+                "are latents, which nothing here encodes; choose one that does not, or other parameters"
+            )
         return to_unit(self._inputs[IMAGES])
 
     def noise(self, index: int) -> Tensor:

@@ -13,6 +13,7 @@ from harness.metrics.extractors import cached_extractor
 from harness.metrics.frechet import frechet_distance
 from harness.metrics.moments import Moments
 from harness.metrics.reference import ReferenceFeatures
+from harness.sampling.build import load_decoder
 from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.specs.prepare import ScoredPrepareSpec
@@ -27,12 +28,13 @@ class ScoringContext(Context):
     def __init__(self, spec: ScoredPrepareSpec, inputs: Mapping[str, Any], place: Place, method: Method) -> None:
         super().__init__(spec, inputs, place, method)
         self._scored = spec
+        self._decoder = load_decoder(spec.decoder, inputs, place)
 
     def fid(self, images: Tensor) -> float:
         """Return the FID of final states [n, ...] to the reference set."""
         extractor = cached_extractor(self._scored.extractor, self._inputs, self._place)
         reference = ReferenceFeatures.from_tensors(self._inputs[self._scored.reference_id].tensors)
-        pixels = to_uint8(images).cpu()
+        pixels = to_uint8(images if self._decoder is None else self._decoder(images)).cpu()
         features = np.concatenate([extractor(block).cpu().numpy() for block in pixels.split(extractor.batch)])
         if len(pixels) <= reference.dim:
             raise UsageError(

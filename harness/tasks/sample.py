@@ -59,7 +59,8 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         began = time.perf_counter()
         initial = sampler.initial_state(indices)
         states = sampler.run(indices, call_counts, initial)
-        images = to_uint8(states).cpu()
+        pictures = sampler.decode(states)
+        images = to_uint8(pictures).cpu()
         seconds += (time.perf_counter() - began) * group.size
 
         # not timed: what ran
@@ -71,7 +72,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
             continue
 
         # checks and features
-        checks.update(indices, states, images, initial, sampler, network)
+        checks.update(indices, states, pictures, images, initial, sampler, network)
         if checks.sound:
             outputs.append(extractor(images), images, first)
         yield Progress(indices.stop - start, stop - start, "images")
@@ -122,9 +123,9 @@ def _states(inputs: Mapping[str, Any], task_id: str | None) -> np.ndarray | None
 
 
 def _cost(sampler: Sampler, network: Network) -> Cost:
-    """Return the FLOPs of each unit and of the whole network for one image, the counter's coverage, the parameters.
+    """Return the FLOPs of each unit, of the whole network and of the decoder for one image, and the parameters.
 
-    The trial's grid comes with them: its levels, and the network's diffusion time at each.
+    With them come the counter's coverage and the trial's grid: its levels, and the network's diffusion time at each.
     """
     x = sampler.initial_state([0])
     sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
@@ -136,6 +137,7 @@ def _cost(sampler: Sampler, network: Network) -> Cost:
             parameters=sum(p.numel() for p in network.parameters()),
             sigmas=[float(s) for s in sampler.sigmas],
             times=network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
+            decoder=0 if sampler.decoder is None else count_flops(sampler.decoder, x),
         )
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from harness.sampling.ranks import Group
 from harness.sampling.sampler import CallCounts, Sampler
 from harness.specs.audits import CountedWork, TimeLooks
 from harness.specs.base import deciding_fields
-from harness.specs.rules.timing import ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
+from harness.specs.rules.timing import DECODE_CALLS, ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
 from harness.task import Event, Progress, Result
@@ -91,7 +92,8 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     memory = measure_peak_memory(timed.prepare_call("trial", "throughput", 0), place.device)
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
-    looks = timed.look_at_units(load_network(spec.sampler.model, inputs, place))
+    decoding = timed.time_decoding()
+    looks = timed.look_at_units(load_network(spec.sampler.model, inputs, place), decoding)
     group.broadcast_stop()
     group.close()
 
@@ -110,6 +112,7 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         work=timed.audit.work(),
         weights_changed=place.models.drop_changed(),
         counted_batch=timed.counted_batch,
+        decode_seconds=[wall for wall, _ in decoding],
         looks=looks,
     )
     yield Result(output)
@@ -166,7 +169,7 @@ class _TimedCalls:
         sampler, indices = self.samplers[role], range(first, first + self.sizes[kind])
         if role == "trial":
             self.group.broadcast_command(_IMAGES, first, len(indices))
-        return lambda: to_uint8(sampler.run(indices, call_counts)).cpu()
+        return lambda: sampler.images(indices, call_counts)
 
     def warm_up(self) -> int:
         """Run each kind of call until its time is steady, within the tier's limits; return the fewest calls of one."""
@@ -199,11 +202,17 @@ class _TimedCalls:
         return own_seconds(self.prepare_call("trial", kind, draw_new_index()), self.samplers["trial"].device)
 
     def _watch_batch(self) -> float:
-        """Return the seconds of a call with a batch while a counter of operators watches it."""
+        """Return the seconds of a call with a batch while counters of operators watch it: sampling, then decoding."""
+        trial, first = self.samplers["trial"], draw_new_index()
         began, call_counts = time.perf_counter(), CallCounts()
+        self.group.broadcast_command(_IMAGES, first, self.batch)
         with operator_flops() as flops:
-            self.prepare_call("trial", "throughput", draw_new_index(), call_counts)()
-        self.counted_batch = counted_work(call_counts, flops)
+            states = trial.run(range(first, first + self.batch), call_counts)
+        with operator_flops() as decoding:
+            to_uint8(trial.decode(states)).cpu()
+
+        ran = {"decoded": 0 if trial.decoder is None else self.batch, "decoding_flops": dict(decoding)}
+        self.counted_batch = counted_work(call_counts, flops).model_copy(update=ran)
         self.watched_seconds = time.perf_counter() - began
         return self.watched_seconds
 
@@ -281,8 +290,18 @@ class _TimedCalls:
         timed = [r.seconds for r in self.repetitions if (r.block, r.role, r.kind) == wanted]
         return float(np.median(timed))
 
-    def look_at_units(self, network: Network) -> TimeLooks:
-        """Return seconds of calls with new images, and of units by themselves.
+    def time_decoding(self) -> list[tuple[float, float]]:
+        """Return wall seconds, and own ones, of calls that decode a whole batch; none where states are pictures."""
+        trial = self.samplers["trial"]
+        if trial.decoder is None:
+            return []
+        first = draw_new_index()
+        states = trial.initial_state(range(first, first + self.batch))  # the work is that of any states
+        call = partial(trial.decode, states)
+        return [own_seconds(call, trial.device) for _ in range(DECODE_CALLS)]
+
+    def look_at_units(self, network: Network, decoding: Sequence[tuple[float, float]]) -> TimeLooks:
+        """Return seconds of calls with new images, of units by themselves, and of the decoder.
 
         Makes the scored batch where that is another, to compare its images with timed ones. Nothing here is timed.
         """
@@ -297,13 +316,14 @@ class _TimedCalls:
         if not self.audit.comparable:
             counts, size = CallCounts(), self.audit.scored_batch
             self.group.broadcast_command(_IMAGES, 0, size)
-            images = to_uint8(trial.run(range(size), counts)).cpu()
+            images = trial.images(range(size), counts)
             self.audit.record("untimed", 0, images, counts)
 
         # a warm-up call is made in any case; the counter made one longer
         longer = max(self.watched_seconds - self._median("trial", "throughput"), 0.0)
         self.audit.seconds += time.perf_counter() - began + longer
-        return TimeLooks(new_images=self.new_images, units=by_unit, network=whole)
+        decoder = min((own for _, own in decoding), default=0.0)
+        return TimeLooks(new_images=self.new_images, units=by_unit, network=whole, decoder=decoder)
 
     def measure_energy(self) -> float | None:
         """Return joules per image of the trial, idle power included; None without a counter.

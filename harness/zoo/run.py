@@ -41,6 +41,7 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     changes: dict[str, object] = {}
     apply_settings(changes, settings)
     card, net = load_card(dataset), load_network_card(network, changes)
+    card.check_trains()
     if not registry().network(net.family).trainable:
         raise UsageError(f'network "{net.name}" is exact and is not trained')
 

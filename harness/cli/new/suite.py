@@ -30,6 +30,7 @@ def write_suite(name: str, dataset: str, methods: str, vs: str, network: str | N
     path = _choose_path(name)
     dataset = _find_dataset(dataset)
     card = load_card(dataset)
+    card.check_trains()
     features = _choose_features(card)
     baseline = parse_method(vs, {"solver": "ddim"})
     parts = _parse_methods(methods, baseline)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from harness.config.network_card import NetworkCard
 from harness.config.zoo_card import PREFIX, read_zoo_card
 from harness.errors import HarnessError
+from harness.identity import canonical_json
 from harness.planning.cost.work import BACKWARD, network_key
 from harness.sampling.conditions import any_class
+from harness.sampling.decoder import build_decoder
 from harness.sampling.network import build_network, data_shape
-from harness.specs.sampler import ModelSpec
+from harness.specs.sampler import DecoderSpec, ModelSpec
 
 _LOG = logging.getLogger("oneclock.planning.flops_guess")
 
@@ -90,9 +94,22 @@ def _count_on_meta(model: ModelSpec) -> float | None:
     try:
         with torch.device("meta"):
             network = build_network(model.network, data_shape(data)).eval()
-            x, sigma = torch.empty(1, data.channels, data.resolution, data.resolution), torch.ones(1)
+            x, sigma = torch.empty(1, *data.state_shape), torch.ones(1)
             with any_class(network, 1):
                 return float(count_flops(network, x, sigma)) or None
     except Exception as error:  # a family's own code, on a device that it may not know
         _LOG.debug("the FLOPs of %s cannot be counted without running it: %s", model.network.name, error)
         return None
+
+
+def decoder_flops(decoder: DecoderSpec, state_shape: tuple[int, int, int]) -> float | None:
+    """Return the FLOPs of decoding one state; None for a decoder that is not on this machine."""
+    return _count_decoder(canonical_json(decoder.params), state_shape) if decoder.params else None
+
+
+@cache
+def _count_decoder(params: str, state_shape: tuple[int, int, int]) -> float:
+    from harness.measure.flops import count_flops  # it imports what only counting needs
+
+    with torch.device("meta"):
+        return float(count_flops(build_decoder(json.loads(params), batch=1), torch.empty(1, *state_shape)))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.planning.cost.flops_guess import AssumedSpeed, EvaluationFlops, assumed_speed
+from harness.planning.cost.flops_guess import AssumedSpeed, EvaluationFlops, assumed_speed, decoder_flops
 from harness.planning.cost.schedule import TaskSeconds
 from harness.planning.cost.unfinished import KeptTasks
 from harness.planning.cost.work import Work, network_key, rest_keys, round_work, search_key, task_work, warm_up_seconds
@@ -137,7 +137,17 @@ class TaskEstimator:
             self.unknown.add(model.network.name)
             return Estimate(0.0, _DOUBTS[GUESSED], GUESSED)
         seconds = evaluations * flops / self.speed.flops_in(work.precision) + calls * self.speed.call_seconds
-        return Estimate(seconds, _DOUBTS[GUESSED], GUESSED)
+        return Estimate(seconds + self._decoding_seconds(work), _DOUBTS[GUESSED], GUESSED)
+
+    def _decoding_seconds(self, work: Work) -> float:
+        """Return the seconds of decoding latents, by FLOPs; 0 where states are pictures, or nothing is known of it."""
+        if work.decoder is None or work.model is None:
+            return 0.0
+        flops = decoder_flops(work.decoder, work.model.data.state_shape)
+        if flops is None:
+            self.unknown.add(work.decoder.name)
+            return 0.0
+        return work.decoded * flops / self.speed.flops_in("float32")
 
     def _timing(self, spec: TimeSpec) -> Estimate:
         """Return the seconds of a timing: warm-up, blocks of rounds, and the rest."""

@@ -18,7 +18,7 @@ from harness.specs.reference import ReferenceSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.specs.rules.timing import TierRules
 from harness.specs.sample import SampleSpec
-from harness.specs.sampler import ExtractorSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.specs.sampler import DecoderSpec, ExtractorSpec, ModelSpec, PartSpec, SamplerSpec
 from harness.specs.score import ScoreSpec
 from harness.specs.time import TimeSpec
 from harness.specs.train import TrainSpec
@@ -44,6 +44,10 @@ class Work:
     """Network evaluations, summed over images; exact for sampling, else as far as the parameters say."""
     precision: str = "float32"
     """The number format in which the network runs."""
+    decoder: DecoderSpec | None = None
+    """What makes pictures of the states, if they are latents."""
+    decoded: float = 0.0
+    """Images that it makes."""
 
 
 def task_work(task: Task, tasks: Mapping[str, Task]) -> Work:
@@ -72,7 +76,7 @@ def _sampling_work(spec: SampleSpec, images: int) -> Work:
         f"sample {net} {denoiser} {executor} {features}",
         f"sample {net} {features}",
     )
-    return Work(keys, amount, sampler.model, amount, sampler.model.precision)
+    return Work(keys, amount, sampler.model, amount, sampler.model.precision, sampler.decoder, float(images))
 
 
 def _training_work(spec: TrainSpec) -> Work:
@@ -118,7 +122,8 @@ def round_work(spec: TimeSpec) -> Work:
     amount = evaluations_per_image(trial) + evaluations_per_image(spec.clock)
     exact = f"{net} {denoiser} {part_key(trial.solver)} {executor} {trial.steps} {spec.batch} {spec.clock.steps}"
     keys = (f"round {exact}", f"round {net} {denoiser} {executor} {spec.batch}", f"round {net} {spec.batch}")
-    return Work(keys, amount, trial.model, amount * (spec.batch + 1), trial.model.precision)
+    images = spec.batch + 1
+    return Work(keys, amount, trial.model, amount * images, trial.model.precision, trial.decoder, 2.0 * images)
 
 
 def warm_up_seconds(tier: TierRules, round_seconds: float) -> float:
@@ -140,7 +145,7 @@ def search_key(spec: PrepareSpec) -> tuple[str, ...]:
 def network_key(model: ModelSpec) -> str:
     """Return a name of an architecture on images of a shape in a number format, whatever its weights."""
     data, net = model.data, model.network
-    shape = [net.family, net.params, data.channels, data.resolution, model.precision]
+    shape = [net.family, net.params, *data.state_shape[:2], model.precision]
     return f"{net.name}-{content_hash(shape)[:8]}"
 
 

@@ -27,7 +27,8 @@ POSITIVE = frozenset((
     "speedup_over_serial", "speedup_over_serial_low", "speedup_over_serial_high", "virtual_latency_seconds", "speedup",
     "speedup_low", "speedup_high", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "clock_latency_seconds",
     "clock_seconds_per_image", "clock_batch_ratio", "clock_batch_ratio_low", "clock_batch_ratio_high",
-    "flops_per_image", "flops_critical_path_per_image", "parameters", "devices",
+    "flops_per_image", "flops_critical_path_per_image", "parameters", "devices", "decode_seconds_per_image",
+    "decode_flops_per_image",
 ))  # fmt: skip
 """Columns of `trials` whose numbers are counts, times and ratios: nothing measures 0 or less there."""
 LARGEST = 1e100

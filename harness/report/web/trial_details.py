@@ -19,10 +19,12 @@ PARTS = ("denoiser", "schedule", "solver", "executor")
 VERSIONS = (
     "suite", "dataset", "device_name", "timing_tier", "precision_dtype", "torch_version", "harness_version", "git_sha",
     "git_dirty", "extractor", "extractor_sha256", "reference", "weights", "weights_sha256",
+    "state_shape", "decoder", "decoder_sha256", "decode_batch",
 )  # fmt: skip
 """Columns that many trials share: the page holds each combination of their values once."""
 OWN = ("trial_id", "attempt", "seed_sets", "trainings", "started_at", "images_sha256", "prepared", "returned",
-       "timing_rounds", "timing_blocks", "disturbed", "copy_rate", "not_measured", "not_audited")  # fmt: skip
+       "timing_rounds", "timing_blocks", "disturbed", "copy_rate", "not_measured", "not_audited",
+       "decode_seconds_per_image", "decode_flops_per_image")  # fmt: skip
 
 
 def trial_details(

@@ -29,6 +29,8 @@ TIERS = {
 """By name of the tier. Rows of different tiers never share a ranking."""
 STEADY_WINDOW, STEADY_SHARE = 3, 0.02
 """A warm-up is over when the medians of the last two windows of so many calls differ by less than this share."""
+DECODE_CALLS = 5
+"""Calls after the rounds that decode a batch of latents by themselves."""
 # Disturbed blocks
 
 OWN_CPU_SHARE = 0.9

@@ -168,7 +168,7 @@ def rows_of(iterations: list[int], **params: Any) -> tuple[list[dict[str, Any]],
     """Return the virtual rows of 16 steps whose serial loop takes 24 s."""
     executor, calls = SRDS(**params), Measured()
     trial: Any = SimpleNamespace(
-        executor=executor, solver=DDIM(), sigmas=EDM().levels(16, 0.02, 20.0), denoises_last=False
+        executor=executor, solver=DDIM(), sigmas=EDM().levels(16, 0.02, 20.0), denoises_last=False, decoder=None
     )
     calls_: Any = calls
     rows = replay_virtual_times(trial, calls_, iterations, serial_seconds=24.0, measured=30.0)

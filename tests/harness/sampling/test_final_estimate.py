@@ -40,7 +40,7 @@ def test_an_exact_solution_ends_so_before_it_is_compared() -> None:
     last = torch.full((4,), float(ended.sigmas[-1]), dtype=torch.float64)
     states = network(exact, last)
     checks = ImageChecks(None, None)
-    checks.update(range(4), states, to_uint8(states), initial, ended, network)
+    checks.update(range(4), states, states, to_uint8(states), initial, ended, network)
     assert checks.distances()["truncation_error"].squared_errors == pytest.approx([0.0] * 4, abs=1e-24)
     assert flow_errors(network, initial, states, float(ended.sigmas[0]), float(ended.sigmas[-1]), True) != flow_errors(
         network, initial, states, float(ended.sigmas[0]), float(ended.sigmas[-1])
