@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.config.decoder_card import DecoderCard, decoder_card_path, load_decoder_card
 from harness.config.suite import DecoderEntry, Suite
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256
 from harness.planning.absent import ABSENT, AbsentThings
+from harness.planning.decoder_card import DecoderCard, decoder_card_path, load_decoder_card
 from harness.specs.sampler import DecoderSpec
 from harness.specs.weights import DecoderWeightsSpec
 

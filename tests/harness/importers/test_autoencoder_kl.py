@@ -14,12 +14,12 @@ from kit.latent_kit import make_autoencoder, save_as_latent_diffusion
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from harness.config.decoder_card import decoder_card_path, load_decoder_card
 from harness.errors import UsageError
 from harness.importers import autoencoder_kl
 from harness.importers.formats import choose_format
 from harness.importers.imported import ImportedNetwork
 from harness.importers.importing import import_network
+from harness.planning.decoder_card import decoder_card_path, load_decoder_card
 from harness.sampling.decoder import build_decoder
 from harness.sampling.pixels import to_uint8
 
