@@ -189,16 +189,34 @@ def test_arguments_are_a_closed_list(
         read(write_pickle(tmp_path / "a.pkl", stored), {})
 
 
-def test_settings_of_layers_without_a_shape_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("layer", "key", "value"),
+    [
+        ("", "num_heads", 2),
+        ("", "skip_scale", 1.0),
+        ("", "adaptive_scale", True),
+        ("norm0", "eps", 1e-5),
+        ("norm0", "num_groups", 2),
+        ("conv1", "up", True),
+        ("conv1", "down", True),
+        ("conv1", "fused_resample", True),
+    ],
+)
+def test_settings_of_layers_without_a_shape_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str, key: str, value: Any
+) -> None:
     in_process(monkeypatch)
-    for key, value in (("num_heads", 2), ("skip_scale", 1.0), ("up", True)):
-        stored = stored_network(small_network("vp"), CONFIGS["vp"])
-        decoder = stored.meta["state"]["_modules"]["model"].meta["state"]["_modules"]["dec"]
-        block = decoder._modules["4x4_in0"]
-        state = (block.meta["state"]["_modules"]["conv1"] if key == "up" else block).meta["state"]
-        state[key] = value
-        with pytest.raises(UsageError, match=f"{key} of model.dec.4x4_in0.* is {value}; supported is "):
-            read(write_pickle(tmp_path / "a.pkl", stored), {})
+    stored = stored_network(small_network("vp"), CONFIGS["vp"])
+    decoder = stored.meta["state"]["_modules"]["model"].meta["state"]["_modules"]["dec"]
+    block = decoder._modules["4x4_in0"].meta["state"]
+    (block["_modules"][layer].meta["state"] if layer else block)[key] = value
+    with pytest.raises(UsageError, match=f"{key} of model.dec.4x4_in0.* is {value}; supported is "):
+        read(write_pickle(tmp_path / "a.pkl", stored), {})
+
+
+def test_every_setting_of_a_layer_is_tried() -> None:
+    tried = {"num_heads", "skip_scale", "adaptive_scale", "eps", "num_groups", "up", "down", "fused_resample"}
+    assert set(edm_pickle._OF_LAYERS) == tried
 
 
 def refused(path: Path) -> str:
