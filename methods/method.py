@@ -53,6 +53,11 @@ class Method(ABC):
 
     Methods that differ only in these share it.
     """
+    learns_from_images: bool = False
+    """Whether its preparation reads the training images; may depend on the parameters.
+
+    Data whose states are latents have none: such a method is refused there before anything runs.
+    """
     sampling_params: ClassVar[tuple[str, ...]] = ()
     """Parameters that all methods of a part have, and on which no preparation depends."""
     scores: bool = False

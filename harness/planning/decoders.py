@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.config.suite import DecoderEntry, Suite
@@ -13,8 +13,21 @@ from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.decoder_card import DecoderCard, decoder_card_path, load_decoder_card
 from harness.specs.sampler import DecoderSpec
 from harness.specs.weights import DecoderWeightsSpec
+from methods.parts import Method
 
 _MODULE = "harness.sampling.decoder"
+
+
+def check_learning(parts: Mapping[str, Method], card: DatasetCard) -> None:
+    """Raise UsageError for a part that learns from training images, where states are latents."""
+    if card.latent is None:
+        return
+    for part, method in parts.items():
+        if method.prepares and method.learns_from_images:
+            raise UsageError(
+                f'{part} "{method.name}" learns from training images, and the states of "{card.name}" are latents, '
+                "which nothing here encodes; choose one that does not, or other parameters"
+            )
 
 
 def find_decoder(suite: Suite, card: DatasetCard, absent: AbsentThings) -> DecoderWeightsSpec | None:

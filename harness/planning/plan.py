@@ -28,7 +28,7 @@ from harness.planning.checks import (
     is_expected_of,
 )
 from harness.planning.classes import check_classes, classes_spec, guided
-from harness.planning.decoders import check_decoder_is_used
+from harness.planning.decoders import check_decoder_is_used, check_learning
 from harness.planning.level_range import level_range
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
@@ -197,6 +197,7 @@ class _Planner:
                     check_compatible(made, self._load_network(network), n)
                 card = self._load_dataset(dataset)
                 with located(where):
+                    check_learning(made, card)
                     check_classes(self.suite, made, self._load_network(network))
                     check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
                 yield self._make_trial(dataset, network, made, n, seed_set, training, entry)

@@ -46,6 +46,7 @@ class AdaDiff(Denoiser):
     )
     families = ("uvit", "dit")
     prepares = True
+    learns_from_images = True
 
     class Params(DenoiserParams, DrawnTuningParams):
         theta: float = Field(default=0.1, ge=0, le=1)

@@ -75,6 +75,10 @@ class EarlyExit(Denoiser):
     sampling_only = ("compiled",)
 
     @property
+    def learns_from_images(self) -> bool:  # type: ignore[override]
+        return bool(self.params.tune_steps > 0)
+
+    @property
     def prepares(self) -> bool:  # type: ignore[override]
         return bool(self.params.tune_steps > 0 or self.params.reverse)
 

@@ -30,6 +30,7 @@ class FewStepDenoiser(Full):
     )
     prepares = True
     own_flow = True
+    learns_from_images = True
     sampling_only = ("compiled",)
 
     class Params(LevelTuningParams, Full.Params):

@@ -48,6 +48,7 @@ class AYS(Schedule):
     summary = "levels of least divergence bound for the SDE, Align-Your-Steps-like (Sabour 2024)"
     prepares_for = ("steps",)
     jobs_for = ()
+    learns_from_images = True
     search_only = ("table", "images", "cells", "stop_sigma", "batch")
 
     class Params(ScheduleParams):

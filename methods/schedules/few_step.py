@@ -85,6 +85,7 @@ class FewStepSchedule(Schedule):
         guard: bool = True
         """Whether hand-made levels are used where they err less than the optimised ones."""
 
+    learns_from_images = True
     search_only = (*(name for name in Params.model_fields if name not in ("grid", "sub_steps")),)
 
     @property

@@ -170,6 +170,29 @@ def test_a_network_is_not_trained_on_latents(tmp_path: Path) -> None:
         plan(suite)
 
 
+@pytest.mark.parametrize(
+    ("part", "entry", "refused"),
+    [
+        ("schedule", '"ays"', True),
+        ("schedule", '{ name = "ays", table = "sd-1.5" }', False),
+        ("schedule", '"few-step"', True),
+        ("schedule", '"gits"', False),
+        ("denoiser", '"few-step"', True),
+        ("denoiser", '"adadiff"', True),
+        ("denoiser", '"early-exit"', True),
+        ("denoiser", '{ name = "early-exit", tune_steps = 0 }', False),
+    ],
+)
+def test_what_learns_from_images_is_refused_on_latents(tmp_path: Path, part: str, entry: str, refused: bool) -> None:
+    suite = load_latents(tmp_path, f"trials.1.{part}={entry}", "extractor=pixels")
+    try:
+        plan(suite)
+        said = ""
+    except UsageError as error:
+        said = str(error)
+    assert ("learns from training images, and the states" in said) == refused
+
+
 _WIDE = """
 name = "wide"
 title = "Pictures of 256x256 that are not here, and their latents"
