@@ -21,10 +21,10 @@ def check_networks(plan: Plan) -> None:
     pairs = {(one.trial.network.name, one.trial.dataset.name): one.trial for one in plan.trials}
     for trial in pairs.values():
         if not (trial.network.weights or "").startswith(PREFIX):
-            _check_network_shape(trial.network, trial.dataset)
+            check_network_shape(trial.network, trial.dataset)
 
 
-def _check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
+def check_network_shape(net: NetworkCard, card: DatasetCard) -> None:
     """Refuse a network that cannot be built for the states' shape; nothing is computed, tensors have no storage."""
     shape = card.spec().state_shape
     if net.state is not None and net.state != shape:

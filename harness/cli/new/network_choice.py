@@ -13,8 +13,10 @@ from harness.config.zoo_card import PREFIX, ZooCard, load_zoo_card, zoo_names
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.planning.checks import check_compatible
+from harness.planning.network_checks import check_network_shape
 from harness.planning.zoo_networks import zoo_entry
 from harness.registry import registry
+from harness.sampling.network import network_params
 from harness.specs.limits import NEW_TRAINING_SECONDS
 from methods.parts import PARTS
 
@@ -76,10 +78,14 @@ def _check_methods(methods: Sequence[Parts], net: NetworkCard) -> None:
 
 
 def _from_card(name: str, card: DatasetCard, features: FeatureNetwork) -> NetworkChoice:
-    """Return a network that is trained as its card says."""
+    """Return a network that is exact, has weights of its own, or is trained as its card says."""
     net = load_network_card(name)
     if not registry().network(net.family).trainable:
         return _untrained(name, features, "exact, nothing is trained")
+    if net.weights is not None:
+        check_network_shape(net, card)
+        found = _untrained(name, features, "its weights are at hand, nothing is trained")
+        return replace(found, knows_classes=network_params(net).class_count > 0)
     if net.train is None:
         raise UsageError(
             f'network "{name}" has no weights for "{card.name}" and no training in its card; choose another'

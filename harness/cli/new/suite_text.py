@@ -38,6 +38,8 @@ class NetworkChoice:
     """Where its weights come from, in words."""
     is_timed: bool = False
     """Whether a step of its training was timed for what is said."""
+    knows_classes: bool = False
+    """Whether each image needs a class."""
     note: Sequence[str] = ()
     """A comment for the suite's file, line by line."""
 

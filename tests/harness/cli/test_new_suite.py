@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kit.imports_kit import make_unet, save_unet
 from kit.new_kit import draw_pictures, said_by
 
 import harness
@@ -17,6 +18,7 @@ from harness.config.network_card import load_network_card
 from harness.config.suite import find_suite
 from harness.data.cards import CARDS_SETTING
 from harness.errors import UsageError
+from harness.importers.importing import import_network
 from harness.planning.plan import Plan
 from methods.networks.base import DataShape
 
@@ -89,6 +91,22 @@ def test_exact_data_get_the_exact_network() -> None:
     assert names(made)[0] == "analytic:ddim-5"
     assert "exact, nothing is trained" in said[1]
     assert made.suite.extractor == "pixels"
+
+
+@pytest.mark.parametrize("classes", [None, 5])
+def test_an_imported_network_is_not_trained_and_gets_classes(here: Path, classes: int | None) -> None:
+    unet = make_unet(**({} if classes is None else {"num_class_embeds": classes}))
+    list(import_network(save_unet(here / "ddpm-digits", unet), None, "mine-net", None, []))
+    made, said = write(network="mine-net")
+    assert "network mine-net: its weights are at hand, nothing is trained" in said[1]
+    assert made.suite.classes == (None if classes is None else "uniform")
+
+
+def test_an_imported_network_of_other_pictures_is_refused(here: Path) -> None:
+    unet = make_unet(in_channels=3, out_channels=3)
+    list(import_network(save_unet(here / "ddpm-color", unet), None, "mine-net", None, []))
+    with pytest.raises(UsageError, match='network "mine-net" is for states of 3x8x8, and those of "digits" are'):
+        write(network="mine-net")
 
 
 def test_pictures_of_ones_own_get_a_small_network_whose_training_time_is_said(here: Path) -> None:
