@@ -8,7 +8,8 @@ from torch import Tensor
 from harness.check.built_parts import BuiltParts
 from harness.check.outcome import CheckOutcome, conclude
 from harness.measure.flops import count_flops
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.call_counts import CallCounts
+from harness.sampling.sampler import Sampler
 from methods.parts import BuiltDenoiser, Denoiser
 
 _IMAGES = 3

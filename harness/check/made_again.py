@@ -7,7 +7,7 @@ from torch import Tensor
 
 from harness.check.built_parts import BuiltParts
 from harness.check.outcome import CheckOutcome, conclude, not_applicable
-from harness.sampling.sampler import CallCounts
+from harness.sampling.call_counts import CallCounts
 from methods.parts import Executor
 
 BATCH_TOLERANCE = 1e-9

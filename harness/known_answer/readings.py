@@ -24,8 +24,9 @@ from harness.metrics.moments import Array, Moments
 from harness.metrics.reference import ReferenceFeatures
 from harness.metrics.scored_features import ScoredFeatures
 from harness.planning.by_hand import assemble_sampler
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.pixels import to_unit
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.limits import TIMED_SLEEP_SECONDS
 
 STEPS, IMAGES = 10, 4000

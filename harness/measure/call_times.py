@@ -18,8 +18,9 @@ from typing import NamedTuple
 import torch
 
 from harness.measure.device import timed_call
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.rules.timing import CALL_LOOPS, DECODE_CALLS, LOOP_CALLS, ROUND_TRIPS
 from harness.specs.time import VirtualTime
 

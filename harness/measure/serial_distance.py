@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.call_counts import CallCounts
+from harness.sampling.sampler import Sampler
 from harness.specs.sample import Refinement, SerialDistance
 from methods.parts import Executor
 

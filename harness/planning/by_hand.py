@@ -19,9 +19,10 @@ from harness.planning.trial import make_part, part_spec, serial_spec
 from harness.planning.zoo_networks import read_weights
 from harness.registry import registry
 from harness.sampling.build import build_sampler
+from harness.sampling.evaluator import AUTOCAST
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.place import ModelCache, Place
-from harness.sampling.sampler import AUTOCAST, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.base import Output
 from harness.specs.sampler import ModelSpec, SamplerSpec
 from harness.task import Inputs, Result

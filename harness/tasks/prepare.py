@@ -28,10 +28,11 @@ from harness.sampling.build import (
     make_schedule,
     make_solver,
 )
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_unit
 from harness.sampling.place import Place
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.base import Price
 from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.specs.rules.counting import COUNTED_PASSES

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from harness.measure.flow_error import flow_errors
 from harness.measure.operator_flops import operator_flops
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.audits import CountedWork, Probe
 from harness.specs.rules.audits import (
     FRESH_IMAGES,

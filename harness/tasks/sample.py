@@ -17,11 +17,12 @@ from harness.measure.flops import count_flops, coverage
 from harness.measure.serial_distance import measure_serial_distance
 from harness.metrics.extractors import cached_extractor
 from harness.sampling.build import build_sampler, load_network, make_executor
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.conditions import any_class
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.audits import BatchWork
 from harness.specs.sample import Cost, CountSums, SampleOutput, SampleSpec
 from harness.task import Event, Progress, Result

@@ -29,10 +29,11 @@ from harness.measure.disturbance import counted_block, judge_block, read_gpu_loa
 from harness.measure.operator_flops import operator_flops
 from harness.measure.warm_up import is_steady
 from harness.sampling.build import build_sampler, load_network
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.audits import CountedWork, TimeLooks
 from harness.specs.base import deciding_fields
 from harness.specs.rules.timing import DECODE_CALLS, ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.pixels import image_digests
-from harness.sampling.sampler import CallCounts
 from harness.specs.audits import ImagesWork, TimedWork
 from harness.specs.rules.audits import COMPARED_BYTES
 

@@ -45,7 +45,7 @@ class StopsCounting(CheatingDenoiser):
     rules = ("tampered",)
 
     def build(self, network: Network, artifact: Artifact | None = None) -> BuiltDenoiser:
-        from harness.sampling.sampler import CallCounts
+        from harness.sampling.call_counts import CallCounts
 
         def add(self: Any, step: int, rows: int, units: Any) -> None:
             self.evaluations[0] += rows if step == 0 else 0

@@ -24,7 +24,7 @@ from harness.pools import worker
 from harness.registry import registry
 from harness.rows import row, rules
 from harness.sampling import pixels
-from harness.sampling.sampler import CallCounts
+from harness.sampling.call_counts import CallCounts
 from harness.specs.rules import timing
 from harness.specs.sample import SampleOutput
 from harness.tasks import sample
@@ -85,7 +85,7 @@ class Sha(Meddler):
 
 class Counter(Meddler):
     name = "meddles-counter"
-    change = "changed harness.sampling.sampler.CallCounts.add"
+    change = "changed harness.sampling.call_counts.CallCounts.add"
 
     def meddle(self) -> None:
         CallCounts.add = lambda *args: None  # type: ignore[method-assign, assignment]

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from harness.measure.flops import count_flops
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from methods.executors.serial import Serial
 from methods.networks.base import Network
 from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver

@@ -18,7 +18,7 @@ import harness
 from harness.pools.local import LocalPool
 from harness.rows.rules import RULES, rule_name
 from harness.sampling import pixels
-from harness.sampling.sampler import CallCounts
+from harness.sampling.call_counts import CallCounts
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "audits.md"
 CHANGED: tuple[tuple[Any, str], ...] = (

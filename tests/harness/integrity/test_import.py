@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.integrity.fresh_modules import altered_functions
 from harness.registry import GROUP
 from harness.rows import rules
-from harness.sampling import pixels, sampler
+from harness.sampling import call_counts, pixels
 
 HONEST = """
 from methods.solvers.ddim import DDIM
@@ -65,8 +65,8 @@ def test_it_is_kept_as_broken_and_what_it_changed_is_restored(
 
 
 def test_a_module_that_was_loaded_meanwhile_must_run_the_code_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(not altered_functions(found) for found in (pixels, sampler, rules))
-    monkeypatch.setattr(sampler.CallCounts, "add", lambda *args: None)
+    assert all(not altered_functions(found) for found in (pixels, call_counts, rules))
+    monkeypatch.setattr(call_counts.CallCounts, "add", lambda *args: None)
     monkeypatch.setattr(rules.judge, "__code__", (lambda known: []).__code__)
-    names = [change.name for found in (pixels, sampler, rules) for change in altered_functions(found)]
-    assert names == ["harness.sampling.sampler.CallCounts.add", "harness.rows.rules.judge"]
+    names = [change.name for found in (pixels, call_counts, rules) for change in altered_functions(found)]
+    assert names == ["harness.sampling.call_counts.CallCounts.add", "harness.rows.rules.judge"]

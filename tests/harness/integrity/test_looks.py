@@ -16,7 +16,7 @@ from torch import nn
 from harness.integrity.guard import Guard
 from harness.integrity.leftovers import left_threads, running_threads
 from harness.pools.watched_models import WatchedModels
-from harness.sampling import pixels, sampler
+from harness.sampling import evaluator, pixels
 from harness.specs.rules import timing
 from harness.specs.sampler import DataSpec
 from methods.solvers.ddim import DDIM
@@ -26,9 +26,9 @@ def test_what_was_changed_before_is_not_the_methods_and_stays(monkeypatch: pytes
     guard = Guard()
     monkeypatch.setattr(pixels, "to_unit", print)
     with guard.watching() as tampering:
-        sampler.AUTOCAST["half"] = torch.float16
-    assert tampering.sentence("x") == "x changed harness.sampling.sampler.AUTOCAST['half']"
-    assert "half" not in sampler.AUTOCAST
+        evaluator.AUTOCAST["half"] = torch.float16
+    assert tampering.sentence("x") == "x changed harness.sampling.evaluator.AUTOCAST['half']"
+    assert "half" not in evaluator.AUTOCAST
     assert vars(pixels)["to_unit"] is print
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from harness.measure.call_times import CallTimer
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.ranks import Group
-from harness.sampling.sampler import CallCounts
 from harness.task import ALONE
 from methods.schedules.edm import EDM
 

@@ -11,8 +11,8 @@ from kit.toys import suite_file, trial
 
 import harness
 from harness.measure.flow_error import flow_errors
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.pixels import to_uint8
-from harness.sampling.sampler import CallCounts
 from harness.tasks.image_checks import ImageChecks
 
 DENOISE = {"name": "edm", "final": "denoise"}

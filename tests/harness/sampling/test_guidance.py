@@ -11,10 +11,11 @@ import torch
 from kit.block_kit import network
 from torch import Tensor
 
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.classes import draw_classes
 from harness.sampling.conditions import BatchClasses
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.specs.sampler import ClassesSpec
 from methods.denoisers.early_exit import EarlyExit
 from methods.denoisers.full import Full

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from harness.config.network_card import load_network_card
+from harness.sampling.call_counts import CallCounts
+from harness.sampling.evaluator import Evaluator
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
 from harness.sampling.pixels import to_uint8
-from harness.sampling.sampler import CallCounts, Evaluator, Sampler
+from harness.sampling.sampler import Sampler
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape, Network

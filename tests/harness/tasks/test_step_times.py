@@ -9,8 +9,9 @@ import torch
 from kit.block_kit import network
 from kit.toy_context import ToyContext
 
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from harness.tasks.sample import _cost
 from methods.denoisers.early_exit import EarlyExit
 from methods.executors.serial import Serial

@@ -9,7 +9,8 @@ from kit.toy_gates import FAMILIES, SIGMA, depths, first_under, gate, lively, st
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.sampling.sampler import CallCounts, Evaluator
+from harness.sampling.call_counts import CallCounts
+from harness.sampling.evaluator import Evaluator
 from methods.denoisers.adadiff import AdaDiff
 from methods.executors.serial import Serial
 from methods.parts import Artifact, Trace

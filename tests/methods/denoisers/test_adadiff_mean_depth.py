@@ -16,8 +16,9 @@ from kit.toy_gates import FAMILIES, SIGMA, first_under, gate, lively, states, tu
 from torch import Tensor
 
 from harness.measure.flops import count_flops
+from harness.sampling.call_counts import CallCounts
+from harness.sampling.evaluator import Evaluator
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Evaluator
 from methods.denoisers.adadiff import AdaDiff
 from methods.denoisers.adadiff_uncertainty import Uncertainty, every_exit
 from methods.networks.blocks import BlockNetwork

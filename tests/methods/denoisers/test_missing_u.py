@@ -13,8 +13,9 @@ from torch import Tensor
 from harness.errors import UsageError
 from harness.measure.flops import count_flops
 from harness.registry import registry
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from methods.denoisers.missing_u import MissingU
 from methods.executors.serial import Serial
 from methods.networks.base import DataShape

@@ -11,8 +11,9 @@ import torch
 from kit.toy_context import ToyContext
 
 from harness.registry import registry
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from methods.networks.base import DataShape
 from methods.networks.uvit import UViT, UViTParams
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, Executor, Method, Schedule, Solver

@@ -12,8 +12,9 @@ from kit.block_kit import both, network
 from kit.toy_context import ToyContext
 from torch import Tensor
 
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from methods.denoisers.early_exit import EarlyExit
 from methods.denoisers.early_exit_depths import ByLevel, ByTime, Depths, reversed_depths
 from methods.executors.serial import Serial

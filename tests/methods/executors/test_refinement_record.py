@@ -19,8 +19,9 @@ from kit.srds_kit import HIGH, Boundary, Conv, RowNetwork, grid, mixture_of, run
 from torch import Tensor
 
 from harness.measure.serial_distance import measure_serial_distance
+from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
-from harness.sampling.sampler import CallCounts, Sampler
+from harness.sampling.sampler import Sampler
 from methods.executors.paradigms import ParaDiGMS
 from methods.executors.serial import Serial
 from methods.executors.srds import SRDS

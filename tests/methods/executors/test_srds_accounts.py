@@ -194,7 +194,8 @@ def test_a_solver_that_does_not_begin_as_the_coarse_step_shares_nothing() -> Non
 
 
 def test_a_denoiser_whose_steps_run_apart_gives_the_same_sample() -> None:
-    from harness.sampling.sampler import CallCounts, Evaluator
+    from harness.sampling.call_counts import CallCounts
+    from harness.sampling.evaluator import Evaluator
     from methods.parts import BuiltDenoiser
 
     network = mixture_of()
