@@ -36,8 +36,8 @@ def import_one_network(
     """Write a card, weights and origin of a published network.
 
     Formats are diffusers-unet and diffusers-dit (folders), ddim (.ckpt), dit (.pt of DiT and SiT), uvit (.pth),
-    guided-diffusion (.pt of ADM) and edm (.pkl). What is not known for certain is refused, with the statement that
-    decides it. Nothing of a pickle is executed. The same import again changes nothing.
+    guided-diffusion (.pt of ADM), edm (.pkl) and autoencoder-kl (decoders of latents). What is not known for certain is
+    refused, with the statement that decides it. Nothing of a pickle is executed. The same import again changes nothing.
     """
     from harness.importers.importing import import_network
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.config.suite import ReferenceSettings
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
 from harness.identity import file_sha256
-from harness.metrics.statistics_file import StatisticsFile, read_statistics
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.quality_checks import feature_count
 from harness.specs.reference import StatisticsSpec
 from harness.specs.sampler import ExtractorSpec
+
+if TYPE_CHECKING:
+    from harness.metrics.statistics_file import StatisticsFile
 
 _PROGRAMS = (".pkl", ".pickle", ".pt", ".pth")
 
@@ -36,6 +39,8 @@ def statistics_spec(
         sentence = f"reference.statistics: found no file {path}; expected an npz with mu and sigma{source}"
         absent.add(UsageError(sentence), ", so put it there, or set reference.statistics to its path")
         return _spec(given, extractor, path, ABSENT, given.n, given.source)
+
+    from harness.metrics.statistics_file import read_statistics  # it imports what only metrics need
 
     found = read_statistics(path, str(path))
     _check_features(found, card, extractor, path)

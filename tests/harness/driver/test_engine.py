@@ -42,7 +42,8 @@ def test_a_valid_row_fills_every_column_that_this_machine_can_fill(plain: Run) -
                     "weights_sha256", "returned"}  # fmt: skip
     of_suites_and_cards = {
         "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high", "fid_targets", "equivalence_margin",
-        "more_steps_in",
+        "more_steps_in", "classes", "guidance", "decoder", "decoder_sha256", "decode_batch", "decode_seconds_per_image",
+        "decode_flops_per_image",
     }  # fmt: skip
     of_tuned_networks = {"own_truncation_error", "own_truncation_error_low", "own_truncation_error_high"}
     of_parallel_executors = {
