@@ -18,7 +18,7 @@ steps = 5
 """
 SOLVERS_AND_SCHEDULES = """
 [[trials]]
-solver = ["heun", "dpmpp-2m", "ipndm", "unipc", "ddpm"]
+solver = ["heun", "dpmpp-2m", "dpmpp-3m", "deis", "ipndm", "unipc", "ddpm", "heun-churn"]
 steps = 6
 
 [[trials]]

@@ -15,8 +15,11 @@ from methods.parts import Solver
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
+from methods.solvers.deis import DEIS
 from methods.solvers.dpmpp_2m import DPMPP2M
+from methods.solvers.dpmpp_3m import DPMPP3M
 from methods.solvers.heun import Heun
+from methods.solvers.heun_churn import HeunChurn
 from methods.solvers.ipndm import IPNDM
 from methods.solvers.unipc import UniPC
 
@@ -27,6 +30,9 @@ DETERMINISTIC: list[Solver] = [
     Heun(),
     DPMPP2M(),
     DPMPP2M(lower_order_final=False),
+    DPMPP3M(),
+    DPMPP3M(lower_order_final=False),
+    *(DEIS(order=order, time=time) for order in (1, 2, 3) for time in ("vp", "sigma")),
     *(IPNDM(order=order) for order in (2, 3, 4)),
     *(
         UniPC(order=order, variant=variant, lower_order_final=final)
@@ -35,7 +41,7 @@ DETERMINISTIC: list[Solver] = [
         for final in (True, False)
     ),
 ]
-ALL: list[Solver] = [*DETERMINISTIC, DDPM(), DDPM(variance="fixedlarge")]
+ALL: list[Solver] = [*DETERMINISTIC, DDPM(), DDPM(variance="fixedlarge"), HeunChurn()]
 
 
 def label(value: Any) -> str | None:

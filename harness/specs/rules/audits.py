@@ -16,6 +16,8 @@ WATCHED_PROBES = 8
 After each timing a whole batch does."""
 FRESH_IMAGES = 6
 """Images of new noise, and of a scored batch, that are compared with solutions of the flow."""
+NEW_IMAGES_REPEATS, SLOW_NEW_IMAGES = 3, 2.0
+"""Further calls with new images, of which the least counts, where one takes more than so many times a timed call."""
 UNIT_CALLS = 2
 """Calls of each unit of the network by itself, of which the fastest counts."""
 COMPARED_BYTES = 16_000_000

@@ -116,3 +116,17 @@ def test_loops_of_a_disturbed_block_are_dropped(timed: Timed, monkeypatch: pytes
     assert dropped == [0, ROUNDS, ROUNDS]
     (row,) = [one for one in output.virtual if one.is_real]
     assert (output.counted, row.serial_seconds) == (0, 1.0)  # seconds of the first block, which counts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"), [((9.0, 9.0, 1.0), 1.0), ((9.0, 8.0, 7.0, 6.0, 5.0), 6.0), ((1.5, 0.1), 1.5)]
+)
+def test_a_slow_call_with_new_images_is_made_again_and_the_least_counts(
+    timed: Timed, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], taken: float
+) -> None:
+    """A timed call takes 1 second here; up to twice as long is not slow, and there are three further calls at most."""
+    given = iter((*seconds, *[1.0] * 20))
+    monkeypatch.setattr(time_task, "own_seconds", lambda *_: (1.0, next(given)))
+    _, output = timed(1.0)
+    assert output.looks is not None
+    assert output.looks.new_images["latency"] == taken

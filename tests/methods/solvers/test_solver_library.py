@@ -15,6 +15,7 @@ from torch import Tensor
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 from methods.solvers.dpmpp_2m import DPMPP2M
+from methods.solvers.dpmpp_3m import DPMPP3M
 from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
 from methods.solvers.unipc import UniPC
@@ -85,6 +86,20 @@ def test_dpmpp_2m_is_the_librarys_at_the_same_levels_with_the_same_order_at_the_
     )
     ours = sample(DPMPP2M(lower_order_final=lower_order_final), sigmas, mixture, START)
     # The library computes a step in float32; a step of the other order would be off by a thousand times as much.
+    torch.testing.assert_close(ours, library(scheduler, sigmas, START), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("lower_order_final", [True, False])
+@pytest.mark.parametrize("sigmas", GRIDS + TO_ZERO, ids=grid_label)
+def test_dpmpp_3m_is_the_librarys_at_the_same_levels(sigmas: np.ndarray, lower_order_final: bool) -> None:
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        algorithm_type="dpmsolver++",
+        solver_order=3,
+        prediction_type="sample",
+        lower_order_final=lower_order_final,
+        final_sigmas_type="zero" if sigmas[-1] == 0 else "sigma_min",
+    )
+    ours = sample(DPMPP3M(lower_order_final=lower_order_final), sigmas, mixture, START)
     torch.testing.assert_close(ours, library(scheduler, sigmas, START), rtol=1e-5, atol=1e-5)
 
 
