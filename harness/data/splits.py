@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 ORIGINAL = "original"
 UNPINNED = "unpinned"
 _UNPINNED_NOTE = "the card pins no fingerprint of these pixels; results hold for exactly this copy"
+_LOG = logging.getLogger("oneclock.data")
 _loaded: dict[str, tuple[Stamp, Split]] = {}
 _lock = threading.Lock()
 
@@ -72,6 +74,8 @@ def pixel_fingerprint(images: np.ndarray) -> str:
 
 def _read(card: DatasetCard, split: str) -> Split:
     pixels = card.arguments.read(card.wanted_split(split))
+    if pixels.passed_over:
+        _LOG.warning('data set "%s", split "%s": %s', card.name, split, pixels.passed_over)
     labels = _labels(card, split, pixels)
     fingerprint = pixel_fingerprint(pixels.images)
     variant, note = _variant(card, split, fingerprint)

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from harness.data.readers.picture_files import walk_files
 from harness.errors import DataAbsentError, UsageError
 
 DATA_SETTING = "ONECLOCK_DATA"
@@ -59,13 +60,14 @@ class WantedSplit:
         )
         return self.absent_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
-    def allocate(self, found: int, place: Path | None = None) -> np.ndarray:
+    def allocate(self, found: int, place: Path | None = None, passed_over: str = "") -> np.ndarray:
         """Return an empty array for the found images, uint8 [found, channels, height, width].
 
         UsageError if there are none, another number than the card states, or more than memory holds; `place` is where
-        they were found.
+        they were found, and `passed_over` the sentence on files that are no images of it.
         """
         where = "" if place is None else f" in {place}"
+        where += f" ({passed_over})" if passed_over else ""
         if found == 0 and self.n is None:
             raise self.usage_error(f"found no image{where}", "one or more", "put the images there")
         if self.n not in (None, found):
@@ -104,6 +106,8 @@ class Pixels:
 
     images: np.ndarray
     labels: np.ndarray | None
+    passed_over: str = ""
+    """One sentence on files that were passed over; empty if none was."""
 
 
 class Reader(BaseModel):
@@ -130,11 +134,11 @@ class Reader(BaseModel):
         folder = data_folder(wanted, given, self.folder_argument, below=below, must_exist=False)
 
         found = []
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
+        for path, fault in walk_files(folder) if folder.is_dir() else ():
+            if not fault:
                 known = path.stat()
                 found.append((str(path), known.st_size, known.st_mtime_ns))
-        return tuple(found)
+        return tuple(sorted(found))
 
     def check(self, values: int) -> None:
         """Raise ValueError if the arguments do not fit images of so many values (channels x height x width)."""
@@ -160,6 +164,15 @@ def data_folder(
     if must_exist and not folder.is_dir():
         raise wanted.missing_error(f"found no folder {folder}", argument, below)
     return folder
+
+
+def whole_label(value: Any, where: str, wanted: WantedSplit) -> int:
+    """Return the class number of an image; UsageError for anything but a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise wanted.usage_error(
+            f"{where} has the label {value!r}"[:200], "a whole number", "correct `label`, or state labels = 0 in the card"
+        )
+    return int(value)
 
 
 def stays_below(path: str) -> bool:
