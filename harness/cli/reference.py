@@ -28,7 +28,7 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     """
     check_out(out)
     card = load_card(dataset)
-    name, _, weights = _chosen(card, extractor).partition(":")
+    name, _, weights = choose_extractor(card, extractor).partition(":")
     spec = extractor_spec(name, Path(weights) if weights else None)
     check_picture_size(card, spec)
     split = load_split(card, card.reference)
@@ -62,7 +62,8 @@ def check_out(out: Path) -> None:
         raise UsageError(f"found no folder {out.parent}; expected the one that {out.name} goes to, so make it first")
 
 
-def _chosen(card: DatasetCard, extractor: str | None) -> str:
+def choose_extractor(card: DatasetCard, extractor: str | None) -> str:
+    """Return a feature network as given, else the shipped one that fits; UsageError where there is none."""
     if extractor is not None:
         return extractor
     fitting = fitting_feature_network(card.channels, card.resolution)

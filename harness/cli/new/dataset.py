@@ -76,7 +76,9 @@ def _choose_name(folder: Path, name: str | None) -> str:
 def _check_readable(survey: PictureSurvey) -> None:
     if not survey.files:
         others = f" ({survey.passed_over})" if survey.passed_over else ""
-        raise UsageError(f"found no picture in {survey.folder}{others}; expected files that end in {', '.join(ENDINGS)}")
+        raise UsageError(
+            f"found no picture in {survey.folder}{others}; expected files that end in {', '.join(ENDINGS)}"
+        )
     if survey.faulty:
         named = ", ".join(f"{file} {reason}" for file, reason in list(survey.faulty.items())[:_NAMED])
         more = f", and {len(survey.faulty) - _NAMED:,} more" if len(survey.faulty) > _NAMED else ""

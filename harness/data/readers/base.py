@@ -170,7 +170,9 @@ def whole_label(value: Any, where: str, wanted: WantedSplit) -> int:
     """Return the class number of an image; UsageError for anything but a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise wanted.usage_error(
-            f"{where} has the label {value!r}"[:200], "a whole number", "correct `label`, or state labels = 0 in the card"
+            f"{where} has the label {value!r}"[:200],
+            "a whole number",
+            "correct `label`, or state labels = 0 in the card",
         )
     return int(value)
 

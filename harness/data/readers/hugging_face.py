@@ -68,7 +68,7 @@ class HuggingFaceReader(Reader):
 
 def _undecoded(rows: Any, image: str) -> Any:
     """Return rows whose pictures are still encoded, where the library can: it drops eight of 16 bits in silence."""
-    feature = getattr(rows, "features", {}).get(image)
+    feature: Any = getattr(rows, "features", {}).get(image)
     if hasattr(feature, "decode") and hasattr(rows, "cast_column"):
         return rows.cast_column(image, type(feature)(decode=False))
     return rows

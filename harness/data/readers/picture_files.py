@@ -32,8 +32,8 @@ class PictureFiles:
         n = sum(self.passed_over.values())
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.passed_over.items()))
         return (
-            f"{self.folder}: passed over {n:,} of {n + len(self.files):,} files ({reasons}); pictures that are read end "
-            f"in {', '.join(ENDINGS)}"
+            f"{self.folder}: passed over {n:,} of {n + len(self.files):,} files ({reasons}); pictures that are read "
+            f"end in {', '.join(ENDINGS)}"
         )
 
 

@@ -1,9 +1,10 @@
 """Converts an encoded or opened picture to uint8 [channels, height, width], by one rule for all readers.
 
 Colour data sets take RGB, palette and grey pictures (grey repeated in the three channels); grey data sets take grey
-and black-and-white ones. Anything else (transparency, CMYK, 16 bits a channel, colour for a grey data set, several
-pictures in a file, as animations have) is refused rather than converted, because the fingerprint does not record how it was converted. The recipes "adm" and "edm" take CMYK too, by
-PIL's own conversion: some pictures of ImageNet are CMYK. EXIF rotation is not applied.
+and black-and-white ones. Anything else is refused rather than converted: transparency, CMYK, 16 bits a channel, colour
+for a grey data set, and several pictures in a file, as animations have. The fingerprint does not record how they were
+converted. The recipes "adm" and "edm" take CMYK too, by PIL's own conversion: some pictures of ImageNet are CMYK. EXIF
+rotation is not applied.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: R
             return to_pixels(picture, wanted, where, resize=resize)
     except UsageError:
         raise
-    except Exception as error:  # damaged bytes raise whatever a decoder stumbles over: SyntaxError, struct.error, EOFError
+    except (
+        Exception
+    ) as error:  # damaged bytes raise whatever a decoder stumbles over: SyntaxError, struct.error, EOFError
         raise wanted.usage_error(
             f"{where} cannot be decoded ({describe_decoding(error)})",
             "a whole PNG, JPEG, WebP, BMP or TIFF picture",

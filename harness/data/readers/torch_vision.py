@@ -48,7 +48,9 @@ class TorchvisionReader(Reader):
             picture, label = rows[index]
         except Exception as error:  # each class reports a damaged file in its own way
             raise wanted.usage_error(
-                f"{where} cannot be read ({describe_decoding(error)})", "a picture and a label", "fetch the archive again"
+                f"{where} cannot be read ({describe_decoding(error)})",
+                "a picture and a label",
+                "fetch the archive again",
             ) from None
         return picture, label
 
