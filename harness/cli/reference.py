@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 
 from harness.cli.new.feature_network import describe_no_feature_network, fitting_feature_network
 from harness.data.cards import DatasetCard, load_card
-from harness.data.splits import load_split
+from harness.data.disk_array import disk_array, fits_memory, release_pages
+from harness.data.splits import Split, load_split
 from harness.errors import UsageError, check_folder
 from harness.measure.usable_cores import usable_cores
-from harness.metrics.extractors import extractor_spec, load_extractor
+from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
+from harness.metrics.feature_stream import Features
 from harness.metrics.statistics_file import write_statistics
 from harness.planning.quality_checks import check_picture_size
 from harness.sampling.numerics import fix_numerics
@@ -36,7 +39,7 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fix_numerics(device, len(usable_cores()))
     network = load_extractor(name, Path(weights) if weights else None, device)
-    features = np.concatenate([block for _, block in feature_blocks(network, split.images)])
+    features = _all_features(network, split)
 
     stated = {
         "extractor": spec.name,
@@ -49,6 +52,33 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     }
     write_statistics(out, features, stated)
     return out
+
+
+def _all_features(network: Extractor, split: Split) -> Features:
+    """Return the features of all images [n, d], on disk where memory does not hold them."""
+    features: Features | None = None
+    start = 0
+    for stop, block in feature_blocks(network, split.images):
+        if features is None:
+            features = _room((len(split.images), block.shape[1]))
+        features[start:stop] = block
+        start = stop
+        release_pages(split.images)
+    assert features is not None  # no split is empty
+    return features
+
+
+def _room(shape: tuple[int, int]) -> Features:
+    size = 4 * shape[0] * shape[1]
+    if fits_memory(size):
+        return np.empty(shape, dtype=np.float32)
+    try:
+        return disk_array(shape, np.float32)
+    except OSError as error:
+        raise UsageError(
+            f"the features take {size / 1e9:.1f} GB, which neither memory nor {tempfile.gettempdir()} holds "
+            f"({error.strerror}); expected room for them, so set TMPDIR to a folder that has it"
+        ) from None
 
 
 def check_out(out: Path) -> None:

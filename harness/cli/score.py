@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from harness.cli.check import shown_while
 from harness.cli.reference import choose_extractor
 from harness.config.suite import ReferenceSettings
 from harness.data.cards import DatasetCard, load_card
+from harness.data.disk_array import release_pages
 from harness.data.own_images import OwnImages, open_own_images
 from harness.data.splits import count_images, load_split
 from harness.errors import UsageError
@@ -22,7 +22,7 @@ from harness.measure.usable_cores import usable_cores
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Shard
 from harness.metrics.quality import Quality, measure_quality
-from harness.metrics.reference import ReferenceFeatures, reference_of
+from harness.metrics.reference import ReferenceCollector, ReferenceFeatures
 from harness.metrics.statistics_file import read_statistics
 from harness.planning.absent import AbsentThings
 from harness.planning.quality_checks import check_picture_size, feature_count
@@ -164,8 +164,11 @@ def _reference(card: DatasetCard, network: Extractor, given: StatisticsSpec | No
     if given is not None:
         return read_statistics(Path(given.path), given.path).reference(given.n), given.title
     split = load_split(card, card.reference)
-    features = np.concatenate([block for _, block in feature_blocks(network, split.images)])
-    return reference_of(features), f"split {card.reference} {split.fingerprint}"
+    collected = ReferenceCollector(len(split.images))
+    for _, block in feature_blocks(network, split.images):
+        collected.append(block)
+        release_pages(split.images)
+    return collected.result(), f"split {card.reference} {split.fingerprint}"
 
 
 def _features(images: OwnImages, network: Extractor, digest: Any) -> Iterator[Shard]:

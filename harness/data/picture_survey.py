@@ -57,6 +57,8 @@ def survey_pictures(folder: Path) -> PictureSurvey:
         except Exception as error:  # damaged bytes raise whatever a decoder stumbles over
             faulty[file.relative_to(folder)] = f"cannot be decoded ({type(error).__name__})"
             continue
+
+        # whole, but of a kind that is not taken
         if fault:
             faulty[file.relative_to(folder)] = fault
             continue

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.cards import DatasetCard
+from harness.data.disk_array import is_on_disk, release_pages
 from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.errors import DataAbsentError, UsageError
 from harness.identity import content_hash
@@ -38,6 +39,11 @@ class Split:
     variant: str
     note: str
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Tell whether the images lie in a temporary file, since memory does not hold them."""
+        return is_on_disk(self.images)
+
 
 def load_split(card: DatasetCard, split: str) -> Split:
     """Return a split of a data set, verified against its card.
@@ -50,6 +56,18 @@ def load_split(card: DatasetCard, split: str) -> Split:
         if key not in _loaded or _loaded[key][0] != stamp:
             _loaded[key] = stamp, _read(card, split)
         return _loaded[key][1]
+
+
+def load_whole_split(card: DatasetCard, split: str) -> Split:
+    """Return a split as `load_split` does, for what holds all of it at once; UsageError where memory does not."""
+    found = load_split(card, split)
+    if found.is_on_disk:
+        raise card.wanted_split(split).usage_error(
+            f"its images take {found.images.nbytes / 1e9:.1f} GB, more than half of the free memory",
+            "a split that memory holds, because what learns from it holds it whole",
+            "use a larger machine, or networks and methods that are neither trained nor prepared here",
+        )
+    return found
 
 
 def count_images(card: DatasetCard, split: str) -> int | None:
@@ -79,6 +97,10 @@ def _read(card: DatasetCard, split: str) -> Split:
     labels = _labels(card, split, pixels)
     fingerprint = pixel_fingerprint(pixels.images)
     variant, note = _variant(card, split, fingerprint)
+    if is_on_disk(pixels.images):
+        release_pages(pixels.images)
+        size = pixels.images.nbytes / 1e9
+        _LOG.info('data set "%s", split "%s": its images take %.1f GB and lie on disk', card.name, split, size)
     pixels.images.flags.writeable = False
     return Split(pixels.images, labels, fingerprint, variant, note)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from harness.data.disk_array import disk_array, disk_room, fits_memory
 from harness.data.readers.picture_files import walk_files
 from harness.errors import DataAbsentError, UsageError
 
@@ -63,8 +65,9 @@ class WantedSplit:
     def allocate(self, found: int, place: Path | None = None, passed_over: str = "") -> np.ndarray:
         """Return an empty array for the found images, uint8 [found, channels, height, width].
 
-        UsageError if there are none, another number than the card states, or more than memory holds; `place` is where
-        they were found, and `passed_over` the sentence on files that are no images of it.
+        It lies in a temporary file where it would take more than half of the free memory. UsageError if there are none,
+        another number than the card states, or more than the disk holds; `place` is where they were found, and
+        `passed_over` the sentence on files that are no images of it.
         """
         where = "" if place is None else f" in {place}"
         where += f" ({passed_over})" if passed_over else ""
@@ -76,18 +79,26 @@ class WantedSplit:
                 f"{self.n:,}, as its card states",
                 f"complete the data, or state n = {found} in the card, or leave n out",
             )
-        self._check_memory(found)
-        return np.empty((found, *self.pixel_shape), dtype=np.uint8)
+        if fits_memory(found * math.prod(self.pixel_shape)):
+            return np.empty((found, *self.pixel_shape), dtype=np.uint8)
+        return self._allocate_on_disk(found)
 
-    def _check_memory(self, images: int) -> None:
-        """Raise UsageError where a split, which is held whole, does not fit into the memory that is free."""
-        needed, free = images * math.prod(self.pixel_shape), psutil.virtual_memory().available
-        if needed > free:
-            raise self.usage_error(
-                f"{images:,} images take {needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free",
-                "a split that fits, because it is held whole",
-                "use a larger machine, or a file of statistics as the suite's `reference`, which needs no pictures",
-            )
+    def _allocate_on_disk(self, images: int) -> np.ndarray:
+        """Return an empty array in a temporary file; UsageError where the disk has no room for it."""
+        needed, room, folder = images * math.prod(self.pixel_shape), disk_room(), tempfile.gettempdir()
+        try:
+            if needed <= room:
+                return disk_array((images, *self.pixel_shape), np.uint8)
+        except OSError as error:  # full meanwhile
+            folder = f"{folder} ({error.strerror})"
+        free = psutil.virtual_memory().available
+        raise self.usage_error(
+            f"{images:,} images take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory and "
+            f"{room / 1e9:.1f} GB of disk in {folder} are free",
+            "half of the memory, or the disk, to hold them",
+            "set TMPDIR to a folder with room, or use a larger machine, or a file of statistics as the suite's "
+            "`reference`, which needs no pictures",
+        )
 
     def rows(self) -> tuple[int, int]:
         """Return (start, stop) of a source "start:stop" that spans exactly n rows, one or more without n."""

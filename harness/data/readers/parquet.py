@@ -6,6 +6,7 @@ Cells without bytes name a picture file by `path`, relative to the Parquet file.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,6 +24,7 @@ from harness.data.readers.base import (
     data_folder,
     stays_below,
 )
+from harness.data.readers.picture_files import walk_files
 from harness.data.readers.pictures import decode_picture, read_content
 from harness.errors import UsageError
 
@@ -33,8 +35,8 @@ _ENDS = ("-*.parquet", ".parquet")
 class ParquetReader(Reader):
     """`path` is the folder, `image` and `label` are the columns; a split's `source` is a pattern of file names.
 
-    Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder. Without `path`, the
-    folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"` makes each pixel the
+    Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder, linked ones too.
+    Without `path`, the folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"` makes each pixel the
     mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes; "adm", "edm",
     "short-bilinear" and "celeba-128" are recipes of papers.
     """
@@ -69,10 +71,13 @@ class ParquetReader(Reader):
 
     def _files(self, wanted: WantedSplit) -> list[Path]:
         folder = data_folder(wanted, self.path, "path", below=self.folder)
-        patterns = (
-            [check_source(wanted, wanted.source)] if wanted.source else [f"**/{wanted.split}{end}" for end in _ENDS]
-        )
-        found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+        if wanted.source:
+            patterns = [check_source(wanted, wanted.source)]
+            found = {file for file in folder.glob(patterns[0]) if file.is_file()}
+        else:
+            patterns = [f"**/{wanted.split}{end}" for end in _ENDS]
+            files = (file for file, fault in walk_files(folder) if not fault)
+            found = {file for file in files if any(fnmatchcase(file.name, pattern[3:]) for pattern in patterns)}
         if not found:
             raise wanted.missing_error(f"no file matches {' or '.join(patterns)} in {folder}", "path", self.folder)
         return sorted(found, key=lambda file: file.relative_to(folder).parts)

@@ -375,6 +375,14 @@ def test_parquet_columns_of_every_kind_are_read(kind: str, tmp_path: Path) -> No
     assert first_pixels(read("parquet", target(3), path=str(tmp_path))) == [1, 2, 1]
 
 
+def test_parquet_files_in_a_linked_folder_are_found(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.table({"image": COLUMNS["binary"]()}), tmp_path / "store" / "train-0.parquet")
+    (tmp_path / "set" / "data").symlink_to(tmp_path / "store")
+    assert first_pixels(read("parquet", target(3), path=str(tmp_path / "set"))) == [1, 2, 1]
+
+
 def test_parquet_labels_may_be_a_dictionary(tmp_path: Path) -> None:
     columns = {
         "image": pa.array([encoded(1), encoded(2)], pa.binary()),

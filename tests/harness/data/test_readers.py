@@ -162,16 +162,3 @@ def test_folder_below_the_data_setting_may_have_another_name(tmp_path: Path, mon
     for wrong in ({"folder": "../up"}, {"folder": "here", "path": "there"}):
         with pytest.raises(ValidationError, match="folder"):
             read("image-folder", target(), **wrong)
-
-
-def test_a_split_that_memory_does_not_hold_is_refused_before_a_picture_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder_of_four(tmp_path / "train")
-    for path in (tmp_path / "train").rglob("*.png"):
-        path.write_bytes(b"no picture")
-    free = 4 * 48 - 1  # bytes; the split has four pictures of 3x4x4
-    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=free))
-    said = refusal("image-folder", target(), path=str(tmp_path))
-    assert "4 images take 0.0 GB of memory" in said
-    assert "a file of statistics as the suite's `reference`, which needs no pictures" in said
