@@ -20,6 +20,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 ORIGINAL = "original"
 UNPINNED = "unpinned"
 _UNPINNED_NOTE = "the card pins no fingerprint of these pixels; results hold for exactly this copy"
+_IMAGES_PER_BLOCK = 1000  # that are hashed at once
 _LOG = logging.getLogger("oneclock.data")
 _loaded: dict[str, tuple[Stamp, Split]] = {}
 _lock = threading.Lock()
@@ -86,7 +87,9 @@ def pixel_fingerprint(images: np.ndarray) -> str:
         raise TypeError(f"found {images.dtype}{list(images.shape)}; expected uint8 [n, channels, height, width]")
     header = f"uint8[{','.join(map(str, images.shape))}]\n"
     digest = hashlib.sha256(header.encode())
-    digest.update(np.ascontiguousarray(images).data)
+    for first in range(0, len(images), _IMAGES_PER_BLOCK):
+        digest.update(np.ascontiguousarray(images[first : first + _IMAGES_PER_BLOCK]).data)
+        release_pages(images)
     return digest.hexdigest()
 
 
@@ -98,7 +101,6 @@ def _read(card: DatasetCard, split: str) -> Split:
     fingerprint = pixel_fingerprint(pixels.images)
     variant, note = _variant(card, split, fingerprint)
     if is_on_disk(pixels.images):
-        release_pages(pixels.images)
         size = pixels.images.nbytes / 1e9
         _LOG.info('data set "%s", split "%s": its images take %.1f GB and lie on disk', card.name, split, size)
     pixels.images.flags.writeable = False

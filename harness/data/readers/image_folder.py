@@ -12,9 +12,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import model_validator
 
+from harness.data.disk_array import release_pages
 from harness.data.readers.base import Pixels, Reader, WantedSplit, check_one_place, check_source, data_folder
 from harness.data.readers.picture_files import find_pictures
 from harness.data.readers.pictures import decode_picture, read_content
+
+_FILES_PER_RELEASE = 1000  # after which pages of a split on disk are let go
 
 
 class ImageFolderReader(Reader):
@@ -47,6 +50,8 @@ class ImageFolderReader(Reader):
         labels = _classes(folder, files, wanted) if wanted.labels else None
         for index, file in enumerate(files):
             images[index] = decode_picture(read_content(file, wanted), wanted, str(file), resize=self.resize)
+            if index % _FILES_PER_RELEASE == 0:
+                release_pages(images)
         return Pixels(images, labels, found.describe_passed_over())
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
+from harness.data.disk_array import release_pages
 from harness.data.readers.base import (
     Pixels,
     Reader,
@@ -36,9 +37,9 @@ class ParquetReader(Reader):
     """`path` is the folder, `image` and `label` are the columns; a split's `source` is a pattern of file names.
 
     Without `source`, the files are `<split>-*.parquet` and `<split>.parquet`, in any sub-folder, linked ones too.
-    Without `path`, the folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"` makes each pixel the
-    mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other sizes; "adm", "edm",
-    "short-bilinear" and "celeba-128" are recipes of papers.
+    Without `path`, the folder is ONECLOCK_DATA/`folder`, or ONECLOCK_DATA/<name of the data set>. `resize = "area"`
+    makes each pixel the mean of the k x k pixels that it covers, rounded to nearest, a half up; "none" refuses other
+    sizes; "adm", "edm", "short-bilinear" and "celeba-128" are recipes of papers.
     """
 
     folder_argument: ClassVar[str | None] = "path"
@@ -67,6 +68,7 @@ class ParquetReader(Reader):
                 if labels is not None:
                     labels[start:stop] = self._labels(batch, wanted, file)
                 start = stop
+                release_pages(images)
         return Pixels(images, labels)
 
     def _files(self, wanted: WantedSplit) -> list[Path]:
