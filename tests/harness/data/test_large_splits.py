@@ -17,6 +17,7 @@ import torch
 from kit.card_kit import EIGHT_LINES, write_card
 from kit.reader_kit import encoded, read, refusal, target
 
+import harness
 from harness.cli.reference import write_reference
 from harness.config.suite import Suite
 from harness.data import disk_array as disk
@@ -33,6 +34,7 @@ from harness.specs.reference import ReferenceSpec
 from harness.task import IMAGES, Progress, Result
 from harness.tasks import reference as reference_task
 
+WEIGHTS = Path(__file__).resolve().parents[3] / "methods/networks/zoo/unet-8/weights.safetensors"
 N, SIDE = 6000, 32
 PICTURES = N * 3 * SIDE * SIDE
 """Bytes of the decoded pictures of the large card."""
@@ -182,6 +184,26 @@ def test_the_reference_task_of_a_run_holds_few_pictures(large: str, monkeypatch:
     (result,) = events
     assert isinstance(result, Result)
     assert ReferenceFeatures.from_tensors(result.tensors).n == N
+
+
+def test_a_run_on_a_split_on_disk_has_the_figures_of_one_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = Suite.model_validate({
+        "name": "small", "title": "t", "dataset": "digits", "network": "unet-8", "extractor": "digits-cnn",
+        "n_images": 80, "batch": 40, "baseline": {"clock_steps": 2}, "timing": {"tier": "smoke"},
+        "networks": {"unet-8": {"weights": str(WEIGHTS)}}, "trials": [{"steps": 2}],
+    })  # fmt: skip
+    rows = []
+    for fits in (True, False):
+        monkeypatch.setattr(splits, "_loaded", {})
+        monkeypatch.setattr("harness.data.readers.base.fits_memory", lambda _, fits=fits: fits)
+        tables = harness.run(suite, results=tmp_path / str(fits), in_process=True, quiet=True, report=False)
+        assert load_split(load_card("digits"), "train").is_on_disk is not fits
+        rows.append(tables.trials.iloc[0])
+    assert rows[0]["fid"] > 0
+    for name in ("fid", "fid_low", "kid", "precision", "recall", "copy_rate", "trial_id", "verdict"):
+        assert rows[0][name] == rows[1][name], name
 
 
 @pytest.mark.parametrize("batch", [1, 7, 4095, 4096, 4097, 9000])
