@@ -1,6 +1,6 @@
 """Finds methods and networks: every class in the `methods` package and in the entry-point group `harness.methods`.
 
-Adding a method is adding a file; nothing here names one. A plug-in that fails to import is kept as broken and reported
+Adding a method is adding a file; nothing here names one. What wraps a user's function lies in `harness.wrapping`. A plug-in that fails to import is kept as broken and reported
 when it is used, so that one bad package does not stop a run without it. So is one whose import changes
 code that judges.
 """
@@ -138,6 +138,10 @@ def registry() -> Registry:
             found.broken[module.__name__.rpartition(".")[2]] = tampering.sentence(f"its file {module.__name__}")
         else:
             _add_all(found, vars(module).values(), module)
+
+    # what stands for a user's own function
+    for module in _modules(importlib.import_module("harness.wrapping")):
+        _add_all(found, vars(module).values(), module)
 
     # plug-ins
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):

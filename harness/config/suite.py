@@ -70,6 +70,8 @@ class TrialEntry(Closed):
 
     dataset: Names | None = None
     network: Names | None = None
+    sampler: str | None = None
+    """Your own sampler(network, noise, steps) as FILE.py:NAME, in place of schedule, solver and executor."""
     denoiser: Parts = "full"
     schedule: Parts = "edm"
     solver: Parts = "ddim"
@@ -85,6 +87,18 @@ class TrialEntry(Closed):
     """
     optional: bool = False
     """Left out, with one sentence, where the cluster has fewer devices than one sample needs at once."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap_sampler(cls, given: Any) -> Any:
+        """Turn `sampler` into the parts that wrap it, labelled by the function's name."""
+        if not isinstance(given, dict) or not isinstance(sampler := given.get("sampler"), str):
+            return given
+        both = [part for part in ("schedule", "solver", "executor") if part in given]
+        if both:
+            raise ValueError(f"a wrapped sampler owns schedule, solver and executor; leave out {', '.join(both)}")
+        parts = {"schedule": "own", "solver": "own", "executor": {"name": "wrapped", "python": sampler}}
+        return {"label": sampler.rpartition(":")[2].replace("_", "-"), **given, **parts}
 
 
 class Baseline(Closed):

@@ -89,6 +89,12 @@ class Sampler:
         return states
 
     @property
+    def visited_levels(self) -> np.ndarray:
+        """Return the levels of a row: its schedule's, or those at which an executor that owns its levels called."""
+        own = getattr(self.executor, "visited_levels", None)
+        return self.sigmas if own is None else own(self.sigmas)
+
+    @property
     def last_step(self) -> int:
         """Return the step of the grid as which the estimate at the last level counts."""
         return len(self.sigmas) - 2

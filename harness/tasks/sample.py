@@ -129,15 +129,15 @@ def _cost(sampler: Sampler, network: Network) -> Cost:
     With them come the counter's coverage and the trial's grid: its levels, and the network's diffusion time at each.
     """
     x = sampler.initial_state([0])
-    sigma = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64)
+    sigma, levels = x.new_full((1,), float(sampler.sigmas[0]), dtype=torch.float64), sampler.visited_levels
     with any_class(network, 1):
         return Cost(
             units={name: count_flops(call, x, sigma) for name, call in sampler.denoiser.units().items()},
             network=count_flops(network, x, sigma),
             coverage=coverage(network, x, sigma),
             parameters=sum(p.numel() for p in network.parameters()),
-            sigmas=[float(s) for s in sampler.sigmas],
-            times=network.diffusion_time(torch.as_tensor(sampler.sigmas, dtype=torch.float64)).tolist(),
+            sigmas=[float(s) for s in levels],
+            times=network.diffusion_time(torch.as_tensor(levels, dtype=torch.float64)).tolist(),
             decoder=0 if sampler.decoder is None else count_flops(sampler.decoder, x),
         )
 
