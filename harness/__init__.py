@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from harness.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from harness.api import load, make_sampler, plan, run
+    from harness.api import load, make_sampler, plan, run, wrap
 
-__all__ = ["__version__", "load", "make_sampler", "plan", "run"]
+__all__ = ["__version__", "load", "make_sampler", "plan", "run", "wrap"]
 
 
 def __getattr__(name: str) -> Any:

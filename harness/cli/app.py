@@ -97,6 +97,42 @@ def run(
         raise typer.Exit(1)
 
 
+@app.command("wrap", epilog="Example: oneclock wrap mine.py:my_sampler --network zoo:unet-8 --steps 5,10")
+def wrap_sampler(
+    sampler: Annotated[str, typer.Argument(help="FILE.py:NAME of your own sampler(network, noise, steps).")],
+    network: Annotated[str, typer.Option(help="A network of the zoo (see `oneclock ls zoo`).")] = "zoo:unet-8",
+    steps: Annotated[str, typer.Option(help="Step counts with commas; the first is the clock's.")] = "10",
+    schedule: Annotated[str, typer.Option(help="Schedule of the baseline, DDIM.")] = "edm",
+    n_images: Annotated[int | None, typer.Option(min=1, help="By default those of the network's own limit.")] = None,
+    address: Address = None,
+    results: Results = RESULTS,
+    in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
+) -> None:
+    """Run your own sampler beside DDIM on one network, without porting it.
+
+    The function gets the counted network, this harness's noise and the number of steps, and returns final states."""
+    from harness import api
+    from harness.screen.ending import show_end
+
+    counts = steps.split(",")
+    if not all(one.strip().isdecimal() for one in counts):
+        raise UsageError(f'--steps is "{steps}"; expected whole numbers with commas, such as 5,10')
+    tables = api.wrap(
+        sampler,
+        network,
+        [int(one) for one in counts],
+        schedule=schedule,
+        n_images=n_images,
+        address=address,
+        results=results,
+        in_process=in_process,
+        quiet=False,
+    )
+    show_end(tables)
+    if not tables.all_valid:
+        raise typer.Exit(1)
+
+
 @app.command("plan", epilog="Example: oneclock plan cifar10 --set n_images=10000")
 def list_plan(
     suite: SuiteName,

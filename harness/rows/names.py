@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.identity import canonical_json
 from harness.specs.row import RowSpec
-from harness.specs.sampler import SamplerSpec
+from harness.specs.sampler import PartSpec, SamplerSpec
 
 if TYPE_CHECKING:
     from harness.schema import Row
@@ -22,6 +22,11 @@ def _class_columns(sampler: SamplerSpec) -> Row:
     return {"classes": law, "guidance": float(scale)}
 
 
+def _shown_name(part: PartSpec) -> str:
+    """Return a part's name; what hands everything to a wrapped sampler runs on one device, as the serial executor."""
+    return "serial" if part.module == "harness.wrapping.wrapped" else part.name
+
+
 def name_columns(spec: RowSpec) -> Row:
     """Return the columns that say what a trial is, and which others it is compared with."""
     sampler, data = spec.sampler, spec.sampler.model.data
@@ -33,7 +38,7 @@ def name_columns(spec: RowSpec) -> Row:
         "network": spec.network,
         "network_like": spec.network_like,
         "method": spec.method,
-        **{name: part.name for name, part in sampler.parts().items()},
+        **{name: _shown_name(part) for name, part in sampler.parts().items()},
         "prepared": " ".join(name for name, part in sampler.parts().items() if part.artifact_id is not None),
         "training": spec.training,
         "params_json": canonical_json({name: part.params for name, part in sampler.parts().items()}),

@@ -31,7 +31,7 @@ def write_suite(name: str, dataset: str, methods: str, vs: str, network: str | N
     dataset = _find_dataset(dataset)
     card = load_card(dataset)
     card.check_trains()
-    features = _choose_features(card)
+    features = fitting_features(card)
     baseline = parse_method(vs, {"solver": "ddim"})
     parts = _parse_methods(methods, baseline)
 
@@ -82,7 +82,8 @@ def _find_dataset(dataset: str) -> str:
     return str(here) if dataset not in card_names() and here.is_file() else dataset
 
 
-def _choose_features(card: DatasetCard) -> FeatureNetwork:
+def fitting_features(card: DatasetCard) -> FeatureNetwork:
+    """Return the feature network for a data set; UsageError where none fits or its pictures are too few."""
     found = fitting_feature_network(card.channels, card.resolution)
     if found is None:
         raise UsageError(f'data set "{card.name}": {describe_no_feature_network(card.resolution)}')

@@ -1,0 +1,148 @@
+"""Wrapped samplers: diffusers' schedulers against our solvers, misbehaving functions, and the leaderboard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from kit.toy_runs import Run
+
+import harness
+from harness.cli.wrap import wrap_suite
+from harness.errors import UsageError
+from harness.planning.by_hand import assemble_sampler
+from harness.sampling.sampler import Sampler
+
+KIT = os.path.relpath(Path(__file__).resolve().parents[2] / "kit" / "wrapped_kit.py")
+SUITE = """
+name = "toy"
+title = "Wrapped samplers"
+dataset = "digits"
+network = "unet-8"
+extractor = "digits-cnn"
+n_images = 80
+batch = 40
+baseline = {{ solver = "ddim", schedule = "edm", clock_steps = 3 }}
+networks.unet-8.weights = "zoo:unet-8"
+timing.tier = "smoke"
+
+[[trials]]
+steps = 3
+{trials}
+"""
+
+
+def wrapped(name: str, steps: int) -> Sampler:
+    executor = {"name": "wrapped", "python": f"{KIT}:{name}"}
+    return assemble_sampler("zoo:unet-8", steps=steps, schedule="own", solver="own", executor=executor)
+
+
+def run(folder: Path, *names: str, more: str = "") -> Run:
+    trials = more + "".join(f'[[trials]]\nsampler = "{KIT}:{name}"\nsteps = 3\n' for name in names)
+    (folder / "toy.toml").write_text(SUITE.format(trials=trials))
+    return Run(str(folder / "toy.toml"), folder / "results")
+
+
+def test_the_same_levels_and_steps_are_the_same_images() -> None:
+    ours = assemble_sampler("zoo:unet-8", steps=6).run(range(8))
+    torch.testing.assert_close(wrapped("own_euler", 6).run(range(8)), ours, atol=1e-4, rtol=1e-4)
+
+
+def test_noise_that_it_draws_itself_is_ours() -> None:
+    given, drawn = (wrapped(name, 4).run(range(3, 7)) for name in ("own_euler", "draws_start"))
+    assert torch.equal(given, drawn)
+    assert torch.randn(4).std() > 0  # torch's own draws are back
+
+
+def test_visited_levels_are_those_of_its_calls() -> None:
+    sampler = wrapped("by_ddim", 5)
+    sampler.run(range(2))
+    levels = sampler.visited_levels
+    assert len(levels) == 6
+    assert levels[0] == pytest.approx(11.54, rel=0.02)  # of DDPM's step 800
+    assert (levels[:-2] > levels[1:-1]).all()
+
+
+def test_a_wrapped_row_stands_in_the_leaderboard_beside_ddim(tmp_path: Path) -> None:
+    found = run(tmp_path, "own_euler", "by_ddim", "by_dpmpp", "by_unipc")
+    ours, theirs = found.row("ddim", 3), found.row("own-euler", 3)
+    assert set(found.tables.trials["verdict"]) == {"VALID"}, found.tables.trials["reasons"].tolist()
+    assert theirs["fid"] == pytest.approx(ours["fid"], rel=1e-3)
+    assert theirs["nfe"] == ours["nfe"] == 3
+    assert theirs["flops_per_image"] == ours["flops_per_image"] > 0
+    assert (theirs["solver"], theirs["schedule"], theirs["executor"]) == ("own", "own", "serial")
+
+    steps = found.of("steps", theirs).sort_values("step")
+    assert steps["sigma"].tolist() == pytest.approx(found.of("steps", ours).sort_values("step")["sigma"].tolist())
+    harness.api.report(tmp_path / "results" / "toy")
+    board = (tmp_path / "results" / "toy" / "leaderboard.md").read_text()
+    lines = [line for line in board.splitlines() if line.startswith("| unet-8:")]
+    assert any("own-euler" in line for line in lines)
+    assert any("unet-8:ddim" in line for line in lines)
+    assert "FID by steps" not in board
+
+
+BAD = {
+    "wrong_shape": "wrong-shape",
+    "not_finite": "nan-samples",
+    "other_count": "timed-evaluations-differ",
+    "draws_in_numpy": "depends-on-batch",
+}
+FAILING = {"raises": "no such thing", "returns_list": "returned a list", "level_zero": "expected a finite level above 0"}
+
+
+def test_each_misbehaviour_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    rows = run(tmp_path, *BAD, *FAILING, "is_slow", "not_callable").tables.trials.set_index("method")
+    for name, reason in BAD.items():
+        assert rows.loc[name.replace("_", "-"), "verdict"] == "INVALID"
+        assert reason in rows.loc[name.replace("_", "-"), "reasons"]
+    for name, reason in {**FAILING, "not_callable": "expected a function"}.items():
+        row = rows.loc[name.replace("_", "-")]
+        assert row["verdict"] != "VALID"
+        assert reason in f"{row['reasons']} {row.get('error')}"
+    slow: pd.Series = rows.loc["is-slow"]
+    assert slow["verdict"] == "INVALID"
+    assert "uncounted-time" in slow["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("mine", "names no code"),
+        ("nowhere.py:my_sampler", "does not exist"),
+        (f"{KIT}:nothing", "has no nothing at its top"),
+        (lambda network, noise, steps: noise, "FILE.py:NAME"),
+    ],
+)
+def test_code_that_is_not_there_is_one_sentence(target: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        wrap_suite(target, "zoo:unet-8", [3], "edm", None)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_edit_and_a_library_change_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("import torch\nimport beside\n\ndef sample(network, noise, steps):\n    return noise\n")
+    Path("beside.py").write_text("A = 1\n")
+    first = _identity()
+    Path("beside.py").write_text("A = 2\n")
+    second = _identity()
+    assert first[0] != second[0]
+    assert first[1]["torch"] == torch.__version__.partition("+")[0] or "torch" in first[1]
+
+
+def _identity() -> tuple[str, dict[str, str]]:
+    from harness.wrapping.wrapped import WrappedParams
+
+    found = WrappedParams(python="mine.py:sample")
+    return found.sha256, found.libraries
+
+
+def test_parts_of_a_wrapped_sampler_stand_with_it_alone() -> None:
+    with pytest.raises(UsageError, match="wrapped sampler"):
+        assemble_sampler("zoo:unet-8", steps=3, schedule="own")
+    with pytest.raises(UsageError, match="FILE.py:NAME"):
+        assemble_sampler("zoo:unet-8", steps=3, schedule="own", solver="own", executor="wrapped")
