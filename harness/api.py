@@ -135,7 +135,7 @@ def wrap(
     n_images: int | None = None,
     **options: Any,
 ) -> Tables:
-    """Run your own sampler(network, noise, steps) beside DDIM on a network of the zoo; return the tables of both.
+    """Run your own sampler(network, noise, steps) and DDIM on a network of the zoo; return the tables of both.
 
     `sampler` is FILE.py:NAME or the function itself, which must lie in a file. `schedule` is the baseline's.
     Further arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there.

@@ -108,15 +108,17 @@ def wrap_sampler(
     results: Results = RESULTS,
     in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
 ) -> None:
-    """Run your own sampler beside DDIM on one network, without porting it.
+    """Run your own sampler and DDIM on one network, without porting it.
 
     The function gets the counted network, this harness's noise and the number of steps, and returns final states."""
     from harness import api
     from harness.screen.ending import show_end
 
+    # step counts
     counts = steps.split(",")
     if not all(one.strip().isdecimal() for one in counts):
         raise UsageError(f'--steps is "{steps}"; expected whole numbers with commas, such as 5,10')
+
     tables = api.wrap(
         sampler,
         network,

@@ -1,4 +1,4 @@
-"""Your own sampler beside the baseline on a network of the zoo: the suite of `oneclock wrap` and `harness.wrap`."""
+"""Your own sampler and the baseline on a network of the zoo: the suite of `oneclock wrap` and `harness.wrap`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def wrap_suite(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not network.startswith(PREFIX):
-        raise UsageError(f'network is "{network}"; expected one of the zoo, such as {PREFIX}unet-8 (see `oneclock ls zoo`)')
+        raise UsageError(
+            f'network is "{network}"; expected one of the zoo, such as {PREFIX}unet-8 (see `oneclock ls zoo`)'
+        )
     if not steps or min(steps) < 1:
         raise UsageError(f"steps are {list(steps)}; expected whole numbers, 1 or more")
 
@@ -40,6 +42,7 @@ def wrap_suite(
     features = fitting_features(load_card(card.data.name))
     chosen = choose_from_zoo(card.name, features.name)
     baseline = {"solver": "ddim", "schedule": schedule}
+
     tables = {
         "name": check_name(f"wrap-{name.strip('-')}", "the wrapped function's name"),
         "title": f"{target} beside ddim@{schedule} on {network}",

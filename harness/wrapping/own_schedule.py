@@ -24,7 +24,9 @@ class Own(Schedule):
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         if parts["executor"].name == "wrapped":
             return None
-        return 'it is that of a wrapped sampler; expected the executor "wrapped", or a schedule of `oneclock ls methods`'
+        return (
+            'it is that of a wrapped sampler; expected the executor "wrapped", or a schedule of `oneclock ls methods`'
+        )
 
     def levels(self, steps: int, sigma_min: float, sigma_max: float, artifact: Artifact | None = None) -> np.ndarray:
         u = ramp(steps, sigma_min, sigma_max)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from harness.wrapping.user_code import find_code, hash_code, load_code
@@ -31,7 +31,7 @@ class WrappedParams(Params):
     """FILE.py:NAME, the file relative to the working folder."""
     sha256: str = ""
     """Of the file and what it imports of its own folder; filled in."""
-    libraries: dict[str, str] = {}
+    libraries: dict[str, str] = Field(default_factory=dict)
     """Versions of the libraries that it imports; filled in."""
 
     @model_validator(mode="before")

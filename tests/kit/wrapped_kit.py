@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DDIMPipeline, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 CALLS = [0]
@@ -35,12 +37,37 @@ def by_unipc(network: Any, noise: Tensor, steps: int) -> Tensor:
     return _sample(UniPCMultistepScheduler(final_sigmas_type="zero"), network, noise, steps)
 
 
+class _AsUnet(torch.nn.Module):
+    """The network as a pipeline of diffusers calls it: noise in the state of DDPM's table, by its step."""
+
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, network: Any, kept: Tensor, noise: Tensor) -> None:
+        super().__init__()
+        self.network, self.kept = network, kept
+        self.config = SimpleNamespace(in_channels=noise.shape[1], sample_size=noise.shape[-1])
+
+    def forward(self, x: Tensor, t: Tensor) -> Any:
+        a = float(self.kept[int(t)])
+        clean = self.network(x / a**0.5, ((1 - a) / a) ** 0.5)
+        return SimpleNamespace(sample=(x - a**0.5 * clean) / (1 - a) ** 0.5)
+
+
+def by_pipeline(network: Any, noise: Tensor, steps: int) -> Tensor:
+    """A whole pipeline, which draws its first state itself."""
+    scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="leading")
+    pipeline = DDIMPipeline(_AsUnet(network, scheduler.alphas_cumprod, noise), scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline(batch_size=len(noise), num_inference_steps=steps, output_type="np").images
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(noise) * 2 - 1
+
+
 def own_euler(network: Any, noise: Tensor, steps: int) -> Tensor:
     ramp = np.arange(steps + 1) / steps
     ends = network.sigma_max ** (1 / 7), network.sigma_min ** (1 / 7)
     levels = (ends[0] + ramp * (ends[1] - ends[0])) ** 7
     x = noise * levels[0]
-    for high, low in zip(levels[:-1], levels[1:], strict=True):
+    for high, low in pairwise(levels):
         clean = network(x, float(high))
         x = clean + float(low / high) * (x - clean)
     return x
