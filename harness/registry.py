@@ -1,6 +1,7 @@
 """Finds methods and networks: every class in the `methods` package and in the entry-point group `harness.methods`.
 
-Adding a method is adding a file; nothing here names one. What wraps a user's function lies in `harness.wrapping`. A plug-in that fails to import is kept as broken and reported
+Adding a method is adding a file; nothing here names one. What wraps a user's function lies in
+`harness.wrapping`. A plug-in that fails to import is kept as broken and reported
 when it is used, so that one bad package does not stop a run without it. So is one whose import changes
 code that judges.
 """

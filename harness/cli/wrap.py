@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.cli.new.suite import fitting_features
@@ -64,6 +65,6 @@ def _target_of(sampler: Callable[..., Any]) -> str:
     except TypeError:
         file = None
     name = getattr(sampler, "__qualname__", type(sampler).__name__)
-    if file is None or not os.path.isfile(file):
+    if file is None or not Path(file).is_file():
         raise UsageError(f"{name} has no file, so workers cannot load it; put it into one and name it as FILE.py:NAME")
     return f"{os.path.relpath(file)}:{name}"

@@ -162,6 +162,8 @@ def depends_on_batch(known: TrialEvidence) -> Iterator[RuleFinding]:
         return
     wrong = sum(one > most for one in differences)
     found = f"{wrong} of {len(differences)} images made again in other company differ, by up to {max(differences):.2g}"
+    if wrong == len(differences) and known.row.get("solver") == "own":
+        found += " (own noise, not paired)"
     yield RuleFinding(wrong <= known.may_differ(len(differences)), found, f"relative differences up to {most:g}")
 
 

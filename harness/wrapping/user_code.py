@@ -1,4 +1,4 @@
-"""Code that a user names as FILE.py:NAME: found without running it, hashed with what it imports of its folder, and loaded."""
+"""Code that a user names as FILE.py:NAME: found without running it, hashed with its imports, and loaded."""
 
 from __future__ import annotations
 

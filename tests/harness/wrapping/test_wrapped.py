@@ -128,6 +128,7 @@ def test_each_misbehaviour_is_a_row_with_its_reason(tmp_path: Path) -> None:
     for name, reason in BAD.items():
         assert rows.loc[name.replace("_", "-"), "verdict"] == "INVALID"
         assert reason in rows.loc[name.replace("_", "-"), "reasons"]
+    assert "own noise, not paired" in rows.loc["draws-in-numpy", "reasons"]
     for name, reason in {**FAILING, "not_callable": "expected a function"}.items():
         row = rows.loc[name.replace("_", "-")]
         assert row["verdict"] != "VALID"
