@@ -11,7 +11,7 @@ import numpy as np
 
 from methods.grids import pinned, ramp
 from methods.networks.base import NetworkParams
-from methods.parts import Artifact, Method, Params, Schedule
+from methods.parts import Artifact, Method, Schedule
 
 
 class Own(Schedule):
@@ -19,9 +19,10 @@ class Own(Schedule):
 
     name = "own"
     summary = "a wrapped sampler's own levels, recorded from its calls"
-    Params = Params
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
+        if self.denoises_last:
+            return "a wrapped sampler ends as it does; leave out final"
         if parts["executor"].name == "wrapped":
             return None
         return (
