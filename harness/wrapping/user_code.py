@@ -57,7 +57,7 @@ def hash_code(path: Path) -> tuple[str, dict[str, str]]:
             continue
         data = file.read_bytes()
         files[file] = hashlib.sha256(data).hexdigest()
-        for top in _imported_tops(ast.parse(data)):
+        for top in _imported_tops(data):
             beside = _files_beside(path.resolve().parent, top)
             todo += beside
             libraries |= set() if beside else {top}
@@ -68,8 +68,13 @@ def hash_code(path: Path) -> tuple[str, dict[str, str]]:
     return code, {name: version(name) for name in sorted(found)}
 
 
-def _imported_tops(tree: ast.Module) -> Iterator[str]:
-    """Yield the top packages that import statements name, at any depth."""
+def _imported_tops(source: bytes) -> Iterator[str]:
+    """Yield the top packages that import statements name, at any depth; none of a file that is no Python of today."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

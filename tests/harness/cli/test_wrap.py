@@ -21,7 +21,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_function_of_the_readme_stands_beside_ddim(command: Command, mine: str) -> None:
     said = command("wrap", mine, "--steps", "2", "--n-images", "80", "--schedule", "logsnr", "--in-process")
     assert said.code == 0, said.err
-    lines = {line.split("\t")[0].strip(): line.split("\t")[-1] for line in said.out.splitlines() if line.startswith("unet-8:")}
+    lines = {
+        line.split("\t")[0].strip(): line.split("\t")[-1]
+        for line in said.out.splitlines()
+        if line.startswith("unet-8:")
+    }
     assert lines["unet-8:my-sampler"] == lines["unet-8:ddim@logsnr"]
 
 
