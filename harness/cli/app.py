@@ -108,7 +108,7 @@ def wrap_sampler(
     results: Results = RESULTS,
     in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
 ) -> None:
-    """Run your own sampler and DDIM on one network, without porting it.
+    """Run your own sampler next to DDIM, not ported.
 
     The function gets the counted network, this harness's noise and the number of steps, and returns final states."""
     from harness import api
