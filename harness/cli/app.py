@@ -48,6 +48,7 @@ class Listed(StrEnum):
     networks = "networks"
     extractors = "extractors"
     zoo = "zoo"
+    fetch = "fetch"
 
 
 @app.command(epilog="Example: oneclock run quick --only 'dpmpp*' --set n_images=500")
@@ -199,6 +200,23 @@ def write_one_reference(
     from harness.cli.reference import write_reference
 
     typer.echo(write_reference(dataset, out, extractor))
+
+
+@app.command("fetch", epilog="Example: oneclock fetch inception cifar10")
+def fetch_files(
+    names: Annotated[list[str] | None, typer.Argument(help="What to fetch, by name (see `oneclock ls fetch`).")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List what can be fetched, with licence and place.")] = False,
+) -> None:
+    """Fetch published files: data sets, feature networks, networks, statistics.
+
+    They are verified, go to the folder ONECLOCK_CACHE and are found there by suites. A transfer that broke off goes
+    on where it stopped. Proxies are those of the environment.
+    """
+    from harness.cli.fetch import fetch_named
+    from harness.cli.listing import list_lines
+
+    for line in list_lines("fetch") if listed else fetch_named(names or []):
+        typer.echo(line)
 
 
 @app.command("check", epilog="Example: oneclock check my-euler --set momentum=0.4")

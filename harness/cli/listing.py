@@ -9,6 +9,7 @@ from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
 from harness.data.splits import count_images
 from harness.errors import StoreDamagedError
+from harness.fetching.fetch import list_fetchable
 from harness.metrics.extractors import list_extractors
 from harness.registry import registry
 
@@ -22,6 +23,7 @@ def list_lines(what: str) -> Iterator[str]:
         "networks": _list_networks,
         "extractors": _list_extractors,
         "zoo": _list_zoo,
+        "fetch": _list_fetchable,
     }[what]()
 
 
@@ -60,6 +62,10 @@ def _list_networks() -> Iterator[str]:
 
 def _list_extractors() -> Iterator[str]:
     yield from _in_columns(list_extractors())
+
+
+def _list_fetchable() -> Iterator[str]:
+    yield from _in_columns(list_fetchable())
 
 
 def _in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

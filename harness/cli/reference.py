@@ -11,6 +11,7 @@ from harness.cli.new.feature_network import describe_no_feature_network, fitting
 from harness.data.cards import DatasetCard, load_card
 from harness.data.splits import load_split
 from harness.errors import UsageError, check_folder
+from harness.fetching.lookup import find_extractor_weights
 from harness.measure.usable_cores import usable_cores
 from harness.metrics.extractors import extractor_spec, load_extractor
 from harness.metrics.statistics_file import write_statistics
@@ -28,14 +29,15 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     """
     check_out(out)
     card = load_card(dataset)
-    name, _, weights = _chosen(card, extractor).partition(":")
-    spec = extractor_spec(name, Path(weights) if weights else None)
+    name, _, given = _chosen(card, extractor).partition(":")
+    weights = find_extractor_weights(name, Path(given) if given else None)
+    spec = extractor_spec(name, weights)
     check_picture_size(card, spec)
     split = load_split(card, card.reference)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fix_numerics(device, len(usable_cores()))
-    network = load_extractor(name, Path(weights) if weights else None, device)
+    network = load_extractor(name, weights, device)
     features = np.concatenate([block for _, block in feature_blocks(network, split.images)])
 
     stated = {
