@@ -207,9 +207,9 @@ def fetch_files(
     names: Annotated[list[str] | None, typer.Argument(help="What to fetch, by name (see `oneclock ls fetch`).")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List what can be fetched, with licence and place.")] = False,
 ) -> None:
-    """Fetch published files: data sets, feature networks, networks, statistics.
+    """Fetch published files by name, verified.
 
-    They are verified, go to the folder ONECLOCK_CACHE and are found there by suites. A transfer that broke off goes
+    Data sets, feature networks, networks and statistics. They go to the folder ONECLOCK_CACHE and are found there by suites. A transfer that broke off goes
     on where it stopped. Proxies are those of the environment.
     """
     from harness.cli.fetch import fetch_named

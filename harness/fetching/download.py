@@ -41,6 +41,7 @@ def download(file: FetchFile, partial: Path, is_known: bool, on_bytes: OnBytes) 
     """
     with partial.open("ab") as stream:
         _lock(stream, file)
+
         for number in range(1, limits.FETCH_TRIES + 1):
             before = stream.tell()
             try:
@@ -53,6 +54,8 @@ def download(file: FetchFile, partial: Path, is_known: bool, on_bytes: OnBytes) 
                         f"{file.url}: the transfer broke off after {stream.tell():,} bytes ({error}); what came is "
                         "kept, so run the same command again and it goes on there"
                     ) from None
+
+        # on the disk before it gets its name
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -83,6 +86,7 @@ def _receive(file: FetchFile, stream: BinaryIO, partial: Path, is_known: bool, o
 
     wait = (limits.FETCH_CONNECT_SECONDS, limits.FETCH_SILENCE_SECONDS)
     try:
+        # the file from there on
         with requests.get(file.url, headers=headers, stream=True, timeout=wait) as response:
             total = _begin(file, response, stream, start)
             if total == stream.tell():
@@ -97,6 +101,7 @@ def _receive(file: FetchFile, stream: BinaryIO, partial: Path, is_known: bool, o
         raise UsageError(f"{file.url} cannot be fetched ({_reason(error)}); check the address in its card") from None
     except urllib3.exceptions.HTTPError as error:  # of the body, which requests leaves to urllib3
         raise _Interrupted(_reason(error)) from None
+
     if total is not None and stream.tell() != total:
         raise _Interrupted(f"{total:,} were announced")
 
