@@ -11,6 +11,7 @@ from harness.config.suite import Suite, apply_settings
 from harness.config.toml_files import validated
 from harness.fetching.lookup import offer_import
 from harness.planning.plan import Plan
+from harness.specs.reference import ReferenceSpec
 
 _DECIDING = (
     "dataset", "network", "networks", "extractor", "reference", "n_images", "classes", "seed_sets", "trainings",
@@ -59,11 +60,22 @@ def missing_network(suite: Suite) -> list[str]:
 
 
 def unmet_conditions(claim: Claim, plan: Plan) -> list[str]:
-    """Return a sentence on each condition that keeps a plan from being run for a verdict: no GPU, missing files, NFE."""
-    unmet = list(plan.absent)
-    if claim.needs_gpu and not plan.device_class.startswith("cuda"):
-        unmet.append(f"no GPU: the claim is of {claim.suite.n_images if claim.suite else 0:,} images on one")
-    return unmet
+    """Return a sentence on each condition that a plan does not meet: missing files, and pictures that are a copy."""
+    copies = {task.spec.data.variant for task in plan.tasks.values() if isinstance(task.spec, ReferenceSpec)}
+    return [
+        *plan.absent,
+        *(
+            f'the pictures are the copy "{name}", and the figure is of the originals'
+            for name in sorted(copies - {"", "original", "unpinned"})
+        ),
+    ]
+
+
+def missing_device(claim: Claim, device_class: str) -> list[str]:
+    """Return a sentence where a claim needs a GPU and this machine has none."""
+    if claim.suite is None or not claim.needs_gpu or device_class.startswith("cuda"):
+        return []
+    return [f"no GPU here: the figure is of {claim.suite.n_images:,} images, as many as only a GPU makes in time"]
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from harness.config.suite import PartEntry, ReferenceSettings
+from harness.config.suite import DecoderEntry, PartEntry, ReferenceSettings
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
@@ -30,7 +30,7 @@ class ClaimSetting(Closed):
     batch: PositiveInt = 50
     classes: str | int | None = None
     precision: str = "float32"
-    decoder: Json = None
+    decoder: DecoderEntry | None = None
     denoiser: str | PartEntry = "full"
     schedule: str | PartEntry = "edm"
     solver: str | PartEntry = "ddim"
@@ -48,8 +48,8 @@ class Claim(Closed):
     """The FID as printed."""
     decimals: int = Field(ge=0, le=6)
     protocol: Protocol
-    nfe: PositiveInt
-    """Evaluations of the network per image; a run of another number is another setting."""
+    nfe: PositiveInt | None = None
+    """Evaluations of the network per image, where known; a run of another number is another setting."""
     source: str
     needs_gpu: bool = False
     suite: ClaimSetting | None = None
@@ -68,6 +68,8 @@ class Claim(Closed):
     def _is_measured_or_says_why_not(self) -> Claim:
         if (self.suite is None) != bool(self.unmeasured):
             raise ValueError(f'claim "{self.name}" has both or none of suite and unmeasured; expected one of them')
+        if self.suite is not None and self.nfe is None:
+            raise ValueError(f'claim "{self.name}" has a suite and no nfe; expected the evaluations of the figure')
         return self
 
 

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import api
-from harness.claims.claim_suite import changed_conditions, claim_suite, missing_network, unmet_conditions
+from harness.claims.claim_suite import (
+    changed_conditions,
+    claim_suite,
+    missing_device,
+    missing_network,
+    unmet_conditions,
+)
 from harness.claims.ledger import Claim, choose_claims, load_claims
 from harness.claims.verdict import NO_VERDICT, ClaimVerdict, judge_claim
 from harness.config.suite import Suite
+from harness.runs import workplace
 from harness.storage.claim_records import write_claim_record
 
 
@@ -19,8 +26,14 @@ def list_claims(ledger: Path | None = None) -> Iterator[tuple[str, str, str, str
     """Yield name, figure, setting and title of every claim, with why one cannot be measured here."""
     for claim in load_claims(ledger).values():
         images = "" if claim.suite is None else f", N {claim.suite.n_images:,}"
+        nfe = "NFE not stated" if claim.nfe is None else f"NFE {claim.nfe}"
         why = f"; not measured here: {claim.unmeasured}" if claim.unmeasured else ""
-        yield claim.name, f"FID {claim.figure:.{claim.decimals}f}", f"NFE {claim.nfe}{images}", f"{claim.title}{why}"
+        yield (
+            claim.name,
+            f"FID {claim.figure:.{claim.decimals}f}",
+            f"{nfe}{images}",
+            f"{claim.title}{why}",
+        )
 
 
 def reproduce_claims(
@@ -37,8 +50,12 @@ def reproduce_claims(
     """
     for claim in choose_claims(name, ledger):
         yield f"{claim.name}: {claim.title}"
-        yield f"  paper      FID {claim.figure:.{claim.decimals}f} at NFE {claim.nfe} ({claim.source})"
+        yield f"  paper      FID {claim.figure:.{claim.decimals}f}{_at_nfe(claim)} ({claim.source})"
         yield from _reproduce_one(claim, settings, results, in_process, only_plan)
+
+
+def _at_nfe(claim: Claim) -> str:
+    return "" if claim.nfe is None else f" at NFE {claim.nfe}"
 
 
 def _reproduce_one(
@@ -53,6 +70,7 @@ def _reproduce_one(
         plan = api.plan(suite)
         missing = unmet_conditions(claim, plan)
         yield from (f"  row        {planned.trial.short}, N {suite.n_images:,}" for planned in plan.trials)
+    missing += missing_device(claim, workplace.this_device()[0])
     if missing:
         yield from (f"  not met    {sentence}" for sentence in (*missing, *changed))
         yield f"  {NO_VERDICT}: conditions are not met, so nothing was run"
@@ -70,7 +88,7 @@ def _measure(claim: Claim, suite: Suite, changed: list[str], results: Path, in_p
     unmet = list(changed)
     if row["verdict"] != "VALID":
         unmet.append(f"the row is {row['verdict'] or 'failed'}: {row['reasons'] or 'no reason was recorded'}")
-    if not math.isclose(float(row["nfe"]), claim.nfe):
+    if claim.nfe is not None and not math.isclose(float(row["nfe"]), claim.nfe):
         unmet.append(f"NFE is {row['nfe']:g}, and the claim's is {claim.nfe}")
 
     figures = tuple(float(row[key]) for key in ("fid", "fid_low", "fid_high"))
