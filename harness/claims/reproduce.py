@@ -64,6 +64,8 @@ def _reproduce_one(
     if claim.suite is None:
         yield f"  {NO_VERDICT}: {claim.unmeasured}"
         return
+
+    # what can be said before anything starts
     suite = claim_suite(claim, settings)
     changed, missing = changed_conditions(claim, suite), missing_network(suite)
     if not missing:
@@ -71,6 +73,7 @@ def _reproduce_one(
         missing = unmet_conditions(claim, plan)
         yield from (f"  row        {planned.trial.short}, N {suite.n_images:,}" for planned in plan.trials)
     missing += missing_device(claim, workplace.this_device()[0])
+
     if missing:
         yield from (f"  not met    {sentence}" for sentence in (*missing, *changed))
         yield f"  {NO_VERDICT}: conditions are not met, so nothing was run"
@@ -117,12 +120,14 @@ def _record(
         "protocol": claim.protocol,
         "nfe": claim.nfe,
         "n_images": suite.n_images,
+        # where it was measured
         "suite": suite.name,
         "dataset": row["dataset"],
         "network": row["network"],
         "method": row["method"],
         "steps": int(row["steps"]),
         "trial_id": row["trial_id"],
+        # what was found
         "verdict": verdict,
         "unmet": unmet,
         **{key: float(value) if math.isfinite(value) else None for key, value in numbers.items()},
