@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -200,6 +201,35 @@ def write_one_reference(
     from harness.cli.reference import write_reference
 
     typer.echo(write_reference(dataset, out, extractor))
+
+
+@app.command("score", epilog="Example: oneclock score ./samples --dataset cifar10 --extractor inception-v3-compat:FILE")
+def score_own_images(
+    images: Annotated[Path, typer.Argument(help="A folder of PNG, JPEG, WebP, BMP or TIFF files, or an npz (arr_0).")],
+    dataset: Annotated[str, typer.Option(help="The data set that they are compared with: its name or card.")],
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Feature network, or NAME:PATH with its weights; the shipped one that fits by default."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of statistics in place of the reference pictures; mu and sigma alone want --extractor."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Score images that any code made, as tables do.
+
+    FID and KID with intervals, precision and recall, against a data set's reference split."""
+    from harness.cli.score import describe_score, score_images, score_lines
+
+    score = score_images(images, dataset, extractor, reference)
+    for sentence in score.cautions():
+        typer.echo(f"oneclock: note: {sentence}", err=True)
+    lines = [json.dumps(describe_score(score), indent=2)] if as_json else score_lines(score)
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command("reproduce", epilog="Example: oneclock reproduce edm-cifar10")

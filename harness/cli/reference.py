@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 
 from harness.cli.new.feature_network import describe_no_feature_network, fitting_feature_network
 from harness.data.cards import DatasetCard, load_card
-from harness.data.splits import load_split
+from harness.data.disk_array import disk_array, fits_memory, release_pages
+from harness.data.splits import Split, load_split
 from harness.errors import UsageError, check_folder
 from harness.fetching.lookup import find_extractor_weights
 from harness.measure.usable_cores import usable_cores
-from harness.metrics.extractors import extractor_spec, load_extractor
+from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
+from harness.metrics.feature_stream import Features
 from harness.metrics.statistics_file import write_statistics
 from harness.planning.quality_checks import check_picture_size
 from harness.sampling.numerics import fix_numerics
@@ -29,7 +32,7 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     """
     check_out(out)
     card = load_card(dataset)
-    name, _, given = _chosen(card, extractor).partition(":")
+    name, _, given = choose_extractor(card, extractor).partition(":")
     weights = find_extractor_weights(name, Path(given) if given else None)
     spec = extractor_spec(name, weights)
     check_picture_size(card, spec)
@@ -38,7 +41,7 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fix_numerics(device, len(usable_cores()))
     network = load_extractor(name, weights, device)
-    features = np.concatenate([block for _, block in feature_blocks(network, split.images)])
+    features = _all_features(network, split)
 
     stated = {
         "extractor": spec.name,
@@ -53,6 +56,33 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     return out
 
 
+def _all_features(network: Extractor, split: Split) -> Features:
+    """Return the features of all images [n, d], on disk where memory does not hold them."""
+    features: Features | None = None
+    start = 0
+    for stop, block in feature_blocks(network, split.images):
+        if features is None:
+            features = _room((len(split.images), block.shape[1]))
+        features[start:stop] = block
+        start = stop
+        release_pages(split.images)
+    assert features is not None  # no split is empty
+    return features
+
+
+def _room(shape: tuple[int, int]) -> Features:
+    size = 4 * shape[0] * shape[1]
+    if fits_memory(size):
+        return np.empty(shape, dtype=np.float32)
+    try:
+        return disk_array(shape, np.float32)
+    except OSError as error:
+        raise UsageError(
+            f"the features take {size / 1e9:.1f} GB, which neither memory nor {tempfile.gettempdir()} holds "
+            f"({error.strerror}); expected room for them, so set TMPDIR to a folder that has it"
+        ) from None
+
+
 def check_out(out: Path) -> None:
     """Raise UsageError for a file that exists, another ending than .npz, or a folder that is none."""
     if out.suffix != ".npz":
@@ -64,7 +94,8 @@ def check_out(out: Path) -> None:
         raise UsageError(f"found no folder {out.parent}; expected the one that {out.name} goes to, so make it first")
 
 
-def _chosen(card: DatasetCard, extractor: str | None) -> str:
+def choose_extractor(card: DatasetCard, extractor: str | None) -> str:
+    """Return a feature network as given, else the shipped one that fits; UsageError where there is none."""
     if extractor is not None:
         return extractor
     fitting = fitting_feature_network(card.channels, card.resolution)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.image_folder import find_pictures
-from harness.data.readers.pictures import FORMATS, MODES
+from harness.data.readers.picture_files import find_pictures
+from harness.data.readers.pictures import FORMATS, MODES, picture_fault
 
 _LARGEST_SAMPLE = 2000  # pictures whose values give the standard deviation
 
@@ -28,6 +28,8 @@ class PictureSurvey:
     """1 if all are grey, else 3."""
     faulty: Mapping[Path, str]
     """Files that no reader takes, with the reason."""
+    passed_over: str
+    """One sentence on files that are no pictures; empty if there are none."""
 
     @property
     def square_side(self) -> int | None:
@@ -45,14 +47,20 @@ def survey_pictures(folder: Path) -> PictureSurvey:
     """Return what is in a folder of pictures; decodes every one of them."""
     sizes: Counter[tuple[int, int]] = Counter()
     grey, faulty = True, {}
-    files = find_pictures(folder)
+    found = find_pictures(folder)
 
-    for file in files:
+    for file in found.files:
         try:
             with Image.open(file, formats=FORMATS) as picture:
+                fault = picture_fault(picture)
                 picture.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # damaged bytes raise whatever a decoder stumbles over
             faulty[file.relative_to(folder)] = f"cannot be decoded ({type(error).__name__})"
+            continue
+
+        # whole, but of a kind that is not taken
+        if fault:
+            faulty[file.relative_to(folder)] = fault
             continue
         if picture.mode not in MODES[3] or "transparency" in picture.info:
             kind = "transparent pixels" if "transparency" in picture.info else f"the colour mode {picture.mode}"
@@ -61,8 +69,9 @@ def survey_pictures(folder: Path) -> PictureSurvey:
         grey &= picture.mode in MODES[1]
         sizes[picture.size] += 1
 
-    relative = tuple(file.relative_to(folder) for file in files)
-    return PictureSurvey(folder, relative, dict(sizes.most_common()), 1 if grey else 3, faulty)
+    relative = tuple(file.relative_to(folder) for file in found.files)
+    sizes_found, channels = dict(sizes.most_common()), 1 if grey else 3
+    return PictureSurvey(folder, relative, sizes_found, channels, faulty, found.describe_passed_over())
 
 
 def standard_deviation(images: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.cards import DatasetCard
+from harness.data.disk_array import is_on_disk, release_pages
 from harness.data.readers.base import DATA_SETTING, Pixels
 from harness.errors import DataAbsentError, UsageError
 from harness.identity import content_hash
@@ -18,6 +20,8 @@ Stamp = tuple[tuple[str, int, int], ...]
 ORIGINAL = "original"
 UNPINNED = "unpinned"
 _UNPINNED_NOTE = "the card pins no fingerprint of these pixels; results hold for exactly this copy"
+_IMAGES_PER_BLOCK = 1000  # that are hashed at once
+_LOG = logging.getLogger("oneclock.data")
 _loaded: dict[str, tuple[Stamp, Split]] = {}
 _lock = threading.Lock()
 
@@ -36,6 +40,11 @@ class Split:
     variant: str
     note: str
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Tell whether the images lie in a temporary file, since memory does not hold them."""
+        return is_on_disk(self.images)
+
 
 def load_split(card: DatasetCard, split: str) -> Split:
     """Return a split of a data set, verified against its card.
@@ -48,6 +57,18 @@ def load_split(card: DatasetCard, split: str) -> Split:
         if key not in _loaded or _loaded[key][0] != stamp:
             _loaded[key] = stamp, _read(card, split)
         return _loaded[key][1]
+
+
+def load_whole_split(card: DatasetCard, split: str) -> Split:
+    """Return a split as `load_split` does, for what holds all of it at once; UsageError where memory does not."""
+    found = load_split(card, split)
+    if found.is_on_disk:
+        raise card.wanted_split(split).usage_error(
+            f"its images take {found.images.nbytes / 1e9:.1f} GB, more than half of the free memory",
+            "a split that memory holds, because what learns from it holds it whole",
+            "use a larger machine, or networks and methods that are neither trained nor prepared here",
+        )
+    return found
 
 
 def count_images(card: DatasetCard, split: str) -> int | None:
@@ -66,15 +87,22 @@ def pixel_fingerprint(images: np.ndarray) -> str:
         raise TypeError(f"found {images.dtype}{list(images.shape)}; expected uint8 [n, channels, height, width]")
     header = f"uint8[{','.join(map(str, images.shape))}]\n"
     digest = hashlib.sha256(header.encode())
-    digest.update(np.ascontiguousarray(images).data)
+    for first in range(0, len(images), _IMAGES_PER_BLOCK):
+        digest.update(np.ascontiguousarray(images[first : first + _IMAGES_PER_BLOCK]).data)
+        release_pages(images)
     return digest.hexdigest()
 
 
 def _read(card: DatasetCard, split: str) -> Split:
     pixels = card.arguments.read(card.wanted_split(split))
+    if pixels.passed_over:
+        _LOG.warning('data set "%s", split "%s": %s', card.name, split, pixels.passed_over)
     labels = _labels(card, split, pixels)
     fingerprint = pixel_fingerprint(pixels.images)
     variant, note = _variant(card, split, fingerprint)
+    if is_on_disk(pixels.images):
+        size = pixels.images.nbytes / 1e9
+        _LOG.info('data set "%s", split "%s": its images take %.1f GB and lie on disk', card.name, split, size)
     pixels.images.flags.writeable = False
     return Split(pixels.images, labels, fingerprint, variant, note)
 

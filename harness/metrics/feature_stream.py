@@ -29,7 +29,7 @@ def blocks(shards: Iterable[Shard], n: int, groups: int) -> Iterator[tuple[int, 
     index = 0
 
     for first, features in shards:
-        _check(first, features, index, n)
+        check_shard(first, features, index, n)
         while len(features):
             taken = features[: stop - index]
             waiting.append(taken)
@@ -60,7 +60,8 @@ def _cuts(n: int, groups: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _check(first: int, features: Features, index: int, n: int) -> None:
+def check_shard(first: int, features: Features, index: int, n: int) -> None:
+    """Raise ValueError unless a shard begins at `index` of n images, and holds finite float32 [m, d]."""
     if first != index or first + len(features) > n:
         raise ValueError(
             f"found a shard of images {first} to {first + len(features) - 1}; "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.metrics.authenticity import Neighbours
-from harness.metrics.feature_stream import Features, Shard, blocks, evenly_spaced
+from harness.metrics.feature_stream import BLOCK, Features, Shard, blocks, check_shard, evenly_spaced
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.kernel_distance import pair_mean
 from harness.metrics.moments import Moments
@@ -79,17 +79,54 @@ def reference_of(features: Features, kernel_limit: int = KERNEL_LIMIT) -> Refere
 
 def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
     """Return the reference set of n images whose features arrive as (start index, [m, d]) in index order."""
-    if n < 2:
-        raise ValueError(f"found {n} reference images; expected at least 2")
+    collected = ReferenceCollector(n, kernel_limit)
+    for _, _, features in blocks(shards, n, groups=1):
+        collected.append(features)
+    return collected.result()
 
-    moments: Moments | None = None
-    kept: list[Features] = []
-    chosen = evenly_spaced(n, kernel_limit)
-    for _, start, features in blocks(shards, n, groups=1):
-        part = Moments.of(features)
-        moments = part if moments is None else moments.merge(part)
-        kept.append(features[chosen[(chosen >= start) & (chosen < start + len(features))] - start])
 
-    assert moments is not None  # n >= 2, so there was a block
-    selection = np.concatenate(kept)
-    return ReferenceFeatures(ReferenceMoments.of(moments), selection, pair_mean(selection), Neighbours.of(selection))
+class ReferenceCollector:
+    """Makes the reference set of n images from features that arrive in index order; holds no more than it must.
+
+    Held are the moments, features of evenly spaced images, and one block. Statistics are bitwise equal however the
+    features are cut.
+    """
+
+    def __init__(self, n: int, kernel_limit: int = KERNEL_LIMIT) -> None:
+        """ValueError for fewer than two images."""
+        if n < 2:
+            raise ValueError(f"found {n} reference images; expected at least 2")
+        self._n, self._start = n, 0
+        self._chosen = evenly_spaced(n, kernel_limit)
+        self._waiting: list[Features] = []
+        self._moments: Moments | None = None
+        self._kept: list[Features] = []
+
+    def append(self, features: Features) -> None:
+        """Add the features [m, d], float32, of the next m images; ValueError if one is not finite."""
+        seen = self._start + sum(map(len, self._waiting))
+        check_shard(seen, features, seen, self._n)
+        self._waiting.append(features)
+        if sum(map(len, self._waiting)) < BLOCK:
+            return
+        joined = np.concatenate(self._waiting)
+        while len(joined) >= BLOCK:
+            self._add_block(joined[:BLOCK])
+            joined = joined[BLOCK:]
+        self._waiting = [joined.copy()] if len(joined) else []
+
+    def result(self) -> ReferenceFeatures:
+        """Return the reference set; ValueError if images are missing."""
+        if self._waiting:
+            self._add_block(np.concatenate(self._waiting))
+            self._waiting = []
+        if self._start != self._n or self._moments is None:
+            raise ValueError(f"found features of {self._start} images; expected {self._n}")
+        kept = np.concatenate(self._kept)
+        return ReferenceFeatures(ReferenceMoments.of(self._moments), kept, pair_mean(kept), Neighbours.of(kept))
+
+    def _add_block(self, features: Features) -> None:
+        part, stop = Moments.of(features), self._start + len(features)
+        self._moments = part if self._moments is None else self._moments.merge(part)
+        self._kept.append(features[self._chosen[(self._chosen >= self._start) & (self._chosen < stop)] - self._start])
+        self._start = stop

@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import UsageError
-from harness.metrics.feature_stream import Features
+from harness.metrics.feature_stream import BLOCK, Features
 from harness.metrics.frechet import ReferenceMoments
-from harness.metrics.moments import Array
+from harness.metrics.moments import Array, Moments
 from harness.metrics.reference import ReferenceFeatures, reference_of, reference_of_moments
 
 LARGEST_ASYMMETRY = 1e-6
@@ -77,11 +78,14 @@ def read_statistics(source: Path | bytes, name: str) -> StatisticsFile:
 
 def write_statistics(out: Path, features: Features, stated: Mapping[str, str]) -> None:
     """Write features [n, d], float32, with their mean and covariance and what is `stated` of them, to a new npz."""
-    centred = features.astype(np.float64)
-    mean = centred.mean(axis=0)
-    centred -= mean
-    sigma = centred.T @ centred / (len(features) - 1)
-    arrays: dict[str, Any] = {"mu": mean, "sigma": sigma, "n": np.array(len(features)), "features": features}
+    parts = (Moments.of(features[first : first + BLOCK]) for first in range(0, len(features), BLOCK))
+    moments = reduce(Moments.merge, parts)
+    arrays: dict[str, Any] = {
+        "mu": moments.mean,
+        "sigma": moments.covariance(),
+        "n": np.array(len(features)),
+        "features": features,
+    }
     arrays |= {"format": np.array(OUR_FORMAT)} | {key: np.array(stated[key]) for key in STATEMENTS}
     with out.open("wb") as stream:  # savez would add .npz to a path
         np.savez(stream, **arrays)

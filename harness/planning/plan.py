@@ -12,7 +12,7 @@ import numpy as np
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.config.suite import ReferenceSettings, Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
-from harness.data.splits import load_split
+from harness.data.splits import load_split, load_whole_split
 from harness.errors import DataAbsentError, UsageError, located
 from harness.identity import spec_id
 from harness.integrity.guard import TamperedError, process_guard
@@ -36,7 +36,7 @@ from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
 from harness.planning.trial import Trial, make_part
-from harness.planning.unread_pictures import NOT_READ, reads_training_split
+from harness.planning.unread_pictures import NOT_READ, learns_here, reads_training_split
 from harness.registry import registry
 from harness.sampling.network import network_params
 from harness.specs.reference import StatisticsSpec
@@ -275,7 +275,8 @@ class _Planner:
         except DataAbsentError as error:
             self.absent.add(error)
             return card.spec()
-        learnt = load_split(card, card.training_split)
+        learns = learns_here(self.suite, self._load_network)
+        learnt = (load_whole_split if learns else load_split)(card, card.training_split)
         found = {card.reference: len(split.images), card.training_split: len(learnt.images)}
         return card.spec(split.fingerprint, learnt.fingerprint, split.variant, found)
 
@@ -293,7 +294,8 @@ class _Planner:
         if not reads_training_split(self.suite, self._load_network):
             return card.spec(NOT_READ, NOT_READ)
         try:
-            learnt = load_split(card, card.training_split)
+            learns = learns_here(self.suite, self._load_network)
+            learnt = (load_whole_split if learns else load_split)(card, card.training_split)
         except DataAbsentError as error:
             self.absent.add(error)
             return card.spec(NOT_READ)

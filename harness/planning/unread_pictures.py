@@ -21,8 +21,11 @@ def reads_training_split(suite: Suite, load_network: Callable[[str], NetworkCard
 
     UsageError for a part that is unknown.
     """
-    if suite.classes == "frequency":
-        return True
+    return suite.classes == "frequency" or learns_here(suite, load_network)
+
+
+def learns_here(suite: Suite, load_network: Callable[[str], NetworkCard]) -> bool:
+    """Tell whether anything of a suite is trained here, or prepared; UsageError for a part that is unknown."""
     for number, entry in enumerate(suite.trials):
         names = as_list(entry.network if entry.network is not None else suite.network)
         if any(_is_trained(load_network(name)) for name in names):

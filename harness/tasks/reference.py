@@ -12,7 +12,7 @@ import torch
 from harness.errors import UsageError
 from harness.metrics.extractors import Extractor, cached_extractor
 from harness.metrics.feature_stream import Features
-from harness.metrics.reference import reference_of
+from harness.metrics.reference import ReferenceCollector
 from harness.metrics.statistics_file import read_statistics
 from harness.sampling.place import Place
 from harness.specs.reference import ReferenceOutput, ReferenceSpec, StatisticsSpec
@@ -27,11 +27,11 @@ def run(spec: ReferenceSpec, inputs: Mapping[str, Any], place: Place) -> Iterato
 
     images = inputs[IMAGES]
     extractor = cached_extractor(spec.extractor, inputs, place)
-    features = []
+    collected = ReferenceCollector(len(images))
     for done, block in feature_blocks(extractor, images):
-        features.append(block)
+        collected.append(block)
         yield Progress(done, len(images), "images")
-    yield Result(ReferenceOutput(n=len(images)), reference_of(np.concatenate(features)).to_tensors())
+    yield Result(ReferenceOutput(n=len(images)), collected.result().to_tensors())
 
 
 def feature_blocks(extractor: Extractor, images: np.ndarray) -> Iterator[tuple[int, Features]]:

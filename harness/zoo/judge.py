@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.config.zoo_card import Judged, TrainedOn
 from harness.data.cards import DatasetCard
-from harness.data.splits import load_split
+from harness.data.splits import load_split, load_whole_split
 from harness.errors import HarnessError, UsageError
 from harness.metrics.copies import CopyTest, image_vectors
 from harness.metrics.extractors import Extractor, extractor_names, load_extractor
@@ -70,7 +70,7 @@ class Judge:
         self.card, self._split = card, train_split
 
         # the images of the training, evenly spaced ones of the held-out split
-        self.training, self.held_out = load_split(card, train_split), load_split(card, HELD_OUT_SPLIT)
+        self.training, self.held_out = load_whole_split(card, train_split), load_split(card, HELD_OUT_SPLIT)
         n = len(self.held_out.images)
         chosen = np.arange(n) if n <= HELD_OUT_IMAGES else np.arange(HELD_OUT_IMAGES) * n // HELD_OUT_IMAGES
         images = self.held_out.images[chosen]

@@ -13,6 +13,7 @@ from harness.cli.new.next_commands import oneclock_command
 from harness.cli.new.rendering import render_template, write_new_file
 from harness.data.cards import CARDS_SETTING, DatasetCard, card_names, own_cards_folder
 from harness.data.picture_survey import PictureSurvey, standard_deviation, survey_pictures
+from harness.data.readers.picture_files import ENDINGS
 from harness.data.splits import load_split
 from harness.errors import UsageError
 from harness.identity import check_name
@@ -30,7 +31,7 @@ def create_card(folder: Path, name: str | None, resolution: int | None) -> Itera
     pictures' folder lies. UsageError for no pictures, for pictures that no reader takes, and for a name that is taken.
     """
     if not folder.is_dir():
-        raise UsageError(f"found no folder {folder}; expected one that holds PNG, JPEG or WebP pictures")
+        raise UsageError(f"found no folder {folder}; expected one that holds PNG, JPEG, WebP, BMP or TIFF pictures")
     name = _choose_name(folder, name)
     survey = survey_pictures(folder)
     _check_readable(survey)
@@ -74,7 +75,10 @@ def _choose_name(folder: Path, name: str | None) -> str:
 
 def _check_readable(survey: PictureSurvey) -> None:
     if not survey.files:
-        raise UsageError(f"found no picture in {survey.folder}; expected files that end in .png, .jpg, .jpeg or .webp")
+        others = f" ({survey.passed_over})" if survey.passed_over else ""
+        raise UsageError(
+            f"found no picture in {survey.folder}{others}; expected files that end in {', '.join(ENDINGS)}"
+        )
     if survey.faulty:
         named = ", ".join(f"{file} {reason}" for file, reason in list(survey.faulty.items())[:_NAMED])
         more = f", and {len(survey.faulty) - _NAMED:,} more" if len(survey.faulty) > _NAMED else ""

@@ -43,7 +43,9 @@ def create_executor(name: Name) -> None:
 
 @app.command("dataset", epilog="Example: oneclock new dataset ./pictures --name flowers")
 def create_dataset(
-    folder: Annotated[Path, typer.Argument(help="A folder of PNG, JPEG or WebP pictures; sub-folders count.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of PNG, JPEG, WebP, BMP or TIFF pictures; sub-folders count.")
+    ],
     name: Annotated[str | None, typer.Option(help="The data set's name; the folder's by default.")] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Pixels a side; larger pictures are cropped to their centre and averaged.")

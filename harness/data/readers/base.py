@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import numpy as np
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from harness.data.disk_array import disk_array, disk_room, fits_memory
+from harness.data.readers.picture_files import walk_files
 from harness.errors import DataAbsentError, UsageError
 from harness.fetching.lookup import find_data, offer_data
 
@@ -61,13 +64,15 @@ class WantedSplit:
         remedy += offer_data(folder or self.dataset)
         return self.absent_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
-    def allocate(self, found: int, place: Path | None = None) -> np.ndarray:
+    def allocate(self, found: int, place: Path | None = None, passed_over: str = "") -> np.ndarray:
         """Return an empty array for the found images, uint8 [found, channels, height, width].
 
-        UsageError if there are none, another number than the card states, or more than memory holds; `place` is where
-        they were found.
+        It lies in a temporary file where it would take more than half of the free memory. UsageError if there are none,
+        another number than the card states, or more than the disk holds; `place` is where they were found, and
+        `passed_over` the sentence on files that are no images of it.
         """
         where = "" if place is None else f" in {place}"
+        where += f" ({passed_over})" if passed_over else ""
         if found == 0 and self.n is None:
             raise self.usage_error(f"found no image{where}", "one or more", "put the images there")
         if self.n not in (None, found):
@@ -76,18 +81,26 @@ class WantedSplit:
                 f"{self.n:,}, as its card states",
                 f"complete the data, or state n = {found} in the card, or leave n out",
             )
-        self._check_memory(found)
-        return np.empty((found, *self.pixel_shape), dtype=np.uint8)
+        if fits_memory(found * math.prod(self.pixel_shape)):
+            return np.empty((found, *self.pixel_shape), dtype=np.uint8)
+        return self._allocate_on_disk(found)
 
-    def _check_memory(self, images: int) -> None:
-        """Raise UsageError where a split, which is held whole, does not fit into the memory that is free."""
-        needed, free = images * math.prod(self.pixel_shape), psutil.virtual_memory().available
-        if needed > free:
-            raise self.usage_error(
-                f"{images:,} images take {needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free",
-                "a split that fits, because it is held whole",
-                "use a larger machine, or a file of statistics as the suite's `reference`, which needs no pictures",
-            )
+    def _allocate_on_disk(self, images: int) -> np.ndarray:
+        """Return an empty array in a temporary file; UsageError where the disk has no room for it."""
+        needed, room, folder = images * math.prod(self.pixel_shape), disk_room(), tempfile.gettempdir()
+        try:
+            if needed <= room:
+                return disk_array((images, *self.pixel_shape), np.uint8)
+        except OSError as error:  # full meanwhile
+            folder = f"{folder} ({error.strerror})"
+        free = psutil.virtual_memory().available
+        raise self.usage_error(
+            f"{images:,} images take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory and "
+            f"{room / 1e9:.1f} GB of disk in {folder} are free",
+            "half of the memory, or the disk, to hold them",
+            "set TMPDIR to a folder with room, or use a larger machine, or a file of statistics as the suite's "
+            "`reference`, which needs no pictures",
+        )
 
     def rows(self) -> tuple[int, int]:
         """Return (start, stop) of a source "start:stop" that spans exactly n rows, one or more without n."""
@@ -106,6 +119,8 @@ class Pixels:
 
     images: np.ndarray
     labels: np.ndarray | None
+    passed_over: str = ""
+    """One sentence on files that were passed over; empty if none was."""
 
 
 class Reader(BaseModel):
@@ -132,11 +147,11 @@ class Reader(BaseModel):
         folder = data_folder(wanted, given, self.folder_argument, below=below, must_exist=False)
 
         found = []
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
+        for path, fault in walk_files(folder) if folder.is_dir() else ():
+            if not fault:
                 known = path.stat()
                 found.append((str(path), known.st_size, known.st_mtime_ns))
-        return tuple(found)
+        return tuple(sorted(found))
 
     def check(self, values: int) -> None:
         """Raise ValueError if the arguments do not fit images of so many values (channels x height x width)."""
@@ -167,6 +182,17 @@ def data_folder(
     if must_exist and not folder.is_dir():
         raise wanted.missing_error(f"found no folder {folder}", argument, below)
     return folder
+
+
+def whole_label(value: Any, where: str, wanted: WantedSplit) -> int:
+    """Return the class number of an image; UsageError for anything but a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise wanted.usage_error(
+            f"{where} has the label {value!r}"[:200],
+            "a whole number",
+            "correct `label`, or state labels = 0 in the card",
+        )
+    return int(value)
 
 
 def stays_below(path: str) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.base import Pixels, Reader, WantedSplit
-from harness.data.readers.pictures import decode_picture, to_pixels
+from harness.data.readers.base import Pixels, Reader, WantedSplit, whole_label
+from harness.data.readers.pictures import decode_picture, describe_decoding, read_content, to_pixels
 
 
 class HuggingFaceReader(Reader):
@@ -33,10 +34,13 @@ class HuggingFaceReader(Reader):
         self._check_columns(rows, wanted)
         images = wanted.allocate(len(rows))
         labels = np.zeros(len(images), dtype=np.int64) if self.label else None
-        for index, row in enumerate(rows):
-            images[index] = _pixels(row[self.image], wanted, f"image {index} of {self.dataset}")
+        rows = _undecoded(rows, self.image)
+        for index in range(len(images)):
+            where = f"image {index} of {self.dataset}"
+            row = _row(rows, index, where, wanted)
+            images[index] = _pixels(row[self.image], wanted, where)
             if labels is not None:
-                labels[index] = int(row[self.label])
+                labels[index] = whole_label(row[self.label], where, wanted)
         return Pixels(images, labels)
 
     def _open(self, wanted: WantedSplit) -> Any:
@@ -62,7 +66,28 @@ class HuggingFaceReader(Reader):
             )
 
 
+def _undecoded(rows: Any, image: str) -> Any:
+    """Return rows whose pictures are still encoded, where the library can: it drops eight of 16 bits in silence."""
+    feature: Any = getattr(rows, "features", {}).get(image)
+    if hasattr(feature, "decode") and hasattr(rows, "cast_column"):
+        return rows.cast_column(image, type(feature)(decode=False))
+    return rows
+
+
+def _row(rows: Any, index: int, where: str, wanted: WantedSplit) -> Any:
+    try:
+        return rows[index]
+    except Exception as error:  # the library decodes here: whatever a damaged cell raises is the reason
+        raise wanted.usage_error(
+            f"{where} cannot be read ({describe_decoding(error)})", "a whole picture", "fetch the data set again"
+        ) from None
+
+
 def _pixels(cell: Any, wanted: WantedSplit, where: str) -> np.ndarray:
+    if isinstance(cell, dict) and cell.get("bytes") is None and isinstance(cell.get("path"), str):
+        return decode_picture(read_content(Path(cell["path"]), wanted), wanted, where)
+    if isinstance(cell, dict):
+        cell = cell.get("bytes")
     if isinstance(cell, Image.Image):
         return to_pixels(cell, wanted, where)
     if isinstance(cell, bytes):

@@ -1,17 +1,23 @@
-"""Reader `image-folder`: PNG, JPEG and WebP files below a folder, in sorted order; sub-folders may be classes."""
+"""Reader `image-folder`: picture files below a folder, in sorted order; sub-folders may be classes.
+
+PNG, JPEG, WebP, BMP and TIFF files are read. Links to folders are followed; a reader says what it passed over.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import model_validator
 
+from harness.data.disk_array import release_pages
 from harness.data.readers.base import Pixels, Reader, WantedSplit, check_one_place, check_source, data_folder
-from harness.data.readers.pictures import decode_picture
+from harness.data.readers.picture_files import find_pictures
+from harness.data.readers.pictures import decode_picture, read_content
 
-_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
+_FILES_PER_RELEASE = 1000  # after which pages of a split on disk are let go
 
 
 class ImageFolderReader(Reader):
@@ -38,27 +44,18 @@ class ImageFolderReader(Reader):
         folder = place / check_source(wanted, wanted.source or wanted.split)
         if not folder.is_dir():
             raise wanted.missing_error(f"found no folder {folder}", "path", self.folder)
-        files = find_pictures(folder)
-        images = wanted.allocate(len(files), folder)
+        found = find_pictures(folder)
+        files = found.files
+        images = wanted.allocate(len(files), folder, found.describe_passed_over())
         labels = _classes(folder, files, wanted) if wanted.labels else None
         for index, file in enumerate(files):
-            images[index] = decode_picture(_content(file, wanted), wanted, str(file), resize=self.resize)
-        return Pixels(images, labels)
+            images[index] = decode_picture(read_content(file, wanted), wanted, str(file), resize=self.resize)
+            if index % _FILES_PER_RELEASE == 0:
+                release_pages(images)
+        return Pixels(images, labels, found.describe_passed_over())
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """Return the picture files below a folder, sorted by the parts of their relative path; hidden ones are left out."""
-    found = [
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in _ENDINGS
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    ]
-    return sorted(found, key=lambda file: file.relative_to(folder).parts)
-
-
-def _classes(folder: Path, files: list[Path], wanted: WantedSplit) -> np.ndarray:
+def _classes(folder: Path, files: Sequence[Path], wanted: WantedSplit) -> np.ndarray:
     """Return labels int64 [n]: the rank of each file's first-level sub-folder among them all."""
     owners = [file.relative_to(folder).parts[0] for file in files if file.parent != folder]
     names = sorted(set(owners))
@@ -70,10 +67,3 @@ def _classes(folder: Path, files: list[Path], wanted: WantedSplit) -> np.ndarray
         )
     rank = {name: index for index, name in enumerate(names)}
     return np.array([rank[owner] for owner in owners], dtype=np.int64)
-
-
-def _content(file: Path, wanted: WantedSplit) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise wanted.usage_error(f"{file} cannot be read ({error.strerror})", "a readable file", "see to it") from None

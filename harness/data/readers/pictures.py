@@ -1,14 +1,16 @@
 """Converts an encoded or opened picture to uint8 [channels, height, width], by one rule for all readers.
 
 Colour data sets take RGB, palette and grey pictures (grey repeated in the three channels); grey data sets take grey
-and black-and-white ones. Anything else (transparency, CMYK, 16 bits, colour for a grey data set) is refused rather than
-converted, because the fingerprint does not record how it was converted. The recipes "adm" and "edm" take CMYK too, by
-PIL's own conversion: some pictures of ImageNet are CMYK. EXIF rotation is not applied.
+and black-and-white ones. Anything else is refused rather than converted: transparency, CMYK, 16 bits a channel, colour
+for a grey data set, and several pictures in a file, as animations have. The fingerprint does not record how they were
+converted. The recipes "adm" and "edm" take CMYK too, by PIL's own conversion: some pictures of ImageNet are CMYK. EXIF
+rotation is not applied.
 """
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 
 from harness.data.readers.base import WantedSplit
 from harness.data.readers.resizing import FIXED_SIZES, PAPER_RECIPES
+from harness.errors import UsageError
 
 Resize = Literal["none", "center-crop-box", "area", "adm", "edm", "short-bilinear", "celeba-128"]
 """What is done with pictures of another size.
@@ -24,28 +27,63 @@ Resize = Literal["none", "center-crop-box", "area", "adm", "edm", "short-bilinea
 the others are recipes of papers, see `harness.data.readers.resizing`.
 """
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = {1: ("L", "1"), 3: ("RGB", "L", "1", "P")}
 _IMAGENET_RECIPES, _MORE_MODES = ("adm", "edm"), ("CMYK",)
 _TARGET_MODE = {1: "L", 3: "RGB"}
 
 
 def decode_picture(encoded: bytes, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
-    """Return the pixels of an encoded PNG, JPEG or WebP picture; `where` names it in error messages."""
+    """Return the pixels of an encoded picture, one of FORMATS; `where` names it in error messages."""
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
             return to_pixels(picture, wanted, where, resize=resize)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).split(" <_io.")[0]
+    except UsageError:
+        raise
+    except (
+        Exception
+    ) as error:  # damaged bytes raise whatever a decoder stumbles over: SyntaxError, struct.error, EOFError
         raise wanted.usage_error(
-            f"{where} cannot be decoded ({type(error).__name__}: {reason})",
-            "a whole PNG, JPEG or WebP picture",
+            f"{where} cannot be decoded ({describe_decoding(error)})",
+            "a whole PNG, JPEG, WebP, BMP or TIFF picture",
             "fetch the file again",
         ) from None
 
 
+def describe_decoding(error: Exception) -> str:
+    """Return the kind and the first line of what a decoder raised."""
+    reason = (str(error).split(" <_io.")[0].splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {reason}"
+
+
+def read_content(file: Path, wanted: WantedSplit) -> bytes:
+    """Return the bytes of a file of a data set; UsageError if it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise wanted.usage_error(f"{file} cannot be read ({error.strerror})", "a readable file", "see to it") from None
+
+
+def picture_fault(picture: Image.Image) -> str:
+    """Return what no data set takes in an opened picture that is not decoded yet; "" if there is nothing.
+
+    That are several pictures in one file, of which the first would be taken, and 16 bits a channel, of which PIL drops
+    eight: 0x01ff would become 1.
+    """
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        return f"holds {frames} pictures"
+    if any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ())):
+        return "has 16 bits a channel"
+    return ""
+
+
 def to_pixels(picture: Image.Image, wanted: WantedSplit, where: str, *, resize: Resize = "none") -> np.ndarray:
     """Return an opened picture as uint8 [channels, height, width], of another size only as `resize` allows."""
+    if fault := picture_fault(picture):
+        raise wanted.usage_error(
+            f"{where} {fault}", "one picture of 8 bits a channel in each file", "convert it first, or move it away"
+        )
     modes = (*MODES[wanted.channels], *(_MORE_MODES if resize in _IMAGENET_RECIPES and wanted.channels == 3 else ()))
     if picture.mode not in modes or "transparency" in picture.info:
         raise wanted.usage_error(

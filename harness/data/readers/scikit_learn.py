@@ -32,7 +32,7 @@ class SklearnReader(Reader):
         """Return the rows start:stop of the set, scaled to uint8 = round(value / maximum * 255)."""
         bunch = self._load(wanted)
         start, stop = wanted.rows()
-        values = np.asarray(bunch.images, dtype=np.float64)[start:stop]
+        values = self._numbers(bunch, wanted)[start:stop]
         values = values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
         if values.shape[1:] != wanted.pixel_shape:
             raise wanted.usage_error(
@@ -48,7 +48,28 @@ class SklearnReader(Reader):
 
         images = wanted.allocate(len(values))
         images[:] = np.round(values / self.maximum * 255)
-        return Pixels(images, np.asarray(bunch.target, dtype=np.int64)[start:stop])
+        return Pixels(images, self._labels(bunch, wanted, start, stop) if wanted.labels else None)
+
+    def _numbers(self, bunch: Any, wanted: WantedSplit) -> np.ndarray:
+        values = np.asarray(bunch.images)
+        if values.dtype.kind not in "buif" or values.ndim not in (3, 4):
+            raise wanted.usage_error(
+                f"{self.loader} gives images that are no numbers [n, h, w] or [n, h, w, c], but {values.dtype} "
+                f"{list(values.shape)}",
+                "those",
+                "choose another loader",
+            )
+        return values.astype(np.float64)
+
+    def _labels(self, bunch: Any, wanted: WantedSplit, start: int, stop: int) -> np.ndarray:
+        labels = np.asarray(getattr(bunch, "target", None))
+        if labels.dtype.kind not in "ui" or labels.shape != (len(bunch.images),):
+            raise wanted.usage_error(
+                f"{self.loader} gives labels that are no whole numbers, one for each image",
+                "those",
+                "choose another loader, or state labels = 0 in the card",
+            )
+        return labels[start:stop].astype(np.int64)
 
     def _load(self, wanted: WantedSplit) -> Any:
         if self.loader == "load_digits" and (digits := _shipped_digits()) is not None:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.base import Pixels, Reader, WantedSplit, data_folder
-from harness.data.readers.pictures import to_pixels
+from harness.data.readers.base import Pixels, Reader, WantedSplit, data_folder, whole_label
+from harness.data.readers.pictures import describe_decoding, to_pixels
 from harness.errors import did_you_mean
 
 
@@ -31,16 +31,28 @@ class TorchvisionReader(Reader):
         labels = np.zeros(len(images), dtype=np.int64) if wanted.labels else None
 
         for index in range(len(images)):
-            picture, label = rows[index]
             where = f"image {index} of torchvision's {self.dataset}"
+            picture, label = self._row(rows, index, where, wanted)
             if not isinstance(picture, Image.Image):
                 raise wanted.usage_error(
                     f"{where} is a {type(picture).__name__}", "a picture", "choose another data set"
                 )
             images[index] = to_pixels(picture, wanted, where)
             if labels is not None:
-                labels[index] = int(label)
+                labels[index] = whole_label(label, where, wanted)
         return Pixels(images, labels)
+
+    def _row(self, rows: Any, index: int, where: str, wanted: WantedSplit) -> tuple[Any, Any]:
+        """Return picture and label of one row; UsageError where the class raises or gives another thing."""
+        try:
+            picture, label = rows[index]
+        except Exception as error:  # each class reports a damaged file in its own way
+            raise wanted.usage_error(
+                f"{where} cannot be read ({describe_decoding(error)})",
+                "a picture and a label",
+                "fetch the archive again",
+            ) from None
+        return picture, label
 
     def _open(self, wanted: WantedSplit) -> Any:
         import torchvision.datasets  # here, because it takes seconds and most data sets do not need it

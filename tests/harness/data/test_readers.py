@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from pathlib import Path
 
@@ -33,8 +34,8 @@ def test_folder_is_sorted_and_its_sub_folders_are_classes(tmp_path: Path) -> Non
 
 def test_folder_order_does_not_depend_on_the_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of_four(tmp_path / "train")
-    listing = Path.rglob
-    monkeypatch.setattr(Path, "rglob", lambda self, pattern: iter(sorted(listing(self, pattern), reverse=True)))
+    listing = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: sorted(listing(path), key=lambda entry: entry.name, reverse=True))
     assert first_pixels(read("image-folder", target(), path=str(tmp_path))) == [1, 2, 3, 4]
 
 
@@ -79,7 +80,8 @@ def test_the_rule_for_colour_modes(tmp_path: Path, channels: int, mode: str, tak
     if taken:
         assert np.all(read("image-folder", wanted, path=str(tmp_path)).images == 255)
     else:
-        assert "has the colour mode" in refusal("image-folder", wanted, path=str(tmp_path))
+        said = refusal("image-folder", wanted, path=str(tmp_path))
+        assert "has the colour mode" in said or "has 16 bits a channel" in said
 
 
 def test_folder_takes_jpeg_and_webp(tmp_path: Path) -> None:
@@ -160,16 +162,3 @@ def test_folder_below_the_data_setting_may_have_another_name(tmp_path: Path, mon
     for wrong in ({"folder": "../up"}, {"folder": "here", "path": "there"}):
         with pytest.raises(ValidationError, match="folder"):
             read("image-folder", target(), **wrong)
-
-
-def test_a_split_that_memory_does_not_hold_is_refused_before_a_picture_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder_of_four(tmp_path / "train")
-    for path in (tmp_path / "train").rglob("*.png"):
-        path.write_bytes(b"no picture")
-    free = 4 * 48 - 1  # bytes; the split has four pictures of 3x4x4
-    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=free))
-    said = refusal("image-folder", target(), path=str(tmp_path))
-    assert "4 images take 0.0 GB of memory" in said
-    assert "a file of statistics as the suite's `reference`, which needs no pictures" in said
