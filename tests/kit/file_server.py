@@ -28,10 +28,15 @@ class Hosted:
     url: str = ""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that hung up, which is what some tests are about."""
+
+
 @contextmanager
 def serving(hosted: Hosted) -> Iterator[Hosted]:
     """Serve until the end; `hosted.url` is the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hosted))
+    server = _Server(("127.0.0.1", 0), _handler(hosted))
     hosted.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
