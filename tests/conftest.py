@@ -5,9 +5,11 @@
 
 import logging
 import os
+from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["ONECLOCK_CACHE"] = str(Path(__file__).with_name("no-cache"))  # what a user fetched is not seen
 
 import pytest
 from kit.python_path import prepended

@@ -49,6 +49,7 @@ class Listed(StrEnum):
     networks = "networks"
     extractors = "extractors"
     zoo = "zoo"
+    fetch = "fetch"
 
 
 @app.command(epilog="Example: oneclock run quick --only 'dpmpp*' --set n_images=500")
@@ -266,6 +267,51 @@ def score_own_images(
         typer.echo(f"oneclock: note: {sentence}", err=True)
     lines = [json.dumps(describe_score(score), indent=2)] if as_json else score_lines(score)
     for line in lines:
+        typer.echo(line)
+
+
+@app.command("reproduce", epilog="Example: oneclock reproduce edm-cifar10")
+def reproduce_one(
+    claim: Annotated[str | None, typer.Argument(help="A claim, or the first words of several.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the published figures that are known.")] = False,
+    results: Results = RESULTS,
+    settings: Settings = None,
+    ledger: Annotated[Path | None, typer.Option(help="A ledger of your own; the shipped one by default.")] = None,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Say what would be run and what is missing.")] = False,
+    in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
+) -> None:
+    """Measure a published figure and compare.
+
+    Prints paper, measured, interval and verdict: reproduced, not reproduced, or no verdict with the conditions that
+    are not met. A method whose figure was reproduced wears that mark in all tables of the same results.
+    """
+    from harness.claims.reproduce import list_claims, reproduce_claims
+    from harness.cli.listing import in_columns
+
+    if claim is None and not listed:
+        raise UsageError("no claim is named; expected one of `oneclock reproduce --list`")
+    for line in (
+        in_columns(list_claims(ledger))
+        if claim is None or listed
+        else reproduce_claims(claim, ledger, settings, results, in_process, only_plan)
+    ):
+        typer.echo(line)
+
+
+@app.command("fetch", epilog="Example: oneclock fetch inception cifar10")
+def fetch_files(
+    names: Annotated[list[str] | None, typer.Argument(help="What to fetch, by name (see `oneclock ls fetch`).")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List what can be fetched, with licence and place.")] = False,
+) -> None:
+    """Fetch published files by name, verified.
+
+    Data sets, feature networks, networks and statistics. They go to the folder ONECLOCK_CACHE and are found there by
+    suites. A transfer that broke off goes on where it stopped. Proxies are those of the environment.
+    """
+    from harness.cli.fetch import fetch_named
+    from harness.cli.listing import list_lines
+
+    for line in list_lines("fetch") if listed else fetch_named(names or []):
         typer.echo(line)
 
 

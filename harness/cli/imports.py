@@ -22,7 +22,7 @@ def import_one_kind() -> None:
 
 @app.command("network", epilog="Example: oneclock import network DiT-XL-2-256x256.pt --state process=vp-discrete")
 def import_one_network(
-    source: Annotated[Path, typer.Argument(help="A file of weights, or a folder of diffusers.")],
+    source: Annotated[Path, typer.Argument(help="A file of weights or a folder of diffusers, here or fetched.")],
     form: Annotated[str | None, typer.Option("--format", help="Its format, recognised by default.")] = None,
     name: Annotated[str | None, typer.Option(help="The network's name; by default from that of the source.")] = None,
     out: Annotated[
@@ -39,7 +39,8 @@ def import_one_network(
     guided-diffusion (.pt of ADM), edm (.pkl) and autoencoder-kl (decoders of latents). What is not known for certain is
     refused, with the statement that decides it. Nothing of a pickle is executed. The same import again changes nothing.
     """
+    from harness.fetching.lookup import find_file
     from harness.importers.importing import import_network
 
-    for line in import_network(source, form, name, out, state or []):
+    for line in import_network(find_file(source), form, name, out, state or []):
         typer.echo(line)

@@ -9,6 +9,7 @@ from harness.config.suite import load_suite, suite_names
 from harness.data.cards import card_names, load_card
 from harness.data.splits import count_images
 from harness.errors import StoreDamagedError
+from harness.fetching.fetch import list_fetchable
 from harness.metrics.extractors import list_extractors
 from harness.registry import registry
 
@@ -22,6 +23,7 @@ def list_lines(what: str) -> Iterator[str]:
         "networks": _list_networks,
         "extractors": _list_extractors,
         "zoo": _list_zoo,
+        "fetch": _list_fetchable,
     }[what]()
 
 
@@ -31,7 +33,7 @@ def _list_methods() -> Iterator[str]:
         origin = "" if method.__module__.startswith("methods.") else f"  [from {method.__module__}]"
         found.append((method.part, method.name, f"{method.summary}{origin}"))
     found += [("broken", name, reason) for name, reason in sorted(registry().broken.items())]
-    yield from _in_columns(found)
+    yield from in_columns(found)
 
 
 def _list_datasets() -> Iterator[str]:
@@ -42,28 +44,32 @@ def _list_datasets() -> Iterator[str]:
         n = count_images(card, card.reference)
         images = f"reference {card.reference} {'as found' if n is None else f'{n:,}':>9}"
         found.append((name, side, images, card.title))
-    yield from _in_columns(found)
+    yield from in_columns(found)
 
 
 def _list_suites() -> Iterator[str]:
-    yield from _in_columns([(name, load_suite(name).title) for name in suite_names()])
+    yield from in_columns([(name, load_suite(name).title) for name in suite_names()])
 
 
 def _list_networks() -> Iterator[str]:
     """Yield the cards with their families, then what a card of one's own may name as its family."""
     cards = [(name, load_network_card(name)) for name in network_names()]
-    yield from _in_columns([(name, f"family {card.family}", card.title) for name, card in cards])
+    yield from in_columns([(name, f"family {card.family}", card.title) for name, card in cards])
     yield ""
     yield "families, for cards of your own:"
-    yield from _in_columns([(network.family, network.summary) for network in registry().networks()])
+    yield from in_columns([(network.family, network.summary) for network in registry().networks()])
 
 
 def _list_extractors() -> Iterator[str]:
-    yield from _in_columns(list_extractors())
+    yield from in_columns(list_extractors())
 
 
-def _in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows as lines, each column but the last as wide as its longest cell."""
+def _list_fetchable() -> Iterator[str]:
+    yield from in_columns(list_fetchable())
+
+
+def in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows of text as lines, each column but the last as wide as its longest cell."""
     cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:

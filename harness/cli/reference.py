@@ -13,6 +13,7 @@ from harness.data.cards import DatasetCard, load_card
 from harness.data.disk_array import disk_array, fits_memory, release_pages
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError, check_folder
+from harness.fetching.lookup import find_extractor_weights
 from harness.measure.usable_cores import usable_cores
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Features
@@ -31,14 +32,15 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     """
     check_out(out)
     card = load_card(dataset)
-    name, _, weights = choose_extractor(card, extractor).partition(":")
-    spec = extractor_spec(name, Path(weights) if weights else None)
+    name, _, given = choose_extractor(card, extractor).partition(":")
+    weights = find_extractor_weights(name, Path(given) if given else None)
+    spec = extractor_spec(name, weights)
     check_picture_size(card, spec)
     split = load_split(card, card.reference)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fix_numerics(device, len(usable_cores()))
-    network = load_extractor(name, Path(weights) if weights else None, device)
+    network = load_extractor(name, weights, device)
     features = _all_features(network, split)
 
     stated = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.config.suite import DecoderEntry, Suite
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
+from harness.fetching.lookup import offer_import
 from harness.identity import file_sha256
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.decoder_card import DecoderCard, decoder_card_path, load_decoder_card
@@ -102,7 +103,7 @@ def check_decoder_is_used(suite: Suite, cards: Iterable[DatasetCard]) -> None:
 def _absent_decoder(entry: DecoderEntry, path: Path, card: DatasetCard, absent: AbsentThings) -> DecoderWeightsSpec:
     """Note that a decoder is not on this machine, and return what stands for it."""
     sentence = f'the decoder of "{card.name}": {path} does not exist; expected what `oneclock import network` writes'
-    absent.add(UsageError(sentence), ", so set decoder.weights to its path")
+    absent.add(UsageError(sentence), ", so set decoder.weights to its path", offer_import(path))
     return DecoderWeightsSpec(
         name=path.stem,
         path=entry.weights,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 from harness.config.network_card import load_network_card, network_names
 from harness.registry import registry
-from harness.report.facts import NETWORK, MethodFacts
+from harness.report.facts import NETWORK, ClaimFacts, MethodFacts
+from harness.storage.claim_records import read_claim_records
 
 
 def collect_facts() -> tuple[MethodFacts, ...]:
@@ -23,3 +27,13 @@ def collect_facts() -> tuple[MethodFacts, ...]:
             MethodFacts(NETWORK, name, network.method_family, network.summary, network.claim, network.__module__)
         )
     return tuple(facts)
+
+
+def collect_claims(results: Path) -> tuple[ClaimFacts, ...]:
+    """Return what was found of published figures by the suites of a folder of results."""
+    known = [field.name for field in fields(ClaimFacts)]
+    found = []
+    for name, record in read_claim_records(results).items():
+        given = {key: value for key, value in record.items() if key in known}
+        found.append(ClaimFacts(**{**given, "name": name, "unmet": tuple(record["unmet"])}))
+    return tuple(found)

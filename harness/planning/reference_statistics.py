@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.config.suite import ReferenceSettings
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
+from harness.fetching.lookup import find_file, offer_file
 from harness.identity import file_sha256
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.quality_checks import feature_count
@@ -28,7 +29,7 @@ def statistics_spec(
     UsageError for a file of another format, of another number of features, or made by another feature network or
     resize, and where one of these is not stated; an absent file is noted where it may be absent.
     """
-    path = Path(given.statistics)
+    path = find_file(Path(given.statistics))
     if path.suffix.lower() in _PROGRAMS:
         raise UsageError(
             f"reference.statistics is {path}: {path.suffix} files can hold programs and are not read; expected the npz "
@@ -37,7 +38,7 @@ def statistics_spec(
     if not path.is_file():
         source = f" ({given.source})" if given.source else ""
         sentence = f"reference.statistics: found no file {path}; expected an npz with mu and sigma{source}"
-        absent.add(UsageError(sentence), ", so put it there, or set reference.statistics to its path")
+        absent.add(UsageError(sentence), ", so put it there, or set reference.statistics to its path", offer_file(path))
         return _spec(given, extractor, path, ABSENT, given.n, given.source)
 
     from harness.metrics.statistics_file import read_statistics  # it imports what only metrics need

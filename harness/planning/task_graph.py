@@ -12,6 +12,7 @@ from harness.config.suite import Suite
 from harness.config.zoo_card import PREFIX, ZooCard, weights_path
 from harness.data.cards import DatasetCard
 from harness.errors import UsageError
+from harness.fetching.lookup import offer_import
 from harness.identity import file_sha256, spec_id
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.decoders import decoder_spec, find_decoder
@@ -112,7 +113,7 @@ class TaskGraph:
     def _note_absent_weights(self, net: NetworkCard, path: Path) -> str:
         """Note that a file of weights is absent, and return what stands for its SHA-256."""
         sentence = f'network "{net.name}": weights {path} do not exist; expected a safetensors file'
-        self.absent.add(UsageError(sentence), f", so set networks.{net.name}.weights to its path")
+        self.absent.add(UsageError(sentence), f", so set networks.{net.name}.weights to its path", offer_import(path))
         return ABSENT
 
     def decoder(self, card: DatasetCard) -> DecoderSpec | None:

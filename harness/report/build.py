@@ -13,6 +13,7 @@ from pathlib import Path
 from pandas import DataFrame
 
 from harness.report.analysis.calibration import calibration_table
+from harness.report.analysis.claimed_figures import claims_table
 from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
 from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import derive
@@ -23,7 +24,7 @@ from harness.report.analysis.parallel import parallel_table, virtual_table
 from harness.report.analysis.rows import typed_table
 from harness.report.analysis.search_spread import search_spread_table
 from harness.report.analysis.tuned_truncation import tuned_truncation_table
-from harness.report.facts import MethodFacts
+from harness.report.facts import ClaimFacts, MethodFacts
 from harness.report.figures.draw import draw_all
 from harness.report.leaderboard import build_leaderboard
 from harness.report.leaderboard_text import to_csv, to_latex, to_markdown
@@ -34,6 +35,7 @@ from harness.report.web.report_page import render_report
 from harness.report.web.sample_files import read_samples
 from harness.storage.swap import replace_together
 
+CLAIMED = "Published figures: claimed, measured here, conditions"
 BROUGHT = "What each part brought, from the suite's baseline at as many evaluations"
 ONE_PART = "Against the row that lacks one part alone"
 AGAINST_WHOLE = "Against the whole network, at equal steps"
@@ -53,15 +55,17 @@ def build_report(
     others: DataFrame | None = None,
     facts: Sequence[MethodFacts] = (),
     title: str = "",
+    claims: Sequence[ClaimFacts] = (),
 ) -> list[Path]:
     """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
     The leaderboard is written as Markdown, CSV, LaTeX and HTML.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
     `facts` are those of the methods and networks: families, and what their papers claim. `title` is the suite's.
+    `claims` are published figures that were measured in this folder or in those next to it.
     """
     # data and figures
-    analysis = derive(tables, facts)
+    analysis = derive(tables, facts, claims)
     pairs, gains = find_comparisons(analysis), find_gains(analysis)
     board = build_leaderboard(analysis, pairs)
     pictures = read_samples(folder / "samples", analysis.trials["trial_id"])
@@ -69,6 +73,7 @@ def build_report(
 
     # tables
     compared = {
+        CLAIMED: claims_table(claims, folder.name),
         BROUGHT: gains_table(gains),
         ONE_PART: one_part_table(gains),
         AGAINST_WHOLE: whole_network_table(pairs),

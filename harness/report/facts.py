@@ -22,3 +22,41 @@ class MethodFacts:
     """What its paper claims, in one sentence; empty where there is none."""
     source: str
     """The module that defines it."""
+
+
+@dataclass(frozen=True)
+class ClaimFacts:
+    """A published figure, and what was found of it here; numbers that are not known are None."""
+
+    name: str
+    title: str
+    source: str
+    figure: str
+    """The FID as printed there."""
+    protocol: str
+    nfe: int
+    n_images: int
+    suite: str
+    """That measured it here."""
+    network: str
+    method: str
+    verdict: str
+    """"reproduced", "not reproduced" or "no verdict"."""
+    unmet: tuple[str, ...]
+    """A sentence on each condition that was not met."""
+    fid: float | None
+    fid_low: float | None
+    fid_high: float | None
+    expected_low: float | None
+    """The interval in which the published figure is expected."""
+    expected_high: float | None
+
+    @property
+    def mark(self) -> str:
+        """Return the note of a method that wears the mark; "" where the figure was not reproduced."""
+        if self.verdict != "reproduced":
+            return ""
+        return (
+            f"a published figure of this method was reproduced here: {self.name}, FID {self.figure} on {self.network} "
+            f"at NFE {self.nfe}, measured {self.fid:.4g}"
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreDamagedError, UsageError, check_folder, did_you_mean
 from harness.schema import TABLES
+from harness.storage.claim_records import read_claim_records
 from harness.storage.planned import read_planned, read_title
 from harness.storage.store import Store
 
@@ -86,11 +87,11 @@ def report(folder: str | Path) -> list[Path]:
 
 
 def build_report_of(tables: Tables) -> list[Path]:
-    from harness.planning.method_facts import collect_facts
+    from harness.planning.method_facts import collect_claims, collect_facts
     from harness.report.build import build_report
 
-    title = read_title(tables.folder)
-    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title)
+    title, claims = read_title(tables.folder), collect_claims(tables.folder.parent)
+    return build_report(tables.folder, tables.by_name, tables.others, collect_facts(), title, claims)
 
 
 def raise_if_damaged(tables: Tables, folder: str | Path) -> None:
@@ -107,8 +108,9 @@ def refresh_report(tables: Tables) -> bool:
     folder = tables.folder
     writers = sorted(p for kind in _WRITERS for p in _SOURCE.rglob(kind))
     entries = sorted(p.name for p in (folder / "log").glob("*.json"))
+    claims = read_claim_records(folder.parent)
     state = content_hash(
-        [entries, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
+        [entries, claims, list(read_planned(folder) or ()), read_title(folder), [p.stat().st_mtime_ns for p in writers]]
     )
 
     mark, page = folder / MARK, folder / PAGE

@@ -175,3 +175,12 @@ TRAINING_LOCK_BEAT_SECONDS = 86_400.0
 
 SEALED_READ_SECONDS = 600.0
 """The longest that a foreign pickle may take to read in its process, by the clock and by the processor."""
+
+# Fetching published files
+
+FETCH_CONNECT_SECONDS = 20.0
+"""The longest wait for a host to accept a connection."""
+FETCH_SILENCE_SECONDS = 60.0
+"""A transfer that sends nothing for so long has broken off."""
+FETCH_TRIES = 5
+"""So often one fetch goes on with a transfer that broke off, each time after more bytes; then it ends."""

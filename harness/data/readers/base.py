@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.data.disk_array import disk_array, disk_room, fits_memory
 from harness.data.readers.picture_files import walk_files
 from harness.errors import DataAbsentError, UsageError
+from harness.fetching.lookup import find_data, offer_data
 
 DATA_SETTING = "ONECLOCK_DATA"
 
@@ -60,6 +61,7 @@ class WantedSplit:
             f"set {DATA_SETTING} to the folder that holds {folder or self.dataset}/, "
             f"or give `{argument}` under [arguments] of the card"
         )
+        remedy += offer_data(folder or self.dataset)
         return self.absent_error(found, "the data there", f"{remedy} ({self.obtain})" if self.obtain else remedy)
 
     def allocate(self, found: int, place: Path | None = None, passed_over: str = "") -> np.ndarray:
@@ -164,12 +166,17 @@ def data_folder(
 ) -> Path:
     """Return the folder of a data set: `given` if the card has it, else one below ONECLOCK_DATA.
 
-    That is `below` where the card names it, else the one that is called like the data set.
+    That is `below` where the card names it, else the one that is called like the data set. Where there is none,
+    what was fetched is taken.
     """
+    own, fetched = os.environ.get(DATA_SETTING), find_data(below or wanted.dataset)
     if given is not None:
         folder = Path(given).expanduser()
-    elif os.environ.get(DATA_SETTING):
-        folder = Path(os.environ[DATA_SETTING]).expanduser() / (below or wanted.dataset)
+    elif own:
+        folder = Path(own).expanduser() / (below or wanted.dataset)
+        folder = fetched if fetched is not None and not folder.is_dir() else folder
+    elif fetched is not None:
+        folder = fetched
     else:
         raise wanted.missing_error(f"neither {DATA_SETTING} nor `{argument}` is set", argument, below)
     if must_exist and not folder.is_dir():

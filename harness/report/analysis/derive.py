@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from harness.report.analysis.claimed_figures import reproduced_notes
 from harness.report.analysis.draws import FidDraws, draw_log_fids
 from harness.report.analysis.equal_quality import equal_quality_columns
 from harness.report.analysis.families import name_families
@@ -33,7 +34,7 @@ from harness.report.analysis.rows import (
 )
 from harness.report.analysis.saved_work import time_yield
 from harness.report.analysis.times import add_pooled_times
-from harness.report.facts import MethodFacts
+from harness.report.facts import ClaimFacts, MethodFacts
 from harness.report.family_colors import order_families
 from harness.schema import METRICS, TABLES
 
@@ -92,14 +93,18 @@ class Analysis:
     facts: tuple[MethodFacts, ...]
 
 
-def derive(tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = ()) -> Analysis:
+def derive(
+    tables: Mapping[str, DataFrame], facts: Sequence[MethodFacts] = (), claims: Sequence[ClaimFacts] = ()
+) -> Analysis:
     """Return what follows from the stored tables, given by name; missing ones count as empty.
 
     `facts` are those of the methods and networks; they name the families of the rows.
+    `claims` are published figures that were measured here; methods whose figures came out are marked.
     """
     # last attempts
     trials = refuse_incomplete(last_attempts(typed_table("trials", tables.get("trials"))))
     trials["family"] = name_families(trials, facts)
+    trials["reproduced"] = reproduced_notes(trials["method"], claims)
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
 

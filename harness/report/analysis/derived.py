@@ -53,4 +53,5 @@ DERIVED = {
     "over those saved per image against the baseline at equal quality. Empty unless the lower end of that speed-up's "
     "interval shows a gain.",
     "break_even_images_note": "Why it is empty.",
+    "reproduced": "Of the method: which published figure was reproduced here, by `oneclock reproduce`; else empty.",
 }

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from harness.report.formats import DASH, format_interval, format_number
 
+MARK = " (reproduced)"
+"""Follows the name of a method of which a published figure was reproduced here."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -62,3 +65,8 @@ def dash(*notes: str) -> Cell:
 def number_cell(value: float, text: str, *notes: str) -> Cell:
     """Return a cell that sorts by its value."""
     return Cell(text, "" if math.isnan(value) else float(value), tuple(note for note in notes if note))
+
+
+def marked_cell(text: str, name: str, reproduced: str, *notes: str) -> Cell:
+    """Return the cell of a method's name; a mark and a note follow where a published figure was reproduced."""
+    return Cell(text + (MARK if reproduced else ""), name, tuple(filter(None, (*notes, reproduced))))

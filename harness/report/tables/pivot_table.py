@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pandas import Series
 
@@ -12,7 +13,7 @@ from harness.report.analysis.method_lines import MethodLine
 from harness.report.analysis.pivot import build_pivot, stands_elsewhere
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import DASH, format_count, format_number
-from harness.report.tables.cells import Cell, Heading, Table, interval_text, number_cell
+from harness.report.tables.cells import Cell, Heading, Table, interval_text, marked_cell, number_cell
 from harness.report.tables.limit_cell import limit_cell
 from harness.report.tables.target_table import time_cell
 
@@ -118,7 +119,8 @@ def _method_cell(line: MethodLine, quality: ClassQuality, cells_by_trial: Mappin
     for _, row in line.rows.iterrows():
         known = {"steps": number_cell(row["steps"], f"{row['steps']:.0f}"), **cells_by_trial[row["trial_id"]]}
         rows.append(tuple(Cell(known[key].text, known[key].value) for key in _TRIAL_KEYS))
-    return Cell(line.name + role, line.name, (), Table(line.name, (), headings, tuple(rows)))
+    marked = marked_cell(line.name + role, line.name, line.rows["reproduced"].iloc[0])
+    return replace(marked, unfolds=Table(line.name, (), headings, tuple(rows)))
 
 
 def _fid_cell(row: Series | None, column: int, parallel: bool, quality: ClassQuality, most: float) -> Cell:

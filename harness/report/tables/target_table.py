@@ -15,7 +15,7 @@ from harness.report.analysis.target_time import (
 )
 from harness.report.analysis.time_to_quality import ClassQuality, MeasuredTime, QualityTime, rank_order
 from harness.report.formats import DASH, format_count, format_number
-from harness.report.tables.cells import Cell, Heading, Table, dash, number_cell
+from harness.report.tables.cells import Cell, Heading, Table, dash, marked_cell, number_cell
 from harness.report.tables.limit_cell import limit_cell
 
 DISTURBED = "read from a disturbed timing: it has a rank only where its interval overlaps no other"
@@ -77,7 +77,7 @@ def _target_row(one: QualityTime, several: bool, quality: ClassQuality) -> tuple
     # both times, the ratios, what is best
     cells = (
         rank,
-        Cell(one.line.name, one.line.name),
+        marked_cell(one.line.name, one.line.name, one.line.rows["reproduced"].iloc[0]),
         time_cell(one, one.by_measure[THROUGHPUT.name]),
         time_cell(one, one.by_measure[LATENCY.name]),
         Cell(steps or DASH, float(ranked.time.steps[0]) if ranked.time.steps else ""),

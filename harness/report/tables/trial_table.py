@@ -12,7 +12,7 @@ from harness.report.analysis.method_curve import LATENCY, THROUGHPUT
 from harness.report.analysis.method_lines import distinct_names
 from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import format_count, format_interval, format_number
-from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, number_cell
+from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, marked_cell, number_cell
 from harness.report.tables.limit_cell import limit_cell
 
 CLOCK_TIE = "a tie with the clock: its interval holds 1, or it lies inside the A/A floor"
@@ -90,8 +90,9 @@ def _conditions() -> tuple[str, ...]:
 def _name_cell(name: str, row: Series, one: ResourceClass) -> Cell:
     role = ["the clock"] if one.clock is not None and row["trial_id"] == one.clock["trial_id"] else []
     role += ["baseline"] if row["is_baseline"] else []
-    notes = (f"disturbed timing: {row['disturbed']}",) if row["disturbed"] else ()
-    return Cell(name + (f" ({', '.join(role)})" if role else ""), name, notes)
+    disturbed = f"disturbed timing: {row['disturbed']}" if row["disturbed"] else ""
+    text = name + (f" ({', '.join(role)})" if role else "")
+    return marked_cell(text, name, row["reproduced"], disturbed)
 
 
 def _fid_cell(row: Series, quality: ClassQuality) -> Cell:

@@ -12,7 +12,7 @@ from harness.report.analysis.derive import Analysis, ResourceClass, ranking_spee
 from harness.report.analysis.method_lines import MethodLine
 from harness.report.analysis.pivot import build_pivot
 from harness.report.leaderboard import ClassTables, Leaderboard
-from harness.report.tables.cells import Cell, Table
+from harness.report.tables.cells import Cell, Table, marked_cell
 from harness.report.tables.trial_table import cells_by_trial
 from harness.report.web.page_cells import Notes, PageColumn, row_data
 from harness.report.web.page_rows import facet_values
@@ -82,16 +82,17 @@ class _Builder:
     def add_method(self, name: str, trials: DataFrame, cells: dict[str, Cell], baseline: bool = False) -> None:
         """Add a line; `cells` are those that do not come from one of its trials."""
         first = trials.iloc[0]
+        shown = marked_cell(name, name, first["reproduced"])
         self.methods[name] = {
             "name": name, "network": first["network"], "method": first["method"], "family": first["family"],
-            "baseline": baseline, "cells": row_data(self.columns, {**cells, NAME.key: Cell(name, name)}, self.notes),
+            "baseline": baseline, "cells": row_data(self.columns, {**cells, NAME.key: shown}, self.notes),
             "trials": list(trials["page_name"]),
         }  # fmt: skip
 
     def add_trial(self, row: Series, cells: dict[str, Cell], place: int | None) -> None:
         """Add a trial; `place` is its place among those of its method, None where it does not rank."""
         name = row["page_name"]
-        texts = {**cells, NAME.key: Cell(name, name)}
+        texts = {**cells, NAME.key: marked_cell(name, name, row["reproduced"])}
         self.trials[name] = {
             "table": self.table_id, "facets": facet_values(row), "place": place,
             "cells": row_data(self.columns, texts, self.notes),

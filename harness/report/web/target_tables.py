@@ -11,7 +11,7 @@ from harness.report.analysis.target_time import NOT_MEASURED, NOT_REACHED, PARTL
 from harness.report.analysis.time_to_quality import ClassQuality, QualityTime
 from harness.report.formats import DASH, format_count, format_number
 from harness.report.leaderboard import Leaderboard
-from harness.report.tables.cells import Cell, number_cell
+from harness.report.tables.cells import Cell, marked_cell, number_cell
 from harness.report.tables.limit_cell import limit_cell
 from harness.report.tables.target_table import TIES_WITH_RANK_1, ratio_cell, time_cell
 from harness.report.web.page_cells import Notes, PageColumn, cell_data
@@ -73,7 +73,7 @@ def _target_table(table_id: str, place: int, quality: ClassQuality, lines: tuple
         best = times[0].best_fid
         fid = Cell(DASH) if math.isnan(best) else number_cell(best, format_number(best))
         cells = [
-            cell_data(Cell(line.name, line.name), notes),
+            cell_data(marked_cell(line.name, line.name, line.rows["reproduced"].iloc[0]), notes),
             *(_bar_data(time, largest[time.target], line.name == quality.baseline, notes) for time in times),
             *(cell_data(cell, notes) for cell in (fid, limit_cell(quality, line.network))),
         ]

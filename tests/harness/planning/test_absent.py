@@ -28,7 +28,7 @@ def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_data_and_a_feature_network_are_named() -> None:
     network, data = made(**INCEPTION).absent
     assert network.startswith("the extractor inception-v3-compat needs its weights file, ")
-    assert network.endswith("give its path as extractor_weights")
+    assert network.endswith("give its path as extractor_weights; `oneclock fetch inception` brings it")
     assert data.startswith('data set "cifar10", split "train": neither ONECLOCK_DATA nor `path` is set')
 
 
@@ -44,7 +44,9 @@ def test_a_weights_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_feature_network_whose_file_is_elsewhere_is_named(tmp_path: Path) -> None:
     found = made(**INCEPTION, extractor_weights=str(tmp_path / "inception.pth")).absent
     assert f"{tmp_path / 'inception.pth'}: no such file" in found[0]
-    assert found[0].endswith("; put it there, or set extractor_weights to its path")
+    assert found[0].endswith(
+        "; put it there, or set extractor_weights to its path; `oneclock fetch inception` brings it"
+    )
 
 
 def test_nothing_is_named_where_all_is_there() -> None:
