@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from harness.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from harness.api import load, make_sampler, plan, run, wrap
+    from harness.api import load, make_sampler, plan, run
+    from harness.cli.wrap import wrap
 
 __all__ = ["__version__", "load", "make_sampler", "plan", "run", "wrap"]
 
@@ -32,6 +33,10 @@ def __getattr__(name: str) -> Any:
     """Import the Python interface at first use, so that importing one module loads no other."""
     if name not in __all__:
         raise AttributeError(f'module "harness" has no attribute "{name}"')
+    if name == "wrap":
+        from harness.cli.wrap import wrap
+
+        return wrap
     from harness import api
 
     return getattr(api, name)

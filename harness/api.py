@@ -5,7 +5,7 @@ The command line calls these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.pools.pool import Pool
     from harness.sampling.sampler import Sampler
 
-__all__ = ["RESULTS", "Tables", "load", "make_sampler", "plan", "plan_with_devices", "report", "run", "wrap"]
+__all__ = ["RESULTS", "Tables", "load", "make_sampler", "plan", "plan_with_devices", "report", "run"]
 
 RESULTS = "results"
 
@@ -124,26 +124,6 @@ def run(
         tables = SuiteRun(wanted, Path(results), place, screen, only).run(report)
     raise_if_damaged(tables, results)
     return tables
-
-
-def wrap(
-    sampler: str | Callable[..., Any],
-    network: str = "zoo:unet-8",
-    steps: int | Sequence[int] = 10,
-    *,
-    schedule: str = "edm",
-    n_images: int | None = None,
-    **options: Any,
-) -> Tables:
-    """Run your own sampler(network, noise, steps) and DDIM on a network of the zoo; return the tables of both.
-
-    `sampler` is FILE.py:NAME or the function itself, which must lie in a file. `schedule` is the baseline's.
-    Further arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there.
-    """
-    from harness.cli.wrap import wrap_suite
-
-    each = [steps] if isinstance(steps, int) else list(steps)
-    return run(wrap_suite(sampler, network, each, schedule, n_images), **options)
 
 
 def _suite(suite: str | Suite, settings: list[str] | None, seeds: int | None) -> Suite:

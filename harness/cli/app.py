@@ -112,7 +112,7 @@ def wrap_sampler(
     """Run your own sampler next to DDIM, not ported.
 
     The function gets the counted network, this harness's noise and the number of steps, and returns final states."""
-    from harness import api
+    from harness.cli.wrap import wrap
     from harness.screen.ending import show_end
 
     # step counts
@@ -120,7 +120,7 @@ def wrap_sampler(
     if not all(one.strip().isdecimal() for one in counts):
         raise UsageError(f'--steps is "{steps}"; expected whole numbers with commas, such as 5,10')
 
-    tables = api.wrap(
+    tables = wrap(
         sampler,
         network,
         [int(one) for one in counts],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import api
 from harness.cli.new.suite import fitting_features
 from harness.cli.new.suite_text import choose_from_zoo
 from harness.config.suite import Suite
@@ -16,7 +17,26 @@ from harness.config.zoo_card import PREFIX, load_zoo_card
 from harness.data.cards import load_card
 from harness.errors import UsageError
 from harness.identity import check_name
+from harness.runs.tables import Tables
 from harness.wrapping.user_code import find_code
+
+
+def wrap(
+    sampler: str | Callable[..., Any],
+    network: str = "zoo:unet-8",
+    steps: int | Sequence[int] = 10,
+    *,
+    schedule: str = "edm",
+    n_images: int | None = None,
+    **options: Any,
+) -> Tables:
+    """Run your own sampler(network, noise, steps) and DDIM on a network of the zoo; return the tables of both.
+
+    `sampler` is FILE.py:NAME or the function itself, which must lie in a file. `schedule` is the baseline's.
+    Further arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there.
+    """
+    each = [steps] if isinstance(steps, int) else list(steps)
+    return api.run(wrap_suite(sampler, network, each, schedule, n_images), **options)
 
 
 def wrap_suite(
