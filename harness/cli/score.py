@@ -18,6 +18,7 @@ from harness.data.disk_array import release_pages
 from harness.data.own_images import OwnImages, open_own_images
 from harness.data.splits import count_images, load_split
 from harness.errors import UsageError
+from harness.fetching.lookup import find_extractor_weights, find_file
 from harness.measure.usable_cores import usable_cores
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Shard
@@ -87,11 +88,11 @@ def score_images(place: Path, dataset: str, extractor: str | None, statistics: P
     # what is scored, by what, against what
     card = load_card(dataset)
     name, _, path = choose_extractor(card, extractor).partition(":")
-    weights = Path(path) if path else None
+    weights = find_extractor_weights(name, Path(path) if path else None)
     spec = extractor_spec(name, weights)
     check_picture_size(card, spec)
     images = open_own_images(place, card)
-    given = None if statistics is None else _check_statistics(statistics, card, spec, extractor is not None)
+    given = None if statistics is None else _check_statistics(find_file(statistics), card, spec, extractor is not None)
     _check_enough(images, card, spec, count_images(card, card.reference) if given is None else given.n)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -22,6 +22,7 @@ from harness.config.suite import Suite
 from harness.data.cards import load_card
 from harness.data.own_images import open_own_images
 from harness.data.splits import load_split
+from harness.errors import UsageError
 from harness.stats import GROUPS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -416,3 +417,17 @@ def test_an_npz_is_never_held_whole(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert total == n
     assert peak < n * 64 / 4
+
+
+def test_a_fetched_feature_network_is_found_without_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies there is no network, so it is refused by its name: it was looked at."""
+    name = "weights-inception-2015-12-05-6726825d.pth"
+    monkeypatch.setenv("ONECLOCK_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError) as before:
+        scored(write_pictures(tmp_path / "own", pictures(3)), "digits", "inception-v3-compat")
+    fetched = tmp_path / "cache" / "files" / "inception" / name
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"no network")
+    with pytest.raises(UsageError, match="cache/files/inception/"):
+        scored(tmp_path / "own", "digits", "inception-v3-compat")
+    assert "cache/files" not in str(before.value)
