@@ -39,14 +39,18 @@ class AbsentThings:
         Raises UsageError for an unknown name, for weights that are not the ones that are wanted, and, where nothing
         may be absent, for absent ones.
         """
-        found = find_extractor_weights(name, weights)
+        # read here: a function for it there would give every result another identity
+        kind = extractors._KINDS.get(name)
+        has_own = kind is not None and not kind.user_weights and weights is None
+        found = None if has_own else find_extractor_weights(name, weights)
+
         try:
             return extractors.extractor_spec(name, found)
         except UsageError as error:
-            # read here: a function for it there would give every result another identity
-            kind = extractors._KINDS.get(name)
             if kind is None or not kind.user_weights or (found is not None and found.is_file()):
                 raise
+
+            # an absent one, for a plan
             remedy = "" if weights is None else "; put it there, or set extractor_weights to its path"
             self.add(error, remedy, offer_extractor(name))
             return ExtractorSpec(

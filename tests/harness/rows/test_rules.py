@@ -250,6 +250,13 @@ def test_what_could_not_be_tried_is_no_fault_and_says_why() -> None:
     assert found["timed-images-differ"] == "no timed batch is a scored one"
 
 
+def test_calls_of_devices_that_wait_for_each_other_are_not_compared() -> None:
+    assert broken(row={"devices": 2}, ratio=0.4) == []
+    found = {one.rule: one.finding.found for one in checks_of(row={"devices": 2}, ratio=0.4)}
+    assert found["latency-contradicts-throughput"].startswith("its devices wait for each other")
+    assert broken(ratio=0.4) != []
+
+
 def test_time_of_devices_that_wait_for_each_other_is_not_compared_with_their_units() -> None:
     assert broken(row={"devices": 2}, over_units=4.4) == []
     found = {one.rule: one.finding.found for one in checks_of(row={"devices": 2}, over_units=4.4)}
