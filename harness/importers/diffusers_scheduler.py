@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 
 from harness.errors import UsageError
-from harness.importers.diffusers_folder import check_values, close_fields, read_json
-from harness.importers.origins import table_range
+from harness.importers.diffusers_folder import ModelFolder, check_values, close_fields, read_json
+from harness.importers.origins import UNSTATED, find_licence, table_range
 
 _SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
 """Those whose fields have the defaults below."""
@@ -103,3 +104,17 @@ def _beta_values(fields: dict[str, Any]) -> torch.Tensor:
     times = torch.arange(steps + 1, dtype=torch.float64) / steps
     alphas = ((times + 0.008) / 1.008 * torch.pi / 2).cos() ** 2
     return (1 - alphas[1:] / alphas[:-1]).clamp(max=0.999)
+
+
+def describe_model(
+    folder: ModelFolder, process: FoundProcess, defaulted: Sequence[str], stated: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a record of origin says of a model and its scheduler: settings, defaults, process, what is stated."""
+    return {
+        "config": {"model": folder.config, "scheduler": process.config},
+        "defaulted": [*defaulted, *(f"scheduler.{key}" for key in process.defaulted)],
+        "weights": stated.get("weights", UNSTATED),
+        "licence": find_licence(folder.source, stated),
+        "sigma_range": list(process.sigma_range),
+        "process": process.params,
+    }

@@ -9,9 +9,9 @@ from typing import Any
 from harness.config.toml_files import validated
 from harness.errors import UsageError
 from harness.importers.diffusers_folder import ModelFolder, check_values, find_model_folder, read_folder_weights
-from harness.importers.diffusers_scheduler import read_scheduler
+from harness.importers.diffusers_scheduler import describe_model, read_scheduler
 from harness.importers.imported import ImportedNetwork
-from harness.importers.origins import UNSTATED, describe_files, find_licence
+from harness.importers.origins import describe_files
 from harness.importers.statements import check_statements, need_statement, stated_count
 from harness.importers.torch_files import widen_tensors
 from methods.networks.diffusers_unet import DiffusersUNetParams
@@ -90,17 +90,14 @@ def read(source: Path, stated: Mapping[str, Any]) -> ImportedNetwork:
     tensors, formats = widen_tensors(read_folder_weights(weights), weights)
 
     # the record of its origin
+    classes = {"count": checked.class_count, "null": False}
+    files = describe_files(source, [folder.config_file, folder.scheduler_file, weights])
     origin = {
         "format": "diffusers-unet",
-        "files": describe_files(source, [folder.config_file, folder.scheduler_file, weights]),
-        "config": {"model": folder.config, "scheduler": process.config},
-        "defaulted": defaulted + [f"scheduler.{key}" for key in process.defaulted],
-        "weights": stated.get("weights", UNSTATED),
+        "files": files,
         "dtype": formats,
-        "licence": find_licence(source, stated),
-        "sigma_range": list(process.sigma_range),
-        "process": process.params,
-        "classes": {"count": checked.class_count, "null": False},
+        "classes": classes,
+        **describe_model(folder, process, defaulted, stated),
     }
 
     return ImportedNetwork(
