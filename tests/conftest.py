@@ -31,6 +31,22 @@ def fast_runs():
     make_runs_fast()
 
 
+@pytest.fixture(scope="session")
+def noted_pools():
+    from kit.open_pools import note_opened_pools
+
+    note_opened_pools()
+
+
+@pytest.fixture(autouse=True)
+def closed_pools(noted_pools):
+    """Close the pools in this process that a test leaves open."""
+    from kit.open_pools import closing_pools
+
+    with closing_pools():
+        yield
+
+
 @pytest.fixture
 def logged():
     """What the harness logs for people while a test runs: `logged.messages`.

@@ -19,7 +19,7 @@ from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Features
 from harness.metrics.statistics_file import write_statistics
 from harness.planning.quality_checks import check_picture_size
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fixed_numerics
 from harness.tasks.reference import feature_blocks
 
 
@@ -39,9 +39,8 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     split = load_split(card, card.reference)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fix_numerics(device, len(usable_cores()))
-    network = load_extractor(name, weights, device)
-    features = _all_features(network, split)
+    with fixed_numerics(device, len(usable_cores())):
+        features = _all_features(load_extractor(name, weights, device), split)
 
     stated = {
         "extractor": spec.name,

@@ -28,7 +28,7 @@ from harness.metrics.statistics_file import read_statistics
 from harness.planning.absent import AbsentThings
 from harness.planning.quality_checks import check_picture_size, feature_count
 from harness.planning.reference_statistics import statistics_spec
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fixed_numerics
 from harness.sampling.pixels import image_digests
 from harness.specs.reference import StatisticsSpec
 from harness.specs.sampler import ExtractorSpec
@@ -96,8 +96,8 @@ def score_images(place: Path, dataset: str, extractor: str | None, statistics: P
     _check_enough(images, card, spec, count_images(card, card.reference) if given is None else given.n)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fix_numerics(device, len(usable_cores()))
-    with shown_while(f"scoring {images.n:,} images by {spec.name} on {device.type}"):
+    shown = shown_while(f"scoring {images.n:,} images by {spec.name} on {device.type}")
+    with fixed_numerics(device, len(usable_cores())), shown:
         network = load_extractor(name, weights, device)
         reference, said = _reference(card, network, given)
         digest = hashlib.sha256()

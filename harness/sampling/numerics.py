@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -21,3 +24,22 @@ def fix_numerics(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def fixed_numerics(device: torch.device, threads: int) -> Iterator[None]:
+    """Fix the same for a block alone, as in a process that goes on with other work; restore them after it."""
+    places = (
+        (torch.backends.cuda.matmul, "fp32_precision"),
+        (torch.backends.cudnn.conv, "fp32_precision"),  # type: ignore[attr-defined]
+        (torch.backends.cudnn, "benchmark"),
+        (torch.backends.cudnn, "deterministic"),
+    )
+    before = torch.get_num_threads(), [getattr(place, name) for place, name in places]
+    fix_numerics(device, threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        for (place, name), value in zip(places, before[1], strict=True):
+            setattr(place, name, value)

@@ -8,7 +8,7 @@ import torch
 
 from harness.config.network_card import NetworkCard
 from harness.sampling.network import build_network
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fixed_numerics
 from methods.networks.base import DataShape
 
 _IMAGES = 16  # of the timed step: a training's batch may not fit or take minutes
@@ -20,7 +20,12 @@ def time_training_image(net: NetworkCard, data: DataShape) -> float:
     Of two steps with the gradient of the loss, the shorter one, after one to warm up.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fix_numerics(device, 1)
+    with fixed_numerics(device, 1):
+        seconds = _time_steps(net, data, device)
+    return min(seconds[1:]) / _IMAGES
+
+
+def _time_steps(net: NetworkCard, data: DataShape, device: torch.device) -> list[float]:
     network = build_network(net, data).to(device).train()
     images = torch.zeros(_IMAGES, data.channels, data.resolution, data.resolution, device=device)
     generator = torch.Generator().manual_seed(0)
@@ -32,7 +37,7 @@ def time_training_image(net: NetworkCard, data: DataShape) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return min(seconds[1:]) / _IMAGES
+    return seconds
 
 
 def describe_duration(seconds: float) -> str:

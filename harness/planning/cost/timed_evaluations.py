@@ -10,7 +10,7 @@ import torch
 from harness.planning.cost.work import network_key
 from harness.planning.plan import Plan
 from harness.sampling.network import build_network
-from harness.sampling.numerics import fix_numerics
+from harness.sampling.numerics import fixed_numerics
 
 TIMED_BATCH = 8
 """At most so many images in the timed call; a small batch suits every machine."""
@@ -23,7 +23,11 @@ def time_evaluations(plan: Plan, finished: Container[str]) -> dict[str, float]:
     Each network is built with random weights and called twice on this machine's first device; the second call counts.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fix_numerics(device, 1)
+    with fixed_numerics(device, 1):
+        return _time_evaluations(plan, finished, device)
+
+
+def _time_evaluations(plan: Plan, finished: Container[str], device: torch.device) -> dict[str, float]:
     batch, found = min(plan.suite.batch, TIMED_BATCH), dict[str, float]()
 
     for planned in plan.trials:
