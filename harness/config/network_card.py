@@ -33,6 +33,8 @@ class NetworkCard(Closed):
     train: TrainSettings | None = None
     like: str | None = None
     """The card from which a suite derived this one, as for another training budget."""
+    trainings: PositiveInt | None = None
+    """At most so many trainings of it count in a suite of several, as where the zoo holds fewer of it."""
     weights: str | None = None
     """A safetensors file with trained weights; with it nothing is trained.
 

@@ -14,7 +14,7 @@ from harness.metrics.picture_shapes import picture_shape
 from harness.planning.links import find_missing_links
 from harness.planning.plan import Plan
 from harness.planning.quality_checks import feature_count
-from harness.planning.trainings import has_trainings
+from harness.planning.trainings import trainings_of
 from harness.registry import registry
 from harness.stats import GROUPS, group_bounds
 
@@ -133,13 +133,13 @@ def _margin_notes(plan: Plan) -> Iterator[str]:
 def _training_notes(plan: Plan) -> Iterator[str]:
     """Networks that have one training in a suite of several."""
     wanted = plan.suite.trainings
-    if wanted > 1:
-        single = sorted({trial.network.name for trial in plan.listed if not has_trainings(trial.network)})
-        if single:
-            yield (
-                f"trainings = {wanted}, but {_list(single)} {'have' if len(single) > 1 else 'has'} one, as exact "
-                "networks and weights from a file do: such rows run once, and nothing is said of them over trainings"
-            )
+    found = {trial.network.name: trainings_of(trial.network, wanted) for trial in plan.listed}
+    fewer = sorted(f"{name} {number}" for name, number in found.items() if number < wanted)
+    if fewer:
+        yield (
+            f"trainings = {wanted}, and of some networks there are fewer: {', '.join(fewer)} (one of exact networks "
+            "and weights from a file); what one training shows is said of that training alone"
+        )
 
 
 def _batch_notes(plan: Plan) -> Iterator[str]:

@@ -34,7 +34,7 @@ from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
 from harness.planning.task_graph import TaskGraph
-from harness.planning.trainings import has_trainings, network_of_training, timed_in_place
+from harness.planning.trainings import has_trainings, network_of_training, timed_in_place, trainings_of
 from harness.planning.trial import Trial, make_part
 from harness.planning.unread_pictures import NOT_READ, learns_here, reads_training_split
 from harness.registry import registry
@@ -189,7 +189,7 @@ class _Planner:
         steps = as_list(entry.steps)
 
         for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
-            if training and not has_trainings(self._load_network(network)):
+            if training >= trainings_of(self._load_network(network), self.suite.trainings):
                 continue
             for seed_set in self.suite.seed_sets:
                 with located(where):

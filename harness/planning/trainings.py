@@ -19,6 +19,11 @@ def has_trainings(net: NetworkCard) -> bool:
     return registry().network(net.family).trainable and of_zoo
 
 
+def trainings_of(net: NetworkCard, wanted: int) -> int:
+    """Return how many of the suite's trainings a network takes part in."""
+    return min(wanted, net.trainings or wanted) if has_trainings(net) else 1
+
+
 def network_of_training(net: NetworkCard, dataset: str, training: int, trainings: int) -> NetworkCard:
     """Return the network's card as training `training` of `trainings` has it; number 0 is the card itself.
 
@@ -50,8 +55,9 @@ def _zoo_weights(net: NetworkCard, entry: str, dataset: str, training: int, trai
         ) from None
     if training and wanted not in zoo_names():
         raise UsageError(
-            f'network "{net.name}" has trainings = {trainings}, but the zoo has no "{wanted}"; expected fewer, or '
-            f"train it: `oneclock train {dataset} {entry} --set train.seed={training} --into zoo`"
+            f'network "{net.name}" has trainings = {trainings}, but the zoo has no "{wanted}"; expected '
+            f"networks.{net.name}.trainings = {training}, or train it: "
+            f"`oneclock train {dataset} {entry} --set train.seed={training} --into zoo`"
         )
     return PREFIX + wanted
 

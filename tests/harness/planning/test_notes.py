@@ -40,7 +40,7 @@ def test_a_whole_suite_has_none() -> None:
          {"quality": {**TARGETS, "equivalence_margin": 0.1},
           "trials": [{"steps": [2, 3]}, {"steps": 3, "solver": "heun", "control_of": "ddim"}]},
          "no quality.equivalence_margin"),
-        ({"trainings": 3}, {"trainings": 1}, "trainings = 3, but analytic has one"),
+        ({"trainings": 3}, {"trainings": 1}, "of some networks there are fewer: analytic 1"),
         ({"batch": 131}, {"batch": 130}, "batch = 131 is more than n_images = 130: batches will hold 130"),
         ({"timing": {"batch": 131}}, {"timing": {"batch": 130}}, "timing.batch = 131 is more than n_images"),
         ({"n_images": 39}, {"n_images": 40}, "will have no interval"),

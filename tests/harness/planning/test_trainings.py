@@ -89,12 +89,22 @@ def test_an_exact_network_and_a_file_of_weights_have_one_training(tmp_path: Path
     ]  # fmt: skip
 
 
+def test_a_network_may_have_fewer_trainings_than_its_suite() -> None:
+    networks = {"unet-8": ZOO["networks"]["unet-8"], "slim-8": {"weights": "zoo:slim-8", "trainings": 2}}
+    made = plan(**{**ZOO, "networks": networks}, trials=[{"steps": 2, "network": ["unet-8", "slim-8"]}], trainings=3)
+    assert [(p.trial.network.name, p.row.training, p.trial.network.weights) for p in made.trials] == [
+        ("unet-8", 0, "zoo:unet-8"), ("slim-8", 0, "zoo:slim-8"), ("unet-8", 1, "zoo:unet-8-seed1"),
+        ("slim-8", 1, "zoo:slim-8-seed1"), ("unet-8", 2, "zoo:unet-8-seed2"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         (
             {**ZOO, "trainings": 4},
-            'network "unet-8" has trainings = 4, but the zoo has no "unet-8-seed3"; expected fewer, or train it: '
+            'network "unet-8" has trainings = 4, but the zoo has no "unet-8-seed3"; expected '
+            "networks.unet-8.trainings = 3, or train it: "
             "`oneclock train digits unet-8 --set train.seed=3 --into zoo`",
         ),
         (
