@@ -85,6 +85,8 @@ class TrialEntry(Closed):
 
     They stand on the same network; "METHOD @ NETWORK" names one on another.
     """
+    trainings: PositiveInt | None = None
+    """Only in the first so many trainings of the suite, as where rows cost much and hardly depend on the weights."""
     optional: bool = False
     """Left out, with one sentence, where the cluster has fewer devices than one sample needs at once."""
 

@@ -189,7 +189,7 @@ class _Planner:
         steps = as_list(entry.steps)
 
         for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
-            if training >= trainings_of(self._load_network(network), self.suite.trainings):
+            if training >= trainings_of(self._load_network(network), entry.trainings or self.suite.trainings):
                 continue
             for seed_set in self.suite.seed_sets:
                 with located(where):

@@ -98,6 +98,18 @@ def test_a_network_may_have_fewer_trainings_than_its_suite() -> None:
     ]  # fmt: skip
 
 
+def test_a_trial_may_run_in_fewer_trainings_than_its_suite() -> None:
+    made = plan(**ZOO, trials=[{"steps": 2}, {"steps": 3, "trainings": 2, "control_of": "heun"}, HEUN], trainings=3)
+    assert [p.trial.short for p in made.trials if p.trial.steps == 3 and p.trial.method == "ddim"] == [
+        "unet-8:ddim-3 training 0", "unet-8:ddim-3 training 1",
+    ]  # fmt: skip
+    three = [p.row.relations for p in made.trials if "ddim-3" in p.trial.short]
+    assert all(relations.control_of_trial_id for relations in three)
+
+
+HEUN = {"steps": 3, "solver": "heun"}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
