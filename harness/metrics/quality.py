@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.metrics.authenticity import nearness
 from harness.metrics.copies import highest_copy_rate
 from harness.metrics.feature_stream import Shard
 from harness.metrics.fid import fid_figures
@@ -81,14 +80,12 @@ def measure_quality(
 
 def _copies(scored: ScoredFeatures) -> CopyFigures | None:
     """Return how many of the kept images are copies of reference images; None where that cannot be said."""
-    reference, neighbours = scored.reference.kernel_features, scored.reference.neighbours
-    if neighbours.copy_ratio <= 0 or not np.isfinite(scored.spaced).all():
+    if not np.isfinite(scored.spaced).all() or (found := scored.reference.nearness(scored.spaced)) is None:
         return None
-    n = len(scored.spaced)
-    rate, median = nearness(scored.spaced, reference, neighbours)
+    n, (rate, median, among) = len(scored.spaced), found
     return CopyFigures(
         rate=rate,
         median_ratio=median,
-        highest=max(LEAST_COPY_RATE, highest_copy_rate(n, len(reference), COPY_CHANCE)),
+        highest=max(LEAST_COPY_RATE, highest_copy_rate(n, among, COPY_CHANCE)),
         images=n,
     )

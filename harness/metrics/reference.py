@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.authenticity import Neighbours
+from harness.metrics.authenticity import Neighbours, nearness
 from harness.metrics.feature_stream import BLOCK, Features, Shard, blocks, check_shard, evenly_spaced
 from harness.metrics.frechet import ReferenceMoments
 from harness.metrics.kernel_distance import pair_mean
 from harness.metrics.moments import Moments
-from harness.specs.rules.quality import KERNEL_LIMIT
+from harness.metrics.principal_codes import PrincipalCodes
+from harness.specs.rules.quality import COPY_LIMIT, KERNEL_LIMIT
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ReferenceFeatures:
     kernel_features: Features  # of min(n, limit) evenly spaced images, [m, d]
     kernel_pair_mean: float  # mean kernel value over their pairs
     neighbours: Neighbours  # how near the kept features are to each other
+    codes: PrincipalCodes | None = None  # of more images than were kept, for copies
 
     @property
     def n(self) -> int | None:
@@ -54,17 +56,31 @@ class ReferenceFeatures:
             "kernel_pair_mean": np.array([self.kernel_pair_mean], dtype=np.float64),
             "neighbour_distances": self.neighbours.distances,
             "copy_ratio": np.array([self.neighbours.copy_ratio], dtype=np.float64),
+            **({} if self.codes is None else self.codes.to_tensors()),
         }
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, npt.NDArray[np.generic]]) -> ReferenceFeatures:
         """Return the reference set that `to_tensors` wrote."""
-        real = {name: np.asarray(array, dtype=np.float64) for name, array in tensors.items() if "features" not in name}
+        names = ("n", "mean", "factor", "eigenvalues", "kernel_pair_mean", "neighbour_distances", "copy_ratio")
+        real = {name: np.asarray(tensors[name], dtype=np.float64) for name in names}
         n = int(real["n"][0]) if len(real["n"]) else None
         frechet = ReferenceMoments(n, real["mean"], real["factor"], real["eigenvalues"])
         features = np.asarray(tensors["kernel_features"], dtype=np.float32)
         neighbours = Neighbours(real["neighbour_distances"], float(real["copy_ratio"][0]))
-        return cls(frechet, features, float(real["kernel_pair_mean"][0]), neighbours)
+        codes = PrincipalCodes.from_tensors(tensors) if "codes" in tensors else None
+        return cls(frechet, features, float(real["kernel_pair_mean"][0]), neighbours, codes)
+
+    def nearness(self, generated: Features) -> tuple[float, float, int] | None:
+        """Return the share of generated features [n, d] that are copies, the median ratio, and of how many images.
+
+        None where that cannot be said.
+        """
+        if (self.codes.neighbours if self.codes else self.neighbours).copy_ratio <= 0:
+            return None
+        if self.codes is not None:
+            return *self.codes.nearness(generated), len(self.codes)
+        return *nearness(generated, self.kernel_features, self.neighbours), len(self.kernel_features)
 
 
 def reference_of_moments(frechet: ReferenceMoments) -> ReferenceFeatures:
@@ -72,14 +88,18 @@ def reference_of_moments(frechet: ReferenceMoments) -> ReferenceFeatures:
     return ReferenceFeatures(frechet, np.zeros((0, len(frechet.mean)), np.float32), 0.0, Neighbours.none())
 
 
-def reference_of(features: Features, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
+def reference_of(
+    features: Features, kernel_limit: int = KERNEL_LIMIT, copy_limit: int = COPY_LIMIT
+) -> ReferenceFeatures:
     """Return the reference set of features [n, d], float32, n >= 2."""
-    return reference_of_shards([(0, features)], len(features), kernel_limit)
+    return reference_of_shards([(0, features)], len(features), kernel_limit, copy_limit)
 
 
-def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KERNEL_LIMIT) -> ReferenceFeatures:
+def reference_of_shards(
+    shards: Iterable[Shard], n: int, kernel_limit: int = KERNEL_LIMIT, copy_limit: int = COPY_LIMIT
+) -> ReferenceFeatures:
     """Return the reference set of n images whose features arrive as (start index, [m, d]) in index order."""
-    collected = ReferenceCollector(n, kernel_limit)
+    collected = ReferenceCollector(n, kernel_limit, copy_limit)
     for _, _, features in blocks(shards, n, groups=1):
         collected.append(features)
     return collected.result()
@@ -88,19 +108,22 @@ def reference_of_shards(shards: Iterable[Shard], n: int, kernel_limit: int = KER
 class ReferenceCollector:
     """Makes the reference set of n images from features that arrive in index order; holds no more than it must.
 
-    Held are the moments, features of evenly spaced images, and one block. Statistics are bitwise equal however the
-    features are cut.
+    Held are the moments, features of evenly spaced images, and one block. Copies are looked for among up to
+    `copy_limit` images, coded where these are more than the `kernel_limit` that are kept. Statistics are bitwise equal
+    however the features are cut.
     """
 
-    def __init__(self, n: int, kernel_limit: int = KERNEL_LIMIT) -> None:
+    def __init__(self, n: int, kernel_limit: int = KERNEL_LIMIT, copy_limit: int = COPY_LIMIT) -> None:
         """ValueError for fewer than two images."""
         if n < 2:
             raise ValueError(f"found {n} reference images; expected at least 2")
         self._n, self._start = n, 0
         self._chosen = evenly_spaced(n, kernel_limit)
+        self._coded = evenly_spaced(n, copy_limit if n > kernel_limit < copy_limit else 0)
         self._waiting: list[Features] = []
         self._moments: Moments | None = None
         self._kept: list[Features] = []
+        self._to_code: list[Features] = []
 
     def append(self, features: Features) -> None:
         """Add the features [m, d], float32, of the next m images; ValueError if one is not finite."""
@@ -122,11 +145,16 @@ class ReferenceCollector:
             self._waiting = []
         if self._start != self._n or self._moments is None:
             raise ValueError(f"found features of {self._start} images; expected {self._n}")
-        kept = np.concatenate(self._kept)
-        return ReferenceFeatures(ReferenceMoments.of(self._moments), kept, pair_mean(kept), Neighbours.of(kept))
+        kept, moments = np.concatenate(self._kept), self._moments
+        codes = None
+        if len(self._coded):
+            codes = PrincipalCodes.of(np.concatenate(self._to_code), moments.mean, moments.covariance())
+            self._to_code = []
+        return ReferenceFeatures(ReferenceMoments.of(moments), kept, pair_mean(kept), Neighbours.of(kept), codes)
 
     def _add_block(self, features: Features) -> None:
         part, stop = Moments.of(features), self._start + len(features)
         self._moments = part if self._moments is None else self._moments.merge(part)
-        self._kept.append(features[self._chosen[(self._chosen >= self._start) & (self._chosen < stop)] - self._start])
+        for chosen, kept in ((self._chosen, self._kept), (self._coded, self._to_code)):
+            kept.append(features[chosen[(chosen >= self._start) & (chosen < stop)] - self._start])
         self._start = stop

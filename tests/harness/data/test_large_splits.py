@@ -223,7 +223,7 @@ def test_a_collector_holds_no_more_than_it_must() -> None:
     n, d = 400_000, 8
 
     def collect() -> None:
-        collected = ReferenceCollector(n, kernel_limit=100)
+        collected = ReferenceCollector(n, kernel_limit=100, copy_limit=100)
         for _ in range(n // 500):
             collected.append(np.zeros((500, d), dtype=np.float32))
         collected.result()
