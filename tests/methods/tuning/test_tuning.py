@@ -17,7 +17,7 @@ from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.preconditioning import Draws
 from methods.networks.uvit import UViT, UViTParams
-from methods.tuning.loop import TuningParams, average, thawed, tune, untunable
+from methods.tuning.tune import TuningParams, average, thawed, tune, untunable
 
 FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
     "uvit": (UViT, UViTParams),
