@@ -39,7 +39,6 @@ class ToyContext:
     others: Mapping[str, Artifact] = field(default_factory=dict)
     """What preparing other parts left."""
     told: list[tuple[int, int, str]] = field(default_factory=list)
-    trainings: Trainings | None = None
 
     def levels(self) -> np.ndarray:
         """Return the schedule's levels, float64 [steps + 1]."""
@@ -86,10 +85,8 @@ class ToyContext:
         loss: Callable[..., Tensor],
         training: Training,
     ) -> Trained:
-        """Train as the engine does, on one device."""
-        if self.trainings is None:
-            self.trainings = Trainings(self.seed, next(module.parameters()).device, self._tell)
-        return self.trainings.train(module, draw, loss, training)
+        """Train as the engine does, on one device; each training as the first of its preparation."""
+        return Trainings(self.seed, next(module.parameters()).device, self._tell).train(module, draw, loss, training)
 
     def mean(self, value: Tensor) -> Tensor:
         """Return it as it is: there is one device."""

@@ -72,7 +72,7 @@ def trained(
 ) -> tuple[Any, Any, float]:
     trainer = network_trainer(network or fresh(), IMAGES, TrainSettings(**{**SPEC, **changes}), state=state)
     try:
-        loss = trainer.advance(min(advance, trainer.spec.steps)).loss
+        loss = trainer.advance(min(advance, {**SPEC, **changes}["steps"])).loss
         return trainer.weights(), trainer.state(), loss
     finally:
         trainer.close()

@@ -17,7 +17,7 @@ from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.dit import DiT, DiTParams
 from methods.networks.preconditioning import Draws
 from methods.networks.uvit import UViT, UViTParams
-from methods.tuning.tune import TuningParams, average, thawed, tune, untunable
+from methods.tuning.tune import TuningParams, thawed, tune, untunable
 
 FAMILIES: dict[str, tuple[type[BlockNetwork], type[BlockParams]]] = {
     "uvit": (UViT, UViTParams),
@@ -53,18 +53,6 @@ def tuned(
 def distances(built: BlockNetwork, weights: dict[str, Tensor]) -> dict[str, float]:
     """Return how far each weight has moved."""
     return {name: (weights[name] - value).abs().max().item() for name, value in built.state_dict().items()}
-
-
-def test_average_at_rates_0_and_1_and_between() -> None:
-    teacher, student = [torch.randn(3, 2), torch.randn(5)], [torch.randn(3, 2), torch.randn(5)]
-    before = [value.clone() for value in teacher]
-    average(teacher, student, 1.0)
-    assert all(torch.equal(*pair) for pair in zip(teacher, before, strict=True))
-    average(teacher, student, 0.75)
-    for found, old, new in zip(teacher, before, student, strict=True):
-        torch.testing.assert_close(found, 0.75 * old + 0.25 * new)
-    average(teacher, student, 0.0)
-    assert all(torch.equal(*pair) for pair in zip(teacher, student, strict=True))
 
 
 @both
