@@ -56,11 +56,10 @@ def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
 
 def _advance(trainer: Trainer, train: TrainSettings, spent: float, devices: int) -> Iterator[Event]:
     """Yield progress per chunk of steps, and the checkpoints."""
-    time_left, saved = TimeLeft(trainer.step, train.steps), trainer.step
-    for done, _ in advance_in_chunks(trainer, train.steps, lambda step: saved + train.checkpoint_every - step):
+    first, every, time_left = trainer.step, train.checkpoint_every, TimeLeft(trainer.step, train.steps)
+    for done, _ in advance_in_chunks(trainer, train.steps, lambda step: every - (step - first) % every):
         yield time_left.progress(done)
-        if done.step == saved + train.checkpoint_every and done.step < train.steps:
-            saved = done.step
+        if (done.step - first) % every == 0 and done.step < train.steps:
             tensors, metadata = trainer.state()
             yield Checkpoint(tensors, {**metadata, "device_seconds": spent + trainer.seconds * devices})
 

@@ -116,8 +116,9 @@ class Trainer:
         wrong = (~losses.isfinite()).nonzero().flatten().tolist()
         if wrong:
             step = self.step - len(losses) + wrong[0]
-            raise HarnessError(f"the {self.recipe.noun} loss became {float(losses[wrong[0]])} at step {step}; "
-                               f"{self.recipe.remedy}")
+            raise HarnessError(
+                f"the {self.recipe.noun} loss became {float(losses[wrong[0]])} at step {step}; {self.recipe.remedy}"
+            )
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return tensors and metadata for `state=`, on rank 0; every rank must call."""

@@ -26,8 +26,8 @@ from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
 from methods.tuning.level_coverage import RecordedDraws
 from methods.tuning.level_loss import LevelLoss, weighted_errors
-from methods.tuning.tune import TuningParams, thawed, training_images, training_of, tune, untunable
 from methods.tuning.trajectory_loss import TrajectoryLoss, fine_states
+from methods.tuning.tune import TuningParams, thawed, training_images, training_of, tune, untunable
 
 PAIRS = 128
 """Images and noises of the denoising losses before and after.

@@ -29,8 +29,8 @@ from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 from harness.specs.train import TrainSettings
 from harness.stats import ratio_interval
-from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from harness.training.network_training import network_trainer
+from harness.training.schedules import batch_seed, ema_decay, learning_rate
 from methods.networks.base import Network
 
 ENGINE, AVERAGED, PLAIN = "engine", "bare with average", "bare"

@@ -39,6 +39,7 @@ class ToyContext:
     others: Mapping[str, Artifact] = field(default_factory=dict)
     """What preparing other parts left."""
     told: list[tuple[int, int, str]] = field(default_factory=list)
+    trainings: Trainings | None = None
 
     def levels(self) -> np.ndarray:
         """Return the schedule's levels, float64 [steps + 1]."""
@@ -85,12 +86,13 @@ class ToyContext:
         loss: Callable[..., Tensor],
         training: Training,
     ) -> Trained:
-        """Train as the engine does, on one device; each training as the first of its preparation."""
-        return Trainings(self.seed, next(module.parameters()).device, self._tell).train(module, draw, loss, training)
+        """Train as the engine does; without `trainings` on one device, each as the first of its preparation."""
+        device = next(module.parameters()).device
+        return (self.trainings or Trainings(self.seed, device, self._tell)).train(module, draw, loss, training)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Return it as it is: there is one device."""
-        return value
+        """Return the mean over all devices, of which there is one without `trainings`."""
+        return value if self.trainings is None else self.trainings.mean(value)
 
     def _tell(self, event: Event) -> None:
         assert isinstance(event, Progress)

@@ -21,8 +21,8 @@ from harness.errors import HarnessError
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
-from harness.training.schedules import learning_rate
 from harness.training.network_training import network_trainer
+from harness.training.schedules import learning_rate
 from methods.networks.base import DataShape, Network
 
 ROOT = Path(__file__).resolve().parents[3]
