@@ -1,4 +1,4 @@
-"""A preparation that trains twice, and processes that run it or tune shipped methods, as ranks or until they are killed.
+"""A preparation that trains twice, and processes that run it or tune shipped methods, as ranks or until killed.
 
 Usage: trained_twice.py twice|methods RANK SIZE PORT FOLDER [kill]
 """
@@ -133,10 +133,9 @@ def _main(what: str, rank: int, size: int, port: int, folder: Path, kill: bool) 
         began, events = time.perf_counter(), []
         for event in events_of(twice_spec(seed=int(kill), devices=size), ranks):
             events.append(event)
-            if kill and isinstance(event, Checkpoint) and len(event.metadata["losses"]) == 1:
-                if 0 < event.metadata["step"] < STEPS:
-                    (folder / "checkpoint").write_bytes(pickle.dumps(event))
-                    os.kill(os.getpid(), signal.SIGKILL)
+            if kill and isinstance(event, Checkpoint) and len(event.metadata["losses"]) * event.metadata["step"] > 0:
+                (folder / "checkpoint").write_bytes(pickle.dumps(event))  # within the second training
+                os.kill(os.getpid(), signal.SIGKILL)
         found = {"result": events[-1], "seconds": time.perf_counter() - began}
     (folder / f"rank-{rank}").write_bytes(pickle.dumps(found))
 

@@ -74,7 +74,9 @@ def test_two_processes_cost_two_devices_and_do_the_work_of_one(tmp_path: Path) -
     assert isinstance(alone.output, PrepareOutput)
     assert difference(alone.tensors, first["result"].tensors) < 1e-5
     assert difference(first["result"].tensors, second["result"].tensors) == 0
-    assert first["result"].output.price.flops == alone.output.price.flops == 2 * 40 * 16 * 64 * 4  # 2 trainings, 4 flops
+    assert (
+        first["result"].output.price.flops == alone.output.price.flops == 2 * 40 * 16 * 64 * 4
+    )  # 2 trainings, 4 flops
     assert 1.2 * first["seconds"] < first["result"].output.price.seconds < 2 * first["seconds"]
 
 
@@ -103,7 +105,9 @@ def test_killed_in_the_second_of_two_trainings_it_resumes_to_the_bit(tmp_path: P
 
 
 def test_progress_says_how_long_it_still_takes() -> None:
-    told = [event for event in trained_twice.events_of(trained_twice.twice_spec(), ALONE) if isinstance(event, Progress)]
+    told = [
+        event for event in trained_twice.events_of(trained_twice.twice_spec(), ALONE) if isinstance(event, Progress)
+    ]
     assert told[0].note.endswith(" left")
     assert (told[-1].done, told[-1].total) == (40, 40)
     assert "left" not in told[-1].note
