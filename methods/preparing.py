@@ -76,7 +76,7 @@ class Training:
     """What to do where the loss is not finite, as the end of a sentence."""
 
 
-class Trained(NamedTuple):
+class TrainedModule(NamedTuple):
     """The averaged state of a trained module by name, and the loss of the last step (NaN after none)."""
 
     weights: dict[str, Tensor]
@@ -144,7 +144,7 @@ class PrepareContext(Protocol):
         draw: Callable[[torch.Generator], Sequence[Tensor]],
         loss: Callable[..., Tensor],
         training: Training,
-    ) -> Trained:
+    ) -> TrainedModule:
         """Train a module and leave it with its averaged weights.
 
         On several devices `prepare` runs on each, and each takes an equal share of every batch, so

@@ -50,7 +50,7 @@ from methods.parts import (
     Sampled,
     Schedule,
     Solver,
-    Trained,
+    TrainedModule,
     Training,
 )
 
@@ -79,6 +79,8 @@ class Context:
         """What was counted on this rank, without trainings."""
 
         self.events: queue.Queue[Event | None] = queue.Queue()
+
+        # trainings, and what they took before a kill
         checkpoint: Checkpoint | None = inputs.get(CHECKPOINT)
         self._spent, self._began = 0.0, time.perf_counter()
         if checkpoint is not None:
@@ -189,7 +191,7 @@ class Context:
         draw: Callable[[torch.Generator], Sequence[Tensor]],
         loss: Callable[..., Tensor],
         training: Training,
-    ) -> Trained:
+    ) -> TrainedModule:
         """Train a module on all ranks, and leave it with its averaged weights.
 
         Counting stops meanwhile: trainings count some of their steps.

@@ -17,7 +17,7 @@ from harness.specs.base import Price
 from harness.specs.train import TrainOutput, TrainSettings, TrainSpec
 from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Result
 from harness.training.batches import to_unit_floats
-from harness.training.course import TimeLeft, advance_in_chunks
+from harness.training.course import RemainingTime, advance_in_chunks
 from harness.training.network_training import network_trainer
 from harness.training.trainer import Trainer
 
@@ -56,7 +56,7 @@ def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
 
 def _advance(trainer: Trainer, train: TrainSettings, spent: float, devices: int) -> Iterator[Event]:
     """Yield progress per chunk of steps, and the checkpoints."""
-    first, every, time_left = trainer.step, train.checkpoint_every, TimeLeft(trainer.step, train.steps)
+    first, every, time_left = trainer.step, train.checkpoint_every, RemainingTime(trainer.step, train.steps)
     for done, _ in advance_in_chunks(trainer, train.steps, lambda step: every - (step - first) % every):
         yield time_left.progress(done)
         if (done.step - first) % every == 0 and done.step < train.steps:

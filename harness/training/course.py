@@ -33,7 +33,7 @@ def advance_in_chunks(
         yield done, seconds
 
 
-class TimeLeft:
+class RemainingTime:
     """How long a training still takes, by the steps of this process."""
 
     def __init__(self, first_step: int, steps: int) -> None:

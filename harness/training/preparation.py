@@ -22,10 +22,10 @@ from harness.measure.flops import flop_counter
 from harness.specs.limits import PROGRESS_SECONDS
 from harness.specs.rules.counting import COUNTED_PASSES
 from harness.task import ALONE, Checkpoint, Event, Progress, Ranks
-from harness.training.course import TimeLeft, advance_in_chunks
+from harness.training.course import RemainingTime, advance_in_chunks
 from harness.training.recipe import preparation_recipe
 from harness.training.trainer import State, Trainer, TrainingProgress
-from methods.preparing import Trained, Training
+from methods.preparing import TrainedModule, Training
 
 Draw = Callable[[torch.Generator], Sequence[Tensor]]
 Loss = Callable[..., Tensor]
@@ -45,7 +45,7 @@ class Ended:
 
 
 @dataclass
-class Kept:
+class PreparationState:
     """What a checkpoint holds: the trainings that ended, the state of the next, what all took."""
 
     ended: list[Ended] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Kept:
     """Of all the preparation, over all ranks, until the checkpoint was made."""
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint | None) -> Kept:
+    def read(cls, checkpoint: Checkpoint | None) -> PreparationState:
         """Return what a checkpoint holds; nothing for None."""
         if checkpoint is None:
             return cls()
@@ -86,7 +86,7 @@ class Kept:
 
 
 class Trainings:
-    """The trainings of one preparation, in the order in which its method asks for them. Every rank makes one."""
+    """The trainings of one preparation, in the order of its method. Every rank makes one."""
 
     def __init__(
         self,
@@ -102,7 +102,11 @@ class Trainings:
         over all ranks; it becomes part of a checkpoint.
         """
         self._seed, self._device, self._report, self._ranks = seed, device, report, ranks
-        self._kept, self._every, self._device_seconds = Kept.read(checkpoint), checkpoint_seconds, device_seconds
+        self._kept, self._every, self._device_seconds = (
+            PreparationState.read(checkpoint),
+            checkpoint_seconds,
+            device_seconds,
+        )
         self._ended: list[Ended] = []
         self._flops = 0.0
         self._is_training = self._is_stopped = False
@@ -113,7 +117,7 @@ class Trainings:
         """Return the FLOPs of the trainings that have ended, over all ranks."""
         return self._flops
 
-    def train(self, module: nn.Module, draw: Draw, loss: Loss, training: Training) -> Trained:
+    def train(self, module: nn.Module, draw: Draw, loss: Loss, training: Training) -> TrainedModule:
         """See `methods.preparing.PrepareContext.train`."""
         self._raise_if_stopped()
         number = len(self._ended)
@@ -133,7 +137,7 @@ class Trainings:
         self._ended.append(ended)
         module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in ended.weights.items()})
         module.zero_grad(set_to_none=True)
-        return Trained({name: value.detach().clone() for name, value in module.state_dict().items()}, ended.loss)
+        return TrainedModule({name: value.detach().clone() for name, value in module.state_dict().items()}, ended.loss)
 
     def mean(self, value: Tensor) -> Tensor:
         """See `methods.preparing.PrepareContext.mean`."""
@@ -192,7 +196,7 @@ class Trainings:
 
     def _advance(self, trainer: Trainer, steps: int, counter: _StepCounter) -> None:
         """Take all steps, with progress, and a checkpoint from time to time."""
-        time_left, since = TimeLeft(trainer.step, steps), 0.0
+        time_left, since = RemainingTime(trainer.step, steps), 0.0
         for done, seconds in advance_in_chunks(trainer, steps, counter.most, counter.advance_with(trainer)):
             self._report(time_left.progress(done))
             self._raise_if_stopped()
@@ -215,7 +219,7 @@ class Trainings:
     def _report_checkpoint(self, ended: list[Ended], state: State | None, counted: tuple[float, int]) -> None:
         """Report a checkpoint on rank 0, unless none is wanted."""
         if self._ranks.rank == 0 and self._every < math.inf:
-            self._report(Kept(ended, state, self._flops, counted, self._device_seconds()).write())
+            self._report(PreparationState(ended, state, self._flops, counted, self._device_seconds()).write())
 
     def _join(self) -> None:
         """Join the group of the ranks for all trainings: a port is met at once."""

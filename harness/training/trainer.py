@@ -43,7 +43,7 @@ class Objective(Protocol):
         """Return this process's share of a step's draws; called once for each step, in order."""
 
     def loss(self, drawn: Any) -> Tensor:
-        """Return the mean loss of the share. It runs under autocast where the recipe asks for bfloat16."""
+        """Return the mean loss of the share. It runs under autocast if the recipe says bfloat16."""
 
 
 class Trainer:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from methods.networks.blocks import BlockNetwork, BlockParams
 from methods.networks.preconditioning import Draws
-from methods.parts import Params, PrepareContext, Trained, Training
+from methods.parts import Params, PrepareContext, TrainedModule, Training
 
 Loss = Callable[[Tensor, Draws], Tensor]
 """The loss of clean images [batch, ...] for drawn levels, on the host, and drawn noise, on the device."""
@@ -61,7 +61,7 @@ def tune(
     context: PrepareContext,
     p: Any,
     rates: Mapping[str, float],
-) -> Trained:
+) -> TrainedModule:
     """Tune `student` on the training images; it is left with its averaged weights.
 
     `drawn` draws noise levels and noise. Parameters whose name starts with a key of `rates` learn

@@ -17,7 +17,7 @@ from harness.task import Event, Progress
 from harness.training.preparation import Trainings
 from methods.executors.serial import Serial
 from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver, Trained, Training
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver, TrainedModule, Training
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
@@ -85,7 +85,7 @@ class ToyContext:
         draw: Callable[[torch.Generator], Sequence[Tensor]],
         loss: Callable[..., Tensor],
         training: Training,
-    ) -> Trained:
+    ) -> TrainedModule:
         """Train as the engine does; without `trainings` on one device, each as the first of its preparation."""
         device = next(module.parameters()).device
         return (self.trainings or Trainings(self.seed, device, self._tell)).train(module, draw, loss, training)
