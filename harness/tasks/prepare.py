@@ -66,6 +66,7 @@ class Context:
         self.network = load_network(spec.model, inputs, place)
         self.seed = spec.seed
         self.sigma_min, self.sigma_max = spec.sigma_min, spec.sigma_max
+
         # earlier results, and what they cost
         self.base_artifact: Artifact | None = artifact_of(inputs, spec.start_id)
         finished = [(job.job, inputs[job.task_id]) for job in spec.done]
