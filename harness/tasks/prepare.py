@@ -86,6 +86,7 @@ class Context:
         self._spent, self._began = 0.0, time.perf_counter()
         if checkpoint is not None:
             self._spent = float(checkpoint.metadata["device_seconds"])
+
         self.trainings = Trainings(
             spec.seed,
             place.device,
