@@ -67,6 +67,7 @@ def plan_with_devices(
 ) -> tuple[Plan, int, int]:
     """Return a plan as `plan` does, with the number of devices that a run has, and of hosts that they are on."""
     from harness.planning.cost.wall_time import count_local_devices
+    from harness.planning.fit import spread_trainings
     from harness.planning.network_checks import check_networks
     from harness.planning.plan import make_plan
 
@@ -75,7 +76,8 @@ def plan_with_devices(
         device_class, name = workplace.this_device()
         made = make_plan(wanted, device_class, name, only, data_may_be_absent=True)
         check_networks(made)
-        return made, count_local_devices(made), 1
+        devices = count_local_devices(made)
+        return spread_trainings(made, devices, is_here=True), devices, 1
 
     # a cluster's devices are known only once it is joined
     from harness.pools.cluster import count_cluster_devices
@@ -87,7 +89,7 @@ def plan_with_devices(
     finally:
         pool.close()
     devices = min(devices, wanted.workers or devices)
-    return made, devices, min(hosts, devices)
+    return spread_trainings(made, devices, is_here=False), devices, min(hosts, devices)
 
 
 def run(

@@ -58,6 +58,11 @@ class Method(ABC):
 
     Data whose states are latents have none: such a method is refused there before anything runs.
     """
+    train_batch: int | None = None
+    """Rows of a step of what `prepare` trains by `PrepareContext.train`; None where it trains nothing.
+
+    May depend on the parameters. Such a preparation runs on several devices where there are.
+    """
     sampling_params: ClassVar[tuple[str, ...]] = ()
     """Parameters that all methods of a part have, and on which no preparation depends."""
     scores: bool = False

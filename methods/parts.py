@@ -35,13 +35,13 @@ from torch import Tensor
 from methods.method import Method, Params
 from methods.networks.base import Network, NetworkParams
 from methods.peers import Peers
-from methods.preparing import Artifact, Done, Job, PrepareContext, Sampled
+from methods.preparing import Artifact, Done, Job, PrepareContext, Sampled, TrainedModule, Training
 from methods.replay import ReplayedTime
 
 __all__ = [
     "PARTS", "Artifact", "Boundary", "BuiltDenoiser", "Denoise", "Denoiser", "DenoiserParams", "Done", "Evaluate",
     "Executor", "Job", "Method", "Params", "Peers", "PrepareContext", "ReplayedTime", "Sampled", "Schedule",
-    "ScheduleParams", "Solver", "StepNoise", "Trace", "Units", "unit_counts",
+    "ScheduleParams", "Solver", "StepNoise", "Trace", "TrainedModule", "Training", "Units", "unit_counts",
 ]  # fmt: skip
 
 PARTS = ("denoiser", "schedule", "solver", "executor")

@@ -6,12 +6,13 @@ is a column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from methods.networks.base import Network
 
@@ -53,6 +54,33 @@ class Sampled(NamedTuple):
     images: Tensor
     flops: float
     units: Mapping[int, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a module is trained while a method prepares: AdamW, half a cosine to zero, an average of the weights."""
+
+    steps: int
+    """0 leaves the module unchanged."""
+    batch: int
+    """Rows of a step, over all devices."""
+    lr: float
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of the weights whose names begin so, in place of `lr`."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    ema: float = 0.98
+    """Decay of the average at each step; min(ema, (1 + step) / (10 + step)), so that initial weights fade."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 runs the loss under autocast; weights, moments and average stay float32."""
+    remedy: str = "lower its learning rate"
+    """What to do where the loss is not finite, as the end of a sentence."""
+
+
+class TrainedModule(NamedTuple):
+    """The averaged state of a trained module by name, and the loss of the last step (NaN after none)."""
+
+    weights: dict[str, Tensor]
+    loss: float
 
 
 class PrepareContext(Protocol):
@@ -108,6 +136,34 @@ class PrepareContext(Protocol):
         """Return the FID of final states [n, ...] to the reference set.
 
         Only if the method `scores`.
+        """
+
+    def train(
+        self,
+        module: nn.Module,
+        draw: Callable[[torch.Generator], Sequence[Tensor]],
+        loss: Callable[..., Tensor],
+        training: Training,
+    ) -> TrainedModule:
+        """Train a module and leave it with its averaged weights.
+
+        On several devices `prepare` runs on each, and each takes an equal share of every batch, so
+        the result depends on their number by rounding alone (and by dropout, whose masks differ).
+        Killed, `prepare` begins anew: a training that had ended returns at once, the one that was
+        going on continues from its last checkpoint, bit by bit.
+
+        `draw` returns tensors of a whole batch on the host, of any numbers of rows; it is called
+        once for each step in order, and for those before a checkpoint too. `loss` gets this
+        device's rows of each and returns their mean loss; it should keep nothing between calls.
+        Where devices do not divide the rows, rows are repeated, so that the mean over devices stays
+        that over all. A loss that is no mean over rows takes `mean` of its own means.
+        Each of several trainings in a row has its own draws. Raises for a loss that is not finite.
+        """
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return a mean over this device's rows as the mean over those of all devices, inside of a training's loss.
+
+        Its gradient is this device's; after averaging over devices it is that of the global mean.
         """
 
     def passes(self, n: int) -> Iterator[int]:

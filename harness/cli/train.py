@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.config.suite import Baseline, Suite, TrialEntry, apply_settings
 from harness.driver.loop import Engine
 from harness.errors import UsageError
+from harness.planning.fit import spread_trainings
 from harness.planning.plan import make_plan
 from harness.runs import workplace
 from harness.screen.run_screen import Screen
@@ -48,6 +49,7 @@ def train_network(dataset: str, network: str, settings: list[str], address: str 
         pool = workplace.make_pool(address, None)
         try:
             plan = make_plan(suite, pool.device_class, pool.device_name, trains_only=True)
+            plan = spread_trainings(plan, pool.size(), workplace.cluster_address(address) is None)
             task = str(plan.trials[0].trial.weights_id)
             engine = Engine(plan, store, results, pool, screen)
             screen.watch(engine.graph.count_open_by_kind, pool.size)

@@ -228,6 +228,13 @@ class Suite(Closed):
     seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     workers: PositiveInt | None = None
+    """The most devices that the run uses at once; without it all that there are."""
+    devices: PositiveInt | None = None
+    """Devices of one training or preparation; without it all of this machine, and one of a cluster's.
+
+    Fewer are taken where there are fewer, where they do not divide the batch, or where each would have fewer than 8
+    images of it. A card's own `train.workers` comes first. What is learnt depends on it by rounding alone.
+    """
     deadline_seconds: PositiveFloat = DEADLINE_SECONDS
     decoder: DecoderEntry | None = None
     baseline: Baseline

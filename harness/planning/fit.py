@@ -1,4 +1,4 @@
-"""Fits a plan to the devices of a pool: drops optional trials that need more, refuses others."""
+"""Fits a plan to the devices of a pool: drops optional trials that need more, refuses others, spreads trainings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 from harness.planning.plan import Plan
+from harness.registry import registry
+from harness.specs.base import Spec
+from harness.specs.prepare import PrepareSpec
+from harness.specs.train import TrainSpec
+from methods.networks.drawn_loss import DrawnLoss
 
+LEAST_IMAGES = 8
+"""Images of a batch that a device has at least where several train together: with fewer they wait for each other."""
 _LOG = logging.getLogger("oneclock.planning.fit")
 
 
@@ -41,6 +48,35 @@ def drop_unplaceable_trials(plan: Plan, devices: int, finished: Container[str], 
             raise UsageError(f"{sentence}; no other trial was chosen, so choose others or {words.mend}")
         _LOG.warning(sentence)
     return replace(plan, trials=kept)
+
+
+def spread_trainings(plan: Plan, devices: int, is_here: bool) -> Plan:
+    """Return the plan with the number of devices for each of its trainings and preparations that train.
+
+    It is the suite's number; without one all of this machine where the run is here, else one.
+    """
+    most = min(plan.suite.devices or (devices if is_here else 1), devices)
+    tasks = {task_id: replace(task, spec=_spread(task.spec, most)) for task_id, task in plan.tasks.items()}
+    return replace(plan, tasks=tasks)
+
+
+def _spread(spec: Spec, most: int) -> Spec:
+    """Return the spec of a task with its devices; of any that does not train as it is."""
+    batch = _trained_batch(spec)
+    if batch is None:
+        return spec
+    fitting = (n for n in range(most, 1, -1) if batch % n == 0 and batch // n >= LEAST_IMAGES)
+    return spec.model_copy(update={"devices": next(fitting, 1)})
+
+
+def _trained_batch(spec: Spec) -> int | None:
+    """Return the images of a step of what a task trains on any number of devices; None where it does not."""
+    if isinstance(spec, PrepareSpec):
+        return registry().make(spec.part, spec.method.name, spec.params()).train_batch
+    if isinstance(spec, TrainSpec):
+        draws_apart = not issubclass(registry().network(spec.network.family), DrawnLoss)
+        return None if draws_apart or spec.train.workers is not None else spec.train.batch
+    return None
 
 
 def check_pool_size(plan: Plan, devices: int, in_process: bool = False) -> None:

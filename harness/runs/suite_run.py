@@ -79,7 +79,7 @@ class SuiteRun:
         if is_new:
             check_networks(plan)
         self.workplace.check(plan, self.results)
-        return plan
+        return self.workplace.spread(plan)
 
     @contextmanager
     def _opened_folder(self, report: bool) -> Iterator[None]:
@@ -122,6 +122,7 @@ class SuiteRun:
                 self._keep_plan(plan)
                 if not self._is_finished(plan):
                     announce(self.screen, plan, self.finished, self.results, workers.size(), is_here=False)
+            plan = self.workplace.spread(plan, workers)
             plan = drop_unplaceable_trials(plan, workers.size(), self.finished, self.workplace.in_process)
 
             # the work

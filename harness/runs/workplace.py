@@ -102,6 +102,16 @@ class Workplace:
         if self.in_process:
             check_single_device(plan, lambda task_id: (results / "zoo" / f"{task_id}.safetensors").is_file())
 
+    def spread(self, plan: Plan, workers: Pool | None = None) -> Plan:
+        """Return the plan with the devices of each training; those of this machine while there are no workers yet."""
+        from harness.planning.cost.wall_time import count_local_devices
+        from harness.planning.fit import spread_trainings
+
+        if workers is None and not self.is_here:
+            return plan
+        devices = self.workers or (workers.size() if workers else count_local_devices(plan))
+        return spread_trainings(plan, devices, self.is_here)
+
     @contextmanager
     def open_pool(self, suite: Suite) -> Iterator[Pool]:
         """Yield the workers; before, what measures is checked, while Ray starts if it starts here."""

@@ -115,6 +115,8 @@ DEEPSPEED_START_SECONDS = 600.0
 """The longest wait for the process group of a training."""
 PROGRESS_SECONDS = 1.0
 """At least so long between two messages about the progress of a training."""
+CHECKPOINT_SECONDS = 30.0
+"""How often the state of what a method trains is kept: what a kill costs at most."""
 
 # The known-answer check
 

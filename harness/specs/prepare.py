@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.specs.base import Closed, DecidesNothing, ImageSet, Json, Output, Policy, Price, Spec
+from harness.specs.limits import CHECKPOINT_SECONDS
 from harness.specs.sampler import ClassesSpec, DecoderSpec, ExtractorSpec, ModelSpec, PartSpec
 
 
@@ -33,7 +34,7 @@ class PrepareSpec(Spec):
     kind = "prepare"
     entry = "harness.tasks.prepare"
     output = PrepareOutput
-    policy = Policy(shared=True)
+    policy = Policy(shared=True, resumes=True)
 
     model: ModelSpec
     sigma_min: float
@@ -61,6 +62,9 @@ class PrepareSpec(Spec):
     """What to do of a search; None: conclude it, or prepare what needs no search."""
     jobs: Annotated[PrepareSpec | None, DecidesNothing("the spec of its jobs follows from the rest")] = None
     """Of a method that searches: the spec of every job, but for its own `job`."""
+    devices: Annotated[int, DecidesNothing("batches do not depend on it; sums differ by rounding")] = 1
+    """Devices that train together where the method trains; a search's job has one."""
+    checkpoint_seconds: Annotated[float, DecidesNothing("how often the state is kept")] = CHECKPOINT_SECONDS
     done: Annotated[tuple[FinishedJob, ...], DecidesNothing("follows from the rest")] = ()
     """The finished jobs of a search that concludes."""
 
@@ -71,6 +75,9 @@ class PrepareSpec(Spec):
 
     def images(self) -> ImageSet:
         return ImageSet(dataset=self.model.data.name, split=self.model.data.training)
+
+    def ranks(self) -> int:
+        return 1 if self.job is not None else self.devices
 
     def params(self) -> Json:
         """Return all parameters of the method."""

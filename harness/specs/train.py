@@ -35,8 +35,8 @@ class TrainSettings(Closed):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 runs the network under autocast; weights, moments and average stay float32."""
     zero_stage: Literal[0, 1, 2, 3] = 0
-    workers: int = Field(default=1, ge=1)
-    """Processes, one device each; the batches do not depend on it."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes, one device each; without it as many as the suite and the devices there give (`Suite.devices`)."""
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     flips: bool = False
     """Whether half of the images are mirrored left to right."""
@@ -44,7 +44,7 @@ class TrainSettings(Closed):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:
-        if self.batch % self.workers:
+        if self.workers is not None and self.batch % self.workers:
             raise ValueError(f"batch is {self.batch}; expected a multiple of workers = {self.workers}")
         return self
 
@@ -68,9 +68,11 @@ class TrainSpec(Spec):
     train: TrainSettings
     device: str
     """Kind of the device, "cpu" or "cuda"."""
+    devices: Annotated[int, DecidesNothing("batches do not depend on it; sums differ by rounding")] = 1
+    """Processes where the settings name no number."""
 
     def images(self) -> ImageSet:
         return ImageSet(dataset=self.data.name, split=self.data.training)
 
     def ranks(self) -> int:
-        return self.train.workers
+        return self.train.workers or self.devices

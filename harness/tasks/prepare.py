@@ -1,6 +1,7 @@
 """Prepare: let a method train, tune or search what it needs, with its time and its FLOPs counted.
 
 The jobs of a search run here too, each on a worker of its own; the preparation that concludes it adds their prices.
+A preparation that trains runs on every rank of its task alike; see `harness.training.preparation`.
 Counting slows small operators several times, so a long loop is extrapolated from a few counted passes.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.errors import HarnessError, UsageError
@@ -37,8 +38,21 @@ from harness.specs.base import Price
 from harness.specs.prepare import PrepareOutput, PrepareSpec
 from harness.specs.rules.counting import COUNTED_PASSES
 from harness.specs.sampler import PartSpec
-from harness.task import IMAGES, Event, Progress, Result
-from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Done, Method, Sampled, Schedule, Solver
+from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Progress, Result
+from harness.training.preparation import Trainings
+from methods.parts import (
+    Artifact,
+    BuiltDenoiser,
+    Denoiser,
+    DenoiserParams,
+    Done,
+    Method,
+    Sampled,
+    Schedule,
+    Solver,
+    TrainedModule,
+    Training,
+)
 
 
 class Context:
@@ -52,16 +66,36 @@ class Context:
         self.network = load_network(spec.model, inputs, place)
         self.seed = spec.seed
         self.sigma_min, self.sigma_max = spec.sigma_min, spec.sigma_max
+
         # earlier results, and what they cost
         self.base_artifact: Artifact | None = artifact_of(inputs, spec.start_id)
         finished = [(job.job, inputs[job.task_id]) for job in spec.done]
         self.done: Sequence[Done] = [Done(job, as_artifact(result)) for job, result in finished]
         before = [result.output.price for _, result in finished]
         before += [] if spec.start_id is None else [inputs[spec.start_id].output.price]
-        self.flops = float(sum(price.flops for price in before))
-        self.seconds_before = float(sum(price.seconds for price in before))
+        self.before = Price(
+            seconds=float(sum(price.seconds for price in before)), flops=float(sum(price.flops for price in before))
+        )
+        self.flops = 0.0
+        """What was counted on this rank, without trainings."""
 
         self.events: queue.Queue[Event | None] = queue.Queue()
+
+        # trainings, and what they took before a kill
+        checkpoint: Checkpoint | None = inputs.get(CHECKPOINT)
+        self._spent, self._began = 0.0, time.perf_counter()
+        if checkpoint is not None:
+            self._spent = float(checkpoint.metadata["device_seconds"])
+
+        self.trainings = Trainings(
+            spec.seed,
+            place.device,
+            self.events.put,
+            place.ranks,
+            checkpoint,
+            spec.checkpoint_seconds,
+            self.device_seconds,
+        )
         self._method, self._spec, self._inputs, self._place = method, spec, inputs, place
         self._noise = ImageNoise(data.name, spec.seed, data.state_shape, preparation=True)
         self._counter: FlopCounterMode | None = None
@@ -153,6 +187,37 @@ class Context:
         """Raise HarnessError: a method that measures FID must declare `scores`, and then gets a `ScoringContext`."""
         raise HarnessError(f'method "{self._method.name}" measures FID but does not declare `scores`')
 
+    def train(
+        self,
+        module: nn.Module,
+        draw: Callable[[torch.Generator], Sequence[Tensor]],
+        loss: Callable[..., Tensor],
+        training: Training,
+    ) -> TrainedModule:
+        """Train a module on all ranks, and leave it with its averaged weights.
+
+        Counting stops meanwhile: trainings count some of their steps.
+        """
+        counting = self._counter is not None
+        self.set_counting(False)
+        trained = self.trainings.train(module, draw, loss, training)
+        self.set_counting(counting)
+        return trained
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return a mean over this rank's rows as that over all ranks' rows; see `methods.preparing`."""
+        return self.trainings.mean(value)
+
+    def device_seconds(self) -> float:
+        """Return the seconds of this preparation over all its ranks, those before a checkpoint included."""
+        return self._spent + (time.perf_counter() - self._began) * self._place.ranks.size
+
+    def price(self) -> Price:
+        """Return what everything took, what this preparation starts from included."""
+        assert self.before.flops is not None
+        flops = self.before.flops + self.flops * self._place.ranks.size + self.trainings.flops
+        return Price(seconds=self.before.seconds + self.device_seconds(), flops=flops)
+
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1. Some evenly spaced passes are counted; the others are taken to cost their mean."""
         self.set_counting(False)
@@ -222,19 +287,22 @@ def prepare_in(
             outcome["error"] = error
         finally:
             context.set_counting(False)
+            context.trainings.close()
             context.events.put(None)
 
     # the method's thread, until it puts None
-    began = time.perf_counter()
     thread = threading.Thread(target=call_method, daemon=True)
     thread.start()
-    while (event := context.events.get()) is not None:
-        yield event
+    try:
+        while (event := context.events.get()) is not None:
+            yield event
+    except BaseException:  # the task is stopped
+        context.trainings.stop(thread)
+        raise
     thread.join()
     if "error" in outcome:
         raise outcome["error"]
 
     artifact: Artifact = outcome["artifact"]
     tensors = {name: value.detach().cpu().numpy() for name, value in artifact.tensors.items()}
-    price = Price(seconds=context.seconds_before + time.perf_counter() - began, flops=context.flops)
-    yield Result(PrepareOutput(artifact=dict(artifact.facts), price=price), tensors)
+    yield Result(PrepareOutput(artifact=dict(artifact.facts), price=context.price()), tensors)

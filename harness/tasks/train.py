@@ -5,7 +5,6 @@ Every rank yields the same sequence of events; the driver reads those of rank 0.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,10 +14,11 @@ from harness.measure.flops import cross_check, training_flops
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.place import Place
 from harness.specs.base import Price
-from harness.specs.limits import PROGRESS_SECONDS
 from harness.specs.train import TrainOutput, TrainSettings, TrainSpec
-from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Progress, Result
+from harness.task import CHECKPOINT, IMAGES, Checkpoint, Event, Result
 from harness.training.batches import to_unit_floats
+from harness.training.course import RemainingTime, advance_in_chunks
+from harness.training.network_training import network_trainer
 from harness.training.trainer import Trainer
 
 
@@ -31,7 +31,7 @@ def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
 
     images = torch.from_numpy(inputs[IMAGES].copy())
     checkpoint: Checkpoint | None = inputs.get(CHECKPOINT)
-    trainer = Trainer(
+    trainer = network_trainer(
         network,
         images,
         train,
@@ -43,45 +43,28 @@ def run(spec: TrainSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Ev
         state=None if checkpoint is None else (dict(checkpoint.tensors), dict(checkpoint.metadata)),
     )
 
-    spent = 0.0 if checkpoint is None else float(checkpoint.metadata["seconds"])
+    spent = 0.0 if checkpoint is None else float(checkpoint.metadata["device_seconds"])
     try:
-        yield from _advance(trainer, train, spent)
+        yield from _advance(trainer, train, spent, place.ranks.size)
         weights, loss = trainer.weights(), trainer.loss
-        seconds = trainer.seconds + spent
+        seconds = spent + trainer.seconds * place.ranks.size
     finally:
         trainer.close()
 
     yield Result(_output(spec, images, seconds, loss), weights)
 
 
-def _advance(trainer: Trainer, train: TrainSettings, spent: float) -> Iterator[Event]:
-    """Yield progress per chunk of steps and the checkpoints; chunks double until one takes about a second."""
-    chunk, saved = 1, trainer.step
-
-    while trainer.step < train.steps:
-        began = time.perf_counter()
-        upto = min(trainer.step + chunk, train.steps, saved + train.checkpoint_every)
-        done = trainer.advance(upto - trainer.step)
-        yield Progress(done.step, train.steps, f"loss {done.loss:.4f}")
-        if _broadcast_seconds(time.perf_counter() - began, trainer.device) < PROGRESS_SECONDS:
-            chunk *= 2
-
-        if done.step == saved + train.checkpoint_every and done.step < train.steps:
-            saved = done.step
+def _advance(trainer: Trainer, train: TrainSettings, spent: float, devices: int) -> Iterator[Event]:
+    """Yield progress per chunk of steps, and the checkpoints."""
+    first, every, time_left = trainer.step, train.checkpoint_every, RemainingTime(trainer.step, train.steps)
+    for done, _ in advance_in_chunks(trainer, train.steps, lambda step: every - (step - first) % every):
+        yield time_left.progress(done)
+        if (done.step - first) % every == 0 and done.step < train.steps:
             tensors, metadata = trainer.state()
-            yield Checkpoint(tensors, {**metadata, "seconds": trainer.seconds + spent})
+            yield Checkpoint(tensors, {**metadata, "device_seconds": spent + trainer.seconds * devices})
 
 
-def _broadcast_seconds(seconds: float, device: torch.device) -> float:
-    """Return rank 0's measurement on every rank: chunks of different lengths would deadlock the group."""
-    if torch.distributed.get_world_size() == 1:
-        return seconds
-    sent = torch.tensor([seconds], dtype=torch.float64, device=device)
-    torch.distributed.broadcast(sent, src=0)
-    return float(sent)
-
-
-def _output(spec: TrainSpec, images: torch.Tensor, seconds: float, loss: float) -> TrainOutput:
+def _output(spec: TrainSpec, images: torch.Tensor, device_seconds: float, loss: float) -> TrainOutput:
     """Return what the training cost, and whether the two FLOP counters agree on a fresh copy of the network.
 
     FLOPs are None for a network whose work depends on its input: one step does not give them.
@@ -93,7 +76,7 @@ def _output(spec: TrainSpec, images: torch.Tensor, seconds: float, loss: float) 
     check = cross_check(fresh, data)
 
     return TrainOutput(
-        price=Price(seconds=seconds * train.workers, flops=flops),
+        price=Price(seconds=device_seconds, flops=flops),
         loss=loss,
         counter_flops=check.flops,
         deepspeed_macs=check.macs,

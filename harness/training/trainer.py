@@ -1,7 +1,8 @@
 """One rank of data-parallel training through DeepSpeed, resumable bit by bit, with an average of the weights.
 
+It is the one loop by which anything here learns: trainings of networks, and what methods train while they prepare.
 Every rank makes a Trainer, calls the same methods in the same order, and closes it. The loss is a mean over the
-global batch: DeepSpeed averages the gradients of equal shares. The network belongs to the trainer from then on; under
+global batch: DeepSpeed averages the gradients of equal shares. The module belongs to the trainer from then on; under
 ZeRO 3 its weights are scattered.
 """
 
@@ -9,9 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,35 +20,42 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.measure.deepspeed_start import ProcessGroup, load_deepspeed, stdout_to_stderr
-from harness.specs.train import TrainSettings
-from harness.training.batches import Batches
-from harness.training.schedules import batch_seed, ema_decay, learning_rate
+from harness.training.recipe import Recipe
 from harness.training.zero_pieces import MOMENTS, Piece, create_moments, distinct_flats, local_pieces, torch_optimizer
-from methods.networks.base import Network
-from methods.networks.drawn_loss import DrawnLoss
 
 State = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Steps done, mean loss over the latest chunk of steps, seconds spent in steps."""
+    """Steps done, mean loss over the latest chunk of steps, loss of the last step, seconds spent in steps."""
 
     step: int
     loss: float
+    last_loss: float
     seconds: float
+
+
+class Objective(Protocol):
+    """What a trainer lowers. Both are called in every process."""
+
+    def draw(self, step: int) -> Any:
+        """Return this process's share of a step's draws; called once for each step, in order."""
+
+    def loss(self, drawn: Any) -> Tensor:
+        """Return the mean loss of the share. It runs under autocast if the recipe says bfloat16."""
 
 
 class Trainer:
     """One rank of `world_size`. Rank 0 returns state and weights, the other ranks empty tables.
 
-    A training task calls it in its worker's process; every call blocks until all ranks have made it."""
+    A task calls it in its worker's process; every call blocks until all ranks have made it."""
 
     def __init__(
         self,
-        network: Network,
-        images: Tensor,
-        spec: TrainSettings,
+        module: nn.Module,
+        objective: Objective,
+        recipe: Recipe,
         rank: int = 0,
         world_size: int = 1,
         address: str = "127.0.0.1",
@@ -59,26 +67,24 @@ class Trainer:
         """Start a new training, or resume bit by bit from `state`.
 
         With `first_step` the weights come from that many steps without a state: moments and warm-up start again, the
-        step count continues. HarnessError if the ranks do not divide the batch or the state is of another network.
+        step count continues. HarnessError if the state is of another module.
         """
-        if spec.batch % world_size:
-            raise HarnessError(f"batch is {spec.batch}; expected a multiple of the {world_size} processes")
-        self.spec, self.rank, self.device = spec, rank, torch.device(device)
-        self.step, self.loss, self.seconds = first_step, math.nan, 0.0
-        self._first_step = first_step
+        self.recipe, self.rank, self.device = recipe, rank, torch.device(device)
+        self.step, self.loss, self.last_loss, self.seconds = first_step, math.nan, math.nan, 0.0
+        self._first_step, self._objective = first_step, objective
 
-        network = network.to(self.device).train()
-        self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        module = module.to(self.device)
+        self._trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if state is not None:
             _load_weights(self._trained, state[0])
-        self._fixed = {k: v.cpu().clone() for k, v in network.state_dict().items() if k not in self._trained}
-        self._batches = Batches(images, spec, network, rank, world_size, self.device)
+        self._fixed = {k: v.cpu().clone() for k, v in module.state_dict().items() if k not in self._trained}
 
         deepspeed = load_deepspeed(self.device.type)
         self._group = ProcessGroup(rank, world_size, address, port, self.device)
         try:
-            self._engine = _engine(deepspeed, _Loss(network, spec), list(self._trained.values()), spec, world_size)
-            self._pieces = local_pieces(self._engine, list(self._trained.values()), spec.zero_stage)
+            groups = recipe.groups(self._trained)
+            self._engine = _engine(deepspeed, _Loss(module, objective, recipe), groups, recipe, world_size)
+            self._pieces = local_pieces(self._engine, list(self._trained.values()), recipe.zero_stage)
             self._masters = distinct_flats(self._pieces)
             self._ema = [flat.detach().clone() for flat in self._masters]
             if state is not None:
@@ -94,20 +100,25 @@ class Trainer:
             for _ in range(steps):
                 losses.append(self._one_step())
 
-        # the mean loss over all ranks
-        mean = torch.stack(losses).mean() if losses else torch.tensor(self.loss, device=self.device)
-        if torch.distributed.get_world_size() > 1:
-            torch.distributed.all_reduce(mean)
-            mean /= torch.distributed.get_world_size()
-
-        self.loss = float(mean)
+        # means over all ranks
+        if losses:
+            means = torch.stack(losses)
+            if torch.distributed.get_world_size() > 1:
+                torch.distributed.all_reduce(means)
+                means /= torch.distributed.get_world_size()
+            self._check_finite(means)
+            self.loss, self.last_loss = float(means.mean()), float(means[-1])
         self.seconds += time.perf_counter() - began
-        if losses and not math.isfinite(self.loss):
+        return TrainingProgress(self.step, self.loss, self.last_loss, self.seconds)
+
+    def _check_finite(self, losses: Tensor) -> None:
+        """Raise HarnessError that names the first of the latest steps whose loss is not finite."""
+        wrong = (~losses.isfinite()).nonzero().flatten().tolist()
+        if wrong:
+            step = self.step - len(losses) + wrong[0]
             raise HarnessError(
-                f"the training loss became {self.loss} before step {self.step}; "
-                "lower lr, lengthen warmup_steps or set grad_clip"
+                f"the {self.recipe.noun} loss became {float(losses[wrong[0]])} at step {step}; {self.recipe.remedy}"
             )
-        return TrainingProgress(self.step, self.loss, self.seconds)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return tensors and metadata for `state=`, on rank 0; every rank must call."""
@@ -121,7 +132,7 @@ class Trainer:
         return found, {"step": self.step, "first_step": self._first_step}
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Return the averaged weights with the network's fixed tensors, on rank 0; every rank must call."""
+        """Return the averaged weights with the module's fixed tensors, on rank 0; every rank must call."""
         found: dict[str, np.ndarray] = {}
         for name, piece in zip(self._trained, self._pieces, strict=True):
             self._keep(found, name, piece.read(self._stored("ema", piece)))
@@ -140,14 +151,14 @@ class Trainer:
     def _one_step(self) -> Tensor:
         """Take a step and return its loss, detached, on the device."""
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate(self.spec, self.step, self._first_step)
-        images, draws, generator = self._batches.draw(self.step)
-        torch.manual_seed(batch_seed(self.spec, self.step) * 997 + self.rank)  # for dropout; forked by the caller
-        loss = self._engine(images, draws, generator)
+            group["lr"] = self.recipe.rate_at(group["rate"], self.step, self._first_step)
+        drawn = self._objective.draw(self.step)
+        torch.manual_seed(self.recipe.seed_at(self.step) * 997 + self.rank)  # for dropout; forked by the caller
+        loss = self._engine(drawn)
         self._engine.backward(loss)
         self._engine.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self._ema, self._masters, 1 - ema_decay(self.spec, self.step))
+            torch._foreach_lerp_(self._ema, self._masters, 1 - self.recipe.ema_decay_at(self.step))
         self.step += 1
         return loss.detach()
 
@@ -177,24 +188,23 @@ class Trainer:
 class _Loss(nn.Module):
     """The loss as a module, since DeepSpeed's engine drives a module's forward pass."""
 
-    def __init__(self, network: Network, spec: TrainSettings) -> None:
+    def __init__(self, module: nn.Module, objective: Objective, recipe: Recipe) -> None:
         super().__init__()
-        self.network, self.spec = network, spec
+        self.trained, self.objective, self.recipe = module, objective, recipe
+        self.device_type = next(module.parameters()).device.type
 
-    def forward(self, images: Tensor, draws: Sequence[Tensor], generator: torch.Generator) -> Tensor:
-        low = self.spec.precision == "bfloat16"
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=low):
-            if draws and isinstance(self.network, DrawnLoss):
-                return self.network.loss_of(images, draws)
-            return self.network.loss(images, generator)
+    def forward(self, drawn: Any) -> Tensor:
+        low = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=low):
+            return self.objective.loss(drawn)
 
 
-def _engine(deepspeed: Any, loss: nn.Module, trained: list[nn.Parameter], spec: TrainSettings, world_size: int) -> Any:
-    optimizer = torch.optim.AdamW(trained, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
+def _engine(deepspeed: Any, loss: nn.Module, groups: list[dict[str, Any]], recipe: Recipe, world_size: int) -> Any:
+    optimizer = torch.optim.AdamW(groups, betas=recipe.betas, weight_decay=recipe.weight_decay, foreach=True)
     config = {
-        "train_micro_batch_size_per_gpu": spec.batch // world_size,
-        "zero_optimization": {"stage": spec.zero_stage},
-        "gradient_clipping": spec.grad_clip,
+        "train_micro_batch_size_per_gpu": max(recipe.batch // world_size, 1),
+        "zero_optimization": {"stage": recipe.zero_stage},
+        "gradient_clipping": recipe.grad_clip,
         "steps_per_print": None,
         "zero_allow_untested_optimizer": True,
     }

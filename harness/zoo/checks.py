@@ -14,7 +14,7 @@ def check_one_process(net: NetworkCard) -> None:
     """Raise UsageError for a network without training, with weights, or with several workers."""
     if net.train is None:
         raise UsageError(f'network "{net.name}" has no [train] in its card; expected how it is trained')
-    if net.weights is not None or net.train.workers > 1:
+    if net.weights is not None or (net.train.workers or 1) > 1:
         raise UsageError(f'network "{net.name}" has weights or several workers; expected neither, in one process')
 
 

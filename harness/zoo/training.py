@@ -28,6 +28,7 @@ from harness.specs.base import deciding_fields
 from harness.specs.limits import TRAINING_CHUNK_SECONDS, TRAINING_SAVE_SECONDS, TRAINING_STOPPED_SECONDS
 from harness.specs.train import LARGEST_STEPS, TrainSettings
 from harness.storage.blobs import Blobs
+from harness.training.network_training import network_trainer
 from harness.training.trainer import State, Trainer
 from harness.zoo.checks import check_one_process, check_same_network, check_same_pixels, check_size
 from harness.zoo.history import Check, History, LegStart
@@ -156,7 +157,7 @@ class ZooTraining:
         self, network: Network, spec: TrainSettings, state: State | None = None, first_step: int = 0
     ) -> Trainer:
         images = torch.from_numpy(self._judge.training.images.copy())
-        return Trainer(network, images, spec, device=self._device, state=state, first_step=first_step)
+        return network_trainer(network, images, spec, device=self._device, state=state, first_step=first_step)
 
     def _leg_settings(self, leg: LegStart) -> TrainSettings:
         return self.spec.model_copy(update={"warmup_steps": leg.warmup_steps})

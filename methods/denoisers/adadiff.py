@@ -29,7 +29,7 @@ from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, PrepareContext
 from methods.tuning.level_coverage import RecordedDraws, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
-from methods.tuning.loop import thawed, tune, untunable
+from methods.tuning.tune import thawed, tune, untunable
 
 _IMAGES, _BATCH = 256, 64  # for the mean depths
 
@@ -72,6 +72,10 @@ class AdaDiff(Denoiser):
         """
 
     @property
+    def train_batch(self) -> int | None:  # type: ignore[override]
+        return None if self._static else int(self.params.tune_batch)
+
+    @property
     def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
         return () if self._static else ("theta", "rule", "first_test", "test_every")
 
@@ -101,15 +105,14 @@ class AdaDiff(Denoiser):
 
         def loss(images: Tensor, draws: Draws) -> Tensor:
             p = self.params
-            found = losses(tuned.network, tuned.heads, images, draws, p.layers_teach)
+            found = losses(tuned.network, tuned.heads, images, draws, p.layers_teach, context.mean)
             # L_simple + L_u + L_UAL (section 3.3)
             return found.simple + p.uncertainty_weight * found.uncertainty + p.layers_weight * found.layers
 
         # tune
         drawn, grid = RecordedDraws(LevelDraws(tuned.network, context, self.params)), usual_grid(context)
         tuned.heads.scales = self._scales(network, context)
-        weights, last = tune(tuned, drawn, loss, context, self.params, {"heads.": self.params.uncertainty_lr})
-        tuned.load_state_dict(weights)
+        _, last = tune(tuned, drawn, loss, context, self.params, {"heads.": self.params.uncertainty_lr})
         tuned.heads.fold_scales()
 
         # what the heads know, and where they learnt it

@@ -7,6 +7,7 @@ the preconditioning.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -77,13 +78,26 @@ class Losses(NamedTuple):
     weights: Tensor
 
 
+def _here(value: Tensor) -> Tensor:
+    """Return a mean over the batch where one device has all of it."""
+    return value
+
+
 def losses(
-    network: BlockNetwork, heads: Uncertainty, images: Tensor, draws: Draws, layers_teach: str = "network"
+    network: BlockNetwork,
+    heads: Uncertainty,
+    images: Tensor,
+    draws: Draws,
+    layers_teach: str = "network",
+    mean: Callable[[Tensor], Tensor] = _here,
 ) -> Losses:
-    """Return the three losses of clean images [batch, ...]; the shared head reads every block."""
+    """Return the three losses of clean images [batch, ...]; the shared head reads every block.
+
+    `mean` turns a mean over these images into that over all devices' (`PrepareContext.mean`).
+    """
     problem = network.regression(images, draws)
     outputs, certainties = every_exit(network, heads, problem.scaled, problem.label)
-    return layer_losses(outputs, certainties, problem.target, problem.in_noise, layers_teach)
+    return layer_losses(outputs, certainties, problem.target, problem.in_noise, layers_teach, mean)
 
 
 def true_uncertainty(outputs: Tensor, target: Tensor, in_noise: Tensor) -> Tensor:
@@ -100,22 +114,27 @@ def token_scales(network: BlockNetwork, images: Tensor, draws: Draws) -> Tensor:
 
 
 def layer_losses(
-    outputs: Tensor, certainties: Tensor, target: Tensor, in_noise: Tensor, layers_teach: str = "network"
+    outputs: Tensor,
+    certainties: Tensor,
+    target: Tensor,
+    in_noise: Tensor,
+    layers_teach: str = "network",
+    mean: Callable[[Tensor], Tensor] = _here,
 ) -> Losses:
     """Return the losses of outputs and certainties [blocks, batch, channels, height, width].
 
     The target of a certainty is 1 minus the true uncertainty, detached. L_UAL weighs each layer's
     error by its mean certainty over the batch, normalised over layers. If it trains the network
     alone, those weights are detached, and heads learn nothing but their target; `both` is the
-    authors' code.
+    authors' code. It is a product of means over the batch, so each is taken over all devices.
     """
     # errors, and the certainties that they call for
     errors = outputs - target
     wanted = 1 - true_uncertainty(outputs, target, in_noise).detach()
 
     # weights of the layers
-    squares = (errors**2).flatten(1).mean(1)
-    certain = certainties.flatten(1).mean(1)
+    squares = mean((errors**2).flatten(1).mean(1))
+    certain = mean(certainties.flatten(1).mean(1))
     weights = certain / certain.sum()
     weights = weights if layers_teach == "both" else weights.detach()
 

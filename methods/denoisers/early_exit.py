@@ -27,7 +27,7 @@ from methods.networks.preconditioning import Draws
 from methods.parts import Artifact, BuiltDenoiser, Denoiser, DenoiserParams, Method, PrepareContext, Units
 from methods.tuning.level_coverage import RecordedDraws, usual_grid
 from methods.tuning.level_draws import DrawnTuningParams, LevelDraws
-from methods.tuning.loop import thawed, tune, untunable
+from methods.tuning.tune import thawed, tune, untunable
 
 _INTERVALS = 10
 _THIRDS = {"full": 0, "mild": 1, "medium": 2, "strong": 3}
@@ -77,6 +77,10 @@ class EarlyExit(Denoiser):
     @property
     def learns_from_images(self) -> bool:  # type: ignore[override]
         return bool(self.params.tune_steps > 0)
+
+    @property
+    def train_batch(self) -> int | None:  # type: ignore[override]
+        return int(self.params.tune_batch) if self.params.tune_steps > 0 else None
 
     @property
     def prepares(self) -> bool:  # type: ignore[override]

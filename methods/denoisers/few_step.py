@@ -37,6 +37,10 @@ class FewStepDenoiser(Full):
         pass
 
     @property
+    def train_batch(self) -> int | None:  # type: ignore[override]
+        return int(self.params.tune_batch) if self.params.tune_steps > 0 else None
+
+    @property
     def prepares_for(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("steps", "schedule", *(["solver"] if self._follows else []))
 

@@ -93,6 +93,10 @@ class FewStepSchedule(Schedule):
         return ("steps", "solver") if self.params.rounds > 1 else ("steps",)
 
     @property
+    def train_batch(self) -> int | None:  # type: ignore[override]
+        return int(self.params.tune_batch) if self.params.rounds > 1 and self.params.tune_steps > 0 else None
+
+    @property
     def scores(self) -> bool:  # type: ignore[override]
         return bool(self.params.rounds > 1)
 

@@ -99,7 +99,6 @@ def run_rounds(
             params,
             from_state=weights,
             steps=shares[number],
-            number=number,
             first_noise=first_noise + params.metric_images + number * (params.tune_trajectories + HELD_OUT),
         )
         tuned.append(facts)

@@ -1,1 +1,1 @@
-"""Fine-tuning that several methods share: draws of noise levels, losses, the loop."""
+"""Fine-tuning that several methods share: draws of noise levels, losses, how long and how fast."""

@@ -16,7 +16,7 @@ import torch
 from methods.networks.preconditioned import PreconditionedNetwork
 from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
-from methods.tuning.loop import TuningParams
+from methods.tuning.tune import TuningParams
 
 
 class DrawnTuningParams(TuningParams):

@@ -26,8 +26,8 @@ from methods.networks.preconditioning import Draws
 from methods.parts import PrepareContext
 from methods.tuning.level_coverage import RecordedDraws
 from methods.tuning.level_loss import LevelLoss, weighted_errors
-from methods.tuning.loop import TuningParams, minimise_loss, thawed, training_images, tune, untunable
 from methods.tuning.trajectory_loss import TrajectoryLoss, fine_states
+from methods.tuning.tune import TuningParams, thawed, training_images, training_of, tune, untunable
 
 PAIRS = 128
 """Images and noises of the denoising losses before and after.
@@ -77,14 +77,12 @@ def tune_at(
     *,
     from_state: Mapping[str, Tensor] | None = None,
     steps: int | None = None,
-    number: int = 0,
     first_noise: int = PAIRS,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the averaged weights of a copy of the context's network tuned at levels [N + 1], and facts in plain JSON.
 
     It starts from the state `from_state`, if given, and takes `steps` steps instead of
-    `params.tune_steps`. Each of several tunings in a row has its own `number`, and so other draws.
-    Trajectories start at the preparation's noises from `first_noise` on. The facts hold the
+    `params.tune_steps`. Trajectories start at the preparation's noises from `first_noise` on. The facts hold the
     denoising loss before and after, at each selected level and between it and the next. With the
     trajectory objective "steps" holds the root mean square of each step's error, over held-out
     trajectories. "coverage" is the share of each selected level in the draws. Raises ValueError if
@@ -115,18 +113,14 @@ def tune_at(
 
     # tune
     if p.tune_steps > 0:
-        device = next(student.parameters()).device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(context.seed + number)  # for dropout
-            if states is None:
-                at_levels = LevelLoss(student.train(), levels, p)
-                shown = RecordedDraws(at_levels)
-                weights, _ = tune(student, shown, at_levels.loss_of, context, p, {}, number)
-            else:
-                mixed = _MixedLoss(student, context, levels, states[:, :-HELD_OUT], p)
-                shown = mixed.shown
-                weights, _ = minimise_loss(student, mixed.loss, context, p, {}, number)
-        student.load_state_dict(weights)
+        if states is None:
+            at_levels = LevelLoss(student.train(), levels, p)
+            shown = RecordedDraws(at_levels)
+            weights, _ = tune(student, shown, at_levels.loss_of, context, p, {})
+        else:
+            mixed = _MixedLoss(student, context, levels, states[:, :-HELD_OUT], p)
+            shown = mixed.shown
+            weights, _ = context.train(student, mixed.draw, mixed.loss, training_of(p, {}))
         facts["coverage"] = shown.covered(levels)
 
     # losses before and after
@@ -152,24 +146,40 @@ class _MixedLoss:
         self._levels = torch.from_numpy(np.array(levels[:-1], dtype=np.float64))
         self.shown = RecordedDraws(self._anywhere)
         self._elsewhere = round(p.tune_jitter * p.tune_batch)
+        self._on_trajectories = 0
+        """Evaluations on trajectories in a batch."""
 
-    def loss(self, generator: torch.Generator) -> Tensor:
-        """Return the mean over the evaluations of a batch and over pixels."""
+    def draw(self, generator: torch.Generator) -> list[Tensor]:
+        """Return trajectories [n], if any, then images, levels and noises of the share elsewhere, if any."""
         # steps of drawn trajectories
-        rows, parts = self._p.tune_batch - self._elsewhere, []
+        rows, drawn = self._p.tune_batch - self._elsewhere, list[Tensor]()
         if rows:
-            errors = self._trajectories.drawn(rows, generator)  # [N, n, c, h, w]: every step of n trajectories
-            self.shown.record(self._levels.repeat_interleave(errors.shape[1]))
-            parts.append(errors.flatten())
+            drawn.append(self._trajectories.draw(rows, generator))
+            self.shown.record(self._levels.repeat_interleave(len(drawn[0])))
+            self._on_trajectories = len(drawn[0]) * len(self._levels)
 
         # pre-training's loss
         if self._elsewhere:
-            device = next(self._student.parameters()).device
             clean = training_images(self._images, self._p, generator)[: self._elsewhere]
-            sigma, noise = self.shown.draws(tuple(clean.shape), generator)
-            parts.append(self._anywhere.errors_of(clean.to(device), Draws(sigma, noise.to(device))).flatten().double())
+            drawn += [clean, *self.shown.draws(tuple(clean.shape), generator)[:2]]
+        return drawn
 
-        return torch.cat(parts).mean()
+    def loss(self, *drawn: Tensor) -> Tensor:
+        """Return the mean over the evaluations of a batch and over pixels."""
+        rows = list(drawn)
+        found = self._trajectories.weighted(rows.pop(0)).mean() if self._on_trajectories else None
+        if not rows:
+            assert found is not None
+            return found
+
+        # a mean of each kind, since devices share each kind equally
+        device = next(self._student.parameters()).device
+        clean, sigma, noise = rows
+        errors = self._anywhere.errors_of(clean.to(device), Draws(sigma, noise.to(device))).double().mean()
+        if found is None:
+            return errors
+        total = self._on_trajectories + self._elsewhere
+        return (self._on_trajectories * found + self._elsewhere * errors) / total
 
 
 def untunable_at_levels(network: NetworkParams) -> str | None:

@@ -30,13 +30,13 @@ class TrajectoryLoss:
         self._network, self._solver, self._levels, self._states = network, solver, levels, states
         self._sigma_data = getattr(network.params, "sigma_data", 0.5)
 
-    def drawn(self, rows: int, generator: torch.Generator) -> Tensor:
-        """Return lambda(s_i) e_i² of every step of drawn trajectories, [N, n, c, h, w].
-
-        As many trajectories as `rows` evaluations allow, at least one.
-        """
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Return which trajectories to take, int64 [n]: as many as `rows` evaluations allow, at least one."""
         each = (len(self._levels) - 1) * self._solver.evaluations_per_step
-        chosen = torch.randint(self._states.shape[1], (max(rows // each, 1),), generator=generator)
+        return torch.randint(self._states.shape[1], (max(rows // each, 1),), generator=generator)
+
+    def weighted(self, chosen: Tensor) -> Tensor:
+        """Return lambda(s_i) e_i² of every step of trajectories `chosen` [n]: [N, n, c, h, w]."""
         s = torch.from_numpy(self._levels[:-1].copy()).to(self._states)
         weights = (s**2 + self._sigma_data**2) / (s * self._sigma_data) ** 2
         return weights.view(-1, 1, 1, 1, 1) * self.errors(chosen) ** 2

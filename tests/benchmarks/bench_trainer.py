@@ -29,8 +29,8 @@ from harness.sampling.network import build_network
 from harness.sampling.numerics import fix_numerics
 from harness.specs.train import TrainSettings
 from harness.stats import ratio_interval
+from harness.training.network_training import network_trainer
 from harness.training.schedules import batch_seed, ema_decay, learning_rate
-from harness.training.trainer import Trainer
 from methods.networks.base import Network
 
 ENGINE, AVERAGED, PLAIN = "engine", "bare with average", "bare"
@@ -70,7 +70,7 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Return the CPU seconds [rounds] of each loop; the first round warms up and is left out."""
     trained, averaged, plain = (fresh(card, data, spec) for _ in range(3))
-    trainer = Trainer(trained, images, spec)
+    trainer = network_trainer(trained, images, spec)
     try:
         loops: dict[str, Callable[[int], object]] = {
             ENGINE: trainer.advance,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.measure.flops import count_flops
 from harness.sampling.call_counts import CallCounts
 from harness.sampling.noise import ImageNoise
 from harness.sampling.sampler import Sampler
+from harness.task import Event, Progress
+from harness.training.preparation import Trainings
 from methods.executors.serial import Serial
 from methods.networks.base import Network
-from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver
+from methods.parts import Artifact, BuiltDenoiser, Done, Sampled, Schedule, Solver, TrainedModule, Training
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 
@@ -37,6 +39,7 @@ class ToyContext:
     others: Mapping[str, Artifact] = field(default_factory=dict)
     """What preparing other parts left."""
     told: list[tuple[int, int, str]] = field(default_factory=list)
+    trainings: Trainings | None = None
 
     def levels(self) -> np.ndarray:
         """Return the schedule's levels, float64 [steps + 1]."""
@@ -75,6 +78,25 @@ class ToyContext:
     def fid(self, images: Tensor) -> float:
         """Return the squared distance of the mean image to that of the training images: a stand-in that can be read."""
         return float((images.mean(0) - self.images().mean(0)).square().sum())
+
+    def train(
+        self,
+        module: nn.Module,
+        draw: Callable[[torch.Generator], Sequence[Tensor]],
+        loss: Callable[..., Tensor],
+        training: Training,
+    ) -> TrainedModule:
+        """Train as the engine does; without `trainings` on one device, each as the first of its preparation."""
+        device = next(module.parameters()).device
+        return (self.trainings or Trainings(self.seed, device, self._tell)).train(module, draw, loss, training)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over all devices, of which there is one without `trainings`."""
+        return value if self.trainings is None else self.trainings.mean(value)
+
+    def _tell(self, event: Event) -> None:
+        assert isinstance(event, Progress)
+        self.progress(event.done, event.total, event.note)
 
     def passes(self, n: int) -> Iterator[int]:
         """Yield 0 to n - 1."""

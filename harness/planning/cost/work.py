@@ -41,7 +41,7 @@ class Work:
     model: ModelSpec | None = None
     """The network that does it, if one does."""
     evaluations: float = 0.0
-    """Network evaluations, summed over images; exact for sampling, else as far as the parameters say."""
+    """Network evaluations on each device, summed over images; exact for sampling, else as far as parameters say."""
     precision: str = "float32"
     """The number format in which the network runs."""
     decoder: DecoderSpec | None = None
@@ -83,8 +83,8 @@ def _training_work(spec: TrainSpec) -> Work:
     train = spec.train
     model = ModelSpec(data=spec.data, network=spec.network, weights_id=None, precision="float32")
     net, images = network_key(model), float(train.steps * train.batch)
-    exact = f"train {net} {train.batch} {train.precision} {train.zero_stage} {train.workers}"
-    return Work((exact, f"train {net}"), images, model, BACKWARD * images, train.precision)
+    exact = f"train {net} {train.batch} {train.precision} {train.zero_stage} {spec.ranks()}"
+    return Work((exact, f"train {net}"), images, model, BACKWARD * images / spec.ranks(), train.precision)
 
 
 def _preparation_work(spec: PrepareSpec) -> Work:
@@ -92,10 +92,12 @@ def _preparation_work(spec: PrepareSpec) -> Work:
     parts = [part_key(part) for part in (spec.schedule, spec.solver) if part is not None]
     steps = "-" if spec.steps is None else str(spec.steps)
     kind = "prepare" if spec.job is None else "job"
-    exact = " ".join([kind, net, part_key(spec.method), steps, *parts])
+    spread = [] if spec.ranks() == 1 else [f"on {spec.ranks()}"]
+    exact = " ".join([kind, net, part_key(spec.method), steps, *parts, *spread])
     evaluations = preparation_evaluations(params, spec.steps or 1)
     amount = 1.0 if spec.job is not None or spec.jobs is not None else evaluations
-    return Work((exact, f"{kind} {net} {spec.method.name}"), amount, spec.model, evaluations)
+    keys = (exact, f"{kind} {net} {spec.method.name}")
+    return Work(keys, amount, spec.model, evaluations / spec.ranks())
 
 
 def _other_work(spec: Spec, tasks: Mapping[str, Task]) -> Work:

@@ -21,8 +21,8 @@ from harness.errors import HarnessError
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
 from harness.training.batches import Batches
+from harness.training.network_training import network_trainer
 from harness.training.schedules import learning_rate
-from harness.training.trainer import Trainer
 from methods.networks.base import DataShape, Network
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,17 +41,17 @@ import json, sys, torch
 torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {here!r}]
 from test_training import IMAGES, fresh
-from harness.training.trainer import Trainer
+from harness.training.network_training import network_trainer
 from harness.specs.train import TrainSettings
 import numpy as np
 rank, world, port, spec, out, resume = json.loads(sys.argv[1])
-trainer = Trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port)
+trainer = network_trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port)
 trainer.advance(spec["steps"] // 2)
 if resume:
     state = [trainer.state()]
     torch.distributed.broadcast_object_list(state)
     trainer.close()
-    trainer = Trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port + 1, state=state[0])
+    trainer = network_trainer(fresh(), IMAGES, TrainSettings(**spec), rank, world, port=port + 1, state=state[0])
 trainer.advance(spec["steps"] // 2)
 weights = trainer.weights()
 trainer.close()
@@ -70,9 +70,9 @@ def fresh() -> Network:
 def trained(
     state: Any = None, advance: int = 12, network: Network | None = None, **changes: Any
 ) -> tuple[Any, Any, float]:
-    trainer = Trainer(network or fresh(), IMAGES, TrainSettings(**{**SPEC, **changes}), state=state)
+    trainer = network_trainer(network or fresh(), IMAGES, TrainSettings(**{**SPEC, **changes}), state=state)
     try:
-        loss = trainer.advance(min(advance, trainer.spec.steps)).loss
+        loss = trainer.advance(min(advance, {**SPEC, **changes}["steps"])).loss
         return trainer.weights(), trainer.state(), loss
     finally:
         trainer.close()
@@ -118,7 +118,7 @@ def difference(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
 
 def test_loss_falls_and_weights_fit_the_network() -> None:
     spec = TrainSettings(steps=60, batch=32, lr=3e-3, warmup_steps=5, ema_half_life_images=200)
-    trainer = Trainer(fresh(), IMAGES, spec)
+    trainer = network_trainer(fresh(), IMAGES, spec)
     first, last = trainer.advance(10), trainer.advance(40)
     weights = trainer.weights()
     trainer.close()
@@ -153,7 +153,7 @@ def test_dropout_is_resumed_too() -> None:
 def test_average_is_the_formula() -> None:
     spec = TrainSettings(**SPEC)
     network = fresh()
-    trainer = Trainer(network, IMAGES, spec)
+    trainer = network_trainer(network, IMAGES, spec)
     name = "inner.conv_in.weight"
     expected = network.get_parameter(name).detach().double().numpy().copy()
     for step in range(6):
@@ -222,7 +222,7 @@ def test_loss_that_is_not_finite_stops_with_a_sentence() -> None:
 
 def test_checkpoint_of_another_network_is_refused() -> None:
     with pytest.raises(HarnessError, match="expected one of the same network"):
-        Trainer(fresh(), IMAGES, TrainSettings(**SPEC), state=({}, {"step": 1}))
+        network_trainer(fresh(), IMAGES, TrainSettings(**SPEC), state=({}, {"step": 1}))
 
 
 def test_rate_warms_up_and_falls() -> None:

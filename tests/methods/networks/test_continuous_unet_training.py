@@ -14,7 +14,7 @@ from harness.config.network_card import load_network_card
 from harness.measure.flops import count_flops
 from harness.sampling.network import build_network
 from harness.specs.train import TrainSettings
-from harness.training.trainer import Trainer
+from harness.training.network_training import network_trainer
 from methods.networks.base import DataShape
 from methods.networks.continuous_unet import ContinuousUNet, ContinuousUNetParams
 from methods.networks.ode_blocks import Integration
@@ -62,7 +62,7 @@ def test_trains_through_deepspeed(changes: dict[str, Any], precision: Any) -> No
     built = build_network(load_network_card("cunet-8", {"params": changes}), DataShape(1, 8))
     before = {name: value.clone() for name, value in built.state_dict().items()}
     images = (digits()[:32] * 127.5 + 127.5).to(torch.uint8)
-    trainer = Trainer(built, images, TrainSettings(steps=2, batch=8, lr=1e-3, precision=precision), 0, 1)
+    trainer = network_trainer(built, images, TrainSettings(steps=2, batch=8, lr=1e-3, precision=precision), 0, 1)
     trainer.advance(2)
     weights = trainer.weights()
     trainer.close()

@@ -16,7 +16,7 @@ from harness.measure.flops import training_flops
 from harness.sampling.network import build_network
 from harness.sampling.pixels import to_unit
 from harness.specs.train import TrainSettings
-from harness.training.trainer import Trainer
+from harness.training.network_training import network_trainer
 from methods.networks.base import DataShape
 from methods.networks.drawn_loss import DrawnLoss
 from methods.networks.preconditioning import Draws
@@ -150,7 +150,7 @@ def test_after_training_a_wider_network_is_a_better_one_and_width_matters_most_n
     images = torch.from_numpy(split.images.copy())
     torch.manual_seed(0)
     network = build_network(card, DataShape(1, 8))
-    trainer = Trainer(
+    trainer = network_trainer(
         network,
         images,
         TrainSettings(**{**card.train.model_dump(), "steps": 200, "batch": 64, "ema_half_life_images": 1500}),

@@ -63,7 +63,7 @@ def test_of_a_first_order_step_the_error_is_the_outputs_less_its_target() -> Non
         output = net(states[i][chosen], torch.full((2,), LEVELS[i], dtype=torch.float64))
         torch.testing.assert_close(found[i], output - target[chosen], rtol=1e-9, atol=1e-11)
     generator, again = (torch.Generator().manual_seed(5) for _ in range(2))
-    drawn = loss.drawn(12, generator)
+    drawn = loss.weighted(loss.draw(12, generator))
     assert drawn.shape[:2] == (4, 3)  # twelve evaluations are three trajectories of four steps
     errors = loss.errors(torch.randint(6, (3,), generator=again))
     weights = torch.tensor([(s**2 + 0.25) / (0.5 * s) ** 2 for s in LEVELS[:-1]])
@@ -93,7 +93,7 @@ def test_gradients_reach_every_weight_that_learns(solver: type[Solver]) -> None:
     context = ToyContext(network())
     states = fine_states(context, LEVELS, 0, 3)
     student = network().requires_grad_(True)
-    TrajectoryLoss(student, solver(), LEVELS, states).drawn(1, torch.Generator().manual_seed(0)).mean().backward()
+    TrajectoryLoss(student, solver(), LEVELS, states).weighted(torch.tensor([1])).mean().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in student.parameters())
 
 

@@ -16,7 +16,7 @@ from pandas import DataFrame
 from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
 from harness.report.analysis.comparisons import _TUNED_AS_LONG, WHOLE, WHOLE_TUNED, Comparison, find_comparisons
 from harness.report.analysis.derive import derive
-from methods.tuning.loop import TuningParams
+from methods.tuning.tune import TuningParams
 
 FULL, EXIT, CONTROL = "ddim", "early-exit/ddim", "early-exit(tune_steps=0)/ddim"
 
