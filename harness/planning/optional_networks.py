@@ -5,6 +5,14 @@ from __future__ import annotations
 from harness.config.network_card import is_known_network
 from harness.config.suite import Suite, TrialEntry
 from harness.fetching.lookup import offer_import_name
+from harness.planning.baseline import as_list
+
+
+def planned_networks(suite: Suite, entry: TrialEntry) -> tuple[list[str], list[str]]:
+    """Return the networks of an entry that have trials, and a sentence on each that is left out."""
+    names = as_list(entry.network if entry.network is not None else suite.network)
+    reasons = {name: explain_left_out(suite, entry, name) for name in names}
+    return [name for name in names if not reasons[name]], [reason for reason in reasons.values() if reason]
 
 
 def explain_left_out(suite: Suite, entry: TrialEntry, network: str) -> str:

@@ -30,7 +30,7 @@ from harness.planning.checks import (
 from harness.planning.classes import check_classes, classes_spec, guided
 from harness.planning.decoders import check_decoder_is_used, check_learning
 from harness.planning.level_range import level_range
-from harness.planning.optional_networks import explain_left_out
+from harness.planning.optional_networks import planned_networks
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
@@ -188,10 +188,8 @@ class _Planner:
         entry = self.suite.trials[number]
         where = f"{self.suite.where}, [[trials]] entry {number + 1} (trials.{number})"
         datasets = as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
-        named = as_list(entry.network if entry.network is not None else self.suite.network)
-        reasons = {name: explain_left_out(self.suite, entry, name) for name in named}
-        self.left_out += [reason for reason in reasons.values() if reason]
-        networks = [name for name in named if not reasons[name]]
+        networks, left_out = planned_networks(self.suite, entry)
+        self.left_out += left_out
         choices = [[as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS]
         choices[PARTS.index("denoiser")] = guided(choices[PARTS.index("denoiser")], entry.guidance)
         steps = as_list(entry.steps)
