@@ -53,7 +53,9 @@ def plan_lines(
     yield from wrap_lines(_summarize(plan, finished, wall_time, workers, is_cluster), terminal_width())
     yield from wrap_lines([f"price: {one.sentence}" for one in wall_time.prices], terminal_width())
     assumed = assumed_words(wall_time.prices, plan.device_class)
-    notes = [f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, assumed, *plan_notes(plan)) if sentence]
+    notes = [
+        f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, assumed, *plan_notes(plan)) if sentence
+    ]
     if measure and not is_here:
         notes.append("note: --measure times networks on this machine, and the run is on another: nothing was timed")
     yield from wrap_lines(notes, terminal_width())

@@ -56,7 +56,9 @@ def resolve_base(raw: dict[str, Any], path: Path, find: Callable[[str], Path | N
 def _read_base(name: Any, path: Path, find: Callable[[str], Path | None]) -> dict[str, Any]:
     found = find(name) if isinstance(name, str) else None
     if found is None:
-        raise UsageError(f"suite {path.name}: base is {name!r}; expected the name of a suite that ships with the project")
+        raise UsageError(
+            f"suite {path.name}: base is {name!r}; expected the name of a suite that ships with the project"
+        )
     base = read_toml(found)
     if BASE in base:
         raise UsageError(f'suite {path.name}: base is "{name}", which has a base itself; expected "{base[BASE]}"')

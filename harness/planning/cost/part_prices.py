@@ -1,7 +1,7 @@
 """What each part of a run takes of devices: trainings, preparations, references, sampling, scores, timing, with ranges.
 
-On cores a suite for GPUs takes years, and nobody will run it there. So where the cores would be busy for days, its parts
-are priced in GPU-hours, at the assumed speed of a GPU.
+On cores a suite for GPUs takes years, and nobody will run it there. Where the cores would be busy for days, parts are
+priced in GPU-hours, at the assumed speed of a GPU.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ def _gap(height: int) -> int:
 def _strip(pictures: np.ndarray) -> str:
     n, channels, height, width = pictures.shape
     gap = _gap(height)
-    canvas = np.zeros((height, strip_width(n, height, width), channels + 1), dtype=np.uint8)  # with a transparent ground
+    canvas = np.zeros(
+        (height, strip_width(n, height, width), channels + 1), dtype=np.uint8
+    )  # with a transparent ground
     for number, picture in enumerate(pictures):
         left = number * (width + gap)
         canvas[:, left : left + width, :channels] = picture.transpose(1, 2, 0)

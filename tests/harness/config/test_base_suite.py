@@ -27,7 +27,7 @@ def refusal(folder: Path, text: str = "", base: str = "cifar10") -> str:
 
 def test_its_own_keys_lie_over_those_of_the_base(tmp_path: Path) -> None:
     base = load_suite("cifar10")
-    small = load_suite(derived(tmp_path, '[timing]\nbatch = 3\n[networks.cunet-32]\nparams = { norm_groups = 4 }\n'))
+    small = load_suite(derived(tmp_path, "[timing]\nbatch = 3\n[networks.cunet-32]\nparams = { norm_groups = 4 }\n"))
     assert (small.name, small.n_images, small.dataset) == ("small", 7, base.dataset)
     assert (small.timing.tier, small.timing.batch) == (base.timing.tier, 3)
     assert small.networks["cunet-32"]["like"] == "cunet-64"
@@ -75,6 +75,11 @@ def test_the_smoke_suite_has_every_trial_of_cifar10_but_for_sizes() -> None:
     base, smoke = load_suite("cifar10"), load_suite("cifar10-smoke")
     assert len(smoke.trials) == len(base.trials)
     for one, other in zip(smoke.trials, base.trials, strict=True):
-        assert (one.label, one.network, one.solver, one.executor) == (other.label, other.network, other.solver, other.executor)
+        assert (one.label, one.network, one.solver, one.executor) == (
+            other.label,
+            other.network,
+            other.solver,
+            other.executor,
+        )
         ours, theirs = ([steps] if isinstance(steps, int) else steps for steps in (one.steps, other.steps))
         assert len(set(ours)) == len(theirs)
