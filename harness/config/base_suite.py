@@ -7,6 +7,7 @@ suite of smaller networks has the very trials of its base, and none that is adde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _changed_entry(entry: Any, changes: Changes) -> Any:
             changed[key] = _map(changed[key], lambda n: changes.steps.get(str(n), n))
     for part in _PARTS:
         if part in changed:
-            changed[part] = _map(changed[part], lambda one, part=part: _changed_part(one, getattr(changes, part)))
+            changed[part] = _map(changed[part], partial(_changed_part, changes=getattr(changes, part)))
     return changed
 
 

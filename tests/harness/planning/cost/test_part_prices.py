@@ -1,4 +1,4 @@
-"""The price of each part of a run: trainings, preparations, sampling, timing, with ranges; in GPU-hours for long runs."""
+"""The price of each part of a run: trainings, preparations, sampling, timing, with ranges."""
 
 from __future__ import annotations
 
