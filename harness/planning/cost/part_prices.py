@@ -1,6 +1,6 @@
 """What each part of a run takes of devices: trainings, preparations, references, sampling, scores, timing, with ranges.
 
-On cores a suite for GPUs takes years, and nobody will run it there. Where the cores would be busy for days, parts are
+On cores a suite for GPUs takes years, so no run of it is there. Where the cores would be busy for days, parts are
 priced in GPU-hours, at the assumed speed of a GPU.
 """
 

@@ -15,7 +15,7 @@ from harness.report.web.chart_rows import BASELINE
 from harness.report.web.sample_files import strip_addresses, strip_width
 
 PICTURES = 5
-"""Pictures of a row: five of 64 pixels stand beside each other on a telephone."""
+"""Pictures of a row: five of 64 pixels fit in the width of a telephone."""
 MOST_TIMES = 3
 _SHOWN_SIDE = 64
 """Pixels of a picture's shorter side on the page, at least; whole multiples of its own."""
@@ -80,7 +80,7 @@ def _baseline_rows(rows: DataFrame) -> DataFrame:
 def _as_fast(rows: DataFrame, base: Series) -> DataFrame:
     """Return the rows that take at most a baseline row's time, controls last, the least FID first.
 
-    Executors that overlap steps are for one image alone: theirs is the latency, beside the baseline's latency.
+    Executors that overlap steps are for one image alone: their latency is compared with that of the baseline.
     """
     overlaps = rows["executor"] != _SERIAL
     ratio = (rows["image_ms"] / base["image_ms"]).mask(overlaps, rows["latency_ms"] / base["latency_ms"])
