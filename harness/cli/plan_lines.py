@@ -12,6 +12,7 @@ from harness import api
 from harness.errors import check_folder
 from harness.measure.machine_load import MachineLoad, measure_machine_load
 from harness.planning.cost.duration_words import describe_seconds
+from harness.planning.cost.part_prices import assumed_words
 from harness.planning.cost.timed_evaluations import time_evaluations
 from harness.planning.cost.wall_time import WallTime, estimate_wall_time
 from harness.planning.notes import plan_notes
@@ -50,7 +51,11 @@ def plan_lines(
     yield from wrap_lines(missing, terminal_width())
     yield from fit_lines(_list_trials(plan, finished, wall_time), terminal_width())
     yield from wrap_lines(_summarize(plan, finished, wall_time, workers, is_cluster), terminal_width())
-    notes = [f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, *plan_notes(plan)) if sentence]
+    yield from wrap_lines([f"price: {one.sentence}" for one in wall_time.prices], terminal_width())
+    assumed = assumed_words(wall_time.prices, plan.device_class)
+    notes = [
+        f"note: {sentence}" for sentence in (load.sentence, wall_time.problem, assumed, *plan_notes(plan)) if sentence
+    ]
     if measure and not is_here:
         notes.append("note: --measure times networks on this machine, and the run is on another: nothing was timed")
     yield from wrap_lines(notes, terminal_width())

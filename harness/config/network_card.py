@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, PositiveInt, field_validator
 
-from harness.config.toml_files import read_toml, validated
+from harness.config.toml_files import lay_over, read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.registry import registry
@@ -75,18 +75,27 @@ def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | Non
     if path.suffix != ".toml":
         path = _path_of(str(name_or_path))
 
-    tables = _changed(_with_own_weights(read_toml(path), path), changes or {})
+    tables = lay_over(_with_own_weights(read_toml(path), path), changes or {})
     card = validated(NetworkCard, tables, str(path))
     if card.name != path.stem:
         raise UsageError(f'{path}: name is "{card.name}"; expected "{path.stem}", as the file is called')
     return card
 
 
+def is_known_network(name_or_path: str) -> bool:
+    """Tell whether a name is of a card that is shipped or imported here; a path counts as known."""
+    return name_or_path.endswith(".toml") or name_or_path in {*network_names(), *_imported_cards()}
+
+
+def _imported_cards() -> dict[str, Path]:
+    return {path.stem: path for path in IMPORTED.glob("*/*.toml") if path.stem == path.parent.name}
+
+
 def _path_of(name: str) -> Path:
     """Return where the card of a name lies; UsageError if it is neither shipped nor imported here."""
     if name in network_names():
         return CARDS / f"{name}.toml"
-    imported = {path.stem: path for path in IMPORTED.glob("*/*.toml") if path.stem == path.parent.name}
+    imported = _imported_cards()
     if name not in imported:
         raise UsageError(f'network "{name}" is unknown{did_you_mean(name, [*network_names(), *sorted(imported)])}')
     return imported[name].absolute()
@@ -98,12 +107,3 @@ def _with_own_weights(tables: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(weights, str) or weights.startswith("zoo:"):
         return tables
     return {**tables, "weights": str(path.parent / weights)}
-
-
-def _changed(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tables with the changes laid over them, table by table."""
-    both = dict(tables)
-    for key, value in changes.items():
-        inner = both.get(key)
-        both[key] = _changed(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return both

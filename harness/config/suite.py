@@ -1,7 +1,8 @@
 """A suite: which configurations to run, read from TOML into typed, closed models.
 
 A part is a name, a table `{name = "...", parameter = value}`, or a list of those; steps are one number or a list.
-A `[[trials]]` entry stands for every combination of what it lists. `--set KEY=VALUE` changes any entry by its path.
+A `[[trials]]` entry stands for every combination of what it lists. `base` makes a suite of another one, see
+harness.config.base_suite. `--set KEY=VALUE` changes any entry by its path.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from harness.config.base_suite import resolve_base
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
@@ -276,7 +278,7 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int | None = None) -> Suite:
     """Return a suite by name or path with `KEY=VALUE` settings applied; raise UsageError if it is wrong."""
     path = find_suite(name_or_path)
-    raw = read_toml(path)
+    raw = resolve_base(read_toml(path), path, _find_shipped)
     apply_settings(raw, settings or [])
     if seeds is not None:
         if seeds < 1:
@@ -292,6 +294,10 @@ def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int 
         if entry.label is not None:
             check_name(entry.label, "label")
     return suite
+
+
+def _find_shipped(name: str) -> Path | None:
+    return SUITES / f"{name}.toml" if name in suite_names() else None
 
 
 def find_suite(name_or_path: str) -> Path:

@@ -41,6 +41,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}; correct it there") from None
 
 
+def lay_over(tables: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables with the changes laid over them, table by table; any other value takes the old one's place."""
+    both = dict(tables)
+    for key, value in changes.items():
+        inner = both.get(key)
+        both[key] = lay_over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return both
+
+
 def validated(model: type[Model], tables: Any, where: str, changes: Mapping[str, str] | None = None) -> Model:
     """Return the tables as a model; raise UsageError about one fault (unknown keys first), `where` naming the file.
 

@@ -60,8 +60,13 @@ def offer_file(path: Path) -> str:
 
 def offer_import(weights: Path) -> str:
     """Return the words that offer the network or decoder whose imported weights are absent, "" where none is known."""
+    return offer_import_name(weights.stem)
+
+
+def offer_import_name(name: str) -> str:
+    """Return the words that offer an imported network or decoder by its name, "" where none is known."""
     for card in fetch_cards():
-        if card.imported is not None and card.imported == weights.stem:
+        if card.imported is not None and card.imported == name:
             return f"; `oneclock fetch {card.name}`, then `{card.then}`, brings it"
     return ""
 

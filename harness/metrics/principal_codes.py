@@ -69,7 +69,10 @@ class PrincipalCodes:
     @classmethod
     def from_tensors(cls, tensors: dict[str, npt.NDArray[np.generic]]) -> PrincipalCodes:
         """Return what `to_tensors` wrote."""
-        parts = [np.asarray(tensors[f"code_{name}"], np.float32) for name in ("centre", "directions", "steps")]
+        centre, directions, steps = (
+            np.asarray(tensors[f"code_{name}"], np.float32) for name in ("centre", "directions", "steps")
+        )
         distances = np.asarray(tensors["code_distances"], np.float64)
         ratio = float(np.asarray(tensors["code_copy_ratio"], np.float64)[0])
-        return cls(*parts, np.asarray(tensors["codes"], np.int8), Neighbours(distances, ratio))
+        codes = np.asarray(tensors["codes"], np.int8)
+        return cls(centre, directions, steps, codes, Neighbours(distances, ratio))

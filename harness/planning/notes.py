@@ -25,6 +25,7 @@ _NAMED = 3
 def plan_notes(plan: Plan) -> tuple[str, ...]:
     """Return the sentences on a plan, those on quality first; all trials of the suite count, whatever was chosen."""
     return (
+        *plan.left_out,
         *_channel_notes(plan),
         *_interval_notes(plan),
         *_baseline_notes(plan),

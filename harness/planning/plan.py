@@ -30,6 +30,7 @@ from harness.planning.checks import (
 from harness.planning.classes import check_classes, classes_spec, guided
 from harness.planning.decoders import check_decoder_is_used, check_learning
 from harness.planning.level_range import level_range
+from harness.planning.optional_networks import planned_networks
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
@@ -80,6 +81,8 @@ class Plan:
     datasets: Mapping[str, DatasetCard]
     """The cards of its data sets, by name."""
     baseline: BaselineTrials
+    left_out: tuple[str, ...] = ()
+    """Optional trials that it does not have, a sentence each."""
     absent: tuple[str, ...] = ()
     """What is not on this machine and a run will need, a sentence each; none where nothing may be absent."""
 
@@ -127,6 +130,7 @@ class _Planner:
         self.graph = TaskGraph(suite, device_class, device_name, self.extractor, self.absent)
         self.datasets: dict[str, DatasetCard] = {}
         self.networks: dict[str, NetworkCard] = {}
+        self.left_out: list[str] = []
 
     def plan(self, only: str | None) -> Plan:
         """Return the plan of the trials that match `only`; all trials are checked."""
@@ -171,6 +175,7 @@ class _Planner:
             listed_ids=tuple(ids[id(t)] for t in trials),
             datasets={card.name: card for card in self.datasets.values()},
             baseline=self.baseline,
+            left_out=tuple(dict.fromkeys(self.left_out)),
             absent=tuple(self.absent.sentences),
         )
 
@@ -183,7 +188,8 @@ class _Planner:
         entry = self.suite.trials[number]
         where = f"{self.suite.where}, [[trials]] entry {number + 1} (trials.{number})"
         datasets = as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
-        networks = as_list(entry.network if entry.network is not None else self.suite.network)
+        networks, left_out = planned_networks(self.suite, entry)
+        self.left_out += left_out
         choices = [[as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS]
         choices[PARTS.index("denoiser")] = guided(choices[PARTS.index("denoiser")], entry.guidance)
         steps = as_list(entry.steps)

@@ -8,6 +8,7 @@ from harness.config.network_card import NetworkCard
 from harness.config.suite import Suite, TrialEntry
 from harness.errors import located
 from harness.planning.baseline import as_list, as_part
+from harness.planning.optional_networks import planned_networks
 from harness.planning.trial import make_part
 from harness.registry import registry
 from methods.parts import PARTS
@@ -27,7 +28,7 @@ def reads_training_split(suite: Suite, load_network: Callable[[str], NetworkCard
 def learns_here(suite: Suite, load_network: Callable[[str], NetworkCard]) -> bool:
     """Tell whether anything of a suite is trained here, or prepared; UsageError for a part that is unknown."""
     for number, entry in enumerate(suite.trials):
-        names = as_list(entry.network if entry.network is not None else suite.network)
+        names, _ = planned_networks(suite, entry)
         if any(_is_trained(load_network(name)) for name in names):
             return True
         with located(f"{suite.where}, [[trials]] entry {number + 1} (trials.{number})"):

@@ -150,3 +150,16 @@ def test_a_report_stays_below_five_megabytes_and_is_ready_soon(open_report: Any,
     assert reports["quick"].stat().st_size < 5_000_000
     page = open_report()
     assert page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart") < 8000
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+def test_pictures_of_the_gallery_have_64_pixels_and_fit_the_window(open_report: Any, width: int) -> None:
+    """Five pictures of 8 by 8 values, each value 8 pixels, with a gap of a value between them."""
+    page = open_report("quick", width)
+    boxes = [one.bounding_box() for one in page.locator("#gallery img").all()]
+    assert len(boxes) > 4
+    assert {round(box["height"]) for box in boxes} == {64}
+    assert {round(box["width"]) for box in boxes} == {5 * 64 + 4 * 8}
+    assert all(box["x"] + box["width"] <= width for box in boxes)
+    captions = page.locator("#gallery figcaption").all_inner_texts()
+    assert all(" ms " in text and "FID " in text for text in captions)

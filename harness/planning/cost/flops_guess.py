@@ -20,6 +20,8 @@ from harness.sampling.decoder import build_decoder
 from harness.sampling.network import build_network, data_shape
 from harness.specs.sampler import DecoderSpec, ModelSpec
 
+_MOST_PARAMETERS = 20_000_000
+"""Of a network that is run to count its FLOPs: a second or so of one core."""
 _LOG = logging.getLogger("oneclock.planning.flops_guess")
 
 
@@ -54,7 +56,8 @@ def assumed_speed(device_class: str) -> AssumedSpeed:
 class EvaluationFlops:
     """FLOPs of one evaluation of an image by network: kept ones, else the zoo's, else counted without memory or work.
 
-    The count goes through the network on torch's meta device, where tensors have shapes and no values.
+    The count goes through the network on torch's meta device, where tensors have shapes and no values. A network that
+    looks at values, as the solvers of an ODE do, is run once on one image, if it is of at most `_MOST_PARAMETERS`.
     """
 
     def __init__(self, known: Mapping[str, float], cards: Mapping[str, NetworkCard]) -> None:
@@ -67,7 +70,7 @@ class EvaluationFlops:
         """Return the FLOPs of one evaluation; None where they cannot be had without running the network."""
         key = network_key(model)
         if key not in self._known and key not in self._missing:
-            found = self._zoo_flops(key) or _count_on_meta(model)
+            found = self._zoo_flops(key) or _count_on(model, "meta") or _count_in_one_run(model)
             if found is None:
                 self._missing.add(key)
             else:
@@ -86,19 +89,31 @@ class EvaluationFlops:
         return trained.flops / trained.images_seen / BACKWARD if trained.flops and trained.images_seen else None
 
 
-def _count_on_meta(model: ModelSpec) -> float | None:
-    """Return the FLOPs of one evaluation of one image; None for a network that looks at values."""
+def _count_in_one_run(model: ModelSpec) -> float | None:
+    """Return the FLOPs of one evaluation of one image by running it; None for a network that is too large for that."""
+    try:
+        with torch.device("meta"):
+            network = build_network(model.network, data_shape(model.data))
+    except Exception as error:  # a family's own code, on a device that it may not know
+        _LOG.debug("the size of %s is not known without its memory: %s", model.network.name, error)
+        return None
+    few = sum(one.numel() for one in network.parameters()) <= _MOST_PARAMETERS
+    return _count_on(model, "cpu") if few else None
+
+
+def _count_on(model: ModelSpec, device: str) -> float | None:
+    """Return the FLOPs of one evaluation of one image on a device; None where that fails."""
     from harness.measure.flops import count_flops  # it imports what only counting needs
 
     data = model.data
     try:
-        with torch.device("meta"):
+        with torch.device(device), torch.no_grad():
             network = build_network(model.network, data_shape(data)).eval()
-            x, sigma = torch.empty(1, *data.state_shape), torch.ones(1)
+            x, sigma = torch.zeros(1, *data.state_shape), torch.ones(1)
             with any_class(network, 1):
                 return float(count_flops(network, x, sigma)) or None
     except Exception as error:  # a family's own code, on a device that it may not know
-        _LOG.debug("the FLOPs of %s cannot be counted without running it: %s", model.network.name, error)
+        _LOG.debug("the FLOPs of %s cannot be counted on %s: %s", model.network.name, device, error)
         return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.measure.usable_cores import usable_cores
 from harness.planning.cost.duration_words import describe_range, describe_seconds
+from harness.planning.cost.part_prices import PartPrice, price_parts
 from harness.planning.cost.schedule import schedule_seconds
 from harness.planning.cost.task_seconds import GUESSED, MEASURED, Estimate, TaskEstimate, TaskEstimator
 from harness.planning.cost.unfinished import KeptTasks
@@ -38,6 +39,8 @@ class WallTime:
     """Device-seconds of sampling, scoring and timing by id of a trial that is to do."""
     trainings: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds of each training that is to do, by network."""
+    prices: tuple[PartPrice, ...] = ()
+    """What each part of the run takes of devices, see `price_parts`."""
     unknown: frozenset[str] = frozenset()
     """Networks for which nothing is counted, because their FLOPs are not known: times with them are lower bounds."""
     is_guess: bool = False
@@ -91,6 +94,7 @@ def estimate_wall_time(
         basis=_describe_basis(tasks.values(), rates, estimator),
         trials={planned.id: _own_seconds(planned, tasks) for planned in todo},
         trainings=_training_seconds(tasks.values()),
+        prices=price_parts(plan, tasks.values(), kept),
         unknown=frozenset(estimator.unknown),
         is_guess=_guessed_share(tasks.values()) > 0.5,
         problem=read.problem,

@@ -48,10 +48,21 @@ def strip_addresses(pictures: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {trial_id: _strip(found[:STRIP_PICTURES]) for trial_id, found in pictures.items()}
 
 
+def strip_width(n: int, height: int, width: int) -> int:
+    """Return the pixels of a strip of n pictures at their own size, gaps included."""
+    return n * (width + _gap(height)) - _gap(height)
+
+
+def _gap(height: int) -> int:
+    return -(-_LEAST_GAP * height // _SHOWN_SIDE)
+
+
 def _strip(pictures: np.ndarray) -> str:
     n, channels, height, width = pictures.shape
-    gap = -(-_LEAST_GAP * height // _SHOWN_SIDE)
-    canvas = np.zeros((height, n * (width + gap) - gap, channels + 1), dtype=np.uint8)  # with a transparent ground
+    gap = _gap(height)
+    canvas = np.zeros(
+        (height, strip_width(n, height, width), channels + 1), dtype=np.uint8
+    )  # with a transparent ground
     for number, picture in enumerate(pictures):
         left = number * (width + gap)
         canvas[:, left : left + width, :channels] = picture.transpose(1, 2, 0)

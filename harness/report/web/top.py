@@ -15,6 +15,7 @@ from harness.report.leaderboard import Leaderboard
 from harness.report.page import read_template
 from harness.report.web.chart import Chart, best_of_families, both_grounds, make_chart
 from harness.report.web.chart_rows import BASELINE
+from harness.report.web.gallery import GalleryGroup, make_gallery
 from harness.report.web.health import Health, read_health
 from harness.report.web.page_rows import page_rows
 from harness.report.web.sample_files import strip_addresses
@@ -49,6 +50,8 @@ class Top:
     """What the tables do not show."""
     chart: Chart | None = None
     strips: tuple[SampleStrip, ...] = ()
+    gallery: tuple[GalleryGroup, ...] = ()
+    """Pictures at equal time."""
     scripts: tuple[str, ...] = ()
     """Scripts that the page runs in this order, before those of the tables; the page's policy names each."""
     libraries: tuple[str, ...] = ()
@@ -70,7 +73,11 @@ def make_top(
     names = page_rows(analysis)["page_name"]
     rows = analysis.classes[0].rows
     rows = rows.assign(page_name=[names[trial_id] for trial_id in rows["trial_id"]])
-    top = replace(top, strips=choose_strips(rows, pictures, analysis.families))
+    top = replace(
+        top,
+        strips=choose_strips(rows, pictures, analysis.families),
+        gallery=make_gallery(rows, pictures, analysis.families),
+    )
     chart = make_chart(rows, analysis.families)
     if chart is None:
         return top
