@@ -116,5 +116,5 @@ def load_code(target: str, sha256: str) -> Callable[..., Any]:
         sys.path.remove(folder)
     found = getattr(module, name)
     if not callable(found):
-        raise ValueError(f"{target} is a {type(found).__name__}; expected a function of network, noise and steps")
+        raise ValueError(f"{target} is a {type(found).__name__}; expected a function")
     return found
