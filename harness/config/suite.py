@@ -75,7 +75,7 @@ def wrapped_parts(given: Any) -> dict[str, Any]:
     kinds = [kind for kind in ("sampler", "pipeline") if isinstance(given, dict) and isinstance(given.get(kind), str)]
     if not kinds:
         return {}
-    owned = ("schedule", "solver", "executor")
+    owned: tuple[str, ...] = ("schedule", "solver", "executor")
     if "pipeline" in kinds:
         owned = ("sampler", "network", "denoiser", "guidance", *owned)
     if both := [part for part in owned if part in given]:

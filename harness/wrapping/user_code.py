@@ -48,8 +48,8 @@ def find_kind(target: str) -> str:
     found = [node.args for node in defined if node.name == name]
     if not found:
         raise ValueError(
-            f"{path} binds {name} by no def, so its parameters are not known; expected {wanted}, or a suite whose trial "
-            f"says which, as sampler or as pipeline"
+            f"{path} binds {name} by no def, so its parameters are not known; expected {wanted}, or a suite "
+            f"whose trial says which, as sampler or as pipeline"
         )
 
     given = found[-1]

@@ -37,6 +37,17 @@ def by_unipc(network: Any, noise: Tensor, steps: int) -> Tensor:
     return _sample(UniPCMultistepScheduler(final_sigmas_type="zero"), network, noise, steps)
 
 
+def dpmpp_leading(network: Any, noise: Tensor, steps: int) -> Tensor:
+    """On the levels of `by_ddim`, with diffusers' own last steps: of first order at the end."""
+    scheduler = DPMSolverMultistepScheduler(timestep_spacing="leading", final_sigmas_type="zero")
+    return _sample(scheduler, network, noise, steps)
+
+
+def unipc_leading(network: Any, noise: Tensor, steps: int) -> Tensor:
+    scheduler = UniPCMultistepScheduler(timestep_spacing="leading", final_sigmas_type="zero")
+    return _sample(scheduler, network, noise, steps)
+
+
 class _AsUnet(torch.nn.Module):
     """The network as a pipeline of diffusers calls it: noise in the state of DDPM's table, by its step."""
 

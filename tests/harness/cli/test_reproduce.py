@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import tomli_w
 from kit.cli_kit import Command
+from pandas import DataFrame
 
+from harness.report.analysis.claimed_figures import reproduced_notes
+from harness.report.facts import MARKED_COLUMNS, ClaimFacts, describe_conditions
 from harness.runs.workplace import this_device
 
 
@@ -68,6 +72,16 @@ def test_the_mark_is_worn_in_the_tables_of_other_suites_too(
     board = (results / "toy" / "leaderboard.md").read_text()
     assert "(reproduced)" in board
     assert "Published figures" not in board  # the table stands where it was measured
+
+
+def test_the_mark_goes_with_network_data_and_settings_and_not_with_the_name_of_the_method() -> None:
+    row = dict.fromkeys(MARKED_COLUMNS, "x") | {"guidance": 1.0, "classes": None, "steps": 4}
+    others = [{**row, "steps": 8}, {**row, "network": "y"}, {**row, "weights": "y"}, {**row, "guidance": 2.0}]
+    known: dict = dict.fromkeys((one.name for one in fields(ClaimFacts)), "x")
+    claim = ClaimFacts(**{**known, "verdict": "reproduced", "fid": 1.0, "conditions": describe_conditions(row)})
+    notes = reproduced_notes(DataFrame([row, *others]), [claim])
+    assert [bool(note) for note in notes] == [True, True, False, False, False]
+    assert not any(reproduced_notes(DataFrame([row]), [replace(claim, conditions={})]))
 
 
 def test_a_false_claim_is_not_reproduced(command: Command, tmp_path: Path, results: Path) -> None:
