@@ -12,7 +12,7 @@ from kit.toy_runs import Run
 
 import harness
 from harness.cli.wrap import wrap_suite
-from harness.config.suite import TrialEntry
+from harness.config.suite import Timing, TrialEntry
 from harness.errors import UsageError
 from harness.measure.flops import count_flops
 from harness.measure.whole_calls import WholeCalls
@@ -139,9 +139,9 @@ def test_the_verb_tells_both_kinds_apart_by_the_parameters(tmp_path: Path) -> No
 
 
 def test_a_pipeline_by_itself_is_its_own_baseline(tmp_path: Path) -> None:
-    tables = harness.wrap(
-        f"{KIT}:by_scheduler", steps=[2, 3], dataset="digits", n_images=80, in_process=True, results=tmp_path
-    )
+    suite = wrap_suite(f"{KIT}:by_scheduler", None, [2, 3], "edm", 80, "digits")
+    smoke = suite.model_copy(update={"timing": Timing(tier="smoke")})
+    tables = harness.run(smoke, in_process=True, results=tmp_path)
     assert tables.all_valid, tables.trials["reasons"].tolist()
     rows = tables.trials.set_index("steps")
     assert rows["is_baseline"].tolist() == [True, True]
