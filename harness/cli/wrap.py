@@ -36,7 +36,7 @@ def wrap(
 ) -> Tables:
     """Run your own sampler(network, noise, steps) or pipeline(noise, steps) beside DDIM on a network of the zoo.
 
-    `sampler` is FILE.py:NAME or the function itself, which must lie in a file; its parameters tell which of the two it
+    `sampler` is FILE.py:NAME or the function itself, which must lie in a file; its parameters decide which of the two it
     is. A pipeline with `dataset` alone stands by itself, on that data set. `schedule` is the baseline's. Further
     arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there. Return the tables.
     """
