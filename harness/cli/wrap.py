@@ -34,10 +34,10 @@ def wrap(
     n_images: int | None = None,
     **options: Any,
 ) -> Tables:
-    """Run your own sampler(network, noise, steps) or pipeline(noise, steps) beside DDIM on a network of the zoo.
+    """Run your own sampler(network, noise, steps) or pipeline(noise, steps) next to DDIM on a network of the zoo.
 
-    `sampler` is FILE.py:NAME or the function itself, which must lie in a file; its parameters decide which of the two it
-    is. A pipeline with `dataset` alone stands by itself, on that data set. `schedule` is the baseline's. Further
+    `sampler` is FILE.py:NAME or the function itself, which must lie in a file; its parameters decide which of the two
+    it is. A pipeline with `dataset` alone stands by itself, on that data set. `schedule` is the baseline's. Further
     arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there. Return the tables.
     """
     each = [steps] if isinstance(steps, int) else list(steps)

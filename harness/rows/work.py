@@ -43,6 +43,7 @@ def work_columns(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput]
     if not cost.sees_network:
         operations = sum(shard.counts.operations for shard in shards)
         return {"flops_per_image": operations / n_images, "parameters": cost.parameters}
+
     flops = sum(work.flops for work in by_step.values()) / n_images
     nfe = sum(work.evaluations for work in by_step.values()) / n_images
     seconds = sum(shard.seconds for shard in shards)

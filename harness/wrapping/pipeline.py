@@ -65,7 +65,10 @@ class WrappedPipeline(Executor):
 
 @contextmanager
 def _first_call(unit: Tensor) -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a module was called with states of this shape: noise drawn after that is a step's."""
+    """Yield a function that returns whether a module was called with states of this shape.
+
+    Noise that is drawn after that is a step's.
+    """
     calls: list[bool] = []
 
     def look(module: nn.Module, args: Any) -> None:
