@@ -35,7 +35,7 @@ MARKED_COLUMNS = (
 """In which a row equals the one of a reproduced figure, to wear its mark; it may have other steps and images."""
 
 
-def describe_conditions(row: Mapping[str, Any]) -> dict[str, str]:
+def describe_conditions(row: Mapping[str, Any] | pd.Series) -> dict[str, str]:
     """Return a row's values of `MARKED_COLUMNS` as text, "" where one is empty."""
     return {name: "" if pd.isna(row[name]) else str(row[name]) for name in MARKED_COLUMNS}
 
