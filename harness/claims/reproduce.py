@@ -18,6 +18,7 @@ from harness.claims.claim_suite import (
 from harness.claims.ledger import Claim, choose_claims, load_claims
 from harness.claims.verdict import NO_VERDICT, ClaimVerdict, judge_claim
 from harness.config.suite import Suite
+from harness.report.facts import describe_conditions
 from harness.runs import workplace
 from harness.storage.claim_records import write_claim_record
 
@@ -127,6 +128,7 @@ def _record(
         "method": row["method"],
         "steps": int(row["steps"]),
         "trial_id": row["trial_id"],
+        "conditions": describe_conditions(row),
         # what was found
         "verdict": verdict,
         "unmet": unmet,

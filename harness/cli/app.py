@@ -100,8 +100,11 @@ def run(
 
 @app.command("wrap", epilog="Example: oneclock wrap mine.py:my_sampler --network zoo:unet-8 --steps 5,10")
 def wrap_sampler(
-    sampler: Annotated[str, typer.Argument(help="FILE.py:NAME of your own sampler(network, noise, steps).")],
-    network: Annotated[str, typer.Option(help="A network of the zoo (see `oneclock ls zoo`).")] = "zoo:unet-8",
+    sampler: Annotated[
+        str, typer.Argument(help="FILE.py:NAME of your sampler(network, noise, steps) or pipeline(noise, steps).")
+    ],
+    network: Annotated[str | None, typer.Option(help="Of the zoo (`oneclock ls zoo`), zoo:unet-8 by default.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Of a pipeline that stands by itself, without DDIM.")] = None,
     steps: Annotated[str, typer.Option(help="Step counts with commas; the first is the clock's.")] = "10",
     schedule: Annotated[str, typer.Option(help="Schedule of the baseline, DDIM.")] = "edm",
     n_images: Annotated[int | None, typer.Option(min=1, help="By default those of the network's own limit.")] = None,
@@ -109,9 +112,10 @@ def wrap_sampler(
     results: Results = RESULTS,
     in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
 ) -> None:
-    """Run your own sampler next to DDIM, not ported.
+    """Run your own sampler or pipeline next to DDIM, not ported.
 
-    The function gets the counted network, this harness's noise and the number of steps, and returns final states."""
+    A sampler gets the counted network, this harness's noise and the number of steps, and returns final states. A
+    pipeline has its own network: it gets noise and steps, and returns images."""
     from harness.cli.wrap import wrap
     from harness.screen.ending import show_end
 
@@ -124,6 +128,7 @@ def wrap_sampler(
         sampler,
         network,
         [int(one) for one in counts],
+        dataset=dataset,
         schedule=schedule,
         n_images=n_images,
         address=address,

@@ -21,6 +21,10 @@ IMPORTED = Path("imported")
 """Where `oneclock import network` writes, from the present folder: a folder with a card for each name."""
 
 
+OWN_NETWORK = "own:"
+"""Before the name of a wrapped pipeline's network, of which there is no card."""
+
+
 class NetworkCard(Closed):
     """The description of one network; `params` are the family's, `train` is absent if nothing is trained."""
 
@@ -66,6 +70,9 @@ def load_network_card(name_or_path: str | Path, changes: Mapping[str, Any] | Non
     The file's name must be the card's; `changes` are nested tables like the card's own. With `like` among them they
     change the card of that name, which then gets the given name.
     """
+    if str(name_or_path).startswith(OWN_NETWORK):
+        name = str(name_or_path).removeprefix(OWN_NETWORK)
+        return NetworkCard(name=name, title="the network of a wrapped pipeline", family="own")
     if changes and changes.get("like") is not None:
         like, rest = str(changes["like"]), {key: value for key, value in changes.items() if key != "like"}
         name = check_name(str(name_or_path), "network name")

@@ -7,6 +7,7 @@ harness.config.base_suite. `--set KEY=VALUE` changes any entry by its path.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from pydantic import (
 )
 
 from harness.config.base_suite import resolve_base
+from harness.config.network_card import OWN_NETWORK
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
@@ -67,6 +69,32 @@ class Guidance(Closed):
         return {name: value for name, value in given.items() if value is not None}
 
 
+def wrapped_parts(given: Any) -> dict[str, Any]:
+    """Return the parts, and of a pipeline the network, that stand for a user's function in a table; none without one.
+
+    ValueError for a table that names what the function owns. A pipeline's network has the name of its file.
+    """
+    kinds = [kind for kind in ("sampler", "pipeline") if isinstance(given, dict) and isinstance(given.get(kind), str)]
+    if not kinds:
+        return {}
+    owned: tuple[str, ...] = ("schedule", "solver", "executor")
+    if "pipeline" in kinds:
+        owned = ("sampler", "network", "denoiser", "guidance", *owned)
+    if both := [part for part in owned if part in given]:
+        raise ValueError(f"a wrapped {kinds[-1]} owns {', '.join(owned)}; leave out {', '.join(both)}")
+
+    target = given[kinds[-1]]
+    if kinds[-1] == "sampler":
+        return {"schedule": "own", "solver": "own", "executor": {"name": "wrapped", "python": target}}
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(target.rpartition(":")[0]).stem.lower()).strip("-")
+    parts = dict.fromkeys(("denoiser", "schedule", "solver"), "own")
+    return {
+        **parts,
+        "network": f"{OWN_NETWORK}{stem or 'own'}",
+        "executor": {"name": "wrapped-pipeline", "python": target},
+    }
+
+
 class TrialEntry(Closed):
     """One `[[trials]]` table: every combination of what it lists becomes a trial."""
 
@@ -74,6 +102,8 @@ class TrialEntry(Closed):
     network: Names | None = None
     sampler: str | None = None
     """Your own sampler(network, noise, steps) as FILE.py:NAME, in place of schedule, solver and executor."""
+    pipeline: str | None = None
+    """Your own pipeline(noise, steps) as FILE.py:NAME, in place of the network too."""
     denoiser: Parts = "full"
     schedule: Parts = "edm"
     solver: Parts = "ddim"
@@ -95,20 +125,20 @@ class TrialEntry(Closed):
     @model_validator(mode="before")
     @classmethod
     def _wrap_sampler(cls, given: Any) -> Any:
-        """Turn `sampler` into the parts that wrap it, labelled by the function's name."""
-        if not isinstance(given, dict) or not isinstance(sampler := given.get("sampler"), str):
+        """Turn `sampler` or `pipeline` into the parts that wrap it, labelled by the function's name."""
+        parts = wrapped_parts(given)
+        if not parts:
             return given
-        both = [part for part in ("schedule", "solver", "executor") if part in given]
-        if both:
-            raise ValueError(f"a wrapped sampler owns schedule, solver and executor; leave out {', '.join(both)}")
-        parts = {"schedule": "own", "solver": "own", "executor": {"name": "wrapped", "python": sampler}}
-        return {"label": sampler.rpartition(":")[2].replace("_", "-"), **given, **parts}
+        target = given.get("sampler") or given["pipeline"]
+        return {"label": target.rpartition(":")[2].replace("_", "-"), **given, **parts}
 
 
 class Baseline(Closed):
     """The baseline of all trials: a combination, and the step count that is the clock of every speed-up."""
 
     network: str | None = None
+    pipeline: str | None = None
+    """Your own pipeline as FILE.py:NAME, where there is nothing else to compare it with."""
     denoiser: str | PartEntry = "full"
     schedule: str | PartEntry = "edm"
     solver: str | PartEntry = "ddim"
@@ -116,6 +146,12 @@ class Baseline(Closed):
     clock_steps: PositiveInt
     fid_band: tuple[float, float] | None = None
     """Where the clock trial's FID must lie, else no row of the run is valid (wrong weights, reference or resize)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap_pipeline(cls, given: Any) -> Any:
+        """Turn `pipeline` into the parts that wrap it."""
+        return {**given, **wrapped_parts(given)} if isinstance(given, dict) and "pipeline" in given else given
 
     @field_validator("fid_band")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.config.network_card import OWN_NETWORK
 from harness.config.suite import PartEntry, Suite
 from harness.errors import UsageError, located
 from harness.planning.trial import Trial, make_part
@@ -18,7 +19,8 @@ class BaselineTrials:
         base = suite.baseline
         self._suite = suite
         network = base.network or as_list(suite.network)[0]
-        self._network = Path(network).stem if network.endswith(".toml") else network  # a card's file has its name
+        network = Path(network).stem if network.endswith(".toml") else network  # a card's file has its name
+        self._network = network.removeprefix(OWN_NETWORK)
         self._parts: dict[str, Method] = {}
         for name in PARTS:
             part = as_part(getattr(base, name))

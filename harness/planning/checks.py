@@ -94,6 +94,10 @@ def _names(trial: Trial) -> tuple[str, ...]:
 def check_compatible(parts: dict[str, Method], net: NetworkCard, steps: int) -> None:
     """Raise UsageError with the reason if the parts do not fit each other or the network."""
     size = network_params(net)
+    if net.family == "own" and parts["executor"].name != "wrapped-pipeline":
+        raise UsageError(
+            f'network "{net.name}" is a wrapped pipeline\'s own; expected pipeline = "FILE.py:NAME" in the trial'
+        )
     for method in parts.values():
         if "*" not in method.families and net.family not in method.families:
             fits = ", ".join(method.families)

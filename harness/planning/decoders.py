@@ -20,9 +20,14 @@ _MODULE = "harness.sampling.decoder"
 
 
 def check_learning(parts: Mapping[str, Method], card: DatasetCard) -> None:
-    """Raise UsageError for a part that learns from training images, where states are latents."""
+    """Raise UsageError where states are latents, for a part that learns from images and for a wrapped pipeline."""
     if card.latent is None:
         return
+    if getattr(parts["executor"], "owns_network", False):
+        raise UsageError(
+            f'a wrapped pipeline makes pictures of noise of their size, and the states of "{card.name}" are latents; '
+            "expected a data set of pixels"
+        )
     for part, method in parts.items():
         if method.prepares and method.learns_from_images:
             raise UsageError(

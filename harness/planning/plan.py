@@ -329,7 +329,7 @@ class _Planner:
             network=trial.network.name,
             network_like=trial.network.like or trial.network.name,
             method=trial.method,
-            weights=trial.network.weights or ("exact" if trial.weights_id is None else "trained"),
+            weights=_weights_origin(trial),
             control_of=trial.control_of,
             # what is measured, and what its FID is compared with
             sampler=trial.sampler,
@@ -352,3 +352,11 @@ class _Planner:
             expect=tuple(expected for expected in self.suite.expect if is_expected_of(expected, trial)),
             clock_score_id=self.graph.score_task(clock).id,
         )
+
+
+def _weights_origin(trial: Trial) -> str:
+    """Return where a network's weights come from, as rows say it."""
+    if trial.network.weights is not None:
+        return trial.network.weights
+    unmade = "own" if trial.network.family == "own" else "exact"
+    return unmade if trial.weights_id is None else "trained"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
 
 NETWORK = "network"
 
@@ -22,6 +26,18 @@ class MethodFacts:
     """What its paper claims, in one sentence; empty where there is none."""
     source: str
     """The module that defines it."""
+
+
+MARKED_COLUMNS = (
+    "dataset", "network", "method", "params_json", "weights", "weights_sha256", "precision_dtype", "classes",
+    "guidance", "extractor", "reference",
+)  # fmt: skip
+"""In which a row equals the one of a reproduced figure, to wear its mark; it may have other steps and images."""
+
+
+def describe_conditions(row: Mapping[str, Any] | pd.Series) -> dict[str, str]:
+    """Return a row's values of `MARKED_COLUMNS` as text, "" where one is empty."""
+    return {name: "" if pd.isna(row[name]) else str(row[name]) for name in MARKED_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,8 @@ class ClaimFacts:
     expected_low: float | None
     """The interval in which the published figure is expected."""
     expected_high: float | None
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """The measured row's values of `MARKED_COLUMNS`; none of a record that an older version wrote."""
 
     @property
     def mark(self) -> str:

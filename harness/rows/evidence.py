@@ -64,6 +64,11 @@ class TrialEvidence:
         return int(self.row["n_images"])
 
     @property
+    def sees_network(self) -> bool:
+        """Return whether calls of the network are seen; not those of a wrapped pipeline, which owns it."""
+        return not self.shards or self.shards[0].cost is None or self.shards[0].cost.sees_network
+
+    @property
     def network_flops(self) -> int | None:
         """Return the FLOPs of the whole network for one image, None where they were not counted."""
         return None if not self.shards or self.shards[0].cost is None else self.shards[0].cost.network

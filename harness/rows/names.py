@@ -24,7 +24,7 @@ def _class_columns(sampler: SamplerSpec) -> Row:
 
 def _shown_name(part: PartSpec) -> str:
     """Return a part's name; what hands everything to a wrapped sampler runs on one device, as the serial executor."""
-    return "serial" if part.module == "harness.wrapping.wrapped" else part.name
+    return "serial" if part.name in ("wrapped", "wrapped-pipeline") else part.name
 
 
 def name_columns(spec: RowSpec) -> Row:

@@ -12,6 +12,7 @@ import numpy as np
 from harness.identity import canonical_json
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.evidence import TrialEvidence
+from harness.rows.missing import missing_columns
 from harness.rows.names import name_columns
 from harness.rows.rules import judge, unsound
 from harness.rows.times import batch_ratio, new_images_ratio, speedup_over_serial, time_columns, time_over_units
@@ -68,6 +69,7 @@ def finished_tables(
     checks = judge(_evidence(spec, found, row, digests))
     broken = [one.reason for one in checks if one.finding.holds is False]
     row["verdict"], row["reasons"] = ("INVALID" if broken else "VALID"), "; ".join(broken)
+    row |= missing_columns(row, checks)
     row["not_audited"] = "; ".join(f"{one.rule}: {one.finding.found}" for one in checks if one.finding.holds is None)
 
     # details; repetitions belong to the trial that was timed

@@ -36,6 +36,8 @@ from harness.specs.sample import Cost, SampleOutput
 
 _ERROR = "truncation_error"
 _NO_IMAGES = "the reference is a file of mean and covariance, so no image was compared with its images"
+NOT_PAIRED = "own noise, not paired"
+UNSEEN_NETWORK = "a wrapped pipeline owns its network, whose calls are not seen"
 _LOG = logging.getLogger("oneclock.rows.rules")
 
 
@@ -57,11 +59,18 @@ Rule = Callable[[TrialEvidence], Iterator[RuleFinding]]
 
 def judge(known: TrialEvidence) -> list[RuleCheck]:
     """Return the checks of all rules that apply, in their order; each is logged."""
-    checks = [RuleCheck(rule_name(rule), finding) for rule in RULES for finding in rule(known)]
+    checks = [RuleCheck(rule_name(rule), finding) for rule in RULES for finding in _find(rule, known)]
     for one in checks:
         state = {True: "holds", False: "broken", None: "not tried"}[one.finding.holds]
         _LOG.debug("rule %s %s: found %s; expected %s", one.rule, state, one.finding.found, one.finding.expected)
     return checks
+
+
+def _find(rule: Rule, known: TrialEvidence) -> Iterator[RuleFinding]:
+    """Yield what a rule finds; of a pipeline that owns its network, that it cannot be tried without its calls."""
+    if known.sees_network or rule not in _OF_SEEN_NETWORKS:
+        return rule(known)
+    return _untried(known, UNSEEN_NETWORK, " ".join((rule.__doc__ or "").split("\n")[0].split()))
 
 
 def rule_name(rule: Rule) -> str:
@@ -163,7 +172,7 @@ def depends_on_batch(known: TrialEvidence) -> Iterator[RuleFinding]:
     wrong = sum(one > most for one in differences)
     found = f"{wrong} of {len(differences)} images made again in other company differ, by up to {max(differences):.2g}"
     if wrong == len(differences) and known.row.get("solver") == "own":
-        found += " (own noise, not paired)"
+        found += f" ({NOT_PAIRED})"
     yield RuleFinding(wrong <= known.may_differ(len(differences)), found, f"relative differences up to {most:g}")
 
 
@@ -210,9 +219,11 @@ def weights_changed(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 def no_network_calls(known: TrialEvidence) -> Iterator[RuleFinding]:
     """A trial on a network that has FLOPs evaluates it, and has FLOPs."""
+    nfe, flops = known.row.get("nfe") or 0.0, known.row.get("flops_per_image") or 0.0
+    if not known.sees_network:
+        yield RuleFinding(flops > 0, f"{flops:.4g} FLOPs an image", "more than 0, by operators of torch")
     if not known.network_flops:
         return
-    nfe, flops = known.row.get("nfe") or 0.0, known.row.get("flops_per_image") or 0.0
     found = f"{nfe:.4g} evaluations and {flops:.4g} FLOPs an image"
     yield RuleFinding(nfe > 0 and flops > 0, found, f"more than 0 of both, of a network with {known.network_flops:.4g}")
 
@@ -410,6 +421,12 @@ RULES: tuple[Rule, ...] = (
     baseline_out_of_band, known_answer,
 )  # fmt: skip
 """All, in the order of a row's reasons."""
+
+_OF_SEEN_NETWORKS = frozenset({
+    leaves_the_flow, worse_on_new_noise, ignores_the_network, weights_changed, unknown_units, uncounted_flops,
+    work_not_done, flop_counters_disagree, flop_coverage, timed_evaluations_differ, uncounted_time,
+})  # fmt: skip
+"""Rules that need the calls of the network."""
 
 
 def unsound(shards: Sequence[SampleOutput], n_images: int) -> Iterator[str]:

@@ -36,7 +36,14 @@ def work_by_step(shards: Sequence[SampleOutput], cost: Cost) -> dict[int, StepWo
 
 
 def work_columns(by_step: Mapping[int, StepWork], shards: Sequence[SampleOutput], cost: Cost, n_images: int) -> Row:
-    """Return NFE and FLOPs per image, in all and on the critical path, and the network's share of the time."""
+    """Return NFE and FLOPs per image, in all and on the critical path, and the network's share of the time.
+
+    Of a pipeline whose network is not seen, FLOPs and parameters alone.
+    """
+    if not cost.sees_network:
+        operations = sum(shard.counts.operations for shard in shards)
+        return {"flops_per_image": operations / n_images, "parameters": cost.parameters}
+
     flops = sum(work.flops for work in by_step.values()) / n_images
     nfe = sum(work.evaluations for work in by_step.values()) / n_images
     seconds = sum(shard.seconds for shard in shards)

@@ -44,6 +44,8 @@ class CallCounts:
     """Those of the evaluations that a guided row has besides its own."""
     units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     network_seconds: float = 0.0
+    operations: int = 0
+    """FLOPs of whole calls, of a pipeline whose network is not seen."""
     executor_stats: ExecutorStats = field(default_factory=ExecutorStats)
 
     def add(self, step: int, rows: int, units: Any) -> None:
@@ -91,4 +93,5 @@ class CallCounts:
             critical=dict(sorted(self.executor_stats.critical.items())),
             speculative=self.executor_stats.speculative,
             bytes_sent=self.executor_stats.bytes_sent,
+            operations=self.operations,
         )

@@ -95,6 +95,11 @@ class Sampler:
         return self.sigmas if own is None else own(self.sigmas)
 
     @property
+    def owns_network(self) -> bool:
+        """Return whether the executor is a user's pipeline, whose own network is not seen."""
+        return getattr(self.executor, "owns_network", False)
+
+    @property
     def last_step(self) -> int:
         """Return the step of the grid as which the estimate at the last level counts."""
         return len(self.sigmas) - 2

@@ -32,7 +32,11 @@ TRIALS = StoredTable(
         ),
         Column("training", WHOLE, "Which training of the network, with its searches and tunings, from 0."),
         Column("steps", WHOLE, "Steps of the solver."),
-        Column("nfe", REAL, "Network evaluations per image, counted at the network's boundary."),
+        Column(
+            "nfe",
+            REAL,
+            "Network evaluations per image, counted at the network's boundary; empty for a wrapped pipeline.",
+        ),
         Column("nfe_critical_path", REAL, "Evaluations per image along the longest chain of dependent ones."),
         Column("nfe_speculative", REAL, "Evaluations per image, of those in nfe, that no result used."),
         Column("iterations", REAL, "Refinements per image of an iterative executor, mean; empty for a serial one."),
@@ -139,7 +143,7 @@ TRIALS = StoredTable(
             "Median seconds per image of decoding at throughput_batch, by itself; latency and throughput contain it.",
         ),
         Column("flop_coverage", REAL, "Share of matrix and convolution parameters whose layers the counter saw run."),
-        Column("parameters", WHOLE, "Parameters of the network."),
+        Column("parameters", WHOLE, "Parameters of the network; of a wrapped pipeline, of its modules that ran."),
         Column(
             "peak_memory_bytes",
             WHOLE,
@@ -153,7 +157,7 @@ TRIALS = StoredTable(
             "weights",
             TEXT,
             "Where the network's weights come from: zoo:NAME (its price is what its card says), a file (price unknown, "
-            "counted as 0), trained (here, kept for all suites) or exact (none).",
+            "counted as 0), trained (here, kept for all suites), exact (none) or own (a wrapped pipeline's).",
         ),
         Column(
             "returned",
@@ -220,9 +224,7 @@ TRIALS = StoredTable(
         Column("status", TEXT, "finished or failed."),
         Column("verdict", TEXT, "VALID or INVALID; only VALID rows rank."),
         Column("reasons", TEXT, "Why the row is INVALID or failed; empty when VALID."),
-        Column(
-            "not_measured", TEXT, "Quality figures that the row lacks, each with the reason; empty where it has all."
-        ),
+        Column("not_measured", TEXT, "Figures that the row lacks, each with the reason; empty where it has all."),
         Column("not_audited", TEXT, "Rules that could not be tried, each with the reason; empty where all were."),
     ),
 )

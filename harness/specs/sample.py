@@ -19,9 +19,12 @@ class Cost(Closed):
 
     units: dict[str, int]
     network: int
-    coverage: float
-    """Share of the matrix parameters whose work the counter saw."""
-    parameters: int
+    coverage: float | None
+    """Share of the matrix parameters whose work the counter saw; None where `sees_network` is False."""
+    parameters: int | None
+    """Of a wrapped pipeline those of the modules that ran; None where none did."""
+    sees_network: bool = True
+    """False for a wrapped pipeline, which owns its network: nothing is known but the FLOPs of whole calls."""
     sigmas: list[float]
     times: list[float]
     """The network's diffusion time at each level."""
@@ -72,6 +75,8 @@ class Counts(Closed):
     """Evaluations on critical paths."""
     speculative: int
     bytes_sent: int
+    operations: int = 0
+    """FLOPs of whole calls, of a pipeline whose network is not seen."""
 
 
 class CountSums:
@@ -82,7 +87,7 @@ class CountSums:
         self._units: dict[int, Counter[str]] = defaultdict(Counter)
         self._iterations: Counter[int] = Counter()
         self._critical: dict[int, float] = defaultdict(float)
-        self._speculative = self._bytes_sent = 0
+        self._speculative = self._bytes_sent = self._operations = 0
 
     def add(self, counts: Counts) -> None:
         """Add the counts of one unit."""
@@ -94,6 +99,7 @@ class CountSums:
             self._critical[step] += length
         self._speculative += counts.speculative
         self._bytes_sent += counts.bytes_sent
+        self._operations += counts.operations
 
     def total(self) -> Counts:
         """Return the sums."""
@@ -104,6 +110,7 @@ class CountSums:
             critical=dict(self._critical),
             speculative=self._speculative,
             bytes_sent=self._bytes_sent,
+            operations=self._operations,
         )
 
 

@@ -85,13 +85,15 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
         states = sampler.run([*chosen, *fresh, *chosen], call_counts, torch.cat([initial, moved]))
     again, new, changed = states[:n], states[n:-n], states[-n:]
 
-    # with slightly other estimates
-    few = min(n, 2)
-    stretched = sampler.run(chosen[:few], initial_state=initial[:few], factor=1 + PROBE_ESTIMATE_CHANGE)
+    # with slightly other estimates, where they are seen
+    few = 0 if sampler.owns_network else min(n, 2)
+    stretched = again[:0]
+    if few:
+        stretched = sampler.run(chosen[:few], initial_state=initial[:few], factor=1 + PROBE_ESTIMATE_CHANGE)
 
     # distances to the flow, once in a trial
     known, errors = batch.indices[: len(fresh)], list[float]()
-    if batch.is_first:
+    if batch.is_first and not sampler.owns_network:
         errors = _flow_errors(sampler, network, [*known, *fresh], [batch.states[: len(known)], new])
 
     scored = batch.states[rows]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from harness.measure.flops import count_flops, coverage
 from harness.measure.serial_distance import measure_serial_distance
+from harness.measure.whole_calls import WholeCalls
 from harness.metrics.extractors import cached_extractor
 from harness.sampling.build import build_sampler, load_network, make_executor
 from harness.sampling.call_counts import CallCounts
@@ -52,6 +54,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     counts, network_seconds, seconds = CountSums(), 0.0, 0.0
     outputs, batches = _Outputs(), list[BatchWork]()
     is_first = start == 0
+    whole_calls = WholeCalls() if sampler.owns_network else None
     probed = ProbedBatch.draw(group, is_first, len(range(start, stop, batch)))
     checks = ImageChecks(*(_states(inputs, task_id) for task_id in (spec.solution_id, spec.own_solution_id)))
 
@@ -59,7 +62,8 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         indices, call_counts = range(first, min(first + batch, stop)), CallCounts()
         began = time.perf_counter()
         initial = sampler.initial_state(indices)
-        states = sampler.run(indices, call_counts, initial)
+        with nullcontext() if whole_calls is None else whole_calls.counted(call_counts):
+            states = sampler.run(indices, call_counts, initial)
         pictures = sampler.decode(states)
         images = to_uint8(pictures).cpu()
         seconds += (time.perf_counter() - began) * group.size
@@ -110,7 +114,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         wrong_shape=checks.wrong_shape,
         distances=checks.distances(),
         serial_distance=compared,
-        cost=_cost(sampler, network) if is_first else None,
+        cost=(_cost(sampler, network) if whole_calls is None else _unseen_cost(whole_calls)) if is_first else None,
     )
     yield Result(output, outputs.tensors())
 
@@ -140,6 +144,12 @@ def _cost(sampler: Sampler, network: Network) -> Cost:
             times=network.diffusion_time(torch.as_tensor(levels, dtype=torch.float64)).tolist(),
             decoder=0 if sampler.decoder is None else count_flops(sampler.decoder, x),
         )
+
+
+def _unseen_cost(whole_calls: WholeCalls) -> Cost:
+    """Return what is known of a pipeline whose network is not seen: how many parameters ran."""
+    parameters = whole_calls.parameters
+    return Cost(units={}, network=0, coverage=None, parameters=parameters, sees_network=False, sigmas=[], times=[])
 
 
 class _Outputs:

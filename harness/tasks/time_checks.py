@@ -26,7 +26,12 @@ _FIRST_NEW = 1 << 41
 
 @torch.inference_mode()
 def time_units(sampler: Sampler, network: Network, names: Iterable[str], batch: int) -> tuple[dict[str, float], float]:
-    """Return the least seconds of a call of each of these units with a batch, and of the whole network."""
+    """Return the least seconds of a call of each of these units with a batch, and of the whole network.
+
+    Nothing and 0 for a pipeline whose network is not seen.
+    """
+    if sampler.owns_network:
+        return {}, 0.0
     units = sampler.denoiser.units()
     x = sampler.initial_state(range(batch))
     sigma = torch.full((batch,), float(sampler.sigmas[0]), dtype=torch.float64)

@@ -23,7 +23,7 @@ class Own(Schedule):
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         if self.denoises_last:
             return "a wrapped sampler ends as it does; leave out final"
-        if parts["executor"].name == "wrapped":
+        if parts["executor"].name in ("wrapped", "wrapped-pipeline"):
             return None
         return (
             'it is that of a wrapped sampler; expected the executor "wrapped", or a schedule of `oneclock ls methods`'

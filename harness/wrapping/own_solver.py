@@ -23,7 +23,7 @@ class OwnSteps(Solver):
     stochastic = True  # what it adds is not known, so images need not follow the flow
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
-        if parts["executor"].name == "wrapped":
+        if parts["executor"].name in ("wrapped", "wrapped-pipeline"):
             return None
         return 'it is that of a wrapped sampler; expected the executor "wrapped", or a solver of `oneclock ls methods`'
 

@@ -37,6 +37,34 @@ def find_code(target: str) -> tuple[Path, str]:
     return path, name
 
 
+def find_kind(target: str) -> str:
+    """Return "sampler" for code that takes (network, noise, steps) and "pipeline" for (noise, steps).
+
+    Raises ValueError, in one sentence, for code that takes neither, or is bound by no `def` that would say.
+    """
+    path, name = find_code(target)
+    wanted = f"def {name}(network, noise, steps) or def {name}(noise, steps)"
+    defined = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
+    found = [node.args for node in defined if node.name == name]
+    if not found:
+        raise ValueError(
+            f"{path} binds {name} by no def, so its parameters are not known; expected {wanted}, or a suite "
+            f"whose trial says which, as sampler or as pipeline"
+        )
+
+    given = found[-1]
+    named = [one.arg for one in (*given.posonlyargs, *given.args)]
+    least = len(named) - len(given.defaults)
+    needs_more = any(default is None for default in given.kw_defaults)
+    fits = {kind: least <= n <= len(named) for kind, n in (("sampler", 3), ("pipeline", 2)) if not needs_more}
+    kinds = [kind for kind, is_fit in fits.items() if is_fit]
+    if len(kinds) == 2:  # of a default: the first name says which
+        kinds = {"network": ["sampler"], "noise": ["pipeline"]}.get(named[0], [])
+    if not kinds:
+        raise ValueError(f"{path} has {name}({', '.join(named)}); expected {wanted}")
+    return kinds[0]
+
+
 def _bound_names(tree: ast.Module) -> Iterator[str]:
     """Yield the names that functions, classes, assignments and imports bind at the top of a module."""
     for node in tree.body:
@@ -116,5 +144,5 @@ def load_code(target: str, sha256: str) -> Callable[..., Any]:
         sys.path.remove(folder)
     found = getattr(module, name)
     if not callable(found):
-        raise ValueError(f"{target} is a {type(found).__name__}; expected a function of network, noise and steps")
+        raise ValueError(f"{target} is a {type(found).__name__}; expected a function")
     return found

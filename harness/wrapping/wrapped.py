@@ -8,8 +8,7 @@ shape; `network(x, sigma)` returns D(x; sigma), and is the counted network of ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from harness.wrapping.own_draws import own_draws
 from harness.wrapping.user_code import find_code, hash_code, load_code
 from methods.networks.base import NetworkParams
 from methods.parts import Boundary, Executor, Method, Params, Solver, StepNoise, Trace
@@ -106,41 +106,9 @@ class Wrapped(Executor):
         network = WrappedNetwork(evaluate, sigmas, self._levels, x.dtype)
         unit = x / float(sigmas[0])
 
-        with _own_draws(unit, noise, lambda: network.called):
+        with own_draws(unit, noise, lambda: network.called):
             states = sampler(network, unit.clone(), len(sigmas) - 1)
         if not isinstance(states, Tensor):
             found = type(states).__name__
             raise TypeError(f"{self.params.python} returned a {found}; expected a tensor {list(x.shape)} of states")
         return states.to(x.device, x.dtype)
-
-
-@contextmanager
-def _own_draws(unit: Tensor, noise: StepNoise, has_begun: Callable[[], bool]) -> Iterator[None]:
-    """Let torch.randn and randn_like give this harness's noise where code draws noise of the state's shape.
-
-    The first draw before the network was called is the initial noise, and each later one that of the next step.
-    """
-    randn, randn_like = torch.randn, torch.randn_like
-    steps = iter(range(1 << 30))
-    drawn: list[Tensor] = []
-
-    def draw(like: Tensor, kwargs: Mapping[str, Any]) -> Tensor:
-        first = not drawn and not has_begun()
-        found = unit if first else noise(next(steps))
-        drawn.append(found)
-        return found.to(kwargs.get("device") or like.device, kwargs.get("dtype") or like.dtype, copy=True)
-
-    def own_randn(*size: Any, **kwargs: Any) -> Tensor:
-        shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
-        if tuple(kwargs.get("size", shape)) != tuple(unit.shape):
-            return randn(*size, **kwargs)
-        return draw(unit, kwargs)
-
-    def own_randn_like(like: Tensor, **kwargs: Any) -> Tensor:
-        return draw(like, kwargs) if like.shape == unit.shape else randn_like(like, **kwargs)
-
-    vars(torch).update(randn=own_randn, randn_like=own_randn_like)
-    try:
-        yield
-    finally:
-        vars(torch).update(randn=randn, randn_like=randn_like)

@@ -37,6 +37,38 @@ def by_unipc(network: Any, noise: Tensor, steps: int) -> Tensor:
     return _sample(UniPCMultistepScheduler(final_sigmas_type="zero"), network, noise, steps)
 
 
+def dpmpp_leading(network: Any, noise: Tensor, steps: int) -> Tensor:
+    scheduler = _LeadingDPM(final_sigmas_type="zero")
+    return _sample(scheduler, network, noise, steps)
+
+
+def unipc_leading(network: Any, noise: Tensor, steps: int) -> Tensor:
+    scheduler = _LeadingUniPC(final_sigmas_type="zero")
+    return _sample(scheduler, network, noise, steps)
+
+
+class _Leading:
+    """A multistep scheduler on the levels of DDIM's scheduler: with "leading" its own spacing is another."""
+
+    timesteps: Tensor
+    sigmas: Tensor
+    alphas_cumprod: Tensor
+
+    def set_timesteps(self, steps: int) -> None:
+        super().set_timesteps(steps)  # type: ignore[misc]
+        self.timesteps = torch.arange(steps).flip(0) * (1000 // steps)
+        kept = self.alphas_cumprod[self.timesteps]
+        self.sigmas = torch.cat([((1 - kept) / kept) ** 0.5, torch.zeros(1)])
+
+
+class _LeadingDPM(_Leading, DPMSolverMultistepScheduler):
+    pass
+
+
+class _LeadingUniPC(_Leading, UniPCMultistepScheduler):
+    pass
+
+
 class _AsUnet(torch.nn.Module):
     """The network as a pipeline of diffusers calls it: noise in the state of DDPM's table, by its step."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pandas import Series
+from pandas import DataFrame, Series
 
-from harness.report.facts import ClaimFacts
+from harness.report.facts import ClaimFacts, describe_conditions
 from harness.report.formats import DASH, Section, format_number
 
 _NOTE = (
@@ -16,13 +16,16 @@ _NOTE = (
 )
 
 
-def reproduced_notes(methods: Series, claims: Iterable[ClaimFacts]) -> Series:
-    """Return the note of each row [rows] whose method has a reproduced figure, "" for others."""
-    marks: dict[str, str] = {}
-    for claim in claims:
-        if claim.mark:
-            marks[claim.method] = "; ".join(filter(None, (marks.get(claim.method), claim.mark)))
-    return Series([marks.get(method, "") for method in methods], index=methods.index, dtype=object)
+def reproduced_notes(trials: DataFrame, claims: Iterable[ClaimFacts]) -> Series:
+    """Return the note of each row [rows] whose method has a reproduced figure under the row's conditions, else ""."""
+    reproduced = [claim for claim in claims if claim.mark]
+    if not reproduced:
+        return Series("", index=trials.index, dtype=object)
+    notes = []
+    for _, row in trials.iterrows():
+        own = describe_conditions(row)
+        notes.append("; ".join(claim.mark for claim in reproduced if claim.conditions == own))
+    return Series(notes, index=trials.index, dtype=object)
 
 
 def claims_table(claims: Iterable[ClaimFacts], suite: str) -> Section:

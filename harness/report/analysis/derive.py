@@ -104,7 +104,7 @@ def derive(
     # last attempts
     trials = refuse_incomplete(last_attempts(typed_table("trials", tables.get("trials"))))
     trials["family"] = name_families(trials, facts)
-    trials["reproduced"] = reproduced_notes(trials["method"], claims)
+    trials["reproduced"] = reproduced_notes(trials, claims)
     others = {name: _last_rows(name, tables.get(name), trials) for name in TABLES if name != "trials"}
     valid = is_valid(trials)
 

@@ -73,7 +73,7 @@ def find_gains(analysis: Analysis) -> list[Gain]:
     found: list[Gain] = []
     for group in lookup_groups(analysis):
         for _, row in group.rows.iterrows():
-            if group.baseline_keys is not None:
+            if group.baseline_keys is not None and row["solver"] != "own":  # a wrapped one has no parts to set back
                 found += _RowGains(group, group.baseline_keys, row, figures).links()
     return found
 

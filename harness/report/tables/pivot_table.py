@@ -82,6 +82,8 @@ def _conditions(quality: ClassQuality, parallel: bool) -> tuple[str, ...]:
             "Columns are evaluations of the network per image. A row of another NFE stands under the nearest column "
             "within a quarter and names its NFE."
         )
+        if any(line.rows["nfe"].isna().any() for line in quality.serial):
+            columns += " A row whose evaluations are not seen stands under its steps."
     limit = _limit_condition(quality, parallel)
     if not quality.targets:
         order = "Lines stand by their best FID. The suite names no FID targets, so there is no time to quality."

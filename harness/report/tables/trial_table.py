@@ -122,8 +122,9 @@ def _count_cell(value: float) -> Cell:
 
 def _why_empty(key: str, row: Series) -> str:
     """Return why a row has no number in a column that says nothing of it itself."""
-    if key == "fid_floor":
-        return next((one for one in row["not_measured"].split("; ") if one.startswith("no bias floor")), NO_FIGURE)
+    said = {"fid_floor": "no bias floor", "nfe": "no NFE"}.get(key)
+    if said is not None:
+        return next((one for one in row["not_measured"].split("; ") if one.startswith(said)), NO_FIGURE)
     return NOT_TIMED if key == "speedup" else NO_FIGURE
 
 

@@ -16,6 +16,11 @@ def test_the_published_figures_are_there_with_setting_and_source() -> None:
     edm = known["edm-cifar10-uncond"]
     assert (edm.figure, edm.nfe, edm.protocol) == (1.97, 35, "minimum-of-three")
     assert known["ddim-cifar10-100"].figure == 4.16
+    figures = {
+        name: known[f"diff-sampler-cifar10-{name}"].figure for name in ("dpmpp-3m-10", "unipc-3-6", "unipc-3-10")
+    }
+    assert figures == {"dpmpp-3m-10": 3.00, "unipc-3-6": 11.14, "unipc-3-10": 2.89}
+    assert known["diff-sampler-imagenet64-unipc-3-10"].figure == 5.53
     for claim in known.values():
         assert claim.source
         assert (claim.suite is None) == bool(claim.unmeasured)

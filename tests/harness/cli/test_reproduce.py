@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import tomli_w
 from kit.cli_kit import Command
+from pandas import DataFrame
 
+from harness.report.analysis.claimed_figures import reproduced_notes
+from harness.report.facts import MARKED_COLUMNS, ClaimFacts, describe_conditions
 from harness.runs.workplace import this_device
 
 
@@ -60,14 +64,25 @@ def test_a_true_claim_is_reproduced_and_its_method_wears_the_mark(
     assert "ddim (reproduced)" in (results / "reproduce-gauss" / "report.html").read_text()
 
 
-def test_the_mark_is_worn_in_the_tables_of_other_suites_too(
+def test_the_mark_is_worn_in_the_tables_of_other_suites_under_the_same_conditions(
     command: Command, tmp_path: Path, results: Path, suite: str
 ) -> None:
     reproduce(command, ledger(tmp_path, 0.1349), results)
-    assert command("run", suite, "--results", results, "--in-process").code == 0
+    same = ("--set", "precision=float64", "--set", "extractor=pixels")
+    assert command("run", suite, *same, "--results", results, "--in-process").code == 0
     board = (results / "toy" / "leaderboard.md").read_text()
     assert "(reproduced)" in board
     assert "Published figures" not in board  # the table stands where it was measured
+
+
+def test_the_mark_goes_with_network_data_and_settings_and_not_with_the_name_of_the_method() -> None:
+    row = dict.fromkeys(MARKED_COLUMNS, "x") | {"guidance": 1.0, "classes": None, "steps": 4}
+    others = [{**row, "steps": 8}, {**row, "network": "y"}, {**row, "weights": "y"}, {**row, "guidance": 2.0}]
+    known: dict = dict.fromkeys((one.name for one in fields(ClaimFacts)), "x")
+    claim = ClaimFacts(**{**known, "verdict": "reproduced", "fid": 1.0, "conditions": describe_conditions(row)})
+    notes = reproduced_notes(DataFrame([row, *others]), [claim])
+    assert [bool(note) for note in notes] == [True, True, False, False, False]
+    assert not any(reproduced_notes(DataFrame([row]), [replace(claim, conditions={})]))
 
 
 def test_a_false_claim_is_not_reproduced(command: Command, tmp_path: Path, results: Path) -> None:

@@ -87,6 +87,7 @@ def test_a_wrapped_row_stands_in_the_leaderboard_beside_ddim(tmp_path: Path) -> 
     assert set(found.tables.trials["verdict"]) == {"VALID"}, found.tables.trials["reasons"].tolist()
     assert theirs["fid"] == pytest.approx(ours["fid"], rel=1e-3)
     assert theirs["nfe"] == ours["nfe"] == 3
+    assert "no truncation error: a wrapped sampler" in theirs["not_measured"]
     assert theirs["flops_per_image"] == ours["flops_per_image"] > 0
     assert (theirs["solver"], theirs["schedule"], theirs["executor"]) == ("own", "own", "serial")
 
@@ -113,12 +114,16 @@ FAILING = {
 }
 
 
-def test_diffusers_has_the_fid_of_our_solver_on_ddim_uniform(tmp_path: Path) -> None:
-    levels = '{ name = "ddim-uniform", final = "denoise" }'
-    found = run(tmp_path, "by_ddim", "by_pipeline", more=f"[[trials]]\nschedule = {levels}\nsteps = 2\n")
-    ours = found.tables.trials.query("schedule == 'ddim-uniform'").iloc[0]
-    for name in ("by-ddim", "by-pipeline"):
-        row = found.row(name, 3)
+def test_diffusers_has_the_fid_of_our_solvers_on_ddim_uniform(tmp_path: Path) -> None:
+    solvers = ('"ddim"', *(f'{{ name = "{name}", lower_order_final = false }}' for name in ("dpmpp-2m", "unipc")))
+    levels = '{ name = "ddim-uniform", final = "denoise" }'  # the last step is that to level 0, of first order
+    more = "".join(f"[[trials]]\nsolver = {one}\nschedule = {levels}\nsteps = 2\n" for one in solvers)
+    found = run(tmp_path, "by_ddim", "by_pipeline", "dpmpp_leading", "unipc_leading", more=more)
+    own = found.tables.trials.query("schedule == 'ddim-uniform'").set_index("solver")
+    assert own["fid"].nunique() == 3
+    pairs = {"by-ddim": "ddim", "by-pipeline": "ddim", "dpmpp-leading": "dpmpp-2m", "unipc-leading": "unipc"}
+    for name, solver in pairs.items():
+        row, ours = found.row(name, 3), own.loc[solver]
         assert row["verdict"] == "VALID", row["reasons"]
         assert row["fid"] == pytest.approx(ours["fid"], rel=1e-3)
         assert row["nfe"] == ours["nfe"] == 3
