@@ -228,22 +228,36 @@ def train_one(
     typer.echo(train_network(dataset, network, settings or [], address, results))
 
 
+class IntoDatasets(StrEnum):
+    """Where `reference` can put what runs take in place of pictures."""
+
+    datasets = "datasets"
+
+
 @app.command("reference", epilog="Example: oneclock reference digits --out digits.npz")
 def write_one_reference(
     dataset: Annotated[str, typer.Argument(help="A data set's name or card.")],
-    out: Annotated[Path, typer.Option(help="The npz to write; a suite names it as reference.statistics.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The npz to write; a suite names it as reference.statistics.")
+    ] = None,
     extractor: Annotated[
         str | None,
         typer.Option(help="Feature network, or NAME:PATH with its weights; the shipped one that fits by default."),
+    ] = None,
+    into: Annotated[
+        IntoDatasets | None,
+        typer.Option(help="datasets: the file that every run on the data set takes where its pictures are absent."),
     ] = None,
 ) -> None:
     """Write the statistics of a data set's reference split.
 
     A suite takes the file in place of pictures: reference = { statistics = "FILE" }.
     """
-    from harness.cli.reference import write_reference
+    from harness.cli.reference import write_reference, write_shipped
 
-    typer.echo(write_reference(dataset, out, extractor))
+    if (out is None) == (into is None):
+        raise UsageError("expected either --out FILE.npz or --into datasets, which says where the statistics go")
+    typer.echo(write_shipped(dataset, extractor) if out is None else write_reference(dataset, out, extractor))
 
 
 @app.command("score", epilog="Example: oneclock score ./samples --dataset cifar10 --extractor inception-v3-compat:FILE")

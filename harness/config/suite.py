@@ -246,8 +246,9 @@ class Suite(Closed):
     extractor: str
     """A feature network by name, or NAME:PATH with the file of its weights."""
     extractor_weights: str | None = None
-    reference: ReferenceSettings | None = None
-    """None where the pictures of the data set's reference split are read."""
+    reference: ReferenceSettings | Literal["pictures"] | None = None
+    """None: the data set's reference split, from the file that ships in place of its pictures where there is one;
+    "pictures" reads them in any case."""
     n_images: PositiveInt
     batch: PositiveInt = 50
     trainings: PositiveInt = 1

@@ -12,6 +12,7 @@ import numpy as np
 from harness.config.network_card import NetworkCard, load_network_card
 from harness.config.suite import ReferenceSettings, Suite, TrialEntry
 from harness.data.cards import DatasetCard, load_card
+from harness.data.shipped_reference import find_shipped_reference
 from harness.data.splits import load_split, load_whole_split
 from harness.errors import DataAbsentError, UsageError, located
 from harness.identity import spec_id
@@ -40,7 +41,7 @@ from harness.planning.trial import Trial, make_part
 from harness.planning.unread_pictures import NOT_READ, learns_here, reads_training_split
 from harness.registry import registry
 from harness.sampling.network import network_params
-from harness.specs.reference import StatisticsSpec
+from harness.specs.reference import ShippedSpec, StatisticsSpec
 from harness.specs.row import Relations, RowSpec
 from harness.specs.sampler import ClassesSpec, DataSpec
 from harness.task import Task
@@ -265,7 +266,7 @@ class _Planner:
         if name not in self.datasets:
             card = self.datasets[name] = load_card(name)
             self.graph.data[card.name] = self._data_spec(card)
-            if self.suite.reference is not None:
+            if isinstance(self.suite.reference, ReferenceSettings):
                 self.graph.statistics = self._statistics_spec(self.suite.reference, card)
         return self.datasets[name]
 
@@ -274,8 +275,10 @@ class _Planner:
 
         Where a file of statistics is the reference, only what something learns from is read.
         """
-        if self.suite.reference is not None:
+        if isinstance(self.suite.reference, ReferenceSettings):
             return self._data_spec_without_reference(card)
+        if self.suite.reference is None and (shipped := self._data_spec_of_shipped(card)) is not None:
+            return shipped
         try:
             split = load_split(card, card.reference)
         except DataAbsentError as error:
@@ -285,6 +288,26 @@ class _Planner:
         learnt = (load_whole_split if learns else load_split)(card, card.training_split)
         found = {card.reference: len(split.images), card.training_split: len(learnt.images)}
         return card.spec(split.fingerprint, learnt.fingerprint, split.variant, found)
+
+    def _data_spec_of_shipped(self, card: DatasetCard) -> DataSpec | None:
+        """Return the spec of a data set whose reference set ships in place of its pictures; None where it does not.
+
+        Pictures are read where something learns from them. Where they are others, they are the reference too.
+        """
+        shipped = find_shipped_reference(card, self.extractor)
+        if shipped is None:
+            return None
+        if reads_training_split(self.suite, self._load_network):
+            try:
+                learns = learns_here(self.suite, self._load_network)
+                learnt = (load_whole_split if learns else load_split)(card, card.training_split)
+            except DataAbsentError:
+                return None  # the caller says what is absent
+            if learnt.fingerprint != shipped.training_pixels:
+                return None
+        self.graph.shipped[card.name] = ShippedSpec(path=str(shipped.path), sha256=shipped.sha256)
+        found = {shipped.split: shipped.images}
+        return card.spec(shipped.pixels, shipped.training_pixels, shipped.variant, found)
 
     def _classes(self, card: DatasetCard, net: NetworkCard) -> ClassesSpec | None:
         """Return the law of the images' classes; None for a network without. Absent data have no counts of classes."""

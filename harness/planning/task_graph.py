@@ -22,7 +22,7 @@ from harness.registry import registry
 from harness.sampling.foreign_weights import check_imported
 from harness.specs.base import Price, Spec
 from harness.specs.prepare import PrepareSpec
-from harness.specs.reference import ReferenceSpec, StatisticsSpec
+from harness.specs.reference import ReferenceSpec, ShippedSpec, StatisticsSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
 from harness.specs.row import NetworkLimit
 from harness.specs.sample import SampleSpec
@@ -58,6 +58,8 @@ class TaskGraph:
         """The specs of the suite's data sets, by name, with the pixels that were found."""
         self.statistics: StatisticsSpec | None = None
         """The file of statistics in place of the reference split, if the suite has one."""
+        self.shipped: dict[str, ShippedSpec] = {}
+        """Files that ship in place of a data set's reference pictures, by its name."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
         self._decoders: dict[str, DecoderSpec | None] = {}
@@ -99,7 +101,7 @@ class TaskGraph:
 
         if key not in self._given:
             if weights.startswith(PREFIX):
-                found = self._zoo_cards[weights] = zoo_entry(weights, card, net)
+                found = self._zoo_cards[weights] = zoo_entry(weights, card, net, self.data[card.name])
                 path, sha256, price = weights_path(found.name), found.sha256, found.price()
             else:
                 check_imported(weights)
@@ -211,7 +213,11 @@ class TaskGraph:
     def reference_task(self, card: DatasetCard) -> Task:
         """Return the task that computes the features of the reference set, or reads its statistics from a file."""
         spec = ReferenceSpec(
-            data=self.data[card.name], extractor=self.extractor, statistics=self.statistics, device=self.device_kind
+            data=self.data[card.name],
+            extractor=self.extractor,
+            statistics=self.statistics,
+            shipped=self.shipped.get(card.name),
+            device=self.device_kind,
         )
         return self._add_task(spec, f"reference of {card.name}")
 

@@ -12,16 +12,16 @@ from harness.errors import DataAbsentError, UsageError
 from harness.sampling.network import network_params
 from harness.sampling.weights_file import read_state_dict
 from harness.specs.row import NetworkLimit
-from harness.specs.sampler import ExtractorSpec
+from harness.specs.sampler import DataSpec, ExtractorSpec
 
 
-def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard) -> ZooCard:
-    """Return the entry of "zoo:NAME".
+def zoo_entry(weights: str, card: DatasetCard, net: NetworkCard, data: DataSpec | None = None) -> ZooCard:
+    """Return the entry of "zoo:NAME"; `data` knows the pixels where a plan has read them already.
 
     Raises UsageError if it does not fit, StoreDamagedError if it is damaged.
     """
     found = load_zoo_card(weights.removeprefix(PREFIX))
-    if found.data.name != card.name or not _same_pixels(found, card):
+    if found.data.name != card.name or not _same_pixels(found, card, data):
         raise UsageError(
             f'network "{net.name}" on the data set "{card.name}" names the weights {weights}, which were trained on '
             f'"{found.data.name}" ({found.data.variant}, pixels {found.data.pixels[:12]}); expected the same pixels'
@@ -68,8 +68,10 @@ def network_difference(zoo: NetworkCard, wanted: NetworkCard) -> str:
     return next((f"{name} = {one[name]} instead of {other[name]}" for name in names), "")
 
 
-def _same_pixels(found: ZooCard, card: DatasetCard) -> bool:
-    """Compare fingerprints if the images are on this machine; a plan may lack them."""
+def _same_pixels(found: ZooCard, card: DatasetCard, data: DataSpec | None) -> bool:
+    """Compare fingerprints if the images are on this machine, or known; a plan may lack them."""
+    if data is not None and found.data.split == data.training and len(data.training_pixels) == len(found.data.pixels):
+        return data.training_pixels == found.data.pixels
     try:
         return load_split(card, found.data.split).fingerprint == found.data.pixels
     except DataAbsentError:

@@ -28,6 +28,13 @@ class StatisticsSpec(Closed):
         return f"statistics {self.sha256}" + (f" ({self.source})" if self.source else "")
 
 
+class ShippedSpec(Closed):
+    """A file that ships in place of the pictures that `DataSpec` names: the statistics of their features."""
+
+    path: Annotated[str, DecidesNothing("location of the bytes")]
+    sha256: str
+
+
 class ReferenceOutput(Output):
     """How many images there are, None where it is not stated; the result's arrays are their statistics."""
 
@@ -45,14 +52,17 @@ class ReferenceSpec(Spec):
     data: DataSpec
     extractor: ExtractorSpec
     statistics: StatisticsSpec | None = None
-    """None where the pictures themselves are read."""
+    """None where the data set's own pictures are meant."""
+    shipped: ShippedSpec | None = None
+    """None where these are read."""
     device: str
     """Kind of the device, "cpu" or "cuda"."""
 
     def images(self) -> ImageSet | None:
-        if self.statistics is not None:
+        if self.statistics is not None or self.shipped is not None:
             return None
         return ImageSet(dataset=self.data.name, split=self.data.reference)
 
     def files(self) -> tuple[str, ...]:
-        return self.extractor.files() if self.statistics is None else (self.statistics.path,)
+        given = self.statistics or self.shipped
+        return self.extractor.files() if given is None else (given.path,)

@@ -103,7 +103,7 @@ def _preparation_work(spec: PrepareSpec) -> Work:
 def _other_work(spec: Spec, tasks: Mapping[str, Task]) -> Work:
     if isinstance(spec, ReferenceSpec):
         features = spec.extractor.name
-        if spec.statistics is not None:
+        if spec.statistics is not None or spec.shipped is not None:
             return Work((f"statistics {features}", "statistics"), 1.0)
         keys = (f"reference {spec.data.name} {features}", f"reference {features}")
         return Work(keys, float(max(spec.data.splits.get(spec.data.reference, 1), 1)))
