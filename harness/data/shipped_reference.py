@@ -17,7 +17,7 @@ from pydantic import Field
 
 from harness.config.toml_files import validated
 from harness.data.cards import DatasetCard
-from harness.errors import StoreDamagedError
+from harness.errors import StoreDamagedError, UsageError
 from harness.identity import file_sha256
 from harness.specs.base import Closed
 from harness.specs.sampler import ExtractorSpec
@@ -77,7 +77,7 @@ def find_shipped_reference(card: DatasetCard, extractor: ExtractorSpec) -> Shipp
         return None
     try:
         found = validated(ShippedReference, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except (ValueError, OSError) as error:
+    except (UsageError, ValueError, OSError) as error:
         raise StoreDamagedError(f"{path}: {error}; restore the file from the repository") from None
     if not found.is_by(extractor) or not _is_of(found, card):
         return None
@@ -111,7 +111,7 @@ def _is_of(found: ShippedReference, card: DatasetCard) -> bool:
     """Tell whether a card knows these pictures: as its own pixels, or as one of its variants."""
     pinned: Mapping[str, str | None] = {name: split.sha256 for name, split in card.splits.items()}
     variants = [pinned, *(variant.sha256 for variant in card.variants.values())]
-    wanted = {found.split: found.pixels, found.training_split: found.training_pixels}
+    wanted = ((found.split, found.pixels), (found.training_split, found.training_pixels))
     return found.split == card.reference and any(
-        all(known.get(split) == pixels for split, pixels in wanted.items()) for known in variants
+        all(known.get(split) == pixels for split, pixels in wanted) for known in variants
     )
