@@ -14,7 +14,7 @@ from harness.data.disk_array import disk_array, fits_memory, release_pages
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError, check_folder
 from harness.fetching.lookup import find_extractor_weights
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Features
 from harness.metrics.statistics_file import write_statistics
@@ -39,7 +39,7 @@ def write_reference(dataset: str, out: Path, extractor: str | None) -> Path:
     split = load_split(card, card.reference)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with fixed_numerics(device, len(usable_cores())):
+    with fixed_numerics(device, count_worker_cores()):
         features = _all_features(load_extractor(name, weights, device), split)
 
     stated = {

@@ -23,7 +23,7 @@ from typing import IO
 import psutil
 
 from harness.errors import UsageError
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.specs.limits import (
     RAY_END_SECONDS,
     RAY_PAUSE_SECONDS,
@@ -80,7 +80,7 @@ class LocalRay:
         self._began, self._owner, self._address = time.monotonic(), os.getpid(), ""
         self.starts += 1
         self._head = subprocess.Popen(
-            [sys.executable, "-P", str(_HEAD), str(len(usable_cores()))],
+            [sys.executable, "-P", str(_HEAD), str(count_worker_cores())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
