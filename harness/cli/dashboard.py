@@ -13,7 +13,7 @@ from harness.specs.limits import CLUSTER_CONNECT_SECONDS, DASHBOARD_SECONDS
 
 
 def check_dashboard(address: str) -> None:
-    """Raise UsageError where nothing answers at a URL, or only a proxy does. Blocks for seconds at most.
+    """Raise UsageError where nothing replies at a URL, or only a proxy does. Blocks for seconds at most.
 
     A refusal, as of a wrong token, is left to Ray's client.
     """

@@ -347,6 +347,7 @@ def find_suite(name_or_path: str) -> Path:
             hint = _suite_inside(path) or "; expected a TOML file or a known name"
             raise UsageError(f"suite file {name_or_path} does not exist{hint}")
         return path
+
     if name_or_path not in suite_names():
         here = Path(f"{name_or_path}.toml")
         if here.is_file():
