@@ -24,6 +24,7 @@ STUBS = {
     "ray": 'echo "ray $*" >> "$NOTES"\n'
     'case "$*" in *--head*) echo "token ${#RAY_AUTH_TOKEN} $RAY_AUTH_MODE" >> "$NOTES"\n'
     'exec python3 "$LISTEN" "$PORT";; *) exec sleep 100;; esac',
+    "python": 'echo "python $*" >> "$NOTES"; until grep -q "^ray start --address" "$NOTES"; do sleep 0.1; done',
     "oneclock": 'echo "oneclock $*" >> "$NOTES"; exit 7',
 }
 LISTEN = "import socket, sys, time\nkeep = socket.create_server(('127.0.0.1', int(sys.argv[1])))\ntime.sleep(100)\n"
@@ -89,13 +90,14 @@ def test_a_batch_script_starts_ray_on_both_nodes_and_ends_with_the_code_of_the_r
 
     variables = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}", "NOTES": str(notes), "PORT": port}
     variables |= {"LISTEN": str(tmp_path / "listen.py"), "ONECLOCK_PORT": port, "SLURM_JOB_ID": "7"}
-    variables |= {"SLURM_JOB_NODELIST": "one,two", "RAY_TMPDIR": str(tmp_path / "ray")}
+    variables |= {"SLURM_JOB_NODELIST": "one,two", "SLURM_NNODES": "2", "RAY_TMPDIR": str(tmp_path / "ray")}
     done = subprocess.run(["bash", str(script)], env=variables, capture_output=True, text=True, timeout=100)
     assert done.returncode == 7, done.stderr
     lines = notes.read_text().splitlines()
     assert f"ray start --head --node-ip-address=127.0.0.1 --port={port} --num-cpus=16 --num-gpus=8 --block" in lines
     assert f"ray start --address=127.0.0.1:{port} --num-cpus=16 --num-gpus=8 --block" in lines
     assert "token 64 token" in lines
+    assert f"python - 127.0.0.1:{port} 2" in lines  # waits for two nodes
     assert any(line.startswith("srun") and "--nodelist=two" in line and "ray start --address" in line for line in lines)
     assert f"oneclock run quick --results results --address 127.0.0.1:{port}" in lines
 
