@@ -12,7 +12,7 @@ HARNESS := $(BIN)/python -m harness
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install benchmark plan report test test-browser test-all lint format submit doctor bench clean zoo zoo-pause zoo-resume
+.PHONY: help install benchmark plan report test test-browser test-all test-faults lint format submit doctor bench clean zoo zoo-pause zoo-resume
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -58,6 +58,9 @@ test-browser: install  ## drive report.html in headless Chromium (Debian's packa
 
 test-all: install  ## the same with the slow tests: real clusters, ZeRO stages, all of CIFAR-10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12
+
+test-faults: install  ## kills, full disks, two drivers, two hosts in network namespaces (these as root)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --durations 12
 
 lint: install  ## ruff, mypy, and which room may import which
 	$(BIN)/ruff check .

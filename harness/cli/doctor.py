@@ -83,9 +83,8 @@ def _check_devices() -> Iterator[Finding]:
 
     from harness.measure.device import cpu_name
     from harness.measure.machine_load import describe_busy_machine
-    from harness.measure.usable_cores import usable_cores
 
-    yield Finding("cpu", f"{len(usable_cores())} cores, {cpu_name()}")
+    yield from _check_cores(cpu_name())
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
@@ -97,6 +96,19 @@ def _check_devices() -> Iterator[Finding]:
         yield Finding("load", busy, bad=True)
     else:
         yield Finding("load", "no other program uses this machine much, as timings want it")
+
+
+def _check_cores(name: str) -> Iterator[Finding]:
+    from harness.measure.usable_cores import count_worker_cores, cpu_quota, usable_cores
+
+    cores, quota = len(usable_cores()), cpu_quota()
+    if quota is None or quota >= cores:
+        yield Finding("cpu", f"{cores} cores, {name}")
+        return
+    sentence = f"a CPU quota grants {quota:g} of {cores} cores ({name}), so {count_worker_cores()} at a time work here"
+    if quota < 1:
+        sentence += "; with less than one core timings are throttled: expected a quota of 1 or more"
+    yield Finding("cpu", sentence, bad=quota < 1)
 
 
 def _check_disk(results: Path) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from harness.data.shipped_reference import ShippedReference, reference_command, 
 from harness.data.splits import Split, load_split
 from harness.errors import UsageError, check_folder
 from harness.fetching.lookup import find_extractor_weights
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.metrics.authenticity import Neighbours
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Features
@@ -108,7 +108,7 @@ def _measure_features(dataset: str, extractor: str | None) -> tuple[DatasetCard,
     split = load_split(card, card.reference)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with fixed_numerics(device, len(usable_cores())):
+    with fixed_numerics(device, count_worker_cores()):
         features = _all_features(load_extractor(name, weights, device), split)
     return card, spec, split, features
 

@@ -19,7 +19,7 @@ from harness.data.own_images import OwnImages, open_own_images
 from harness.data.splits import count_images, load_split
 from harness.errors import UsageError
 from harness.fetching.lookup import find_extractor_weights, find_file
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.metrics.extractors import Extractor, extractor_spec, load_extractor
 from harness.metrics.feature_stream import Shard
 from harness.metrics.quality import Quality, measure_quality
@@ -97,7 +97,7 @@ def score_images(place: Path, dataset: str, extractor: str | None, statistics: P
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shown = shown_while(f"scoring {images.n:,} images by {spec.name} on {device.type}")
-    with fixed_numerics(device, len(usable_cores())), shown:
+    with fixed_numerics(device, count_worker_cores()), shown:
         network = load_extractor(name, weights, device)
         reference, said = _reference(card, network, given)
         digest = hashlib.sha256()

@@ -30,6 +30,7 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness.cli import in_one_line
+from harness.cli.dashboard import check_dashboard
 from harness.cli.job import SUITE_VARIABLE
 from harness.cli.job_log import follow_log, job_end
 from harness.cli.transfer import FRAME, merge, unpack
@@ -38,6 +39,7 @@ from harness.errors import HarnessError, LockedError, StorageFullError, StoreDam
 from harness.planning.baseline import as_list, as_part
 from harness.pools.cluster import EXCLUDES
 from harness.registry import registry
+from harness.source_tree import ROOT, is_source_tree
 from harness.specs.limits import JOB_POLL_SECONDS, JOB_READY_SECONDS
 from methods.parts import PARTS
 
@@ -53,6 +55,11 @@ def submit_suite(
     is no dashboard, HarnessError if the job was refused, contact was lost, or no results came
     back.
     """
+    if not is_source_tree(ROOT):
+        raise UsageError(
+            f"this program is installed in {ROOT}, and `submit` sends the source tree to the cluster; run it from a "
+            "clone of the repository, as `make submit` does"
+        )
     loaded = load_suite(suite, settings, seeds)
     client = _connect(address)
     if note := describe_plugins(loaded):
@@ -64,8 +71,7 @@ def submit_suite(
         variables[SUITE_VARIABLE] = base64.b64encode(find_suite(suite).read_bytes()).decode()
     name_there = suite if suite in suite_names() else find_suite(suite).name
     words = ["python", "-m", "harness.cli.job", name_there, *_options(settings, only, seeds)]
-    root = Path(__file__).resolve().parents[2]
-    env = {"working_dir": str(root), "excludes": EXCLUDES, "env_vars": variables}
+    env = {"working_dir": str(ROOT), "excludes": EXCLUDES, "env_vars": variables}
 
     job = _submit_once(client, address, shlex.join(words), env)
     print(f"job {job} on {address}", file=sys.stderr)
@@ -154,6 +160,7 @@ def _connect(address: str) -> Any:
             file=sys.stderr,
         )
 
+    check_dashboard(address)
     try:
         return JobSubmissionClient(address)
     except Exception as error:

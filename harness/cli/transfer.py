@@ -25,6 +25,7 @@ from harness import api
 from harness.cli import in_one_line
 from harness.errors import HarnessError
 from harness.schema import TABLES
+from harness.storage.disk import make_own_folder
 from harness.storage.lock import RunLock
 from harness.storage.planned import PLANNED, read_planned, read_title, write_planned
 from harness.storage.store import Store
@@ -105,9 +106,10 @@ def merge(arrived: Path, folder: Path) -> None:
             if planned is not None:
                 write_planned(store.folder, planned, read_title(arrived))
 
+            if (arrived / "samples").is_dir():
+                make_own_folder(folder / "samples")
             for picture in sorted((arrived / "samples").glob("*.png")):
                 if not (folder / "samples" / picture.name).exists():
-                    (folder / "samples").mkdir(exist_ok=True)
                     shutil.copyfile(picture, folder / "samples" / picture.name)
     finally:
         shutil.rmtree(arrived)

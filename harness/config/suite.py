@@ -341,15 +341,21 @@ def find_suite(name_or_path: str) -> Path:
     """Return the file of a suite: a path, a shipped suite by its name, or NAME.toml of the current folder."""
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
+        if path.is_dir():
+            hint = _suite_inside(path) or "; expected the TOML file of a suite"
+            raise UsageError(f"suite {name_or_path} is a folder{hint}")
         if not path.is_file():
             hint = _suite_inside(path) or "; expected a TOML file or a known name"
             raise UsageError(f"suite file {name_or_path} does not exist{hint}")
         return path
+
     if name_or_path not in suite_names():
         here = Path(f"{name_or_path}.toml")
         if here.is_file():
             return here
-        hint = _suite_inside(path) or did_you_mean(name_or_path, suite_names())
+        if hint := _suite_inside(path):
+            raise UsageError(f'suite "{name_or_path}" is a folder{hint}')
+        hint = did_you_mean(name_or_path, suite_names())
         raise UsageError(f'suite "{name_or_path}" is unknown{hint} (see `oneclock ls suites`)')
     return SUITES / f"{name_or_path}.toml"
 

@@ -34,7 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(content) > SIZE_CAP_BYTES:
         raise UsageError(f"{path}: larger than {SIZE_CAP_BYTES:,} bytes; expected a short TOML file, so shorten it")
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))  # with or without a byte-order mark
     except RecursionError:
         raise UsageError(f"{path}: nested too deeply; expected a few tables, so flatten it") from None
     except ValueError as error:  # not TOML, or not UTF-8

@@ -19,7 +19,9 @@ from harness.specs.sampler import DataSpec, LatentSpec
 from methods.networks.base import DataShape
 
 CARDS_SETTING = "ONECLOCK_DATASETS"
-_SHIPPED = Path(__file__).resolve().parents[2] / "datasets"
+_IN_WHEEL = Path(__file__).resolve().parent / "shipped"
+_SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).resolve().parents[2] / "datasets"
+"""In a wheel the cards are copied next to this module, in a source tree they are its datasets/ (see setup.py)."""
 _OWN_VARIANTS = {"original", "unpinned"}  # the names of pinned pixels, and of pixels that no card pins
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import psutil
 
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 
 
 class MachineUse:
@@ -44,7 +44,7 @@ class MachineUse:
         minutes, seconds = divmod(round(self.seconds()), 60)
         wall = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return (
-            f"{wall} on a machine of {len(usable_cores())} cores, load {self.load:.1f} at the start; "
+            f"{wall} on a machine of {count_worker_cores()} cores, load {self.load:.1f} at the start; "
             f"{self.cpu_seconds() / 60:.1f} core-minutes of its own"
         )
 

@@ -52,8 +52,10 @@ class WorkerActor:
 
     def __init__(self, progress_seconds: float) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
+        from harness.pools.node_network import announce_node_address
         from harness.pools.worker import Worker
 
+        announce_node_address(ray.util.get_node_ip_address())
         self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu", is_alone=True)
         self._progress_seconds = progress_seconds
 

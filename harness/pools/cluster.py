@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from harness.pools.local_ray import LOCAL_RAY, VARIABLES, StartFailedError
@@ -20,6 +19,7 @@ from ray import _raylet
 
 from harness import signals
 from harness.errors import HarnessError, UsageError
+from harness.source_tree import ROOT, is_source_tree
 from harness.specs.limits import (
     CLUSTER_CONNECT_SECONDS,
     CLUSTER_POLL_AGAIN_SECONDS,
@@ -32,6 +32,8 @@ EXCLUDES = ["results", ".venv", ".git", "*.parquet", "build", "dist", "**/__pyca
 """Patterns of the source tree that are not sent to a cluster."""
 _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """The first call of whoever joins a cluster."""
+_NO_NODE = ("No node info found matching", "Failed to get node info for possible node ids")
+"""How Ray says that none of a cluster's nodes is this machine."""
 _RAY_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
 
 
@@ -149,11 +151,16 @@ def _join(address: str) -> None:
             "cluster with --address HOST:6379, or use `oneclock submit --address http://HOST:8265`"
         )
 
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"address is {address}, a dashboard; send a job to it with `oneclock submit --address {address}`, or run "
+            "on a machine of the cluster with --address HOST:6379"
+        )
     _check_endpoint(address)
 
-    # a job of the cluster has its working folder already
-    root = Path(__file__).resolve().parents[2]
-    env = None if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else {"working_dir": str(root), "excludes": EXCLUDES}
+    # a job of the cluster has its working folder already; an installed package is installed on every node
+    is_there = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or not is_source_tree()
+    env = None if is_there else {"working_dir": str(ROOT), "excludes": EXCLUDES}
     try:
         with signals.restored_handlers():
             ray.init(address=address, runtime_env=env, **_RAY_OPTIONS)
@@ -162,6 +169,11 @@ def _join(address: str) -> None:
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
+        if any(words in reason for words in _NO_NODE):
+            raise UsageError(
+                f"the Ray cluster at {address} answers, but this machine is none of its nodes; run on one of them, "
+                f"join it with `ray start --address {address}`, or use `oneclock submit --address http://HOST:8265`"
+            ) from None
         if "token" in reason.lower() or "auth" in reason.lower():
             raise UsageError(
                 f"the Ray cluster at {address} refuses us ({reason}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"

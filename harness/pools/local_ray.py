@@ -23,7 +23,8 @@ from typing import IO
 import psutil
 
 from harness.errors import UsageError
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
+from harness.pools.ray_folder import check_ray_folder
 from harness.specs.limits import (
     RAY_END_SECONDS,
     RAY_PAUSE_SECONDS,
@@ -66,10 +67,12 @@ class LocalRay:
     def begin(self) -> bool:
         """Begin to start the cluster and return True; does not wait.
 
-        False where that has begun, or where this process has joined a cluster.
+        False where that has begun, or where this process has joined a cluster. UsageError where Ray's folder
+        cannot be used.
         """
         if self._head is not None or _joined_address() is not None:
             return False
+        check_ray_folder()
         os.environ.update({**VARIABLES, **os.environ})
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray sets it for a cluster that it starts
         _ensure_token()
@@ -80,7 +83,7 @@ class LocalRay:
         self._began, self._owner, self._address = time.monotonic(), os.getpid(), ""
         self.starts += 1
         self._head = subprocess.Popen(
-            [sys.executable, "-P", str(_HEAD), str(len(usable_cores()))],
+            [sys.executable, "-P", str(_HEAD), str(count_worker_cores())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
@@ -196,10 +199,15 @@ LOCAL_RAY = LocalRay()
 def _ensure_token() -> None:
     """Set a token for this process where Ray cannot write a new one to ~/.ray."""
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    folder = Path.home() / ".ray"
-    if given or (folder / "auth_token").is_file():
+    if given:
         return
-    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
+    try:
+        folder = Path.home() / ".ray"
+    except RuntimeError:  # a container may run as a user that no list names
+        folder = Path(os.devnull)
+    if (folder / "auth_token").is_file():
+        return
+    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK) or folder == Path(os.devnull):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreDamagedError, UsageError, check_folder, did_you_mean
 from harness.schema import TABLES
 from harness.storage.claim_records import read_claim_records
+from harness.storage.disk import replace
 from harness.storage.planned import read_planned, read_title
 from harness.storage.store import Store
 
@@ -114,9 +115,9 @@ def refresh_report(tables: Tables) -> bool:
     )
 
     mark, page = folder / MARK, folder / PAGE
-    if mark.is_file() and mark.read_text() == state and page.is_file():
+    if mark.is_file() and not mark.is_symlink() and mark.read_text() == state and page.is_file():
         return False
     build_report_of(tables)
-    mark.write_text(state)
+    replace(mark, state.encode())
     _LOG.debug("report: %s", page)
     return True

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.screen.clock_text import format_end
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def opening_sentences(
 def describe_devices(kind: str, device_name: str, workers: int | None, is_here: bool = True) -> str:
     """Return the devices in words; `workers` is None before they are known, then this machine's are."""
     if kind == "cpu":
-        usable = len(usable_cores())
+        usable = count_worker_cores()
         cores = workers or usable
         if is_here and cores < usable:
             return f"{cores} of {usable} CPU cores ({device_name})"

@@ -148,6 +148,8 @@ MISSED_BEATS = 10
 
 JOB_POLL_SECONDS = 1.0
 """How often to poll the state of a job while its log is silent, and the pause before submitting again."""
+DASHBOARD_SECONDS = 10.0
+"""The longest silence of a dashboard before the first answer."""
 JOB_READY_SECONDS = 60.0
 """How long submitting a job is tried again on a busy cluster."""
 MOST_FAILED_JOB_POLLS = 10

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import StorageFullError, StoreDamagedError, UsageError
+from harness.storage.exclusive import rename_to_free_name
 
 TEMP_PREFIX = ".tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
+_NO_EXCLUSIVE_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP)
+_NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+"""How file systems refuse a sync: when bytes reach the device is then their own choice, as after any write."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Disk:
 
     def sync_data(self, descriptor: int) -> None:
         """Force a file's bytes and length to the device."""
-        os.fdatasync(descriptor)
+        with _unless_refused():
+            os.fdatasync(descriptor)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         """Write as many bytes as the system accepts at once and return their number."""
@@ -54,7 +59,8 @@ class Disk:
 
     def sync(self, descriptor: int) -> None:
         """Force a file's bytes to the device."""
-        os.fsync(descriptor)
+        with _unless_refused():
+            os.fsync(descriptor)
 
     def read_back(self, temp: Path) -> str:
         """Return the SHA-256 of the file's content."""
@@ -69,11 +75,16 @@ class Disk:
         """Give the file its final name, replacing a file of that name."""
         temp.rename(final)
 
+    def rename_new(self, temp: Path, final: Path) -> None:
+        """Give the file its final name without a link; FileExistsError if that is taken."""
+        rename_to_free_name(temp, final)
+
     def sync_folder(self, folder: Path) -> None:
         """Force a folder's names to the device."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
+            with _unless_refused():
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -86,8 +97,13 @@ DISK = Disk()
 
 
 def publish(final: Path, data: bytes, disk: Disk = DISK) -> Published:
-    """Write bytes under a free name; if another writer was first, FileExistsError."""
-    return _write_then_name(final, data, disk, lambda temp: _link(temp, final, disk))
+    """Write bytes under a free name; if another writer was first, FileExistsError.
+
+    A file system without hard links renames exclusively, with the same promise. One that cannot do that either (SMB,
+    exFAT) gets an empty file of that name first: two writers still never both succeed, but a reader may meet the empty
+    file for a moment, and a kill at that moment leaves it, which `doctor` finds.
+    """
+    return _write_then_name(final, data, disk, lambda temp: _name_once(temp, final, disk))
 
 
 def replace(final: Path, data: bytes, disk: Disk = DISK) -> Published:
@@ -183,7 +199,7 @@ def _write_then_name(final: Path, data: bytes, disk: Disk, name_it: Callable[[Pa
 def _swap(fresh: Path, final: Path, old: Path, disk: Disk) -> None:
     had_one = final.is_symlink() or final.exists()
     if had_one:
-        disk.rename(final, old)
+        move(final, old, disk)
     try:
         disk.rename(fresh, final)
     except BaseException:
@@ -193,17 +209,84 @@ def _swap(fresh: Path, final: Path, old: Path, disk: Disk) -> None:
     disk.sync_folder(final.parent)
 
 
-def _link(temp: Path, final: Path, disk: Disk) -> None:
+def move(source: Path, final: Path, disk: Disk = DISK) -> None:
+    """Rename a file or folder; where that would cross file systems, as in a container's image, copy and remove it.
+
+    `final` appears whole in both cases. A kill may leave both.
+    """
+    try:
+        disk.rename(source, final)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+
+    copy = temp_name(final)
+    try:
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, copy, symlinks=True)
+            _sync_tree(copy, disk)
+        else:
+            shutil.copy2(source, copy, follow_symlinks=False)
+        disk.rename(copy, final)
+    finally:
+        _remove(copy)
+    _remove(source)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder below a results folder; UsageError where a symbolic link or a file has its name."""
+    if folder.is_symlink():
+        raise UsageError(f"{folder} is a symbolic link; expected a folder of these results, so remove the link")
+    with storage_errors(folder.parent, None):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UsageError(f"{folder} is no folder; expected one of these results, so move the file away") from None
+
+
+def _name_once(temp: Path, final: Path, disk: Disk) -> None:
+    """Give a file its final name by the first way that its file system has; FileExistsError if the name is taken."""
     try:
         disk.link(temp, final)
-    except FileExistsError:
-        raise
+        return
     except OSError as error:
-        if error.errno in _NO_LINKS:
-            raise UsageError(
-                f"the file system of {final.parent} has no hard links; choose a folder on another"
-            ) from error
+        if _has_landed(temp, final):
+            return  # a file server did it, and its answer was lost
+        if isinstance(error, FileExistsError) or error.errno not in _NO_LINKS:
+            raise
+
+    # without hard links
+    try:
+        disk.rename_new(temp, final)
+        return
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno not in _NO_EXCLUSIVE_RENAME:
+            raise
+
+    # an empty file takes the name, since creating one is exclusive everywhere
+    os.close(disk.create(final))
+    try:
+        disk.rename(temp, final)
+    except BaseException:
+        disk.unlink(final)
         raise
+
+
+def _has_landed(temp: Path, final: Path) -> bool:
+    with contextlib.suppress(OSError):
+        found = temp.lstat()
+        return found.st_nlink == 2 and os.path.samestat(found, final.lstat())
+    return False
+
+
+@contextlib.contextmanager
+def _unless_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def _write_whole(temp: Path, data: bytes, disk: Disk) -> None:

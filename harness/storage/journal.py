@@ -24,7 +24,7 @@ import numpy as np
 from harness.identity import canonical_json
 from harness.specs.limits import JOURNAL_GROUP_SECONDS
 from harness.storage.blobs import Blob, plain_array
-from harness.storage.disk import DISK, TEMP_PREFIX, Disk, replace, storage_errors
+from harness.storage.disk import DISK, TEMP_PREFIX, Disk, make_own_folder, replace, storage_errors
 
 GROUP_BYTES = 64 << 20
 """Buffered results are written once they have this size, or are `JOURNAL_GROUP_SECONDS` old."""
@@ -74,8 +74,8 @@ class Journal:
         self._due = 0.0
         self._broken = False
 
+        make_own_folder(folder)
         with storage_errors(self.folder, None):
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._replay()
 
     # writing

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import StoreDamagedError, UsageError
 from harness.schema import TABLES
 from harness.storage.commit_log import Key, decode_entry, entry_name, log_files, part_attempt
-from harness.storage.disk import is_temp, read_regular
+from harness.storage.disk import is_temp, move, read_regular
 
 _ATTEMPT = re.compile(r"([0-9a-f]{64})-([0-9]+)")
 
@@ -76,7 +76,7 @@ def _move(path: Path, target: Path) -> None:
     while free.is_symlink() or free.exists():
         count += 1
         free = target.with_name(f"{target.name}.{count}")
-    path.rename(free)
+    move(path, free)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from harness.storage.disk import replace
+from harness.storage.disk import make_own_folder, replace
 
 COLUMNS = 8
 SHOWN_SIDE = 64
@@ -57,7 +57,7 @@ class _Geometry:
 
 def write_grid(path: Path, pictures: np.ndarray) -> None:
     """Write uint8 pictures [n, channels, height, width], n >= 1, as one PNG of eight columns with its geometry."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_own_folder(path.parent)
     replace(path, encode_grid(pictures))
 
 

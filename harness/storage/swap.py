@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.storage.disk import DISK, Disk, replace, storage_errors, temp_name
+from harness.storage.disk import DISK, Disk, move, replace, storage_errors, temp_name
 
 
 def replace_together(
@@ -48,7 +48,7 @@ def _swapped(fresh: Path, final: Path, old: Path, disk: Disk) -> Iterator[None]:
     if had_one:
         old.parent.mkdir(exist_ok=True)
         if final.is_dir() and not final.is_symlink():
-            disk.rename(final, old)
+            move(final, old, disk)
         else:
             shutil.copy2(final, old, follow_symlinks=False)  # readers see a file at every moment
 

@@ -76,6 +76,21 @@ def create_suite(
     _print(write_suite(name, dataset, methods, vs, network))
 
 
+@app.command("cluster", epilog="Example: oneclock new cluster slurm --nodes 4 --gpus 8 --suite cifar10")
+def create_cluster(
+    kind: Annotated[str, typer.Argument(help="kuberay, ray-up or slurm; becomes the folder cluster-KIND.")],
+    suite: Annotated[str, typer.Option(help="A suite that ships with the project.")] = "quick",
+    nodes: Annotated[int, typer.Option(help="Nodes that work.")] = 2,
+    gpus: Annotated[int, typer.Option(help="GPUs of each node; 0: its cores work.")] = 8,
+    cpus: Annotated[int, typer.Option(help="Cores of each node.")] = 16,
+    image: Annotated[str, typer.Option(help="The image's name in a registry.")] = "oneclock:latest",
+) -> None:
+    """Write a file that runs a suite on a cluster (RayJob, `ray up`, batch script), with its Dockerfile."""
+    from harness.cli.new.cluster import write_cluster
+
+    _print(write_cluster(kind, suite, nodes, gpus, cpus, image))
+
+
 def _create(part: str, name: str) -> None:
     from harness.cli.new.method import create_method
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.measure.usable_cores import usable_cores
+from harness.measure.usable_cores import count_worker_cores
 from harness.planning.cost.duration_words import describe_range, describe_seconds
 from harness.planning.cost.part_prices import PartPrice, price_parts
 from harness.planning.cost.schedule import schedule_seconds
@@ -105,7 +105,7 @@ def count_local_devices(plan: Plan) -> int:
     """Return how many workers a run here has: GPUs, else the cores that this process may use, at most the suite's."""
     import torch
 
-    found = max(torch.cuda.device_count(), 1) if plan.device_class.startswith("cuda") else len(usable_cores())
+    found = max(torch.cuda.device_count(), 1) if plan.device_class.startswith("cuda") else count_worker_cores()
     return min(found, plan.suite.workers or found)
 
 

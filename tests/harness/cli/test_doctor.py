@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from kit.cli_kit import Command, parts
+
+from harness.cli import doctor
+from harness.measure import usable_cores
 
 
 def test_a_damaged_part_is_named_left_out_and_exit_code_4(command: Command, suite: str, tmp_path: Path) -> None:
@@ -56,3 +60,22 @@ def test_doctor_without_results_tells_of_the_machine(command: Command, tmp_path:
         line.split()[1] for line in said.out.splitlines()
     }
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("quota", "bad", "sentence"),
+    [
+        (None, False, "2 cores, a chip"),
+        (3.0, False, "2 cores, a chip"),
+        (1.0, False, "a CPU quota grants 1 of 2 cores (a chip), so 1 at a time work here"),
+        (0.5, True, "timings are throttled: expected a quota of 1 or more"),
+    ],
+)
+def test_doctor_counts_the_quota_of_a_container(
+    quota: float | None, bad: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usable_cores, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(usable_cores, "cpu_quota", lambda process=None: quota)
+    (found,) = doctor._check_cores("a chip")
+    assert found.bad is bad
+    assert sentence in found.sentence

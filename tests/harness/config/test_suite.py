@@ -139,7 +139,7 @@ def test_a_missing_file_is_told_by_its_path(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_suite(tmp_path: Path) -> None:
-    assert "does not exist" in sentence(str(tmp_path))
+    assert "is a folder; expected the TOML file of a suite" in sentence(str(tmp_path))
 
 
 def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_spans_are_minutes_and_seconds(seconds: float, text: str) -> None:
 
 
 def test_devices_are_counted_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "usable_cores", lambda: range(8))
+    monkeypatch.setattr(opening, "count_worker_cores", lambda: 8)
     assert describe_devices("cpu", "a chip", 1) == "1 of 8 CPU cores (a chip)"
     assert describe_devices("cpu", "a chip", 8) == describe_devices("cpu", "a chip", None) == "8 CPU cores (a chip)"
     assert describe_devices("cpu", "a chip", 2, is_here=False) == "2 CPU cores (a chip)"

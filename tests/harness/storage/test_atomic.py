@@ -119,12 +119,6 @@ def test_a_forbidden_folder_is_a_usage_error(tmp_path, number):
         publish(tmp_path / "a", b"hello", Failing("create", number))
 
 
-def test_no_hard_links_is_said(tmp_path):
-    with pytest.raises(UsageError, match="no hard links"):
-        publish(tmp_path / "a", b"hello", Failing("link", errno.EOPNOTSUPP))
-    assert names(tmp_path) == []
-
-
 def test_another_error_is_passed_on(tmp_path):
     with pytest.raises(OSError, match="Input/output"):
         publish(tmp_path / "a", b"hello", Failing("sync", errno.EIO))
