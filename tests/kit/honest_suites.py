@@ -63,6 +63,8 @@ denoiser = [
     { name = "early-exit", schedule = "steep", tune_steps = 10, tune_batch = 16 },
     { name = "early-exit", schedule = "steep", tune_steps = 0, reverse = true },
     { name = "adadiff", tune_steps = 20, tune_batch = 16 },
+    { name = "taylor-cache", interval = 2 },
+    { name = "taylor-cache", interval = 3, order = 0, anchor = "end" },
 ]
 solver = "dpmpp-2m"
 steps = 6
