@@ -57,6 +57,10 @@ denoiser = { name = "few-step", tune_steps = 10, tune_batch = 16 }
 steps = 5
 
 [[trials]]
+denoiser = ["deep-cache", { name = "deep-cache", interval = 2, centre = 2 }]
+steps = 6
+
+[[trials]]
 network = "uvit-8"
 denoiser = [
     { name = "early-exit", schedule = "steep", tune_steps = 0 },
