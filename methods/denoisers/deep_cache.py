@@ -150,7 +150,7 @@ class _Outer(BuiltDenoiser):
         def cached(image: Tensor, embedding: Tensor) -> Tensor:
             side = image.shape[-1] // 2 ** (self._levels - 1)
             return run_unet(
-                self.network.inner, image, embedding, self._levels, image.new_zeros(1, channels, side, side)
+                self.network.inner, image, embedding, self._levels, image.new_zeros(len(image), channels, side, side)
             )[0]
 
         return {"full": self.network, "cached": partial(self.network.denoised, self._raw(cached))}

@@ -6,7 +6,7 @@ those of `uvit.UViTBlock.body` and `dit.DiTBlock.forward`; a test compares both 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from torch import Tensor
@@ -43,13 +43,22 @@ def raw_by_branches(network: BlockNetwork, branch: Branch = compute_all) -> RawN
 
 
 def tokens_by_branches(
-    network: BlockNetwork, h: Tensor, condition: Tensor | None, branch: Branch = compute_all, first: int = 0
+    network: BlockNetwork, h: Tensor, condition: Tensor | None, branch: Branch = compute_all
 ) -> Tensor:
-    """Return the tokens before the head, from those before block `first` [rows, tokens, width].
+    """Return the tokens before the head, from those before the first block [rows, tokens, width]."""
+    return run_blocks(network, h, condition, 0, {}, branch)
 
-    With `first` above 0 no later block may read one before it: see `reads`.
-    """
-    saved: dict[int, Tensor] = {}
+
+def run_blocks(
+    network: BlockNetwork,
+    h: Tensor,
+    condition: Tensor | None,
+    first: int,
+    before: Mapping[int, Tensor],
+    branch: Branch = compute_all,
+) -> Tensor:
+    """Return the tokens after the last block, from those before block `first`; `before` has those of earlier blocks."""
+    saved = dict(before)
     read = {network.reads(i) for i in range(network.n_blocks)}
     for i in range(first, network.n_blocks):
         source = network.reads(i)
@@ -73,6 +82,16 @@ def run_block(
         return _run_uvit(block, i, h if skip is None else block.merge(h, skip), branch)
     assert condition is not None
     return _run_dit(block, i, h, condition, branch)
+
+
+def attention_input(network: BlockNetwork, i: int, h: Tensor, condition: Tensor | None) -> Tensor:
+    """Return what the attention of block i reads, from the tokens before it: normed, and in DiT modulated."""
+    block = _block(network, i)
+    if isinstance(block, UViTBlock):
+        return block.norm1(h)
+    assert condition is not None
+    shift, scale = block.adaLN_modulation(condition).chunk(6, dim=1)[:2]
+    return block.norm1(h) * (1 + scale[:, None]) + shift[:, None]
 
 
 def _run_uvit(block: UViTBlock, i: int, h: Tensor, branch: Branch) -> Tensor:

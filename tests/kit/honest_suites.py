@@ -69,6 +69,9 @@ denoiser = [
     { name = "adadiff", tune_steps = 20, tune_batch = 16 },
     { name = "taylor-cache", interval = 2 },
     { name = "taylor-cache", interval = 3, order = 0, anchor = "end" },
+    "step-cache",
+    { name = "step-cache", indicator = "first-block" },
+    { name = "step-cache", indicator = "spectral", most_in_a_row = 2 },
 ]
 solver = "dpmpp-2m"
 steps = 6

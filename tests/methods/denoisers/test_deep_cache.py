@@ -106,6 +106,8 @@ def test_the_share_of_a_cached_call_is_the_one_counted_before() -> None:
     x, sigma = states(1), torch.ones(1, dtype=torch.float64)
     full, cached = (count_flops(built.units()[name], x, sigma) for name in ("full", "cached"))
     assert cached / full == pytest.approx(0.45, abs=0.01)
+    # timed, units run on whole batches
+    assert built.units()["cached"](states(3), torch.ones(3)).shape == (3, 1, 8, 8)
 
 
 def test_whole_calls_are_every_interval_th() -> None:

@@ -135,8 +135,8 @@ def test_what_does_not_fit_a_trajectory_is_refused_in_a_sentence() -> None:
     assert refusal(10, order=3) is None
     assert refusal(10, order=4, interval=1) is None
     for wrong in ({"interval": 0}, {"order": 5}, {"order": -1}, {"warm": 0}):
-        with pytest.raises(UsageError):
-            harness.make_sampler("zoo:uvit-8", denoiser={"name": "taylor-cache", "params": wrong}, steps=10)
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            harness.make_sampler("zoo:uvit-8", denoiser={"name": "taylor-cache", **wrong}, steps=10)
 
 
 @pytest.mark.parametrize("executor", ["srds", "paradigms"])
