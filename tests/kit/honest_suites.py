@@ -72,6 +72,8 @@ denoiser = [
     "step-cache",
     { name = "step-cache", indicator = "first-block" },
     { name = "step-cache", indicator = "spectral", most_in_a_row = 2 },
+    "smooth-cache",
+    { name = "smooth-cache", alpha = 0.3, per = "block" },
 ]
 solver = "dpmpp-2m"
 steps = 6
