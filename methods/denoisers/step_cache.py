@@ -1,8 +1,7 @@
 """Caches that decide call by call, image by image: TeaCache, First-Block-Cache and SeaCache.
 
-Liu et al. 2024, "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model"
-(arXiv:2411.19108); First-Block-Cache as in diffusers' first_block_cache; SeaCache (CVPR 2026,
-arXiv:2602.18993) as in diffusers' sea_cache. R is the residual of the stack of blocks, h_N - h_0,
+TeaCache is Liu et al. 2024 (arXiv:2411.19108); First-Block-Cache is as in diffusers'
+first_block_cache; SeaCache (CVPR 2026, arXiv:2602.18993) is as in diffusers' sea_cache. R is the residual of the stack of blocks, h_N - h_0,
 at an image's last whole call. With r = sum|m - m_before| / sum|m_before| of an indicator m:
 
 - input (TeaCache): m is what the first attention reads, of every call. a grows by p(r); the call is
