@@ -1,8 +1,9 @@
 """Caches that decide call by call, image by image: TeaCache, First-Block-Cache and SeaCache.
 
 TeaCache is Liu et al. 2024 (arXiv:2411.19108); First-Block-Cache is as in diffusers'
-first_block_cache; SeaCache (CVPR 2026, arXiv:2602.18993) is as in diffusers' sea_cache. R is the residual of the stack of blocks, h_N - h_0,
-at an image's last whole call. With r = sum|m - m_before| / sum|m_before| of an indicator m:
+first_block_cache; SeaCache (CVPR 2026, arXiv:2602.18993) is as in diffusers' sea_cache. R is the
+residual of the stack of blocks, h_N - h_0, at an image's last whole call. With
+r = sum|m - m_before| / sum|m_before| of an indicator m:
 
 - input (TeaCache): m is what the first attention reads, of every call. a grows by p(r); the call is
   whole if a >= threshold, and a is then 0; else h_N = h_0 + R. p has degree 4 and is fitted to the
