@@ -57,12 +57,23 @@ denoiser = { name = "few-step", tune_steps = 10, tune_batch = 16 }
 steps = 5
 
 [[trials]]
+denoiser = ["deep-cache", { name = "deep-cache", interval = 2, centre = 2 }]
+steps = 6
+
+[[trials]]
 network = "uvit-8"
 denoiser = [
     { name = "early-exit", schedule = "steep", tune_steps = 0 },
     { name = "early-exit", schedule = "steep", tune_steps = 10, tune_batch = 16 },
     { name = "early-exit", schedule = "steep", tune_steps = 0, reverse = true },
     { name = "adadiff", tune_steps = 20, tune_batch = 16 },
+    { name = "taylor-cache", interval = 2 },
+    { name = "taylor-cache", interval = 3, order = 0, anchor = "end" },
+    "step-cache",
+    { name = "step-cache", indicator = "first-block" },
+    { name = "step-cache", indicator = "spectral", most_in_a_row = 2 },
+    "smooth-cache",
+    { name = "smooth-cache", alpha = 0.3, per = "block" },
 ]
 solver = "dpmpp-2m"
 steps = 6
