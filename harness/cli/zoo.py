@@ -1,7 +1,8 @@
-"""The verb `zoo`: run, pause and resume the trainings whose weights are committed."""
+"""The verb `zoo`: run, pause and resume the trainings whose weights are committed; keep preparations."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="zoo",
-    help="Run, pause and resume the trainings of the zoo.",
+    help="Run, pause and resume the trainings of the zoo; keep preparations in it.",
     no_args_is_help=True,
     epilog="Example: oneclock zoo train unet-16",
 )
@@ -32,6 +33,24 @@ def train_listed(
     from harness.zoo.processes import run_trainings
 
     run_trainings(results, names or [])
+
+
+@app.command("keep", epilog="Example: oneclock zoo keep mine.toml --only '*early-exit*' --as unet-16-early-exit")
+def keep_prepared(
+    suite: Annotated[str, typer.Argument(help="The suite whose run made the preparation.")],
+    only: Annotated[str, typer.Option(help="Its trials, by the names that tables print.")],
+    name: Annotated[str, typer.Option("--as", help="The name in the zoo; a further training's ends in -seedK.")],
+    part: Annotated[str, typer.Option(help="The part that was prepared.")] = "denoiser",
+    results: Results = RESULTS,
+) -> None:
+    """Store a finished preparation, so that suites name it as artifact = "zoo:NAME"."""
+    from harness import api
+    from harness.zoo.kept_preparations import keep_preparations
+
+    command = shlex.join(["oneclock", "zoo", "keep", suite, "--only", only, "--as", name, "--part", part])
+    plan = api.plan(suite, only=only)
+    for folder in keep_preparations(plan, name, part, f"oneclock run {suite}; {command}", results):
+        typer.echo(folder)
 
 
 @app.command("pause", epilog="Example: oneclock zoo pause")

@@ -35,9 +35,10 @@ from harness.planning.optional_networks import planned_networks
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
+from harness.planning.stored_parts import make_entry_part, stored_reference
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place, trainings_of
-from harness.planning.trial import Trial, make_part
+from harness.planning.trial import Trial
 from harness.planning.unread_pictures import NOT_READ, learns_here, reads_training_split
 from harness.registry import registry
 from harness.sampling.network import network_params
@@ -200,14 +201,17 @@ class _Planner:
                 continue
             for seed_set in self.suite.seed_sets:
                 with located(where):
-                    made = {p: make_part(p, part.name, part.params) for p, part in zip(PARTS, parts, strict=True)}
+                    made = {p: make_entry_part(p, part) for p, part in zip(PARTS, parts, strict=True)}
                     check_compatible(made, self._load_network(network), n)
                 card = self._load_dataset(dataset)
                 with located(where):
                     check_learning(made, card)
                     check_classes(self.suite, made, self._load_network(network))
                     check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
-                yield self._make_trial(dataset, network, made, n, seed_set, training, entry)
+                trial = self._make_trial(dataset, network, made, n, seed_set, training, entry)
+                stored = {p: name for p, part in zip(PARTS, parts, strict=True) if (name := stored_reference(part))}
+                with located(where):
+                    yield self._with_preparations(replace(trial, stored=stored))
 
     def _make_trial(
         self,
@@ -219,13 +223,13 @@ class _Planner:
         training: int,
         entry: TrialEntry,
     ) -> Trial:
-        """Return a trial of parts that fit; adds the tasks of its weights and of its parts' preparations."""
+        """Return a trial of parts that fit; adds the task of its weights."""
         card, net = self._load_dataset(dataset), self._load_network(network)
         if has_trainings(net):
             net = network_of_training(net, card.name, training, self.suite.trainings)
 
         weights = self.graph.weights_task(card, net)
-        trial = Trial(
+        return Trial(
             dataset=card,
             data=self.graph.data[card.name],
             network=net,
@@ -249,9 +253,13 @@ class _Planner:
             shows_training=self.suite.trainings > 1,
         )
 
-        # a denoiser may be prepared for a schedule that is itself prepared
+    def _with_preparations(self, trial: Trial) -> Trial:
+        """Return a trial with the tasks of its parts' preparations, which are added.
+
+        A denoiser may be prepared for a schedule that is itself prepared.
+        """
         for part in reversed(PARTS):
-            if made[part].prepares:
+            if trial.parts[part].prepares:
                 task = self.graph.prepare_task(trial, part)
                 trial = replace(trial, artifact_ids={**trial.artifact_ids, part: task.id})
         return trial

@@ -16,6 +16,7 @@ from harness.fetching.lookup import offer_import
 from harness.identity import file_sha256, spec_id
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.decoders import decoder_spec, find_decoder
+from harness.planning.stored_parts import stored_preparation_spec
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
@@ -151,6 +152,8 @@ class TaskGraph:
         base = method.begins_with()
         start = self.prepare_task(replace(trial, parts={**trial.parts, part: base}), part).id if base else None
         whole = self._prepare_spec(trial, part, start, method.prepares_for, _sampling_only(method), method.scores)
+        if base is None and (reference := trial.stored.get(part)):
+            return self._stored_preparation(trial, reference, whole)
 
         # a method that searches names what decides its jobs
         if type(method).next_jobs is not Method.next_jobs:
@@ -161,6 +164,17 @@ class TaskGraph:
             jobs = self._search_job_spec(trial, part, start)
             whole = whole.model_copy(update={"jobs": jobs})
         return self._add_task(whole, f"prepare {method.name} for {trial.short}")
+
+    def _stored_preparation(self, trial: Trial, reference: str, wanted: PrepareSpec) -> Task:
+        """Return the task that reads a stored preparation in place of making it."""
+        zoo = self._zoo_cards.get(trial.network.weights or "")
+        if zoo is None:
+            raise UsageError(
+                f"{trial.short} names the artifact {reference}, which goes with a network of the zoo; expected its "
+                f'weights as networks.{trial.network.name}.weights = "{PREFIX}NAME"'
+            )
+        spec = stored_preparation_spec(reference, trial, wanted, zoo.sha256)
+        return self._add_task(spec, f"read the preparation {reference} for {trial.short}")
 
     def _search_job_spec(self, trial: Trial, part: str, start: str | None) -> PrepareSpec:
         """Return the spec that all jobs of a search share; each job adds its own fields."""
@@ -205,6 +219,7 @@ class TaskGraph:
             classes=trial.classes if "solver" in declared else None,
             serial=serial_spec(),
             start_id=start,
+            reads_images=trial.parts[part].learns_from_images,
             device=self.device_kind,
         )
 

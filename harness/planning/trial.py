@@ -51,6 +51,8 @@ class Trial:
     optional: bool = False
     artifact_ids: dict[str, str] = field(default_factory=dict)
     """Ids of the tasks that prepare its parts, by part."""
+    stored: dict[str, str] = field(default_factory=dict)
+    """The stored preparations of its parts, as "zoo:NAME", by part."""
     shows_dataset: bool = False
     """Whether its suite has several data sets, so that messages say which."""
     shows_training: bool = False

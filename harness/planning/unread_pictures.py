@@ -9,7 +9,7 @@ from harness.config.suite import Suite, TrialEntry
 from harness.errors import located
 from harness.planning.baseline import as_list, as_part
 from harness.planning.optional_networks import planned_networks
-from harness.planning.trial import make_part
+from harness.planning.stored_parts import make_entry_part, stored_reference
 from harness.registry import registry
 from methods.parts import PARTS
 
@@ -26,7 +26,7 @@ def reads_training_split(suite: Suite, load_network: Callable[[str], NetworkCard
 
 
 def learns_here(suite: Suite, load_network: Callable[[str], NetworkCard]) -> bool:
-    """Tell whether anything of a suite is trained here, or prepared; UsageError for a part that is unknown."""
+    """Tell whether anything of a suite is trained here or learns from pictures; UsageError for an unknown part."""
     for number, entry in enumerate(suite.trials):
         names, _ = planned_networks(suite, entry)
         if any(_is_trained(load_network(name)) for name in names):
@@ -42,6 +42,7 @@ def _is_trained(net: NetworkCard) -> bool:
 
 
 def _prepares(entry: TrialEntry) -> bool:
-    """Tell whether a part of an entry is prepared."""
-    parts = [(part, as_part(item)) for part in PARTS for item in as_list(getattr(entry, part))]
-    return any(make_part(part, item.name, item.params).prepares for part, item in parts)
+    """Tell whether a part of an entry learns from pictures here."""
+    items = [(part, as_part(item)) for part in PARTS for item in as_list(getattr(entry, part))]
+    made = [make_entry_part(part, item) for part, item in items if stored_reference(item) is None]
+    return any(method.prepares and method.learns_from_images for method in made)

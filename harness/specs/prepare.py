@@ -62,6 +62,8 @@ class PrepareSpec(Spec):
     """What to do of a search; None: conclude it, or prepare what needs no search."""
     jobs: Annotated[PrepareSpec | None, DecidesNothing("the spec of its jobs follows from the rest")] = None
     """Of a method that searches: the spec of every job, but for its own `job`."""
+    reads_images: Annotated[bool, DecidesNothing("follows from the method")] = True
+    """Whether the method learns from training images."""
     devices: Annotated[int, DecidesNothing("batches do not depend on it; sums differ by rounding")] = 1
     """Devices that train together where the method trains; a search's job has one."""
     checkpoint_seconds: Annotated[float, DecidesNothing("how often the state is kept")] = CHECKPOINT_SECONDS
@@ -73,8 +75,8 @@ class PrepareSpec(Spec):
         read = (*parts, self.start_id, *(job.task_id for job in self.done))
         return (*self.model.needs(), *(task_id for task_id in read if task_id is not None))
 
-    def images(self) -> ImageSet:
-        return ImageSet(dataset=self.model.data.name, split=self.model.data.training)
+    def images(self) -> ImageSet | None:
+        return ImageSet(dataset=self.model.data.name, split=self.model.data.training) if self.reads_images else None
 
     def ranks(self) -> int:
         return 1 if self.job is not None else self.devices
@@ -105,3 +107,20 @@ class ScoredPrepareSpec(PrepareSpec):
 
     def files(self) -> tuple[str, ...]:
         return self.extractor.files()
+
+
+class StoredPreparationSpec(Spec):
+    """A preparation that was made before and is stored with its price."""
+
+    kind = "prepare"
+    entry = "harness.tasks.stored_preparation"
+    output = PrepareOutput
+    policy = Policy(shared=True)
+
+    path: Annotated[str, DecidesNothing("location of the bytes")]
+    sha256: str
+    price: Price
+    method: Annotated[PartSpec, DecidesNothing("by the card that of the file")]
+
+    def files(self) -> tuple[str, ...]:
+        return (self.path,)

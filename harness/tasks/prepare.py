@@ -123,6 +123,11 @@ class Context:
                 f'{self._spec.part} "{self._method.name}" learns from training images, and the states of "{data.name}" '
                 "are latents, which nothing here encodes; choose one that does not, or other parameters"
             )
+        if not self._spec.reads_images:
+            raise UsageError(
+                f'{self._spec.part} "{self._method.name}" reads training images while it prepares and declares that it '
+                "learns from none; expected learns_from_images = True in it"
+            )
         return to_unit(self._inputs[IMAGES])
 
     def noise(self, index: int) -> Tensor:

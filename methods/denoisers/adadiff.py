@@ -46,7 +46,6 @@ class AdaDiff(Denoiser):
     )
     families = ("uvit", "dit")
     prepares = True
-    learns_from_images = True
 
     class Params(DenoiserParams, DrawnTuningParams):
         theta: float = Field(default=0.1, ge=0, le=1)
@@ -78,6 +77,10 @@ class AdaDiff(Denoiser):
     @property
     def sampling_only(self) -> tuple[str, ...]:  # type: ignore[override]
         return () if self._static else ("theta", "rule", "first_test", "test_every")
+
+    @property
+    def learns_from_images(self) -> bool:  # type: ignore[override]
+        return not self._static
 
     @property
     def own_flow(self) -> bool:  # type: ignore[override]
