@@ -70,6 +70,11 @@ class StoredPreparation(Closed):
         return Price(seconds=self.seconds, flops=self.flops)
 
 
+def stated(params: Json) -> Json:
+    """Return parameters without those that are None, which TOML cannot hold: a card leaves them out."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
 def preparations_folder() -> Path:
     """Return the folder that holds one folder for each preparation."""
     return _FOLDER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.config.stored_preparation import load_preparation
+from harness.config.stored_preparation import load_preparation, stated
 from harness.config.suite import PartEntry
 from harness.errors import UsageError
 from harness.planning.trial import Trial, make_part
@@ -58,7 +58,7 @@ def stored_preparation_spec(
     wants = {
         "network": f"{trial.network.name} ({weights_sha256[:12]})",
         "data": wanted.model.data.name,
-        "parameters": wanted.method.params,
+        "parameters": stated(wanted.method.params),
         "steps": wanted.steps,
         "schedule": _plain(wanted.schedule),
         "solver": _plain(wanted.solver),
@@ -87,4 +87,4 @@ def stored_preparation_spec(
 
 def _plain(part: PartSpec | None) -> tuple[str, Any] | None:
     """Return a part by name and parameters: its own artifact may be a stored one too."""
-    return None if part is None else (part.name, part.params)
+    return None if part is None else (part.name, stated(part.params))

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from harness.config.stored_preparation import MadeOn, StoredPreparation, write_preparation
+from harness.config.stored_preparation import MadeOn, StoredPreparation, stated, write_preparation
 from harness.config.zoo_card import PREFIX, load_zoo_card, zoo_entry_name
 from harness.errors import UsageError
 from harness.planning.plan import Plan
 from harness.planning.trial import Trial
 from harness.sources import library_versions
 from harness.specs.prepare import PrepareOutput, PrepareSpec
+from harness.specs.sampler import PartSpec
 from harness.storage.blobs import Blobs
 from harness.task import Task
 from harness.tasks.stored_preparation import FACTS
@@ -65,7 +66,7 @@ def _stored(trial: Trial, task: Task, name: str, command: str, blobs: Blobs) -> 
         sha256=hashlib.sha256(arrays).hexdigest(),
         part=spec.part,
         method=spec.method.name,
-        params=spec.method.params,
+        params=stated(spec.method.params),
         training=spec.seed,
         on=MadeOn(
             network=trial.network.name,
@@ -75,8 +76,8 @@ def _stored(trial: Trial, task: Task, name: str, command: str, blobs: Blobs) -> 
         ),
         # the trial that it was made for, and what it cost
         steps=spec.steps,
-        schedule=spec.schedule,
-        solver=spec.solver,
+        schedule=_of_card(spec.schedule),
+        solver=_of_card(spec.solver),
         seconds=output.price.seconds,
         flops=output.price.flops,
         device=spec.device,
@@ -84,6 +85,11 @@ def _stored(trial: Trial, task: Task, name: str, command: str, blobs: Blobs) -> 
         libraries=library_versions(spec.entry, spec.method.module),
     )
     return card, arrays
+
+
+def _of_card(part: PartSpec | None) -> PartSpec | None:
+    """Return a part as cards hold it: the id of its own artifact is another in every project."""
+    return None if part is None else part.model_copy(update={"params": stated(part.params), "artifact_id": None})
 
 
 def encode_preparation(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
