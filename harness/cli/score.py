@@ -35,7 +35,7 @@ from harness.specs.sampler import ExtractorSpec
 from harness.stats import interval
 from harness.tasks.reference import feature_blocks
 
-_WITH_INTERVALS = ("fid", "kid")  # the others have no replicates, in tables neither
+_WITH_INTERVALS = ("fid", "kid", "precision", "recall")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def fid_figures(scored: ScoredFeatures) -> Figures:
         found.reasons.append(f"no interval of FID: {smallest} images stay without a group, for {dim} features")
         return found
 
-    found.replicates = [frechet_distance(reference.frechet, total.without(part)) for part in scored.by_group]
-    ends = interval(fid, found.replicates)
+    without = [frechet_distance(reference.frechet, total.without(part)) for part in scored.by_group]
+    found.replicates["fid"], ends = without, interval(fid, without)
     found.values |= {"fid_low": ends.low, "fid_high": ends.high}
     return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.metrics.feature_stream import evenly_spaced
 from harness.metrics.kernel_distance import kernel_sums
 from harness.metrics.scored_features import NO_FEATURES, Figures, ScoredFeatures
 from harness.stats import standard_error
@@ -21,13 +20,10 @@ def kid_figures(scored: ScoredFeatures) -> Figures:
     if len(spaced) < 2:
         return Figures(reasons=[f"no KID: found {len(spaced)} generated image; expected at least 2"])
 
-    # jackknife groups: those of FID, thinned evenly
-    group_of_spaced = evenly_spaced(scored.n_images, len(spaced)) * scored.groups // scored.n_images
-    bounds = np.searchsorted(group_of_spaced, np.arange(scored.groups + 1)).tolist()
-
+    bounds = np.searchsorted(scored.groups_of(len(spaced)), np.arange(scored.groups + 1)).tolist()
     sums = kernel_sums(spaced, reference.kernel_features, reference.kernel_pair_mean, bounds)
     found = Figures({"kid": sums.distance()})
     if scored.has_intervals:
-        found.replicates = [sums.distance(leave_out=group) for group in range(scored.groups)]
-        found.values["kid_se"] = standard_error(found.replicates)
+        without = [sums.distance(leave_out=group) for group in range(scored.groups)]
+        found.replicates["kid"], found.values["kid_se"] = without, standard_error(without)
     return found

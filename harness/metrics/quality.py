@@ -68,12 +68,13 @@ def measure_quality(
     else:
         quality.reasons.append(f"no intervals: {n_images} images are fewer than 2 for each of {groups} groups")
 
-    for name, compute in FEATURE_METRICS.items():
+    for compute in FEATURE_METRICS.values():
         found = compute(scored)
         quality.figures |= found.values
         quality.reasons += found.reasons
-        for group, value in enumerate(found.replicates):
-            quality.replicates[group][name] = value
+        for name, values in found.replicates.items():
+            for group, value in enumerate(values):
+                quality.replicates[group][name] = value
     quality.copies = _copies(scored)
     return quality
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.metrics.feature_stream import Features, Shard, blocks, evenly_spaced
 from harness.metrics.moments import Moments
@@ -49,6 +50,10 @@ class ScoredFeatures:
         moments = list(by_group.values())
         return cls(n_images, moments, np.concatenate(spaced), reference, groups, has_intervals=n_images >= 2 * groups)
 
+    def groups_of(self, n: int) -> npt.NDArray[np.int64]:
+        """Return the jackknife group of each of n images that are evenly spaced among all: FID's groups, thinned."""
+        return evenly_spaced(self.n_images, n) * self.groups // self.n_images
+
 
 @dataclass
 class Figures:
@@ -56,7 +61,7 @@ class Figures:
 
     values: dict[str, float] = field(default_factory=dict)
     """Columns that have no value are left out."""
-    replicates: list[float] = field(default_factory=list)
-    """The figure without group k; empty where there is no interval."""
+    replicates: dict[str, list[float]] = field(default_factory=dict)
+    """Figures without group k, by name; none where there is no interval."""
     reasons: list[str] = field(default_factory=list)
     """Why a value is missing."""

@@ -208,6 +208,8 @@ class _Planner:
                     check_learning(made, card)
                     check_classes(self.suite, made, self._load_network(network))
                     check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
+
+                # what is prepared, or was before
                 trial = self._make_trial(dataset, network, made, n, seed_set, training, entry)
                 stored = {p: name for p, part in zip(PARTS, parts, strict=True) if (name := stored_reference(part))}
                 with located(where):

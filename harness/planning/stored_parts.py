@@ -30,6 +30,7 @@ def make_entry_part(part: str, item: PartEntry) -> Method:
             f'{part} "{item.name}" names the artifact {reference}, which is of the {card.part} "{card.method}"; '
             "expected one of the same"
         )
+
     made = make_part(part, item.name, {**card.params, **params})
     found = made.params.model_dump(mode="json")
     for name, value in card.params.items():
@@ -54,7 +55,7 @@ def stored_preparation_spec(
 
     UsageError where it was made on another network or other pixels, or for another trial.
     """
-    card = load_preparation(reference, trial.training)
+    card, pixels = load_preparation(reference, trial.training), wanted.model.data.training_pixels
     wants = {
         "network": f"{trial.network.name} ({weights_sha256[:12]})",
         "data": wanted.model.data.name,
@@ -64,6 +65,7 @@ def stored_preparation_spec(
         "solver": _plain(wanted.solver),
         "training": wanted.seed,
     }
+
     has = {
         "network": f"{card.on.network} ({card.on.weights_sha256[:12]})",
         "data": card.on.data,
@@ -73,8 +75,9 @@ def stored_preparation_spec(
         "solver": _plain(card.solver),
         "training": card.training,
     }
-    pixels = wanted.model.data.training_pixels
-    if len(pixels) == len(card.on.training_pixels):  # else they are absent, or not read
+
+    # the pixels, unless they are absent or not read
+    if len(pixels) == len(card.on.training_pixels):
         wants["pixels"], has["pixels"] = pixels, card.on.training_pixels
     for what, value in has.items():
         if wants[what] != value:

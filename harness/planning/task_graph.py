@@ -59,6 +59,7 @@ class TaskGraph:
         """The specs of the suite's data sets, by name, with the pixels that were found."""
         self.statistics: StatisticsSpec | None = None
         """The file of statistics in place of the reference split, if the suite has one."""
+
         self.shipped: dict[str, ShippedSpec] = {}
         """Files that ship in place of a data set's reference pictures, by its name."""
         self.tasks: dict[str, Task] = {}

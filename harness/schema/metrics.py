@@ -68,13 +68,23 @@ PRECISION = Metric(
     label="Precision",
     lower_is_better=False,
     source="features",
-    columns=(Column("precision", REAL, "Share of generated images inside the reference manifold (k = 3)."),),
+    columns=(
+        Column("precision", REAL, "Share of generated images inside the reference manifold (k = 3)."),
+        Column("precision_low", REAL, "Lower end of the 95 % interval of precision (delete-a-group jackknife, t)."),
+        Column("precision_high", REAL, "Upper end of the 95 % interval of precision."),
+    ),
+    replicate=Column("precision", REAL, "Precision without that group of generated images."),
 )
 RECALL = Metric(
     label="Recall",
     lower_is_better=False,
     source="features",
-    columns=(Column("recall", REAL, "Share of reference images inside the generated manifold (k = 3)."),),
+    columns=(
+        Column("recall", REAL, "Share of reference images inside the generated manifold (k = 3)."),
+        Column("recall_low", REAL, "Lower end of the 95 % interval of recall (delete-a-group jackknife, t)."),
+        Column("recall_high", REAL, "Upper end of the 95 % interval of recall."),
+    ),
+    replicate=Column("recall", REAL, "Recall without that group of generated images."),
 )
 TRUNCATION_ERROR = Metric(
     label="Truncation error, relative RMS",

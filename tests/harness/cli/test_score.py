@@ -33,7 +33,10 @@ SUITE: dict[str, Any] = {
     "n_images": N, "batch": BATCH, "baseline": {"clock_steps": 2}, "timing": {"tier": "smoke"},
     "networks": {"unet-8": {"weights": str(WEIGHTS)}}, "trials": [{"steps": 2}],
 }  # fmt: skip
-FIGURES = ("fid", "fid_low", "fid_high", "fid_floor", "fid_least", "kid", "kid_se", "precision", "recall")
+FIGURES = (
+    "fid", "fid_low", "fid_high", "fid_floor", "fid_least", "kid", "kid_se",
+    "precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high",
+)  # fmt: skip
 
 
 def reference_pixels(dataset: str) -> np.ndarray:
@@ -173,7 +176,7 @@ def test_json_holds_figures_and_all_that_they_depend_on(command: Command, made: 
     assert (said.code, said.err) == (0, "")
     found = json.loads(said.out)
     assert set(found["figures"]) == set(FIGURES)
-    assert set(found["intervals"]) == {"fid", "kid"}
+    assert set(found["intervals"]) == {"fid", "kid", "precision", "recall"}
     low, high = found["intervals"]["kid"]
     assert low < found["figures"]["kid"] < high
     assert found["extractor"]["name"] == "digits-cnn"
