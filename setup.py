@@ -1,4 +1,4 @@
-"""Builds the wheel with the cards of datasets/ inside the package; everything else is in pyproject.toml."""
+"""Builds the wheel with what lies in datasets/ inside the package; everything else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithCards(build_py):
-    """Copies datasets/*.toml to harness/data/shipped in a wheel; an editable install reads datasets/ itself."""
+    """Copies datasets/ to harness/data/shipped in a wheel; an editable install reads datasets/ itself."""
 
     def run(self) -> None:
         super().run()
@@ -20,6 +20,7 @@ class BuildWithCards(build_py):
         target.mkdir(parents=True, exist_ok=True)
         for card in sorted(Path("datasets").glob("*.toml")):
             shutil.copyfile(card, target / card.name)
+        shutil.copytree("datasets/references", target / "references", dirs_exist_ok=True)
 
 
 setup(cmdclass={"build_py": BuildWithCards})

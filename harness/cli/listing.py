@@ -77,6 +77,7 @@ def in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _list_zoo() -> Iterator[str]:
+    from harness.config.stored_preparation import load_stored, preparation_names
     from harness.config.zoo_card import load_zoo_card, zoo_names
 
     damaged: list[StoreDamagedError] = []
@@ -92,5 +93,13 @@ def _list_zoo() -> Iterator[str]:
             f"({judged.extractor.partition(':')[0]})  copies {100 * judged.copy_rate:4.1f} %  {card.dtype}  "
             f"{'finished' if trained.finished else 'in training'}"
         )
+    for name in preparation_names():
+        try:
+            made = load_stored(name)
+        except StoreDamagedError as error:
+            damaged.append(error)
+            continue
+        steps = "" if made.steps is None else f"  {made.steps} steps"
+        yield f"{name:30} {made.part} {made.method} for {made.on.network}{steps}  {made.seconds:,.0f} s"
     if damaged:
         raise damaged[0]

@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="zoo",
-    help="Run, pause and resume the trainings of the zoo; keep preparations in it.",
+    help="Run the trainings of the zoo; keep preparations in it.",
     no_args_is_help=True,
     epilog="Example: oneclock zoo train unet-16",
 )
@@ -43,7 +43,10 @@ def keep_prepared(
     part: Annotated[str, typer.Option(help="The part that was prepared.")] = "denoiser",
     results: Results = RESULTS,
 ) -> None:
-    """Store a finished preparation, so that suites name it as artifact = "zoo:NAME"."""
+    """Store a finished preparation.
+
+    Suites name it as artifact = "zoo:NAME".
+    """
     from harness import api
     from harness.zoo.kept_preparations import keep_preparations
 

@@ -92,7 +92,12 @@ def load_preparation(reference: str, training: int = 0) -> StoredPreparation:
     """
     if not reference.startswith(PREFIX):
         raise UsageError(f'artifact is "{reference}"; expected "{PREFIX}NAME", one that `oneclock ls zoo` lists')
-    name, known = zoo_entry_name(reference.removeprefix(PREFIX), training), preparation_names()
+    return load_stored(zoo_entry_name(reference.removeprefix(PREFIX), training))
+
+
+def load_stored(name: str) -> StoredPreparation:
+    """Return a card by its own name; errors as of `load_preparation`."""
+    known = preparation_names()
     if name not in known:
         raise UsageError(f'preparation "{name[:80]}" is unknown{did_you_mean(name, known)} (see `oneclock ls zoo`)')
 

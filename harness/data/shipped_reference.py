@@ -22,7 +22,8 @@ from harness.identity import file_sha256
 from harness.specs.base import Closed
 from harness.specs.sampler import ExtractorSpec
 
-_FOLDER = Path(__file__).resolve().parents[2] / "datasets" / "references"
+_IN_WHEEL = Path(__file__).resolve().parent / "shipped" / "references"
+_FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).resolve().parents[2] / "datasets" / "references"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=2)]
 

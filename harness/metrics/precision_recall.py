@@ -29,18 +29,18 @@ def precision_recall_figures(scored: ScoredFeatures) -> Figures:
         return Figures(reasons=[f"no precision and recall: found {n} images; expected more than {NEIGHBOURS}"])
 
     centre = reference.mean(axis=0, dtype=np.float64)  # distances far from the origin lose their digits
-    sides = [
+    made, real = (
         torch.from_numpy(features[evenly_spaced(len(features), n)].astype(np.float64) - centre)
         for features in (generated, reference)  # torch-fidelity's order: input1 generated, input2 reference
-    ]
+    )
     found = prc_features_to_metric(
-        *sides, prc_neighborhood=NEIGHBOURS, prc_batch_size=_ROWS, save_cpu_ram=True, verbose=False
+        made, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=_ROWS, save_cpu_ram=True, verbose=False
     )
 
     figures = Figures({name: found[name] for name in ("precision", "recall")})
     if scored.has_intervals:
         groups = torch.from_numpy(scored.groups_of(len(generated))[evenly_spaced(len(generated), n)])
-        figures.replicates = _without_groups(*sides, groups, scored.groups)
+        figures.replicates = _without_groups(made, real, groups, scored.groups)
         for name, values in figures.replicates.items():
             ends = interval(found[name], values)
             figures.values |= {f"{name}_low": max(ends.low, 0.0), f"{name}_high": min(ends.high, 1.0)}

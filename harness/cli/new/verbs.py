@@ -85,7 +85,10 @@ def create_cluster(
     cpus: Annotated[int, typer.Option(help="Cores of each node.")] = 16,
     image: Annotated[str, typer.Option(help="The image's name in a registry.")] = "oneclock:latest",
 ) -> None:
-    """Write a file that runs a suite on a cluster (RayJob, `ray up`, batch script), with its Dockerfile."""
+    """Write a file that runs a suite on a cluster.
+
+    A RayJob, a file of `ray up` or a batch script, with its Dockerfile.
+    """
     from harness.cli.new.cluster import write_cluster
 
     _print(write_cluster(kind, suite, nodes, gpus, cpus, image))
