@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.numpy import load_file
 
 from harness.cli.check import shown_while
 from harness.cli.reference import choose_extractor
@@ -16,6 +17,7 @@ from harness.config.suite import ReferenceSettings
 from harness.data.cards import DatasetCard, load_card
 from harness.data.disk_array import release_pages
 from harness.data.own_images import OwnImages, open_own_images
+from harness.data.shipped_reference import find_shipped_reference
 from harness.data.splits import count_images, load_split
 from harness.errors import UsageError
 from harness.fetching.lookup import find_extractor_weights, find_file
@@ -99,7 +101,7 @@ def score_images(place: Path, dataset: str, extractor: str | None, statistics: P
     shown = shown_while(f"scoring {images.n:,} images by {spec.name} on {device.type}")
     with fixed_numerics(device, count_worker_cores()), shown:
         network = load_extractor(name, weights, device)
-        reference, said = _reference(card, network, given)
+        reference, said = _reference(card, spec, network, given)
         digest = hashlib.sha256()
         quality = measure_quality(_features(images, network, digest), reference, images.n)
     return ImageScore(images, card.name, said, spec, quality, digest.hexdigest())
@@ -160,10 +162,15 @@ def _check_enough(images: OwnImages, card: DatasetCard, spec: ExtractorSpec, ref
             )
 
 
-def _reference(card: DatasetCard, network: Extractor, given: StatisticsSpec | None) -> tuple[ReferenceFeatures, str]:
-    """Return what the images are compared with, and what it is called."""
+def _reference(
+    card: DatasetCard, spec: ExtractorSpec, network: Extractor, given: StatisticsSpec | None
+) -> tuple[ReferenceFeatures, str]:
+    """Return what the images are compared with, as a run compares its own, and what it is called."""
     if given is not None:
         return read_statistics(Path(given.path), given.path).reference(given.n), given.title
+    if (shipped := find_shipped_reference(card, spec)) is not None:
+        reference = ReferenceFeatures.from_tensors(load_file(shipped.path))
+        return reference, f"split {shipped.split} {shipped.pixels}, its features shipped"
     split = load_split(card, card.reference)
     collected = ReferenceCollector(len(split.images))
     for _, block in feature_blocks(network, split.images):

@@ -1,7 +1,8 @@
 """Reference sets that ship in place of their pictures: statistics by a feature network, with a card.
 
 A folder for each data set lies in datasets/references, with a file of arrays and a card for each feature network. What
-a file stands for is known by the pixels' SHA-256, so a run from it and one from the pictures have the same name.
+a file stands for is known by the pixels' SHA-256. Runs take it whether the pictures are at hand or not, so a suite has the same rows on
+every machine; `reference = "pictures"` reads the pictures, and is another row.
 """
 
 from __future__ import annotations
@@ -95,11 +96,14 @@ def find_shipped_reference(card: DatasetCard, extractor: ExtractorSpec) -> Shipp
 
 def write_shipped_reference(card: ShippedReference, arrays: bytes) -> Path:
     """Write a file of arrays and its card, replacing those of that name; return the file."""
-    card.path.parent.mkdir(parents=True, exist_ok=True)
-    card.path.write_bytes(arrays)
     head = f"# Written by `{card.command}`. Do not edit: the SHA-256 is checked against the file.\n"
     text = head + tomli_w.dumps(card.model_dump(mode="json"))
-    card.path.with_suffix(".toml").write_text(text, encoding="utf-8")
+    card.path.parent.mkdir(parents=True, exist_ok=True)
+    files = {card.path: arrays, card.path.with_suffix(".toml"): text.encode()}
+    for path, content in files.items():
+        path.with_suffix(path.suffix + ".new").write_bytes(content)
+    for path in files:  # both are whole: between two renames nothing else can fail
+        path.with_suffix(path.suffix + ".new").replace(path)
     return card.path
 
 

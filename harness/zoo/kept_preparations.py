@@ -94,6 +94,9 @@ def _of_card(part: PartSpec | None) -> PartSpec | None:
 
 def encode_preparation(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
     """Return a safetensors file of a preparation's arrays, float32 in half precision, with its facts in the header."""
+    too_large = [name for name, value in tensors.items() if np.abs(value).max(initial=0.0) > np.finfo(np.float16).max]
+    if too_large:
+        raise UsageError(f"{too_large[0]} holds values above 65,504, which half precision does not; keep another one")
     halved = {
         name: np.ascontiguousarray(value.astype(np.float16) if value.dtype == np.float32 else value)
         for name, value in tensors.items()

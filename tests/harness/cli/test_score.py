@@ -16,9 +16,10 @@ from kit.own_images_kit import pictures, write_npz, write_pictures
 from PIL import Image
 
 import harness
-from harness.cli.reference import write_reference
+from harness.cli.reference import write_reference, write_shipped
 from harness.cli.score import ImageScore, score_images
 from harness.config.suite import Suite
+from harness.data import shipped_reference
 from harness.data.cards import load_card
 from harness.data.own_images import open_own_images
 from harness.data.splits import load_split
@@ -434,3 +435,17 @@ def test_a_fetched_feature_network_is_found_without_a_path(tmp_path: Path, monke
     with pytest.raises(UsageError, match="cache/files/inception/"):
         scored(tmp_path / "own", "digits", "inception-v3-compat")
     assert "cache/files" not in str(before.value)
+
+
+def test_a_reference_set_that_ships_is_taken_without_pictures(
+    made: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write_pictures(tmp_path / "images", made)
+    by_pictures = score_images(place, "digits", None, None)
+    monkeypatch.setattr(shipped_reference, "_FOLDER", tmp_path / "references")
+    write_shipped("digits", None)
+    monkeypatch.setattr("harness.cli.score.load_split", None)
+    found = score_images(place, "digits", None, None)
+    assert found.reference == f"{by_pictures.reference}, its features shipped"
+    assert found.quality.figures["fid"] == by_pictures.quality.figures["fid"]
+    assert found.quality.figures["recall"] == pytest.approx(by_pictures.quality.figures["recall"], abs=0.01)
