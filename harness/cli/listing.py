@@ -93,6 +93,8 @@ def _list_zoo() -> Iterator[str]:
             f"({judged.extractor.partition(':')[0]})  copies {100 * judged.copy_rate:4.1f} %  {card.dtype}  "
             f"{'finished' if trained.finished else 'in training'}"
         )
+
+    # what was prepared on them
     for name in preparation_names():
         try:
             made = load_stored(name)

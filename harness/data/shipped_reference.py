@@ -1,8 +1,8 @@
 """Reference sets that ship in place of their pictures: statistics by a feature network, with a card.
 
 A folder for each data set lies in datasets/references, with a file of arrays and a card for each feature network. What
-a file stands for is known by the pixels' SHA-256. Runs take it whether the pictures are at hand or not, so a suite has the same rows on
-every machine; `reference = "pictures"` reads the pictures, and is another row.
+a file stands for is known by the pixels' SHA-256. Runs take it whether the pictures are at hand or not, so a suite has
+the same rows on every machine; `reference = "pictures"` reads the pictures, and is another row.
 """
 
 from __future__ import annotations
