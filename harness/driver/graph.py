@@ -7,6 +7,7 @@ heaps.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -97,17 +98,17 @@ class Graph:
 
         It counts as started.
         """
-        heaps = [heap for (alone, ranks), heap in self._ready.items() if alone == exclusive and ranks <= devices]
-        while heaps := [heap for heap in heaps if heap]:
-            first = min(heaps)
-            node = self._nodes.get(first[0][1])
-            if node is None or not node.queued or node.unmet:
-                heapq.heappop(first)  # its task has ended, has no unit left, or waits again
-                continue
-            self._queued_units[exclusive] -= 1
-            self._unstarted[exclusive] -= 1
-            return node.task.unit(node.queued.popleft())
-        return None
+        node = self._first_ready(exclusive, devices)
+        if node is None:
+            return None
+        self._queued_units[exclusive] -= 1
+        self._unstarted[exclusive] -= 1
+        return node.task.unit(node.queued.popleft())
+
+    def first_ready_task(self, exclusive: bool) -> Task | None:
+        """Return the first task of a kind with a ready unit, whatever devices it needs; None if there is none."""
+        node = self._first_ready(exclusive)
+        return None if node is None else node.task
 
     def tasks_larger_than(self, devices: int) -> list[Task]:
         """Return the ready tasks that need more than `devices` at once."""
@@ -213,6 +214,17 @@ class Graph:
     def _queue(self, node: _Node) -> None:
         self._queued_units[node.task.exclusive] += len(node.queued)
         heapq.heappush(self._ready[node.task.exclusive, node.task.ranks], (node.order, node.task.id))
+
+    def _first_ready(self, exclusive: bool, devices: float = math.inf) -> _Node | None:
+        """Return the first node with a ready unit that needs at most `devices`, or None."""
+        heaps = [heap for (alone, ranks), heap in self._ready.items() if alone == exclusive and ranks <= devices]
+        while heaps := [heap for heap in heaps if heap]:
+            first = min(heaps)
+            node = self._nodes.get(first[0][1])
+            if node is not None and node.queued and not node.unmet:
+                return node
+            heapq.heappop(first)  # its task has ended, has no unit left, or waits again
+        return None
 
     def _close(self, node: _Node) -> None:
         del self._nodes[node.task.id]

@@ -32,6 +32,8 @@ class RunningUnits:
         """Number of exclusive ones among them."""
         self.devices = 0
         """Number of devices they hold, without second runs."""
+        self.shared_devices = 0
+        """As many of these as are held by units that are not exclusive."""
         self._pool, self._clock, self._on_start = pool, clock, on_start
         self._units: dict[str, Running] = {}
         self._durations = Durations()
@@ -50,7 +52,7 @@ class RunningUnits:
         """
         self._units[unit.key] = Running(unit, self._clock(), inputs)
         self.exclusive += unit.task.exclusive
-        self.devices += unit.task.ranks
+        self._count_devices(unit, unit.task.ranks)
         self._pool.submit(placed, inputs)
         self._on_start(unit)
 
@@ -66,7 +68,7 @@ class RunningUnits:
         """
         del self._units[running.unit.key]
         self.exclusive -= running.unit.task.exclusive
-        self.devices -= running.unit.task.ranks
+        self._count_devices(running.unit, -running.unit.task.ranks)
         if running.runs > 1:
             self._pool.drop(running.unit)
         seconds = self._clock() - running.began
@@ -89,3 +91,7 @@ class RunningUnits:
     def usual_seconds(self) -> float:
         """Return the usual seconds of the running units, the longest of them; 0 if unknown."""
         return self._durations.longest(one.unit for one in self._units.values())
+
+    def _count_devices(self, unit: Unit, more: int) -> None:
+        self.devices += more
+        self.shared_devices += 0 if unit.task.exclusive else more

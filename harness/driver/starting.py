@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from harness.driver.gathering import Gathering
 from harness.driver.graph import Graph
 from harness.driver.inputs import InputRefs, LostInputsError
 from harness.driver.lane import Lane, Load
@@ -39,7 +40,7 @@ class Starter:
         self.lane = Lane(clock)
         self._graph, self._pool, self._results = graph, pool, results
         self._inputs, self._running = inputs, running
-        self._searches = SearchJobs(results)
+        self._searches, self._gathering = SearchJobs(results), Gathering(running, clock)
         self._clock, self._on_units_added = clock, on_units_added
         self._dropped = self._most_devices = 0
         self._too_large: dict[str, float] = {}
@@ -49,7 +50,7 @@ class Starter:
         self._fail_too_large()
         self._pool.reserve(self.lane.hosts_to_reserve(self._load()))
         for exclusive in (True, False):
-            while (unit := self._graph.take_ready_unit(exclusive, self._pool.idle(exclusive))) is not None:
+            while (unit := self._take_unit(exclusive)) is not None:
                 if not self._add_search_jobs(unit):
                     self._start_unit(unit)
 
@@ -65,6 +66,13 @@ class Starter:
     def count_search_jobs(self, unit: Unit) -> int:
         """Return how many jobs the search did that a unit concludes; 0 for a unit that concludes none."""
         return self._searches.count_jobs(unit.task)
+
+    def _take_unit(self, exclusive: bool) -> Unit | None:
+        """Return the next unit to start now, or None."""
+        idle = self._pool.idle(exclusive)
+        if not exclusive and self._gathering.keeps_devices(self._graph.first_ready_task(exclusive), idle):
+            return None
+        return self._graph.take_ready_unit(exclusive, idle)
 
     def _start_unit(self, unit: Unit) -> None:
         """Start a unit; where results that it reads are lost, schedule those first."""

@@ -45,6 +45,11 @@ COME_BACK_SECONDS = 120.0
 STRAGGLES_AFTER, STRAGGLES_SECONDS = 2.0, 10.0
 """A unit that runs so many times the median of its task, and so much longer, runs once more on an idle worker."""
 
+# Devices kept free for a unit on several
+
+GATHER_SECONDS = 60.0
+"""So long idle devices wait for further ones; where it takes longer, as for a training, others get them."""
+
 # Hosts kept free for timing
 
 LANE_GAP_SECONDS, LEAST_LANE_GAP_SECONDS = 30.0, 4.0

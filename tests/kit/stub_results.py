@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.specs.base import Output
+from harness.specs.base import Output, Price
+from harness.specs.prepare import PrepareOutput
 from harness.specs.reference import ReferenceOutput
 from harness.specs.sample import Cost, Counts, SampleOutput, SampleSpec
 from harness.specs.score import Replicate, ScoreOutput, ScoreSpec
 from harness.specs.time import Repetition, TimedBlock, TimeOutput
+from harness.specs.train import TrainOutput
 from harness.task import Result, Span, Unit
 
 SECONDS = {"sample": 10.0, "score": 1.0, "time": 5.0, "reference": 1.0}
@@ -38,7 +40,7 @@ def result_of(unit: Unit, inputs: Mapping[str, Any]) -> Result:
         return _images(spec, unit.span, unit.key)
     if isinstance(spec, ScoreSpec):
         return Result(_score(spec, inputs))
-    known = {"reference": _REFERENCE, "time": _TIMES}
+    known = {"reference": _REFERENCE, "time": _TIMES, "train": _TRAINED, "prepare": _PREPARED}
     return Result(known.get(unit.task.kind, Output()))
 
 
@@ -115,3 +117,6 @@ def _times() -> Output:
 
 
 _TIMES, _REFERENCE = _times(), ReferenceOutput(n=1000)
+_PRICE = Price(seconds=1.0, flops=1.0)
+_TRAINED = TrainOutput(price=_PRICE, counter_flops=64, deepspeed_macs=32, counters_agree=True, loss=0.5)
+_PREPARED = PrepareOutput(artifact={}, price=_PRICE)

@@ -119,6 +119,18 @@ def test_exclusive_and_large_tasks_are_asked_for_apart() -> None:
     assert (made.count_ready(True), made.count_ready(False), made.count_unstarted(False)) == (0, 0, 0)
 
 
+def test_the_first_task_that_is_ready_is_told_whatever_devices_it_needs_and_stays() -> None:
+    made, _ = graph(Toy("time", exclusive=True), Toy("one"), Toy("late", ("one",)), Toy("pair", ranks=2), Toy("last"))
+    for name in ("one", "pair", "last"):
+        first: Any = made.first_ready_task(False)
+        assert first.id == name == taken(made, devices=2)
+    assert made.first_ready_task(False) is None
+    made.finish_unit(unit("one"))
+    made.fail_task("late", BROKEN)
+    assert made.first_ready_task(False) is None
+    assert taken(made, exclusive=True) == "time"
+
+
 def test_a_task_that_no_pool_can_do_is_named_until_it_has_failed() -> None:
     made, _ = graph(Toy("five", ranks=5), Toy("one"))
     assert [task.id for task in made.tasks_larger_than(2)] == ["five"]

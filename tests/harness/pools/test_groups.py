@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from kit.faulty import Counting, Ears, complete, measure, suite
 
+from harness.driver.loop import Engine
+from harness.planning.fit import spread_trainings
 from harness.planning.plan import make_plan
 from harness.storage.store import Store
 from harness.task import Failure
@@ -123,6 +125,34 @@ def test_more_devices_than_there_are_is_refused_in_one_sentence(tmp_path, ray_po
     wanted = suite([srds("vanilla", ray_pool.size() + 1, blocks=9)], name="large")
     with pytest.raises(UsageError, match=r"needs \d+ devices at once; the cluster offers \d+; choose fewer or"):
         check_pool_size(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool.size())
+
+
+class Ranks(Ears):
+    """Remembers on how many devices units of each kind ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.started = []
+
+    def on_unit_start(self, unit):
+        self.started.append((unit.task.kind, unit.task.ranks))
+
+
+def test_a_run_ends_whose_training_and_preparation_take_both_workers_between_trials_on_one(tmp_path, ray_pool):
+    complete(ray_pool)
+    tuned = {"name": "few-step", "tune_steps": 4, "tune_batch": 16, "tune_trajectories": 8}
+    wanted = suite(
+        [{"steps": 2, "denoiser": tuned}, *({"steps": steps} for steps in (3, 4, 5, 6))],
+        name="wide", dataset="digits", network="slim-8", precision="float32",
+        networks={"slim-8": {"train": {"steps": 3, "batch": 16}}}, devices=2, n_images=80,
+    )  # fmt: skip
+    made = spread_trainings(make_plan(wanted, ray_pool.device_class, ray_pool.device_name), ray_pool.size(), True)
+    store, ears = Store.create_or_open(tmp_path / "wide"), Ranks()
+    found = Engine(made, store, tmp_path, ray_pool, ears).run()
+    assert [row["reasons"] for row in found] == [""] * 6
+    assert {kind for kind, ranks in ears.started if ranks == 2} == {"train", "prepare"}
+    assert {kind for kind, ranks in ears.started if ranks == 1} == {"reference", "sample", "score", "time"}
+    assert complete(ray_pool)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import torch
 from kit.toy_context import ToyContext
 from torch import Tensor
 
+from harness.training.preparation import Trainings
 from methods.denoisers.few_step import FewStepDenoiser
 from methods.denoisers.full import Full
 from methods.networks.base import DataShape, Network, NetworkParams
@@ -138,6 +139,19 @@ def test_each_phase_is_given_what_the_other_made_and_the_frozen_network_stays_th
     left = left_ends(loaded(here.network, first), mine.states, GRID, here)
     assert torch.equal(seen[1][1], landing_errors(mine.states, left, GRID))
     assert not torch.allclose(seen[1][1], seen[0][1], rtol=1e-3)
+
+
+def test_rounds_draw_anew_and_a_preparation_that_begins_anew_draws_as_before() -> None:
+    """Of two tunings from the same state at the same levels, so that nothing but their draws differs."""
+    tuned = []
+    for _ in range(2):
+        here = context()
+        here.trainings = Trainings(here.seed, torch.device("cpu"), lambda event: None)
+        tuned.append([tune_at(here, START, params())[0] for _ in range(2)])
+    (first, second), (first_again, second_again) = tuned
+    assert not equal(first, second)
+    assert equal(first, first_again)
+    assert equal(second, second_again)
 
 
 def test_tuning_that_is_undone_leaves_the_network_and_says_so_and_the_levels_stay() -> None:
