@@ -101,10 +101,11 @@ def test_a_coarse_reference_solution_is_said() -> None:
 def test_shipped_suites_lack_nothing_that_their_files_could_say(name: str) -> None:
     """Targets of an exact network say nothing, and CIFAR-10 has no network in the zoo yet to derive them from.
 
+    Links may be missing where their rows would cost too much, and the zoo has slim-16 and cunet-16 from one seed.
     A published network that is not imported here is no fault of a file, if it names the command that brings it.
     """
     made = make_plan(load_suite(name), "cpu:a chip", "a chip", data_may_be_absent=True)
     found = [note for note in plan_notes(made) if note not in made.left_out]
-    known = ("no FID targets", "links of gains", "equivalence_margin")
+    known = ("no FID targets", "of gains", "equivalence_margin", "there are fewer: cunet-16 1, slim-16 1 (")
     assert [note for note in found if not any(word in note for word in known)] == []
     assert all("`oneclock fetch " in sentence for sentence in made.left_out)
