@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.measure.flops import without_fused_attention_layers
 from harness.sampling.pixels import scale_to_unit
 from harness.wrapping.own_draws import own_draws
 from harness.wrapping.user_code import load_code
@@ -54,6 +53,8 @@ class WrappedPipeline(Executor):
     def run(
         self, evaluate: Boundary, solver: Solver, sigmas: np.ndarray, x: Tensor, noise: StepNoise, trace: Trace
     ) -> Tensor:
+        from harness.measure.flops import without_fused_attention_layers  # it imports what only counting needs
+
         # a pipeline may take gradients, as guidance by a classifier does
         with torch.inference_mode(False), torch.no_grad(), without_fused_attention_layers():
             pipeline = load_code(self.params.python, self.params.sha256)
