@@ -59,8 +59,9 @@ class ImageScore:
         for name in _WITH_INTERVALS:
             without = [one[name] for one in self.quality.replicates if name in one]
             if without:
-                ends = interval(self.quality.figures[name], without)
-                found[name] = (ends.low, ends.high)
+                figures = self.quality.figures
+                ends = interval(figures[name], without)
+                found[name] = figures.get(f"{name}_low", ends.low), figures.get(f"{name}_high", ends.high)
         return found
 
     def cautions(self) -> tuple[str, ...]:

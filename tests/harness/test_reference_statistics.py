@@ -140,7 +140,7 @@ def test_a_run_needs_no_pictures(of_the_field: Path, tmp_path: Path) -> None:
 def test_what_learns_still_needs_its_pictures(of_the_field: Path, tmp_path: Path) -> None:
     (tmp_path / "pictures.toml").write_text(CARD)
     changes = {"dataset": str(tmp_path / "pictures.toml"), "reference": {"statistics": str(of_the_field), **STATED}}
-    for learning in ({"networks": {}}, {"trials": [{"steps": 2}, {"steps": 2, "schedule": "gits"}]}):
+    for learning in ({"networks": {}}, {"trials": [{"steps": 2}, {"steps": 2, "schedule": "few-step"}]}):
         with pytest.raises(UsageError, match="found no folder"):
             run(tmp_path / "results", **changes, **learning)
 

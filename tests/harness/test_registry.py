@@ -65,7 +65,7 @@ def points(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     monkeypatch.setattr(module, "entry_points", lambda group: found if group == GROUP else [])
 
 
-SHARED = {"denoisers": {"compiled"}, "executors": {"lockstep"}, "schedules": set(), "solvers": set()}
+SHARED = {"denoisers": {"compiled", "cached_calls"}, "executors": {"lockstep"}, "schedules": set(), "solvers": set()}
 """Files that several methods of a folder use."""
 
 

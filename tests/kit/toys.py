@@ -171,6 +171,7 @@ class Searched(EDM):
 
     name = "toy-searched"
     prepares = True
+    learns_from_images = True
     prepares_for = ("steps",)
     prepared: Sequence[int] = []
 

@@ -88,7 +88,8 @@ def test_images_of_a_run_have_the_figures_of_their_row_to_the_last_digit(
     found = scored(place, "digits", None)
     assert found.images_sha256 == row["images_sha256"]
     assert {name: found.quality.figures[name] for name in FIGURES} == {name: row[name] for name in FIGURES}
-    assert found.intervals()["fid"] == (row["fid_low"], row["fid_high"])
+    for name in ("fid", "precision", "recall"):
+        assert found.intervals()[name] == (row[f"{name}_low"], row[f"{name}_high"])
 
 
 def test_another_order_or_other_pixels_are_seen(row: dict[str, Any], made: np.ndarray, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ WITH_TARGETS = [name for name in suite_names() if load_suite(name).quality.targe
 
 def zoo_cards(suite: Suite) -> list[list[ZooCard]]:
     """Return the cards of each network of a suite, one for each of its trainings."""
-    names = [
-        str(changes["weights"]).removeprefix(PREFIX) for changes in suite.networks.values() if "weights" in changes
-    ]
-    return [[load_zoo_card(zoo_entry_name(name, k)) for k in range(suite.trainings)] for name in names]
+    found = {
+        str(changes["weights"]).removeprefix(PREFIX): int(changes.get("trainings", suite.trainings))
+        for changes in suite.networks.values()
+        if "weights" in changes
+    }
+    return [[load_zoo_card(zoo_entry_name(name, k)) for k in range(count)] for name, count in found.items()]
 
 
 def reference(suite: Suite, dataset: str) -> float:

@@ -62,6 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ZooCard, bytes]:
 def zoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: tuple[ZooCard, bytes]) -> Path:
     """A zoo that holds it."""
     folder = own_zoo(monkeypatch, tmp_path / "zoo")
+    monkeypatch.setattr("harness.config.stored_preparation._FOLDER", tmp_path / "preparations")
     write_zoo_entry(*trained)
     return folder
 

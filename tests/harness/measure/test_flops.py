@@ -169,5 +169,5 @@ def test_training_work_that_depends_on_the_data_is_not_extrapolated_from_one_ste
     card = load_network_card("cunet-8", {"params": solver})
     assert card.train is not None
     spec = TrainSpec(data=load_card("digits").spec(), network=card.spec(), train=card.train, device="cpu")
-    output = _output(spec, torch.zeros(1, 1, 8, 8), seconds=1.0, loss=0.1)
+    output = _output(spec, torch.zeros(1, 1, 8, 8), device_seconds=1.0, loss=0.1)
     assert (output.price.flops is not None) == known

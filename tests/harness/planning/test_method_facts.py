@@ -9,7 +9,9 @@ from harness.registry import registry
 from harness.report.facts import NETWORK
 
 FACTS = {(one.part, one.name): one for one in collect_facts()}
-FAMILIES = {"solver", "schedule", "early exit", "AdaDiff", "DDSM", "Missing U", "few-step", "parallel in time"}
+FAMILIES = {
+    "solver", "schedule", "early exit", "AdaDiff", "DDSM", "Missing U", "few-step", "parallel in time", "feature cache",
+}  # fmt: skip
 CLAIMS = [
     ("denoiser", "adadiff", "AdaDiff", "40 %"),
     ("denoiser", "early-exit", "early exit", "34.6 %"),
