@@ -3,16 +3,26 @@
 PYTHON  ?= python3
 SUITE   ?= quick
 ADDRESS ?=
+GPUS    ?=
+DEVICE  ?=
 RESULTS ?= results
 IN_PROCESS ?=
+STORAGE ?=
+JOB     ?=
+INSTALLED ?=
+MINUTES ?=
+PARTS   ?=
 ZOO     ?=
+FOLDERS ?= results/reference
+SITE    ?= $(RESULTS)/site
 BIN     := .venv/bin
 HARNESS := $(BIN)/python -m harness
+CHOICE   = $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device "$(DEVICE)")
 
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install benchmark plan report test test-browser test-all test-faults lint format submit doctor bench clean zoo zoo-pause zoo-resume
+.PHONY: help install benchmark plan report site release-check test test-browser test-all test-gpu test-faults lint format submit attach doctor bench docs clean zoo zoo-pause zoo-resume
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -29,17 +39,23 @@ help:  ## these lines
 
 install: .venv/.installed  ## set up .venv with the pinned dependencies; a second call does nothing
 
-benchmark: install  ## run what is missing of SUITE (quick) and rebuild its report; ADDRESS= names a Ray cluster, IN_PROCESS=1 does without Ray
-	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(IN_PROCESS),--in-process)
+benchmark: install  ## run what is missing of SUITE (quick) and rebuild its report; ADDRESS= names a Ray cluster, GPUS= and DEVICE= what of it, IN_PROCESS=1 does without Ray
+	$(HARNESS) run $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS)) $(CHOICE) $(if $(IN_PROCESS),--in-process)
 
 plan: install  ## what SUITE would run, and what is already measured
-	$(HARNESS) plan $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS))
+	$(HARNESS) plan $(SUITE) --results $(RESULTS) $(if $(ADDRESS),--address $(ADDRESS)) $(CHOICE)
 
 report: install  ## rebuild leaderboard, plots and report.html of SUITE from its tables alone
 	$(HARNESS) report $(RESULTS)/$(SUITE)
 
-submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back
-	$(HARNESS) submit $(SUITE) $(if $(ADDRESS),--address $(ADDRESS)) --results $(RESULTS)
+site: install  ## write a static site of FOLDERS (results/reference) to SITE (results/site)
+	$(HARNESS) site $(FOLDERS) --to $(SITE)
+
+submit: install  ## run SUITE as a Ray job on the cluster whose dashboard is at ADDRESS, and bring the results back; STORAGE= keeps them in a bucket or shared folder
+	$(HARNESS) submit $(SUITE) $(if $(ADDRESS),--address $(ADDRESS)) $(CHOICE) --results $(RESULTS) $(if $(STORAGE),--storage '$(STORAGE)')
+
+attach: install  ## follow the submitted JOB again, and bring its results back
+	$(HARNESS) attach $(JOB) $(if $(ADDRESS),--address $(ADDRESS)) --results $(RESULTS)
 
 zoo: install  ## train what the zoo lacks, two at a time at lowest priority; ZOO=unet-16 picks its seeds; goes on where it was
 	$(HARNESS) zoo train $(ZOO) --results $(RESULTS)
@@ -59,7 +75,17 @@ test-browser: install  ## drive report.html in headless Chromium (Debian's packa
 test-all: install  ## the same with the slow tests: real clusters, ZeRO stages, all of CIFAR-10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12
 
-test-faults: install  ## kills, full disks, two drivers, two hosts in network namespaces (these as root)
+# INSTALLED=python3 takes a Python that has all packages already, such as that of a machine without network.
+test-gpu: $(if $(INSTALLED),,install)  ## check a GPU machine: tests marked cuda, kernels, both modes, trainings in bf16; one page of findings. Without a GPU, or with DEVICE=cpu, a rehearsal
+	$(if $(INSTALLED),$(INSTALLED),$(BIN)/python) -m harness gpu-check --results $(RESULTS)/gpu-check $(if $(DEVICE),--device "$(DEVICE)") $(if $(MINUTES),--training-minutes $(MINUTES)) $(if $(PARTS),--only "$(PARTS)")
+
+# In an environment of its own: its botocore wants another python-dateutil than requirements.lock has.
+.venv/s3/.installed: .venv/.installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/s3
+	$(BIN)/uv pip install --quiet --python .venv/s3/bin/python 'moto[server]==5.2.5'
+	touch $@
+
+test-faults: install .venv/s3/.installed  ## kills, full disks, lost nodes, lost heads, a server that speaks S3, two hosts (these as root)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --durations 12
 
 lint: install  ## ruff, mypy, and which room may import which
@@ -77,6 +103,19 @@ bench: install  ## speed and size figures of the harness itself, printed
 
 doctor: install  ## is this machine, this cluster, this results folder sound?
 	$(HARNESS) doctor $(RESULTS)
+
+# In an environment of its own: the site is made from sources and pages, nothing is imported. The theme is maintained until
+# May 2027; its successor reads the same mkdocs.yml.
+.venv/docs/.installed: docs/requirements.lock
+	$(PYTHON) -m venv --clear .venv/docs
+	.venv/docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.lock
+	touch $@
+
+docs: .venv/docs/.installed  ## build the documentation as a site in build/docs; a warning is an error
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/python -m mkdocs build --strict --clean
+
+release-check: install  ## before a tag: version, changelog, citation, reference runs, a wheel that runs SUITE (quick) elsewhere; PARTS= picks some, IN_PROCESS=1 does without Ray
+	$(HARNESS) release-check --suite $(SUITE) $(if $(PARTS),--only "$(PARTS)") $(if $(IN_PROCESS),--in-process)
 
 clean:  ## remove the environment; results stay
 	rm -rf .venv *.egg-info

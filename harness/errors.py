@@ -53,6 +53,16 @@ class Terminated(SystemExit):
     """A signal ends this process; unlike the exit() of a plug-in, it must not be caught."""
 
 
+def expected_kinds() -> frozenset[str]:
+    """Return the names of all errors whose sentence says what to do."""
+    found, kinds = set[str](), [HarnessError]
+    while kinds:
+        kind = kinds.pop()
+        found.add(kind.__name__)
+        kinds += kind.__subclasses__()
+    return frozenset(found)
+
+
 @contextmanager
 def located(where: str) -> Iterator[None]:
     """Put the place of a mistake, such as a file and an entry, before the sentence of a UsageError."""

@@ -29,6 +29,7 @@ LEFT_OUT = {
     "harness.registry": "finds classes by name; the class's own code and its parameters are in the identity",
     "harness.config.network_card": "family and parameters are in the identity by value",
     "harness.config.toml_files": "reads cards, whose values are in the identity",
+    "harness.measure.device_names": "a device's name is in the identity by value",
     "harness.data.cards": "a card's values are in the identity, and its pixels by their fingerprint",
 }
 """Modules and packages that decide no result, with the reason; neither they nor what they import is followed."""

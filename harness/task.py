@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,10 +109,15 @@ class Task:
         """Return how many workers run one unit together."""
         return self.spec.ranks()
 
+    @cached_property
+    def networks(self) -> tuple[str, ...]:
+        """Return the ids of the weights that its worker loads."""
+        return self.spec.networks()
+
     @property
     def exclusive(self) -> bool:
         """Return whether it runs only on hosts where nothing else runs."""
-        return self.spec.policy.exclusive
+        return self.spec.is_exclusive()
 
     @property
     def unit_count(self) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.config.network_card import NetworkCard, load_network_card
-from harness.config.suite import TrialEntry, apply_settings
+from harness.config.settings import apply_settings
+from harness.config.suite import TrialEntry
 from harness.config.zoo_card import PREFIX, ZooCard, load_zoo_card, zoo_names
 from harness.errors import UsageError, did_you_mean
 from harness.planning.checks import check_compatible

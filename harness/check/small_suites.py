@@ -59,6 +59,7 @@ def _make_suite(candidate: Candidate, **tables: Any) -> Suite:
             "batch": _BATCH,
             "baseline": {"clock_steps": candidate.steps},
             "truncation": {"images": _COMPARED_IMAGES, "steps": _SOLUTION_STEPS},
+            "fidelity": {"measure": False},
             "trials": [usual] if _is_usual(candidate) else [usual, own],
         },
         "check",

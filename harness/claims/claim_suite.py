@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.claims.ledger import Claim
 from harness.config.network_card import IMPORTED, network_names
-from harness.config.suite import Suite, apply_settings
+from harness.config.settings import apply_settings
+from harness.config.suite import Suite
 from harness.config.toml_files import validated
 from harness.fetching.lookup import offer_import
 from harness.planning.plan import Plan

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import export, imports, zoo
+from harness.cli import export, imports, stored, zoo
 from harness.cli.new import verbs as new
 from harness.errors import UsageError, did_you_mean
+from harness.pools.device_choice import DeviceChoice
 
 app = typer.Typer(
     name="oneclock",
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(stored.app)
 app.add_typer(new.app)
 app.add_typer(export.app)
 app.add_typer(imports.app)
@@ -37,6 +39,16 @@ Only = Annotated[
     typer.Option(help="Only the trial of this printed name, or those whose name, part or network it matches."),
 ]
 Seeds = Annotated[int | None, typer.Option(help="Use the first K disjoint seed sets.")]
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", help="Take so many GPUs of the cluster or this machine; by default all of one class."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help='Take devices of one class, by words of its name: "H100"; each MIG slice is a class too.'
+    ),
+]
 RESULTS = Path("results")
 
 
@@ -50,6 +62,7 @@ class Listed(StrEnum):
     extractors = "extractors"
     zoo = "zoo"
     fetch = "fetch"
+    results = "results"
 
 
 @app.command(epilog="Example: oneclock run quick --only 'dpmpp*' --set n_images=500")
@@ -60,6 +73,8 @@ def run(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    gpus: Gpus = None,
+    device: Device = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only; tables are in the results folder.")] = False,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="One worker in this process, without Ray: for a laptop, a CI job.")
@@ -84,6 +99,8 @@ def run(
             settings=settings,
             seeds=seeds,
             address=address,
+            gpus=gpus,
+            device=device,
             results=results,
             in_process=in_process or debug,
             raise_errors=debug,
@@ -109,13 +126,17 @@ def wrap_sampler(
     schedule: Annotated[str, typer.Option(help="Schedule of the baseline, DDIM.")] = "edm",
     n_images: Annotated[int | None, typer.Option(min=1, help="By default those of the network's own limit.")] = None,
     address: Address = None,
+    gpus: Gpus = None,
+    device: Device = None,
     results: Results = RESULTS,
+    settings: Settings = None,
     in_process: Annotated[bool, typer.Option("--in-process", help="One worker in this process, without Ray.")] = False,
 ) -> None:
     """Run your own sampler or pipeline next to DDIM, not ported.
 
-    A sampler gets the counted network, this harness's noise and the number of steps, and returns final states. A
-    pipeline has its own network: it gets noise and steps, and returns images."""
+    A sampler gets the counted network, this harness's noise and the number of steps, and returns final states. Noise
+    has unit variance: begin at noise * network.sigma_max. A pipeline has its own network: it gets noise and steps,
+    and returns images."""
     from harness.cli.wrap import wrap
     from harness.screen.ending import show_end
 
@@ -131,11 +152,15 @@ def wrap_sampler(
         dataset=dataset,
         schedule=schedule,
         n_images=n_images,
+        settings=settings or [],
         address=address,
+        gpus=gpus,
+        device=device,
         results=results,
         in_process=in_process,
         quiet=False,
     )
+
     show_end(tables)
     if not tables.all_valid:
         raise typer.Exit(1)
@@ -149,6 +174,8 @@ def list_plan(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    gpus: Gpus = None,
+    device: Device = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Time one evaluation of each network here, instead of a guess from FLOPs.")
     ] = False,
@@ -159,7 +186,8 @@ def list_plan(
     """
     from harness.cli.plan_lines import plan_lines
 
-    for line in plan_lines(suite, settings, seeds, only, address, results, measure):
+    choice = DeviceChoice(gpus, device)
+    for line in plan_lines(suite, settings, seeds, only, address, results, measure, choice):
         typer.echo(line)
 
 
@@ -180,13 +208,29 @@ def rebuild_report(
 @app.command("ls", epilog="Example: oneclock ls methods")
 def list_one_kind(
     what: Annotated[str, typer.Argument(metavar=f"[{'|'.join(Listed)}]", help="What to list.")],
+    details: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--verbose", help="A further line each: parameters, or verdicts, device, commit, dates, size."
+        ),
+    ] = False,
+    results: Results = RESULTS,
 ) -> None:
-    """List what there is, one line each."""
+    """List what there is, one line each.
+
+    Results are those below --results; with -v each item has a further line.
+    """
     from harness.cli.listing import list_lines
+    from harness.cli.listing_details import add_details
+    from harness.cli.listing_results import stored_folder_lines
 
     if what not in set(Listed):
         raise UsageError(f'"{what}" is nothing that can be listed{did_you_mean(what, Listed)}')
-    for line in list_lines(what):
+    if what == Listed.results:
+        lines = stored_folder_lines(results, details)
+    else:
+        lines = add_details(what, list_lines(what)) if details else list_lines(what)
+    for line in lines:
         typer.echo(line)
 
 
@@ -203,12 +247,17 @@ def train_one(
     address: Address = None,
     results: Results = RESULTS,
     settings: Settings = None,
+    gpus: Gpus = None,
+    device: Device = None,
     into: Annotated[
         Into | None,
         typer.Option(
             help="zoo: train in this process until held-out loss stops falling, and keep weights and card in "
             "methods/networks/zoo; continues where it was stopped."
         ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="With --into zoo: stop after so long, with the best weights so far.")
     ] = None,
 ) -> None:
     """Train a network on a data set, once for every suite.
@@ -218,14 +267,16 @@ def train_one(
     if into is Into.zoo:
         from harness.zoo.run import train_into_zoo
 
-        if address:
-            raise UsageError("--into zoo trains in this process; expected no --address")
-        typer.echo(train_into_zoo(dataset, network, settings or [], results))
+        if address or gpus is not None or device is not None:
+            raise UsageError("--into zoo trains in this process; expected no --address, --gpus or --device")
+        typer.echo(train_into_zoo(dataset, network, settings or [], results, minutes))
         return
+    if minutes is not None:
+        raise UsageError("--minutes is of trainings for the zoo; expected --into zoo too, or train.steps by --set")
 
     from harness.cli.train import train_network
 
-    typer.echo(train_network(dataset, network, settings or [], address, results))
+    typer.echo(train_network(dataset, network, settings or [], address, results, DeviceChoice(gpus, device)))
 
 
 class IntoDatasets(StrEnum):
@@ -353,6 +404,50 @@ def check_one_method(
         raise typer.Exit(1)
 
 
+@app.command("gpu-check", epilog="Example: oneclock gpu-check --training-minutes 4")
+def check_gpu(
+    results: Annotated[Path, typer.Option(help="Folder of the page, its parts, runs and weights.")] = RESULTS
+    / "gpu-check",
+    device: Annotated[
+        str | None, typer.Option(help="cuda, or cpu to rehearse; by default a GPU where there is one.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Parts with commas: tests, calls, reproducible, deployed, trainings.")
+    ] = None,
+    training_minutes: Annotated[float | None, typer.Option(min=0, help="How long the zoo's trainings go on.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also do parts that are done.")] = False,
+) -> None:
+    """Check a GPU machine in one command.
+
+    Tests, kernels, both modes of timing and trainings, with one page of findings. A part that is done is not done
+    again, so a call that was stopped goes on. Exit code 1 if a part has a problem."""
+    from harness.cli.gpu_check import check_gpu_machine
+
+    if not check_gpu_machine(results, device, only, training_minutes, again):
+        raise typer.Exit(1)
+
+
+@app.command("release-check", epilog="Example: oneclock release-check --only version,changelog,citation,reference")
+def check_before_release(
+    only: Annotated[
+        str | None,
+        typer.Option(help="Parts with commas: version, changelog, citation, tree, reference, wheel, install, run."),
+    ] = None,
+    suite: Annotated[str, typer.Option(help="What the installed wheel runs.")] = "quick",
+    settings: Settings = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="Run it without Ray.")] = False,
+) -> None:
+    """Check a source tree before its version is tagged.
+
+    Version, changelog, citation; that the reference runs are of this code; that a wheel has all files, installs in
+    an empty environment and runs a suite there. A line each, with what to do. Exit code 1 if one fails."""
+    from harness.cli.release_check import check_this_release
+
+    options = [word for setting in settings or [] for word in ("--set", setting)]
+    if not check_this_release(only, suite, [*options, *(["--in-process"] if in_process else [])]):
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: oneclock doctor results --fix")
 def doctor(
     results: Annotated[Path, typer.Argument(help="Folder that holds one folder per suite.")] = RESULTS,
@@ -371,25 +466,62 @@ def doctor(
         raise typer.Exit(1)
 
 
+Dashboard = Annotated[str, typer.Option(help="The cluster's dashboard, for example http://head:8265.")]
+
+
 @app.command(epilog="Example: RAY_AUTH_MODE=token oneclock submit cifar10 --address http://head:8265")
 def submit(
     suite: SuiteName,
-    address: Annotated[str, typer.Option(help="The cluster's dashboard, for example http://head:8265.")] = "",
+    address: Dashboard = "",
     results: Results = RESULTS,
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    gpus: Gpus = None,
+    device: Device = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the job keeps tables, artifacts and checkpoints: s3://, gs://, abfs:// or a shared folder; "
+            "a later job goes on from there."
+        ),
+    ] = None,
 ) -> None:
     """Run a suite as a Ray job and bring its results back.
 
-    Follows the log of the job.
+    Follows the log of the job. Without --storage the rows come home through it.
     """
     from harness.cli.submit import submit_suite
 
-    if not address:
-        raise UsageError(
-            "no cluster is named; expected --address http://HOST:8265 (in a clone also: make submit ADDRESS=http://HOST:8265)"
-        )
-    code = submit_suite(suite, address, results, settings or [], only, seeds)
+    _check_dashboard_given(address, "submit")
+    code = submit_suite(suite, address, results, settings or [], only, seeds, storage, DeviceChoice(gpus, device))
     if code:
         raise typer.Exit(code)
+
+
+@app.command(epilog="Example: oneclock attach oneclock-0123456789abcdef --address http://head:8265")
+def attach(
+    job: Annotated[
+        str | None, typer.Argument(help="The job's id; without one, those that are known are named.")
+    ] = None,
+    address: Dashboard = "",
+    results: Results = RESULTS,
+) -> None:
+    """Follow a submitted job again and bring its results back.
+
+    Also one that has ended, and from another machine.
+    """
+    from harness.cli.attach import attach_job
+
+    _check_dashboard_given(address, "attach")
+    code = attach_job(job, address, results)
+    if code:
+        raise typer.Exit(code)
+
+
+def _check_dashboard_given(address: str, verb: str) -> None:
+    if not address:
+        raise UsageError(
+            "no cluster is named; expected --address http://HOST:8265 "
+            f"(in a clone also: make {verb} ADDRESS=http://HOST:8265)"
+        )

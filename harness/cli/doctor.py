@@ -48,7 +48,7 @@ def examine(results: Path, address: str | None, fix: bool) -> list[Finding]:
     if address or os.environ.get("RAY_ADDRESS"):
         findings += _check_cluster(address)
     for folder in sorted(p.parent for p in results.glob("*/store.json")) or ([results] if _is_store(results) else []):
-        findings += _check_store(folder, fix)
+        findings += check_store(folder, fix)
     return findings
 
 
@@ -81,7 +81,7 @@ def _check_python() -> Iterator[Finding]:
 def _check_devices() -> Iterator[Finding]:
     import torch
 
-    from harness.measure.device import cpu_name
+    from harness.measure.device_names import cpu_name
     from harness.measure.machine_load import describe_busy_machine
 
     yield from _check_cores(cpu_name())
@@ -152,7 +152,8 @@ def _is_store(folder: Path) -> bool:
     return (folder / "store.json").is_file()
 
 
-def _check_store(folder: Path, fix: bool) -> Iterator[Finding]:
+def check_store(folder: Path, fix: bool) -> Iterator[Finding]:
+    """Yield the findings on one results folder; with `fix` damaged and orphaned files go to quarantine."""
     try:
         store = Store(folder)
         snapshot = store.snapshot()

@@ -1,4 +1,4 @@
-"""The verb `export`: measured schedules in the formats of other programs."""
+"""The verb `export`: measured schedules, images and timings in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 app = typer.Typer(
     name="export",
     help="Print what was measured in the formats of other programs.",
-    epilog="Example: oneclock export schedule unet-8:ddim@few-step-5",
+    epilog="Example: oneclock export schedule unet-16:ddim@few-step-5",
     no_args_is_help=True,
 )
 
@@ -36,7 +36,7 @@ def export() -> None:
     """Print what was measured in the formats of other programs."""
 
 
-@app.command(epilog="Example: oneclock export schedule unet-8:dpmpp-2m-10 --results results/quick --format json")
+@app.command(epilog="Example: oneclock export schedule unet-16:dpmpp-2m-10 --results results/quick --format json")
 def schedule(
     trial: Annotated[
         str,
@@ -59,3 +59,42 @@ def schedule(
     for problem in tables.damage:
         typer.echo(f"oneclock: {problem}", err=True)
     typer.echo(exported.as_json() if form is Format.json else exported.as_snippet())
+
+
+Rows = Annotated[
+    list[str] | None,
+    typer.Argument(help="Rows by name, NETWORK:METHOD-STEPS or a part of it, or 4 or more digits of an id; else all."),
+]
+Results = Annotated[Path, typer.Option(help="Results folder of one suite.")]
+
+
+@app.command(epilog="Example: oneclock export images unet-16:ddim-10 --to pictures")
+def images(
+    to: Annotated[Path, typer.Option(help="A new folder.")],
+    trials: Rows = None,
+    results: Results = Path("results/quick"),
+    grid: Annotated[bool, typer.Option("--grid", help="One file per trial, all its pictures side by side.")] = False,
+) -> None:
+    """Write the images that are kept of rows, as PNG.
+
+    A results folder keeps the first images of each trial. A file per image, at its own size.
+    """
+    from harness.cli.export_images import export_images
+
+    for path in export_images(results, trials or [], to, grid):
+        typer.echo(path)
+
+
+@app.command(epilog="Example: oneclock export timings --results results/quick --out timings.parquet")
+def timings(
+    trials: Rows = None,
+    results: Results = Path("results/quick"),
+    out: Annotated[Path | None, typer.Option(help="A file .csv or .parquet; else CSV is printed.")] = None,
+) -> None:
+    """Print every timed call, a line each.
+
+    With its row, block, round, batch, seconds and device.
+    """
+    from harness.cli.export_timings import timing_lines, write_timings
+
+    typer.echo(write_timings(timing_lines(results, trials or []), out))

@@ -3,7 +3,8 @@
 The stream alone does not say enough. Over a lost connection it may stay silent for ever; where the
 node of the job's driver is lost it ends as if the job had; and it always begins at the log's first
 line. So whether the job has ended is polled while nothing arrives, a broken stream is opened
-again, and the last lines come from one request at the end.
+again, and the last lines come from one request at the end. Where the log was rotated meanwhile,
+that request brings what is left of it; a line may then come twice, or not at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any, Self
 from harness.cli import in_one_line
 from harness.errors import HarnessError
 from harness.specs.limits import JOB_POLL_SECONDS, MOST_FAILED_JOB_POLLS
+
+_COMPARED = 200
+"""Characters before a place in the log by which it is known again."""
 
 
 def job_end(status: Any) -> str | None:
@@ -75,6 +79,8 @@ class _LogStream:
         self.seen = 0
         """Characters of the log that have been taken."""
         self._unfinished = ""
+        self._latest = ""
+        """The last characters that have been taken."""
         self.has_received = False
         """Whether the latest call of `read_lines` received anything."""
 
@@ -95,7 +101,13 @@ class _LogStream:
 
     def rest_of(self, log: str) -> list[str]:
         """Return the lines of a whole log that are still missing, an unfinished last one included."""
-        lines = self._take_lines(log[self.seen :], len(log))
+        start = self.seen
+        if not log[:start].endswith(self._latest):
+            # rotated: go on behind what was taken last, or where it is gone at the first character
+            found = log.rfind(self._latest)
+            start = found + len(self._latest) if found >= 0 else 0
+            self._unfinished = self._unfinished if found >= 0 else ""
+        lines = self._take_lines(log[start:], len(log))
         return [*lines, self._unfinished] if self._unfinished else lines
 
     def close(self) -> None:
@@ -105,6 +117,7 @@ class _LogStream:
     def _take_lines(self, fresh: str, end: int) -> list[str]:
         """Return the lines that fresh text completes; it ends `end` characters into the log."""
         self.seen = max(self.seen, end)
+        self._latest = (self._latest + fresh)[-_COMPARED:]
         *lines, self._unfinished = (self._unfinished + fresh).split("\n")
         return lines
 

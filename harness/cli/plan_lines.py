@@ -17,6 +17,7 @@ from harness.planning.cost.timed_evaluations import time_evaluations
 from harness.planning.cost.wall_time import WallTime, estimate_wall_time
 from harness.planning.notes import plan_notes
 from harness.planning.plan import Plan
+from harness.pools.device_choice import ALL_DEVICES, DeviceChoice
 from harness.runs import workplace
 from harness.storage.store import Store
 
@@ -34,10 +35,21 @@ def plan_lines(
     address: str | None,
     results: Path,
     measure: bool = False,
+    choice: DeviceChoice = ALL_DEVICES,
 ) -> Iterator[str]:
     """Yield the lines of a plan. No network is run unless `measure` is set."""
     check_folder(results)
-    plan, workers, hosts = api.plan_with_devices(suite, only=only, settings=settings, seeds=seeds, address=address)
+    plan, workers, hosts = api.plan_with_devices(
+        suite,
+        only=only,
+        settings=settings,
+        seeds=seeds,
+        address=address,
+        gpus=choice.gpus,
+        device=choice.device,
+    )
+
+    # how long it takes
     finished = _read_verdicts(results / plan.suite.name)
     is_cluster = workplace.cluster_address(address) is not None
     is_here = not is_cluster and plan.device_class == workplace.this_device()[0]

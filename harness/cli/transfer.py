@@ -1,10 +1,9 @@
-"""Results as lines of a log.
+"""Results on their way home: an archive of the latest plan's rows, and its lines in the log of a job.
 
-Packed on the cluster, unpacked here, and merged into a local results folder.
+Each line carries the archive's SHA-256, its own number and a checksum. So it is known which lines are missing, and they
+can be requested again in any order, as after a log was rotated.
 
-The lines carry a compressed archive and its checksum. A line that was lost or changed is noticed;
-an archive that reaches out of its folder is refused. Merging adds rows and pictures, and
-overwrites none.
+An archive is refused that holds a name which no results folder has, or more than `MOST_UNPACKED` bytes.
 """
 
 from __future__ import annotations
@@ -14,60 +13,55 @@ import binascii
 import hashlib
 import io
 import lzma
+import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from harness import api
 from harness.cli import in_one_line
 from harness.errors import HarnessError
-from harness.schema import TABLES
-from harness.storage.disk import make_own_folder
-from harness.storage.lock import RunLock
-from harness.storage.planned import PLANNED, read_planned, read_title, write_planned
-from harness.storage.store import Store
+from harness.storage.disk import read_regular
+from harness.storage.returned_files import ReturnedFile, is_returned_name
 
 FRAME = "ONECLOCK-RESULTS"
 """How a line that carries results begins."""
-_LINE = 8000  # characters of a framed line
-_RETURNED = (*TABLES, "log", "samples")
+PIECE = 6000
+"""Bytes of an archive in one line."""
+PRINTED_AT_ONCE = 8_000_000
+"""Bytes of an archive that one job prints; the rest is requested, so much at a time."""
+MOST_LOGGED = 64_000_000
+"""Bytes of an archive that come home through logs; more wants a storage."""
+MOST_UNPACKED = 1 << 30
+"""Bytes that an archive may hold; rows of a suite of 10,000 trials take a tenth."""
+_LINE = re.compile(rf"{FRAME} ([0-9a-f]{{64}}) ([0-9]+)/([0-9]+) ([0-9a-f]{{8}}) ([A-Za-z0-9+/=]+)")
+_HEAD = re.compile(rf"{FRAME} ([0-9a-f]{{64}}) ([0-9]+) bytes")
 
 
-def pack(folder: Path) -> Iterator[str]:
-    """Yield tables, commit log and samples as framed lines, the checksum first."""
+def pack(folder: Path, files: Sequence[ReturnedFile]) -> bytes:
+    """Return a compressed archive of these files of a results folder."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-        for name in _RETURNED:
-            if (folder / name).is_dir():
-                archive.add(folder / name, arcname=name)
-        for name in ("store.json", PLANNED):
-            if (folder / name).is_file():
-                archive.add(folder / name, arcname=name)
-
-    data = buffer.getvalue()
-    text = base64.b64encode(data).decode()
-    yield f"{FRAME} sha256 {hashlib.sha256(data).hexdigest()}"
-    yield from (f"{FRAME} data {text[i : i + _LINE]}" for i in range(0, len(text), _LINE))
+    with tarfile.open(fileobj=buffer, mode="w:xz", preset=1) as archive:
+        for file in files:
+            member = tarfile.TarInfo(file.name)
+            member.size = file.bytes
+            archive.addfile(member, io.BytesIO(read_regular(folder / file.name, file.bytes)))
+    return buffer.getvalue()
 
 
-def unpack(framed: list[str]) -> Path:
-    """Return a temporary folder with the files that `pack` framed.
+def unpack(data: bytes) -> Path:
+    """Return a temporary folder with the files of an archive; the caller removes it.
 
-    Raises HarnessError if a line was lost or changed, or if the archive holds a link or leaves its
-    folder.
+    Raises HarnessError for an archive that is damaged, too large, or holds a link or a foreign name.
     """
-    data = _join_lines(framed)
     folder = Path(tempfile.mkdtemp(prefix="oneclock-"))
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
-            for member in archive.getmembers():
-                if not (member.isfile() or member.isdir()):
-                    raise HarnessError(f'the arrived results hold "{member.name}", which is no file and no folder')
-
-            archive.extractall(folder, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(_decompress(data)), mode="r:") as archive:
+            for member in archive:
+                if not member.isfile() or not is_returned_name(member.name):
+                    raise HarnessError(f'the arrived results hold "{member.name}", which is no file of results')
+                archive.extract(member, folder, filter="data")
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         shutil.rmtree(folder)
         raise HarnessError(f"the arrived results cannot be unpacked: {in_one_line(error)}") from None
@@ -77,67 +71,82 @@ def unpack(framed: list[str]) -> Path:
     return folder
 
 
-def _join_lines(framed: list[str]) -> bytes:
-    """Return the bytes that framed lines carry; raise HarnessError if their checksum differs."""
-    words = [line.split(" ") for line in framed]
-    expected = [w[2] for w in words if len(w) == 3 and w[1] == "sha256"]
-    try:
-        data = base64.b64decode("".join(w[2] for w in words if len(w) == 3 and w[1] == "data"), validate=True)
-    except binascii.Error:
-        data = b""
-    if expected != [hashlib.sha256(data).hexdigest()]:
-        raise HarnessError("the results arrived damaged (checksum differs); they stay whole there, submit again")
-    return data
+def head_line(data: bytes) -> str:
+    """Return the line that announces an archive."""
+    return f"{FRAME} {hashlib.sha256(data).hexdigest()} {len(data)} bytes"
 
 
-def merge(arrived: Path, folder: Path) -> None:
-    """Merge an arrived folder into a local one, and rebuild the report.
-
-    The arrived one is removed.
-
-    Commits the trials and copies the pictures that the local folder lacks. Raises LockedError
-    while a run holds it.
-    """
-    try:
-        store = Store.create_or_open(folder)
-        with RunLock(store.folder):
-            _commit_missing(api.load(arrived), store)
-            planned = read_planned(arrived)
-            if planned is not None:
-                write_planned(store.folder, planned, read_title(arrived))
-
-            if (arrived / "samples").is_dir():
-                make_own_folder(folder / "samples")
-            for picture in sorted((arrived / "samples").glob("*.png")):
-                if not (folder / "samples" / picture.name).exists():
-                    shutil.copyfile(picture, folder / "samples" / picture.name)
-    finally:
-        shutil.rmtree(arrived)
-    api.report(folder)
+def piece_lines(data: bytes, numbers: Iterable[int] | None = None) -> Iterator[str]:
+    """Yield the lines that carry an archive, or those of these numbers alone."""
+    digest, count = hashlib.sha256(data).hexdigest(), count_pieces(len(data))
+    for number in range(count) if numbers is None else numbers:
+        piece = data[number * PIECE : (number + 1) * PIECE]
+        if piece:
+            text = base64.b64encode(piece).decode()
+            yield f"{FRAME} {digest} {number}/{count} {binascii.crc32(piece):08x} {text}"
 
 
-def _commit_missing(tables: api.Tables, store: Store) -> None:
-    """Commit the trials that the store has no finished row of."""
-    import pandas as pd
-
-    present = store.snapshot().finished()
-    accepted = pd.concat([tables.trials, tables.others], ignore_index=True)
-    frames = {**tables.by_name, "trials": accepted}
-
-    for trial_id, attempt in zip(accepted["trial_id"], accepted["attempt"], strict=True):
-        if trial_id in present:
-            continue
-
-        rows = {
-            name: _rows(frame[(frame["trial_id"] == trial_id) & (frame["attempt"] == attempt)])
-            for name, frame in frames.items()
-        }
-        store.commit(trial_id, rows)
+def count_pieces(size: int) -> int:
+    """Return the number of lines that carry an archive of so many bytes."""
+    return -(-size // PIECE)
 
 
-def _rows(frame: Any) -> list[dict[str, Any]]:
-    """Return rows as dictionaries, missing values as None, without columns that `commit` fills."""
-    import pandas as pd
+class Pieces:
+    """The pieces of one archive that have arrived, in any order. A line that is damaged counts as missing."""
 
-    plain = frame.drop(columns=["trial_id", "attempt"]).astype(object)
-    return plain.where(pd.notna(plain), None).to_dict("records")
+    def __init__(self) -> None:
+        self.digest = ""
+        self.size: int | None = None
+        """Length of the archive in bytes, None until it is known."""
+        self._count = 0
+        self._found: dict[int, bytes] = {}
+
+    def add(self, line: str) -> None:
+        """Take a line that begins with FRAME. A later archive replaces an earlier one."""
+        if head := _HEAD.fullmatch(line):
+            self._begin(head[1], count_pieces(min(int(head[2]), MOST_LOGGED)))
+            self.size = int(head[2])
+        match = _LINE.fullmatch(line)
+        if not match or int(match[3]) > count_pieces(MOST_LOGGED):
+            return
+        try:
+            piece = base64.b64decode(match[5], validate=True)
+        except binascii.Error:
+            return
+        if f"{binascii.crc32(piece):08x}" == match[4]:
+            self._begin(match[1], int(match[3]))
+            self._found[int(match[2])] = piece
+
+    @property
+    def arrived(self) -> int:
+        """Return how many pieces have arrived."""
+        return len(self._found)
+
+    @property
+    def missing(self) -> list[int]:
+        """Return the numbers of the pieces that have not arrived."""
+        return [number for number in range(self._count) if number not in self._found]
+
+    def join(self) -> bytes:
+        """Return the archive once nothing is missing; HarnessError where its checksum differs."""
+        data = b"".join(self._found[number] for number in range(self._count))
+        if hashlib.sha256(data).hexdigest() != self.digest:
+            raise HarnessError("the results arrived damaged (checksum differs); they stay whole there, attach again")
+        return data
+
+    def _begin(self, digest: str, count: int) -> None:
+        if digest != self.digest:
+            self.digest, self.size, self._count, self._found = digest, None, count, {}
+
+
+def _decompress(data: bytes) -> bytes:
+    stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MOST_UNPACKED)
+    content = stream.decompress(data, max_length=MOST_UNPACKED + 1)
+    if len(content) > MOST_UNPACKED:
+        raise HarnessError(
+            f"the arrived results hold more than {MOST_UNPACKED} bytes, which no suite's rows take; "
+            "bring them home with --storage"
+        )
+    if not stream.eof:
+        raise EOFError("it ends too early")
+    return content

@@ -12,6 +12,7 @@ from harness import api
 from harness.cli.new.suite import fitting_features
 from harness.cli.new.suite_text import choose_from_zoo
 from harness.config.network_card import OWN_NETWORK
+from harness.config.settings import apply_settings, describe_settings
 from harness.config.suite import Suite, wrapped_parts
 from harness.config.toml_files import validated
 from harness.config.zoo_card import PREFIX, load_zoo_card
@@ -32,16 +33,18 @@ def wrap(
     dataset: str | None = None,
     schedule: str = "edm",
     n_images: int | None = None,
+    settings: Sequence[str] = (),
     **options: Any,
 ) -> Tables:
     """Run your own sampler(network, noise, steps) or pipeline(noise, steps) next to DDIM on a network of the zoo.
 
     `sampler` is FILE.py:NAME or the function itself, which must lie in a file; its parameters decide which of the two
-    it is. A pipeline with `dataset` alone stands by itself, on that data set. `schedule` is the baseline's. Further
-    arguments are those of `run`. Raises UsageError as `run` does, and for code that is not there. Return the tables.
+    it is. A pipeline with `dataset` alone stands by itself, on that data set. `schedule` is the baseline's. `settings`
+    are KEY=VALUE changes of the suite that is made. Further arguments are those of `run`. Return the tables. Raises
+    UsageError as `run` does, and for code that is not there.
     """
     each = [steps] if isinstance(steps, int) else list(steps)
-    return api.run(wrap_suite(sampler, network, each, schedule, n_images, dataset), **options)
+    return api.run(wrap_suite(sampler, network, each, schedule, n_images, dataset, settings), **options)
 
 
 def wrap_suite(
@@ -51,11 +54,12 @@ def wrap_suite(
     schedule: str,
     n_images: int | None,
     dataset: str | None = None,
+    settings: Sequence[str] = (),
 ) -> Suite:
     """Return the suite of wrapped code and DDIM on a network of the zoo, or of a pipeline alone on a data set.
 
-    Raises UsageError for code that is not there or fits neither kind, a network that is none of the zoo, and steps
-    that are none.
+    Raises UsageError for code that is not there or fits neither kind, a network that is none of the zoo, steps that
+    are none, and settings that a suite does not have.
     """
     target = sampler if isinstance(sampler, str) else _target_of(sampler)
     try:
@@ -70,7 +74,8 @@ def wrap_suite(
         **_surroundings(target, kind, network, dataset, schedule, steps, n_images),
     }
     tables["trials"] = [*tables["trials"], {kind: target, "steps": list(steps)}]
-    return validated(Suite, tables, f"wrap {target}")
+    apply_settings(tables, list(settings))
+    return validated(Suite, tables, f"wrap {target}", describe_settings(settings))
 
 
 def _surroundings(

@@ -6,7 +6,7 @@ suite of smaller networks has the very trials of its base, and none that is adde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ def resolve_base(raw: dict[str, Any], path: Path, find: Callable[[str], Path | N
     base = _read_base(name, path, find)
     changes = validated(Changes, given, f"suite {path.name}, [changes]")
 
-    tables = {**base, "trials": [_changed_entry(entry, changes) for entry in base.get("trials", [])]}
+    labels = {entry.get("label") for entry in base.get("trials", []) if isinstance(entry, dict)}
+    trials = [changed_control(_changed_entry(entry, changes), changes, labels) for entry in base.get("trials", [])]
+    tables = {**base, "trials": trials}
     if "baseline" in base:
         tables["baseline"] = _changed_entry(base["baseline"], changes)
     _refuse_idle(changes, base, f"suite {path.name}")
@@ -78,6 +80,18 @@ def _changed_entry(entry: Any, changes: Changes) -> Any:
         if part in changed:
             changed[part] = _map(changed[part], partial(_changed_part, changes=getattr(changes, part)))
     return changed
+
+
+def changed_control(entry: Any, changes: Changes, labels: Collection[Any]) -> Any:
+    """Return an entry in which METHOD-STEPS, whose control it is, has other steps; a label may end in a number too."""
+
+    def change(name: Any) -> Any:
+        method, _, steps = str(name).rpartition("-")
+        return name if name in labels or steps not in changes.steps else f"{method}-{changes.steps[steps]}"
+
+    if not isinstance(entry, dict) or "control_of" not in entry:
+        return entry
+    return {**entry, "control_of": _map(entry["control_of"], change)}
 
 
 def _changed_part(part: Any, changes: Mapping[str, Json]) -> Any:

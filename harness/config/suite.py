@@ -8,7 +8,6 @@ harness.config.base_suite. `--set KEY=VALUE` changes any entry by its path.
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,14 +23,18 @@ from pydantic import (
 )
 
 from harness.config.base_suite import resolve_base
+from harness.config.factorial_settings import FactorialSettings, Halved
+from harness.config.fidelity_settings import FidelitySettings
 from harness.config.network_card import OWN_NETWORK
+from harness.config.settings import apply_settings, describe_settings
 from harness.config.toml_files import read_toml, validated
 from harness.errors import UsageError, did_you_mean
 from harness.identity import check_name
 from harness.specs.base import Closed, Json
 from harness.specs.limits import DEADLINE_SECONDS
 from harness.specs.row import Expectation
-from harness.specs.time import Tier
+from harness.specs.sampler import Mode
+from harness.specs.time import Alone, Tier
 
 SUITES = Path(__file__).resolve().parents[1] / "suites"
 
@@ -51,6 +54,8 @@ class PartEntry(BaseModel):
 Parts = str | PartEntry | list[str | PartEntry]
 Steps = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
 Names = str | Annotated[list[str], Field(min_length=1)]
+Precision = Literal["float32", "float64", "bfloat16", "float16"]
+Precisions = Precision | Annotated[list[Precision], Field(min_length=1)]
 
 
 Classes = Literal["none", "uniform", "frequency", "balanced"] | Annotated[int, Field(ge=0)]
@@ -111,16 +116,31 @@ class TrialEntry(Closed):
     steps: Steps
     guidance: float | Guidance | list[float | Guidance] | None = None
     """Of every denoiser listed, in place of its own parameters; see `Guidance`."""
+    precision: Precisions | None = None
+    """Number formats of the network, in place of the suite's; a method's name ends in one that is not the suite's."""
+    half_of: tuple[Halved, ...] = ()
+    """Fields, each a list of two, of whose combinations half are trials: an even number of them has its second item."""
     label: str | None = None
     control_of: Names | None = None
     """The method, or a list of methods, by display name, that must beat these trials on the same data and steps.
 
-    They stand on the same network; "METHOD @ NETWORK" names one on another.
+    They stand on the same network; "METHOD @ NETWORK" names one on another. "METHOD-STEPS" names one of other steps,
+    as for a control of a cache at equal FLOPs: fewer steps of the whole network.
     """
     trainings: PositiveInt | None = None
     """Only in the first so many trainings of the suite, as where rows cost much and hardly depend on the weights."""
     optional: bool = False
     """Left out, with one sentence, where the cluster has fewer devices than one sample needs at once."""
+
+    @model_validator(mode="after")
+    def _halves_lists_of_two(self) -> TrialEntry:
+        for name in self.half_of:
+            listed = getattr(self, name)
+            if not isinstance(listed, list) or len(listed) != 2:
+                raise ValueError(f'half_of names "{name}", which is no list of two; expected fields with two values')
+        if len(set(self.half_of)) != len(self.half_of) or len(self.half_of) == 1:
+            raise ValueError(f"half_of names {', '.join(self.half_of)}; expected two fields or more, each once")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -166,6 +186,17 @@ class Timing(Closed):
 
     tier: Tier = "quick"
     batch: PositiveInt | None = None
+    mode: Mode = "reproducible"
+    """Which kernels all trials run on, the baseline too, both where they are scored and where they are timed.
+
+    reproducible: IEEE float32, deterministic, not compiled. deployed: TF32 and cuDNN's fastest on a GPU, and compiled
+    networks; `precision` stays the suite's. Rows of different modes never share a ranking.
+    """
+    alone: Alone | None = None
+    """What a timing has to itself: its whole node, or its GPU alone; without it the node on CPUs, else the device.
+
+    The clock's own timing always has the node: others are compared with it.
+    """
 
 
 class QualitySettings(Closed):
@@ -265,7 +296,7 @@ class Suite(Closed):
     every class equally often. All trials of a suite make the same classes.
     """
     seed_sets: list[Annotated[int, Field(ge=0, le=LARGEST_SEED_SET)]] = Field(default=[0], min_length=1)
-    precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     workers: PositiveInt | None = None
     """The most devices that the run uses at once; without it all that there are."""
     devices: PositiveInt | None = None
@@ -280,10 +311,13 @@ class Suite(Closed):
     timing: Timing = Timing()
     quality: QualitySettings = QualitySettings()
     truncation: TruncationSettings | None = None
+    fidelity: FidelitySettings = FidelitySettings()
+    factorial: FactorialSettings | None = None
     networks: dict[str, Json] = Field(default_factory=dict)
     trials: list[TrialEntry] = Field(min_length=1)
     expect: list[Expectation] = Field(default_factory=list)
     _file: str = PrivateAttr(default="")
+    _settings: tuple[str, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _one_file_of_weights(self) -> Suite:
@@ -300,6 +334,11 @@ class Suite(Closed):
         name, _, path = self.extractor.partition(":")
         given = path or self.extractor_weights
         return name, Path(given) if given else None
+
+    @property
+    def settings_given(self) -> tuple[str, ...]:
+        """Return the settings, KEY=VALUE, that changed what its file says."""
+        return self._settings
 
     @property
     def where(self) -> str:
@@ -322,10 +361,9 @@ def load_suite(name_or_path: str, settings: list[str] | None = None, seeds: int 
             raise UsageError(f"--seeds is {seeds}; expected 1 or more")
         raw["seed_sets"] = list(range(seeds))
 
-    suite = validated(
-        Suite, raw, f"suite {path.name}", {_key(setting): f"--set {setting}" for setting in settings or []}
-    )
+    suite = validated(Suite, raw, f"suite {path.name}", describe_settings(settings or []))
     suite._file = path.name
+    suite._settings = (*(settings or ()), *(() if seeds is None else (f"seed_sets={raw['seed_sets']}",)))
     check_name(suite.name, "suite name")
     for entry in suite.trials:
         if entry.label is not None:
@@ -364,39 +402,3 @@ def _suite_inside(folder: Path) -> str:
     """Return a hint at the suite in a folder, as `oneclock new` writes it; "" where there is none."""
     inside = folder / "suite.toml"
     return f'; did you mean "{inside}"?' if inside.is_file() else ""
-
-
-def apply_settings(raw: dict[str, Any], settings: list[str]) -> None:
-    """Change entries of nested tables by KEY=VALUE, the key a dotted path, the value TOML or plain text."""
-    for setting in settings:
-        _apply(raw, setting)
-
-
-def _key(setting: str) -> str:
-    """Return the dotted path that a setting changes."""
-    return setting.partition("=")[0].strip()
-
-
-def _apply(raw: dict[str, Any], setting: str) -> None:
-    key, (_, equals, text) = _key(setting), setting.partition("=")
-    if not equals or not key:
-        raise UsageError(f'--set is "{setting}"; expected KEY=VALUE, for example --set n_images=200')
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-
-    # walk down to the table or list of the last key
-    *folders, last = key.split(".")
-    place: Any = raw
-    for folder in folders:
-        place = place[_index(place, folder, setting)] if isinstance(place, list) else place.setdefault(folder, {})
-        if not isinstance(place, dict | list):
-            raise UsageError(f'--set {setting}: "{folder}" is a single value and holds no "{last}"')
-    place[_index(place, last, setting) if isinstance(place, list) else last] = value
-
-
-def _index(place: list[Any], text: str, setting: str) -> int:
-    if not text.isdecimal() or int(text) >= len(place):
-        raise UsageError(f'--set {setting}: "{text}" is not an index of a list of {len(place)}')
-    return int(text)

@@ -6,6 +6,7 @@ request is a usage error (exit 2). Weights may be stored in half precision; they
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -22,6 +23,8 @@ from harness.specs.base import Price
 from harness.storage.disk import TEMP_PREFIX, is_temp, swapped_folder
 
 _ZOO = Path(__file__).resolve().parents[2] / "methods" / "networks" / "zoo"
+ZOO_VARIABLE = "ONECLOCK_ZOO"
+"""Names another folder of trained networks than the shipped one, for trainings that are to leave that as it is."""
 PREFIX = "zoo:"
 """What `weights` of a network begins with where it names an entry of the zoo."""
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.toml"
@@ -131,7 +134,7 @@ class ZooCard(_Closed):
 
 def zoo_folder() -> Path:
     """Return the folder that holds one folder per trained network."""
-    return _ZOO
+    return Path(os.environ.get(ZOO_VARIABLE) or _ZOO)
 
 
 def zoo_names() -> list[str]:

@@ -79,7 +79,9 @@ def find_shipped_reference(card: DatasetCard, extractor: ExtractorSpec) -> Shipp
         return None
     try:
         found = validated(ShippedReference, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except (UsageError, ValueError, OSError) as error:
+    except UsageError as error:  # it names the file
+        raise StoreDamagedError(f"{error}; restore the file from the repository") from None
+    except (ValueError, OSError) as error:
         raise StoreDamagedError(f"{path}: {error}; restore the file from the repository") from None
     if not found.is_by(extractor) or not _is_of(found, card):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.task import Failure, Task, Unit
@@ -17,6 +17,10 @@ from harness.task import Failure, Task, Unit
 Order = tuple[int, ...]
 """Place in the plan; smaller comes first."""
 _FIRST = (-1,)
+_LOOK_AHEAD = 8
+"""So many ready tasks are looked at for one whose network is loaded."""
+_MOST_PASSED = 16
+"""So often another task's unit is started before those of a task that comes first."""
 
 
 @dataclass
@@ -32,6 +36,8 @@ class _Node:
     unmet: int = 0
     """Number of tasks it still waits for."""
     dependents: list[str] = field(default_factory=list)
+    passed: int = 0
+    """How often a unit of a later task was started before its own."""
 
 
 class Graph:
@@ -93,14 +99,19 @@ class Graph:
 
     # starting
 
-    def take_ready_unit(self, exclusive: bool, devices: int) -> Unit | None:
+    def take_ready_unit(
+        self, exclusive: bool, devices: int, is_preferred: Callable[[Task], bool] | None = None
+    ) -> Unit | None:
         """Return the first ready unit that needs at most `devices`, or None.
 
-        It counts as started.
+        It counts as started. With `is_preferred`, one of the next tasks that are may come before a first one that is
+        not: of few tasks, and not often.
         """
         node = self._first_ready(exclusive, devices)
         if node is None:
             return None
+        if is_preferred is not None:
+            node = self._first_preferred(node, is_preferred)
         self._queued_units[exclusive] -= 1
         self._unstarted[exclusive] -= 1
         return node.task.unit(node.queued.popleft())
@@ -178,6 +189,10 @@ class Graph:
         node = self._nodes.get(unit.task.id)
         return node is not None and unit.number in node.open
 
+    def is_task_open(self, task_id: str) -> bool:
+        """Tell whether a task of this run has not ended."""
+        return task_id in self._nodes
+
     # counting
 
     def count_ready(self, exclusive: bool) -> int:
@@ -226,6 +241,18 @@ class Graph:
             heapq.heappop(first)  # its task has ended, has no unit left, or waits again
         return None
 
+    def _first_preferred(self, first: _Node, is_preferred: Callable[[Task], bool]) -> _Node:
+        """Return the first of the next ready nodes that is preferred, else the first node."""
+        if first.order == _FIRST or first.passed >= _MOST_PASSED or is_preferred(first.task):
+            return first
+        heap = self._ready[first.task.exclusive, first.task.ranks]
+        for _, task_id in _smallest(heap, _LOOK_AHEAD):
+            node = self._nodes.get(task_id)
+            if node is not None and node.queued and not node.unmet and is_preferred(node.task):
+                first.passed += 1
+                return node
+        return first
+
     def _close(self, node: _Node) -> None:
         del self._nodes[node.task.id]
         exclusive = node.task.exclusive
@@ -233,3 +260,14 @@ class Graph:
         self._unstarted[exclusive] -= len(node.queued)
         if not node.unmet:
             self._queued_units[exclusive] -= len(node.queued)
+
+
+def _smallest(heap: list[tuple[Order, str]], count: int) -> Iterator[tuple[Order, str]]:
+    """Yield the first entries of a heap in their order, without a look at the others."""
+    next_ones = [(heap[0], 0)] if heap else []
+    for _ in range(min(count, len(heap))):
+        entry, place = heapq.heappop(next_ones)
+        yield entry
+        for child in (2 * place + 1, 2 * place + 2):
+            if child < len(heap):
+                heapq.heappush(next_ones, (heap[child], child))

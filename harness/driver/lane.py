@@ -3,7 +3,7 @@
 With one host they run in short turns: nothing else starts, running units end, then all ready
 exclusive units run. The next turn comes soon where devices hardly waited for that, so that the first
 rows of a run come one by one; later where they waited for long tasks. With several hosts a few are
-kept free for as long as exclusive units are ready.
+kept free for as long as exclusive units are ready, and more of them while nothing else is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.specs.limits import (
 )
 
 HOSTS_SHARE = 8
-"""One host in this many is kept free, at least one, while other work is left."""
+"""One host in this many is kept free, at least one, while other work is ready."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Load:
     others_left: int
     """Other units that are not started, ready or not."""
     others_running: int
+    others_ready: int = 0
+    """Those of the others left that could start now if devices were free."""
     hosts: int = 1
     idle_devices: int = 0
     finds_devices: bool = False
@@ -119,4 +121,5 @@ class Lane:
             return load.hosts
         for_one = -(-load.devices_at_once // load.devices_per_host)
         wanted = (load.exclusive_ready + load.exclusive_running) * for_one
-        return min(load.hosts, max(for_one, min(wanted, max(1, load.hosts // HOSTS_SHARE))))
+        share = max(1, load.hosts // HOSTS_SHARE) if load.others_ready else load.hosts
+        return min(load.hosts, max(for_one, min(wanted, share)))

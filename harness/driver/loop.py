@@ -139,8 +139,7 @@ class Engine:
     def _loop(self) -> None:
         try:
             while (self.rows.waiting or len(self.graph)) and self.stop.signal is None:
-                self.rows.commit_ready_rows()
-                self.starter.start_ready_units()
+                self._commit_and_start()
                 self.listener.on_tick()
 
                 # wait for events, but not past the next write of results
@@ -154,6 +153,16 @@ class Engine:
             self.rows.commit_ready_rows()
         finally:
             self.results.sync()
+
+    def _commit_and_start(self) -> None:
+        """Commit rows and start units; on several hosts units first, so that no device is idle while rows are written.
+
+        On one host rows come first: what the driver writes while a timing runs would disturb it.
+        """
+        if self.pool.hosts() == 1:
+            self.rows.commit_ready_rows()
+        self.starter.start_ready_units()
+        self.rows.commit_ready_rows()
 
     # events
 
@@ -200,10 +209,14 @@ class Engine:
     def _end_task(self, task_id: str) -> None:
         """Evict what only this task needed, and note for the rows that it has ended or failed."""
         task = self.results.tasks[task_id]
-        self.inputs.evict(task.spec.spends())
+        self.inputs.evict(tuple(spent for spent in task.spec.spends() if not self._is_read_later(spent)))
         if task_id not in self.failed:
             self.results.drop_spent(task)
         self.rows.note_task_end(task_id)
+
+    def _is_read_later(self, task_id: str) -> bool:
+        """Tell whether a task of this run is still to read the results of another."""
+        return any(map(self.graph.is_task_open, self.results.readers(task_id)))
 
     def _fail_unit(self, unit: Unit, failure: Failure) -> None:
         """Start a unit again whose worker was lost, within bounds; else fail its task.

@@ -72,6 +72,10 @@ class TaskResults:
         spenders = self._spenders.get(task_id)
         return bool(spenders) and all(map(self.is_done, spenders or ()))
 
+    def readers(self, task_id: str) -> list[str]:
+        """Return the tasks that read the transient arrays of a task."""
+        return self._spenders.get(task_id, [])
+
     def missing_units(self, task_id: str) -> list[int]:
         """Return the numbers of a task's units that are not done."""
         task = self.tasks[task_id]
@@ -104,7 +108,7 @@ class TaskResults:
         if blob is None:
             return None
         output = task.spec.output.model_validate(blob[1])
-        return Result(output, blob[0]) if output.arrays() <= blob[0].keys() else None
+        return Result(output, blob[0]) if _wanted_arrays(task, output) <= blob[0].keys() else None
 
     def rows_of(self, task_ids: Iterable[str], name: str, indices: Collection[int]) -> dict[int, np.ndarray]:
         """Return rows of an array of these cut tasks by image index.
@@ -181,6 +185,13 @@ class TaskResults:
         _LOG.info("%s continues at step %s", task.label, blob[1]["step"])
         return Checkpoint(*blob)
 
+    def forget_tasks(self, kind: str) -> None:
+        """Forget what is kept of the plan's tasks of a kind, before `load_finished`; they run again."""
+        for task in self.tasks.values():
+            if task.kind == kind:
+                for unit in list(self.journal.units(task.id)):
+                    self.journal.forget_unit(task.id, unit)
+
     def forget_unit(self, unit: Unit) -> None:
         """Count a unit as not done, since its result is lost."""
         task = unit.task
@@ -249,7 +260,7 @@ class TaskResults:
                     continue
                 kept = self.journal.arrays(spent, _name(unit))
                 metadata = self.journal.metadata(spent, _name(unit)) or {}
-                if not needed.spec.output.model_validate(metadata).arrays() <= kept:
+                if not _wanted_arrays(needed, needed.spec.output.model_validate(metadata)) <= kept:
                     self.forget_unit(unit)
 
     def _unit_outputs(self, task: Task) -> Iterator[Output]:
@@ -292,6 +303,11 @@ def _name(unit: Unit) -> str:
     """Return the name of a unit within its task."""
     span = unit.span
     return _WHOLE if span is None else f"{span.start}-{span.stop}"
+
+
+def _wanted_arrays(task: Task, output: Output) -> frozenset[str]:
+    """Return the transient arrays that tasks which read this result need."""
+    return frozenset(task.spec.transient()) if output.has_arrays else frozenset()
 
 
 def _partial(task: Task) -> str:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.errors import UsageError
+from harness.errors import expected_kinds
 from harness.specs.limits import CLOSE_SECONDS, MOST_DEATHS, OWN_DEATHS, RETRIES
 from harness.task import Failure, Unit
 
@@ -15,9 +15,10 @@ from harness.task import Failure, Unit
 def describe_failure(unit: Unit, failure: Failure, suite: str) -> str:
     """Return what people read of a unit that failed for good: what it did, what was raised, how to look into it.
 
-    Kinds that have a capital letter are exceptions, nearly always of a method's code; other sentences say it all.
+    Kinds that have a capital letter are exceptions, nearly always of a method's code; other sentences, and those of the
+    harness's own errors, say it all.
     """
-    if not failure.kind[:1].isupper() or failure.kind == UsageError.__name__:
+    if not failure.kind[:1].isupper() or failure.kind in expected_kinds():
         return failure.sentence
     return (
         f"{unit.label} raised {failure.kind}: {failure.sentence}; `oneclock run {suite} --pdb` stops where it is raised"

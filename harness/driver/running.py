@@ -84,7 +84,7 @@ class RunningUnits:
         """Yield the units that run once and take far longer than others of their task."""
         now = self._clock()
         for one in list(self._units.values()):
-            may_repeat = one.runs == 1 and not one.unit.task.exclusive
+            may_repeat = one.runs == 1 and not one.unit.task.spec.policy.measures_time
             if may_repeat and self._durations.is_straggler(one.unit, now - one.began):
                 yield one
 

@@ -48,7 +48,8 @@ class Starter:
     def start_ready_units(self) -> None:
         """Start all units that can start: exclusive ones on reserved hosts, others elsewhere."""
         self._fail_too_large()
-        self._pool.reserve(self.lane.hosts_to_reserve(self._load()))
+        load = self._load()
+        self._pool.reserve(self.lane.hosts_to_reserve(load), load.devices_at_once)
         for exclusive in (True, False):
             while (unit := self._take_unit(exclusive)) is not None:
                 if not self._add_search_jobs(unit):
@@ -72,7 +73,11 @@ class Starter:
         idle = self._pool.idle(exclusive)
         if not exclusive and self._gathering.keeps_devices(self._graph.first_ready_task(exclusive), idle):
             return None
-        return self._graph.take_ready_unit(exclusive, idle)
+        return self._graph.take_ready_unit(exclusive, idle, None if exclusive else self._has_loaded)
+
+    def _has_loaded(self, task: Task) -> bool:
+        """Tell whether a task's network is loaded on an idle worker; a unit on several workers is not compared."""
+        return task.ranks > 1 or self._pool.has_loaded(task.networks)
 
     def _start_unit(self, unit: Unit) -> None:
         """Start a unit; where results that it reads are lost, schedule those first."""
@@ -177,11 +182,13 @@ class Starter:
     def _load(self) -> Load:
         size, hosts = self._pool.size(), self._pool.hosts()
         at_once = self._graph.most_ranks(exclusive=True)
+
         return Load(
             exclusive_ready=self._graph.count_ready(exclusive=True),
             exclusive_running=self._running.exclusive,
             others_left=self._graph.count_unstarted(exclusive=False),
             others_running=len(self._running) - self._running.exclusive,
+            others_ready=self._graph.count_ready(exclusive=False),
             hosts=hosts,
             idle_devices=max(0, size - self._running.devices),
             finds_devices=self._pool.idle(exclusive=True) >= at_once,

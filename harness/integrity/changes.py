@@ -17,7 +17,7 @@ from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import Any
 
-from harness.integrity.watched import LATE, LATE_MAKERS, LAZY
+from harness.integrity.watched import COMPILER, LATE, LATE_MAKERS, LAZY
 
 MISSING = object()
 """Stands for a name that is not there."""
@@ -142,11 +142,28 @@ def _may_change(table: Entries, key: Any, old: Any, new: Any) -> bool:
         return False  # no namespace
     if key in LAZY or (old is MISSING and not callable(new) and key.startswith("__") and key.endswith("__")):
         return True  # such as what copying notes of a class
+    if old is MISSING and isinstance(table.owner, ModuleType) and _is_of_compiler(key, new):
+        return True
     if table.is_library and (_is_late(f"{table.name}.{key}", new) or _is_state(key, old, new)):
         return True
     if old is not MISSING or not isinstance(table.owner, ModuleType) or not isinstance(new, ModuleType):
         return False
     return new.__name__ == f"{table.owner.__name__}.{key}" and sys.modules.get(new.__name__) is new
+
+
+def _is_of_compiler(key: str, new: Any) -> bool:
+    """Tell whether torch's compiler noted something under a new name that only the code reads that it makes.
+
+    That is a loaded module, the builtins, a call of compiled code, or a function's rest after a break.
+    """
+    if key.startswith("__import_"):
+        name = key.removeprefix("__import_").replace("_dot_", ".")
+        return isinstance(new, ModuleType) and sys.modules.get(name) is new
+    if key.startswith("__compiled_fn_"):
+        return isinstance(new, FunctionType) and _is_code_of(new, COMPILER)
+    if key.startswith("__resume_at_"):
+        return isinstance(new, FunctionType)
+    return key.startswith("__builtins_dict__") and new is vars(builtins)
 
 
 def _is_state(key: str, old: Any, new: Any) -> bool:
@@ -158,12 +175,15 @@ def _is_late(name: str, new: Any) -> bool:
     """Tell whether a library sets a name late."""
     if name in LATE or not isinstance(new, FunctionType):
         return name in LATE
-    maker = sys.modules.get(new.__module__ or "")
-    return (
-        new.__module__ in LATE_MAKERS
-        and new.__globals__ is vars(maker)
-        and new.__code__.co_filename == vars(maker).get("__file__")
-    )
+    return new.__module__ in LATE_MAKERS and _is_code_of(new, new.__module__)
+
+
+def _is_code_of(function: FunctionType, module: str) -> bool:
+    """Tell whether a function's code is that of a loaded module."""
+    maker = sys.modules.get(module)
+    if maker is None:
+        return False
+    return function.__globals__ is vars(maker) and function.__code__.co_filename == vars(maker).get("__file__")
 
 
 def _put_back(table: Entries, key: Any, old: Any) -> None:

@@ -53,6 +53,9 @@ LATE = frozenset(
 LATE_MAKERS = ("torch._dynamo.mutation_guard",)
 """Modules of torch that replace functions of torch by their own when a module is compiled."""
 
+COMPILER = "torch._dynamo.eval_frame"
+"""The module of torch whose functions call compiled code; the compiler names them in modules whose code it compiles."""
+
 
 def own_modules() -> Iterator[tuple[str, ModuleType]]:
     """Yield the loaded modules of our packages by name."""

@@ -88,7 +88,7 @@ class CallTimer:
         """Run rank zero's command, on any other rank."""
         if command == LOOP:
             image, place = divmod(indices.start, self._steps + 1)
-            self._slowest(self._loop(image, place - 1 if place else None, len(indices)))
+            self._group.slowest(self._loop(image, place - 1 if place else None, len(indices)))
         else:
             self._time_hops(len(indices))
 
@@ -105,7 +105,7 @@ class CallTimer:
             place = 0 if kind.step is None else kind.step + 1
             self._group.broadcast_command(LOOP, image * (self._steps + 1) + place, kind.rows)
         seconds = self._loop(image, kind.step, kind.rows)
-        self._loops[kind].append(self._slowest(seconds) if kind.contended else seconds)
+        self._loops[kind].append(self._group.slowest(seconds)[0] if kind.contended else seconds)
 
     def _loop(self, image: int, step: int | None, rows: int) -> float:
         """Return seconds per call of one loop with so many rows, at one step or spread over all of them."""
@@ -140,23 +140,8 @@ class CallTimer:
         # a round trip less the calls of both ranks is two hops
         own = torch.tensor(own_calls, dtype=torch.float64, device=state.device)
         peer_calls = peers.broadcast(own if taken else own.new_empty(trips), 1).tolist()
-        self._barrier()
+        self._group.barrier()
         return [max((trip - a - b) / 2, 0.0) for trip, a, b in zip(seconds, own_calls, peer_calls, strict=False)]
-
-    def _slowest(self, seconds: float) -> float:
-        """Return the slowest rank's seconds, once all have ended."""
-        peers = self._group.peers
-        if peers is None:
-            return seconds
-        own = torch.tensor([seconds], dtype=torch.float64, device=self._trial.device)
-        by_rank = [float(peers.broadcast(own, rank)) for rank in range(peers.size)]
-        self._barrier()
-        return max(by_rank)
-
-    def _barrier(self) -> None:
-        """Wait for all ranks, so that their next loops begin together."""
-        if self._group.peers is not None:
-            self._group.peers.end_batch(self._trial.initial_state([0]))
 
 
 def replay_virtual_times(

@@ -1,12 +1,10 @@
-"""Device queries: name, synchronised timing, peak memory, energy, clock and temperature."""
+"""Device queries: synchronised timing, peak memory, energy."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +20,16 @@ class CallTiming:
     device_seconds: float | None
 
 
-def device_name(device: torch.device) -> str:
-    """Return the maker's name of the device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return cpu_name()
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of a device's memory; None for what is not known there."""
 
-
-@cache
-def cpu_name() -> str:
-    """Return the processor's model name, or its architecture where the system does not say."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    return platform.processor() or platform.machine()
+    allocated: int | None = None
+    """Peak of what tensors had on a GPU, of the resident set of the process on a CPU."""
+    reserved: int | None = None
+    """Peak of what torch held on a GPU for tensors, used or not."""
+    device_used: int | None = None
+    """In use on a GPU by all processes, libraries included, when it was read."""
 
 
 def timed_call(call: Callable[[], Any], device: torch.device) -> tuple[Any, CallTiming]:
@@ -58,21 +50,39 @@ def timed_call(call: Callable[[], Any], device: torch.device) -> tuple[Any, Call
     return result, CallTiming(seconds, busy, first.elapsed_time(last) / 1e3)
 
 
-def measure_peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
-    """Return the peak memory in bytes while the call ran: allocated on a GPU, resident set of the process on a CPU.
+class MemoryPeak:
+    """The peak memory of a device since this was made: allocated on a GPU, resident set of the process on a CPU.
 
-    On Linux the kernel's high-water mark is reset first. Elsewhere the result on a CPU is None: the mark of a process
+    On Linux the kernel's high-water mark is reset first. Elsewhere nothing is known on a CPU: the mark of a process
     never goes down.
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device))
-    if not _reset_high_water_mark():
-        return None
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._is_known = True
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            self._is_known = _reset_high_water_mark()
+
+    def read(self) -> MemoryUse:
+        """Return the peaks so far, in bytes."""
+        if self._device.type != "cuda":
+            return MemoryUse(_high_water_mark() if self._is_known else None)
+        torch.cuda.synchronize(self._device)
+        free, total = torch.cuda.mem_get_info(self._device)
+        return MemoryUse(
+            int(torch.cuda.max_memory_allocated(self._device)),
+            int(torch.cuda.max_memory_reserved(self._device)),
+            total - free,
+        )
+
+
+def measure_memory(call: Callable[[], Any], device: torch.device) -> MemoryUse:
+    """Return the peak memory of a device while the call ran."""
+    peak = MemoryPeak(device)
     call()
-    return _high_water_mark()
+    return peak.read()
 
 
 def _reset_high_water_mark() -> bool:
@@ -97,8 +107,11 @@ class EnergyMeter:
         self._read = _nvml_energy(device) if device.type == "cuda" else _rapl_energy(rapl)
 
     def joules(self) -> float | None:
-        """Return the counter, or None where the device has none."""
-        return None if self._read is None else self._read()
+        """Return the counter, or None where the device has none, or does not tell it this time."""
+        try:
+            return None if self._read is None else self._read()
+        except Exception:  # a counter that was there may be refused later, as after a reset of the driver
+            return None
 
 
 def _nvml_energy(device: torch.device) -> Callable[[], float] | None:
@@ -115,7 +128,11 @@ def open_nvml(device: torch.device) -> tuple[Any, Any]:
     import pynvml
 
     pynvml.nvmlInit()
-    return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    uuid = torch.cuda.get_device_properties(device).uuid
+    try:
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except Exception:  # a slice of a GPU has an id of its own
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
 
 
 def _rapl_energy(folder: Path) -> Callable[[], float] | None:
@@ -134,20 +151,3 @@ def _rapl_energy(folder: Path) -> Callable[[], float] | None:
         return (now + state["wraps"] * limit) / 1e6
 
     return read
-
-
-def clock_and_temperature(device: torch.device) -> dict[str, float | None]:
-    """Return the clock (MHz) and temperature (Celsius) of a GPU, or None for each that is not available."""
-    if device.type != "cuda":
-        return {"sm_clock_mhz": None, "temperature_celsius": None}
-    return {
-        "sm_clock_mhz": _value_or_none(lambda: float(torch.cuda.clock_rate(device))),
-        "temperature_celsius": _value_or_none(lambda: float(torch.cuda.temperature(device))),
-    }
-
-
-def _value_or_none(query: Callable[[], float]) -> float | None:
-    try:
-        return query()
-    except Exception:  # nvidia-ml-py is optional
-        return None

@@ -129,13 +129,11 @@ def _describe_gpu_use() -> str:
     """Return one sentence if other processes compute on a GPU that this one sees, else ""."""
     import torch
 
-    from harness.measure.disturbance import read_gpu_load
+    from harness.measure.gpu_state import count_foreign_processes
 
     if not torch.cuda.is_available():
         return ""
-    found = [
-        read_gpu_load(torch.device("cuda", index))["foreign_processes"] for index in range(torch.cuda.device_count())
-    ]
+    found = [count_foreign_processes(torch.device("cuda", index)) for index in range(torch.cuda.device_count())]
     shared = sum(bool(count) for count in found)
     if not shared:
         return ""

@@ -1,7 +1,8 @@
 """Frechet distance of two sets of features, each taken as a Gaussian (Heusel et al. 2017), and its bias floor.
 
 |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2). With S1 = L LT kept from the reference, the eigenvalues of S1 S2 are
-those of the symmetric LT S2 L: one `eigvalsh`, no matrix root, no complex numbers.
+those of the symmetric LT S2 L: one `eigvalsh`, no matrix root, no complex numbers. Of a triangular L LAPACK's `sygst`
+makes that product at a quarter of the work of two matrix products.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
+from scipy.linalg.lapack import dsygst
 from scipy.stats import gamma
 
 from harness.metrics.moments import Array, Moments
@@ -35,7 +38,7 @@ class ReferenceMoments:
         By Cholesky, or by eigenvectors where it is singular (dead features, n <= d).
         """
         try:
-            factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+            factor = np.asfortranarray(np.linalg.cholesky(covariance), dtype=np.float64)
             return cls(n, mean, factor, np.linalg.eigvalsh(covariance).clip(min=0))
         except np.linalg.LinAlgError:
             values, vectors = np.linalg.eigh(covariance)
@@ -48,11 +51,21 @@ class ReferenceMoments:
 def frechet_distance(reference: ReferenceMoments, moments: Moments) -> float:
     """Return the squared Frechet distance (units of the features, squared) of a set to the reference."""
     difference = reference.mean - moments.mean
-    inner = reference.factor.T @ (moments.m2 @ reference.factor)
-    eigenvalues = np.linalg.eigvalsh(inner) / (moments.n - 1)
+    inner = _congruence(moments.m2, reference.factor)
+    eigenvalues = eigh(inner, eigvals_only=True, overwrite_a=True, check_finite=False) / (moments.n - 1)
     trace_of_root = np.sqrt(eigenvalues.clip(min=0)).sum()  # rounding leaves tiny negatives
     traces = reference.eigenvalues.sum() + np.trace(moments.m2) / (moments.n - 1)
     return float(difference @ difference + traces - 2 * trace_of_root)
+
+
+def _congruence(symmetric: Array, factor: Array) -> Array:
+    """Return LT S L of a symmetric S; where the factor L is a Cholesky factor, only its lower triangle is right."""
+    if factor.shape[0] != factor.shape[1] or np.triu(factor, 1).any():
+        return np.asarray(factor.T @ (symmetric @ factor))
+    found, info = dsygst(symmetric.T, factor, itype=2, lower=1)  # S.T is S, in the order that LAPACK reads
+    if info:
+        raise ValueError(f"found arguments of sygst that it refuses, number {-info}")
+    return np.asarray(found)
 
 
 def bias_floor(reference: ReferenceMoments, n_generated: int, n_reference: int) -> float:

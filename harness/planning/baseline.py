@@ -28,10 +28,12 @@ class BaselineTrials:
                 self._parts[name] = make_part(name, part.name, part.params)
 
     def includes(self, trial: Trial) -> bool:
-        """Tell whether a trial is of the baseline's network and parts, at any number of steps."""
-        wanted = self._parts
-        return trial.network.name == self._network and all(
-            wanted[p].name == m.name and wanted[p].params == m.params for p, m in trial.parts.items()
+        """Tell whether a trial is of the baseline's network and parts in the suite's precision, at any steps."""
+        wanted, is_in_format = self._parts, trial.precision == self._suite.precision
+        return (
+            is_in_format
+            and trial.network.name == self._network
+            and all(wanted[p].name == m.name and wanted[p].params == m.params for p, m in trial.parts.items())
         )
 
     def find_clocks(self, trials: list[Trial]) -> dict[str, Trial]:

@@ -36,20 +36,31 @@ def controlled_trials(control: Trial, trials: list[Trial]) -> list[Trial]:
 
 
 def _controlled(control: Trial, name: str, trials: list[Trial]) -> Trial | None:
-    """Return the trial of "METHOD[ @ NETWORK]" on a control's data, training, steps and seed set."""
+    """Return the trial of "METHOD[ @ NETWORK]" on a control's data, training, steps and seed set.
+
+    One of other steps, as at equal FLOPs, is "METHOD-STEPS[ @ NETWORK]", as it is printed.
+    """
     method, at, network = name.partition(" @ ")
-    place = (control.dataset.name, network if at else control.network.name, control.steps, control.seed_set)
-    there = [t for t in trials if (t.dataset.name, t.network.name, t.steps, t.seed_set) == place]
+    place = (control.dataset.name, network if at else control.network.name, control.seed_set)
+    there = [t for t in trials if (t.dataset.name, t.network.name, t.seed_set) == place]
+
     # itself is no control of itself, in no training
-    others = [t for t in there if (t.method, t.network.name) != (control.method, control.network.name)]
-    found = [trial for trial in others if trial.method == method]
+    own = (control.method, control.network.name, control.steps)
+    others = [t for t in there if (t.method, t.network.name, t.steps) != own]
+    at_equal_steps = [t for t in others if t.steps == control.steps]
+    found = [t for t in at_equal_steps if t.method == method] or [t for t in others if _with_steps(t) == method]
     if not found:
         raise UsageError(
             f'{control.short} is a control of "{name}", which is no other trial on the same data, '
             f"{'that' if at else 'the same'} network and the same steps"
-            f"{did_you_mean(method, {t.method for t in others})}"
+            f"{did_you_mean(method, {t.method for t in at_equal_steps} | {_with_steps(t) for t in others})}"
         )
     return next((trial for trial in found if trial.training == control.training), None)
+
+
+def _with_steps(trial: Trial) -> str:
+    """Return a trial's name without its network, as `--only` and `control_of` take it."""
+    return f"{trial.method}-{trial.steps}"
 
 
 def is_expected_of(expected: Expectation, trial: Trial) -> bool:
@@ -85,7 +96,7 @@ def _describe_unused_part(only: str, trials: list[Trial]) -> str:
 
 def _names(trial: Trial) -> tuple[str, ...]:
     """Return the names of a trial: as printed, without network or steps or both, its parts and its network."""
-    short = f"{trial.method}-{trial.steps}"
+    short = _with_steps(trial)
     parts = (method.name for method in trial.parts.values())
     line = method_line_name(trial.network.name, trial.method)
     return (trial.printed_name, trial.short, short, line, trial.method, *parts, trial.network.name)

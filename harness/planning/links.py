@@ -48,6 +48,7 @@ def find_missing_links(trials: Sequence[Trial], baselines: Mapping[str, Trial]) 
     `baselines` holds a trial of the suite's baseline, at any steps, by the name of its data set.
     The chains are those of harness.report.analysis.gain_chains, at the evaluations that solvers declare.
     """
+    trials = [trial for trial in trials if not trial.shows_precision]  # those of another have no chain
     present = {_trial_key(trial) for trial in trials}
     links: dict[tuple[str, str], bool] = {}
     closing: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,15 +20,24 @@ def collect_facts() -> tuple[MethodFacts, ...]:
     """
     found = registry()
     facts = [
-        MethodFacts(one.part, one.name, one.method_family, one.summary, one.claim, one.__module__)
+        MethodFacts(one.part, one.name, one.method_family, one.summary, one.claim, one.__module__, _document(one))
         for one in found.methods()
     ]
     for name in network_names():
         network = found.network(load_network_card(name).family)
         facts.append(
-            MethodFacts(NETWORK, name, network.method_family, network.summary, network.claim, network.__module__)
-        )
+            MethodFacts(
+                NETWORK, name, network.method_family, network.summary, network.claim, network.__module__,
+                _document(network),
+            )
+        )  # fmt: skip
     return tuple(facts)
+
+
+def _document(one: type) -> str:
+    """Return the docstring of the module that defines a class; empty where there is none."""
+    module = sys.modules.get(one.__module__)
+    return "" if module is None else inspect.getdoc(module) or ""
 
 
 def collect_claims(results: Path) -> tuple[ClaimFacts, ...]:

@@ -16,6 +16,8 @@ from harness.planning.plan import Plan
 from harness.planning.quality_checks import feature_count
 from harness.planning.trainings import trainings_of
 from harness.registry import registry
+from harness.specs.fidelity import FidelitySpec
+from harness.specs.score import ScoreSpec
 from harness.stats import GROUPS, group_bounds
 
 _NAMED = 3
@@ -34,6 +36,7 @@ def plan_notes(plan: Plan) -> tuple[str, ...]:
         *_training_notes(plan),
         *_batch_notes(plan),
         *_solution_notes(plan),
+        *_partner_notes(plan),
         *_link_notes(plan),
     )
 
@@ -170,6 +173,21 @@ def _solution_notes(plan: Plan) -> Iterator[str]:
         yield (
             f"the reference solution of truncation errors has {fine} evaluations, no more than {_list(names)}: "
             "those errors will be too large or too small; raise truncation.steps"
+        )
+
+
+def _partner_notes(plan: Plan) -> Iterator[str]:
+    """Samplers that run although they are no rows, since rows are compared with their images."""
+    specs = [task.spec for task in plan.tasks.values()]
+    scored = {spec.images_id for spec in specs if isinstance(spec, ScoreSpec)}
+    compared = {task.id: task.spec for task in plan.tasks.values() if isinstance(task.spec, FidelitySpec)}
+    extra = {task_id for task_id, spec in compared.items() if spec.partner_images_id not in scored}
+
+    names = [planned.row.partner for planned in plan.trials if planned.row.fidelity_id in extra]
+    if names:
+        yield (
+            "images of accelerated rows are compared with those without acceleration, and what makes these is no row "
+            f"of the suite: {_list(names)}; list it to see its FID, or set fidelity.measure = false to do without"
         )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,12 +28,17 @@ from harness.planning.checks import (
     is_expected_of,
 )
 from harness.planning.classes import check_classes, classes_spec, guided
+from harness.planning.clock_difference import differing_settings
 from harness.planning.decoders import check_decoder_is_used, check_learning
+from harness.planning.factorial_levels import find_levels, halved_product
 from harness.planning.level_range import level_range
+from harness.planning.mode_checks import check_alone, check_mode, check_precision, has_neighbours
 from harness.planning.optional_networks import planned_networks
+from harness.planning.partners import Partners
 from harness.planning.quality_checks import check_quality
 from harness.planning.reference_statistics import statistics_spec
 from harness.planning.schedule_levels import check_levels
+from harness.planning.seed_sets import group_by_seed_set
 from harness.planning.stored_parts import make_entry_part, stored_reference
 from harness.planning.task_graph import TaskGraph
 from harness.planning.trainings import has_trainings, network_of_training, timed_in_place, trainings_of
@@ -60,7 +64,7 @@ class PlannedTrial:
     @property
     def related_trial_ids(self) -> dict[str, str | None]:
         """Return the columns that name other trials of the suite, by column."""
-        return self.row.relations.model_dump(exclude={"is_baseline"})
+        return {name: one for name, one in self.row.relations.model_dump().items() if name.endswith("_trial_id")}
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -142,30 +146,40 @@ class _Planner:
         check_names(self.suite, trials, self.networks)
         check_resources(self.suite, trials)
         check_decoder_is_used(self.suite, self.datasets.values())
+        check_precision(self.suite, trials)
+        check_alone(self.suite, self.graph.device_kind)
+        levels = find_levels(self.suite, trials)
 
         # rows and their ids, without the trials that they name
         clocks, timed = self.baseline.find_clocks(trials), timed_in_place(trials)
         if not self.trains_only:
             check_quality(self.suite, trials, self.extractor, self.graph.statistics)
-        rows = {id(t): self._row_spec(t, clocks[t.dataset.name], timed.get(id(t))) for t in trials}
+        partners = Partners(trials, self.suite.fidelity, self.graph, self.absent)
+        rows = {
+            id(t): self._row_spec(t, clocks[t.dataset.name], timed.get(id(t)), partners, levels.get(id(t), {}))
+            for t in trials
+        }
         ids = {key: spec_id(row) for key, row in rows.items()}
         chosen = trials if only is None else choose_trials(trials, only)
 
         # rows that name their baseline, clock, timing and controls
         controlled = {id(t): controlled_trials(t, trials) for t in trials}
-        curve = self.baseline.curve(trials)
+        curve, same = self.baseline.curve(trials), group_by_seed_set(chosen)
         planned = []
         for trial in chosen:
-            same_nfe = find_same_nfe(curve, trial)
+            same_nfe, clock = find_same_nfe(curve, trial), clocks[trial.dataset.name]
             relations = Relations(
                 is_baseline=self.baseline.includes(trial),
                 baseline_trial_id=ids[id(same_nfe)] if same_nfe else None,
-                clock_trial_id=ids[id(clocks[trial.dataset.name])],
+                clock_trial_id=ids[id(clock)],
+                differs_from_clock=differing_settings(trial.sampler, clock.sampler),
                 timed_trial_id=ids[id(timed.get(id(trial), trial))],
                 control_of_trial_id=" ".join(ids[id(one)] for one in controlled[id(trial)]) or None,
             )
-            baseline_score_id = self.graph.score_task(same_nfe).id if same_nfe else None
-            row = rows[id(trial)].model_copy(update={"baseline_score_id": baseline_score_id, "relations": relations})
+
+            others = [one for one in same[id(trial)] if one is not trial]
+            compared = self._compared_tasks(rows[id(trial)], same_nfe, others, clock)
+            row = rows[id(trial)].model_copy(update={**compared, "relations": relations})
             planned.append(PlannedTrial(trial, ids[id(trial)], row))
 
         return Plan(
@@ -181,6 +195,17 @@ class _Planner:
             absent=tuple(self.absent.sentences),
         )
 
+    def _compared_tasks(
+        self, row: RowSpec, same_nfe: Trial | None, other_seeds: Sequence[Trial], clock: Trial
+    ) -> dict[str, object]:
+        """Return the tasks of other trials that a row is compared with."""
+        has_own = has_neighbours(self.graph.tasks[row.time_id].spec)
+        return {
+            "baseline_score_id": self.graph.score_task(same_nfe).id if same_nfe else None,
+            "other_seed_score_ids": tuple(self.graph.score_task(one).id for one in other_seeds),
+            "clock_time_id": self.graph.timing_task(clock, clock).id if has_own else None,
+        }
+
     def _expand(self, number: int, training: int) -> Iterable[Trial]:
         """Yield the trials of one entry in one training: every combination of its lists, with every seed set.
 
@@ -192,25 +217,30 @@ class _Planner:
         datasets = as_list(entry.dataset if entry.dataset is not None else self.suite.dataset)
         networks, left_out = planned_networks(self.suite, entry)
         self.left_out += left_out
-        choices = [[as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS]
-        choices[PARTS.index("denoiser")] = guided(choices[PARTS.index("denoiser")], entry.guidance)
-        steps = as_list(entry.steps)
+        choices = {part: [as_part(item) for item in as_list(getattr(entry, part))] for part in PARTS}
+        choices["denoiser"] = guided(choices["denoiser"], entry.guidance)
+        counts = {"steps": as_list(entry.steps), "precision": as_list(entry.precision or self.suite.precision)}
 
-        for dataset, network, *parts, n in itertools.product(datasets, networks, *choices, steps):
+        every = {"dataset": datasets, "network": networks, **choices, **counts}
+        for dataset, network, *parts, n, precision in halved_product(every, entry.half_of):
             if training >= trainings_of(self._load_network(network), entry.trainings or self.suite.trainings):
                 continue
             for seed_set in self.suite.seed_sets:
                 with located(where):
-                    made = {p: make_entry_part(p, part) for p, part in zip(PARTS, parts, strict=True)}
+                    cards, items = self.graph.preparations, zip(PARTS, parts, strict=True)
+                    made = {name: make_entry_part(name, item, cards) for name, item in items}
                     check_compatible(made, self._load_network(network), n)
+
+                # data, classes, mode and levels
                 card = self._load_dataset(dataset)
                 with located(where):
                     check_learning(made, card)
                     check_classes(self.suite, made, self._load_network(network))
+                    check_mode(self.suite.timing.mode, made)
                     check_levels(made["schedule"], n, level_range(self._load_network(network), card), card.name)
 
                 # what is prepared, or was before
-                trial = self._make_trial(dataset, network, made, n, seed_set, training, entry)
+                trial = self._make_trial(dataset, network, made, n, precision, seed_set, training, entry)
                 stored = {p: name for p, part in zip(PARTS, parts, strict=True) if (name := stored_reference(part))}
                 with located(where):
                     yield self._with_preparations(replace(trial, stored=stored))
@@ -221,6 +251,7 @@ class _Planner:
         network: str,
         made: dict[str, Method],
         n: int,
+        precision: str,
         seed_set: int,
         training: int,
         entry: TrialEntry,
@@ -239,7 +270,8 @@ class _Planner:
             parts=made,
             steps=n,
             # what it makes
-            precision=self.suite.precision,
+            precision=precision,
+            mode=self.suite.timing.mode,
             batch=self.suite.batch,
             classes=self._classes(card, net),
             seed_set=seed_set,
@@ -251,6 +283,7 @@ class _Planner:
             label=entry.label,
             control_of=tuple(as_list(entry.control_of)) if entry.control_of is not None else (),
             optional=entry.optional,
+            shows_precision=precision != self.suite.precision,
             shows_dataset=len(self._dataset_names) > 1,
             shows_training=self.suite.trainings > 1,
         )
@@ -354,8 +387,13 @@ class _Planner:
             self.networks[name] = load_network_card(name, self.suite.networks.get(name, {}))
         return self.networks[name]
 
-    def _row_spec(self, trial: Trial, clock: Trial, timed: Trial | None) -> RowSpec:
-        """Return the spec of a trial's row, without the trials that it names; `timed` is timed in its place."""
+    def _row_spec(
+        self, trial: Trial, clock: Trial, timed: Trial | None, partners: Partners, levels: Mapping[str, str]
+    ) -> RowSpec:
+        """Return the spec of a trial's row, without the trials that it names.
+
+        `timed` is timed in its place; `levels` are those of the factors of a design.
+        """
         quality = self.suite.quality
         return RowSpec(
             suite=self.suite.name,
@@ -375,9 +413,11 @@ class _Planner:
             fid_targets=quality.targets.get(trial.dataset.name, ()),
             equivalence_margin=quality.equivalence_margin,
             more_steps_in=quality.more_steps_in,
+            factors=dict(levels),
             # the tasks that give its values
             sample_ids=tuple(task.id for task in self.graph.sample_tasks(trial)),
             score_id=self.graph.score_task(trial).id,
+            **partners.row_fields(trial),
             time_id=self.graph.timing_task(timed or trial, clock).id,
             timed_sample_ids=tuple(task.id for task in self.graph.sample_tasks(timed)) if timed else (),
             # what the values are checked against

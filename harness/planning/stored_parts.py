@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.config.stored_preparation import load_preparation, stated
+from harness.config.stored_preparation import StoredPreparation, load_preparation, stated
 from harness.config.suite import PartEntry
 from harness.errors import UsageError
 from harness.planning.trial import Trial, make_part
@@ -15,7 +15,21 @@ from methods.parts import Method
 ARTIFACT = "artifact"
 
 
-def make_entry_part(part: str, item: PartEntry) -> Method:
+class PreparationCards:
+    """Loads the cards of stored preparations, each file once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], StoredPreparation] = {}
+
+    def load(self, reference: str, training: int = 0) -> StoredPreparation:
+        """Return the card of "zoo:NAME" for a training; errors as of `load_preparation`."""
+        key = (reference, training)
+        if key not in self._known:
+            self._known[key] = load_preparation(reference, training)
+        return self._known[key]
+
+
+def make_entry_part(part: str, item: PartEntry, cards: PreparationCards) -> Method:
     """Return the method of a suite's entry; one with a stored preparation takes the parameters from its card.
 
     UsageError for another part or method than the card's, and for a parameter that decides it and is another.
@@ -24,7 +38,7 @@ def make_entry_part(part: str, item: PartEntry) -> Method:
     reference = params.pop(ARTIFACT, None)
     if reference is None:
         return make_part(part, item.name, params)
-    card = load_preparation(str(reference))
+    card = cards.load(str(reference))
     if (card.part, card.method) != (part, item.name):
         raise UsageError(
             f'{part} "{item.name}" names the artifact {reference}, which is of the {card.part} "{card.method}"; '
@@ -49,13 +63,13 @@ def stored_reference(item: PartEntry) -> str | None:
 
 
 def stored_preparation_spec(
-    reference: str, trial: Trial, wanted: PrepareSpec, weights_sha256: str
+    reference: str, trial: Trial, wanted: PrepareSpec, weights_sha256: str, cards: PreparationCards
 ) -> StoredPreparationSpec:
     """Return the spec of a stored preparation in place of the wanted one.
 
     UsageError where it was made on another network or other pixels, or for another trial.
     """
-    card, pixels = load_preparation(reference, trial.training), wanted.model.data.training_pixels
+    card, pixels = cards.load(reference, trial.training), wanted.model.data.training_pixels
     wants = {
         "network": f"{trial.network.name} ({weights_sha256[:12]})",
         "data": wanted.model.data.name,

@@ -16,12 +16,13 @@ from harness.fetching.lookup import offer_import
 from harness.identity import file_sha256, spec_id
 from harness.planning.absent import ABSENT, AbsentThings
 from harness.planning.decoders import decoder_spec, find_decoder
-from harness.planning.stored_parts import stored_preparation_spec
+from harness.planning.stored_parts import PreparationCards, stored_preparation_spec
 from harness.planning.trial import Trial, part_spec, serial_spec
 from harness.planning.zoo_networks import network_limit, zoo_entry
 from harness.registry import registry
 from harness.sampling.foreign_weights import check_imported
 from harness.specs.base import Price, Spec
+from harness.specs.fidelity import BackboneSpec, FidelitySpec
 from harness.specs.prepare import PrepareSpec
 from harness.specs.reference import ReferenceSpec, ShippedSpec, StatisticsSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
@@ -29,7 +30,7 @@ from harness.specs.row import NetworkLimit
 from harness.specs.sample import SampleSpec
 from harness.specs.sampler import DataSpec, DecoderSpec, ExtractorSpec
 from harness.specs.score import CutImages, ScoreSpec
-from harness.specs.time import TimeSpec
+from harness.specs.time import Alone, TimeSpec
 from harness.specs.train import TrainSpec
 from harness.specs.weights import DecoderWeightsSpec, WeightsSpec
 from harness.stats import GROUPS
@@ -62,11 +63,14 @@ class TaskGraph:
 
         self.shipped: dict[str, ShippedSpec] = {}
         """Files that ship in place of a data set's reference pictures, by its name."""
+        self.preparations = PreparationCards()
+        """The cards of stored ones."""
         self.tasks: dict[str, Task] = {}
         self._given: dict[str, WeightsSpec] = {}
         self._decoders: dict[str, DecoderSpec | None] = {}
         self._zoo_cards: dict[str, ZooCard] = {}
         self._samples: dict[int, tuple[Trial, list[Task]]] = {}
+        self._with_kept_images: set[str] = set()
 
     @property
     def device_kind(self) -> str:
@@ -174,7 +178,7 @@ class TaskGraph:
                 f"{trial.short} names the artifact {reference}, which goes with a network of the zoo; expected its "
                 f'weights as networks.{trial.network.name}.weights = "{PREFIX}NAME"'
             )
-        spec = stored_preparation_spec(reference, trial, wanted, zoo.sha256)
+        spec = stored_preparation_spec(reference, trial, wanted, zoo.sha256, self.preparations)
         return self._add_task(spec, f"read the preparation {reference} for {trial.short}")
 
     def _search_job_spec(self, trial: Trial, part: str, start: str | None) -> PrepareSpec:
@@ -270,7 +274,9 @@ class TaskGraph:
         parts = {**{part: registry().make(part, name, {}) for part, name in _REFERENCE_SOLUTION.items()}, **own}
         final = {"final": "denoise"} if schedule.denoises_last else {}
         parts["schedule"] = registry().make("schedule", _REFERENCE_SOLUTION["schedule"], final)
-        fine = replace(trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids), decoder=None)
+        fine = replace(
+            trial, parts=parts, steps=wanted.steps, artifact_ids=dict(artifact_ids), decoder=None, mode="reproducible"
+        )
         solved = fine.sampler
         if schedule.own_ends:
             levels = schedule.levels(trial.steps, *trial.level_range)
@@ -310,18 +316,41 @@ class TaskGraph:
     def score_task(self, trial: Trial) -> Task:
         """Return the task that scores a trial's images."""
         spec = ScoreSpec(
-            images_id=spec_id(self._sample_spec(trial)),
-            images_by_task=tuple(
-                CutImages(task_id=task.id, cut=task.cut) for task in self.sample_tasks(trial) if task.cut
-            ),
+            images_id=self.images_id(trial),
+            images_by_task=self._cut_images(trial),
             reference_id=self.reference_task(trial.dataset).id,
             n_images=trial.n_images,
             groups=GROUPS,
         )
         return self._add_task(spec, f"score {trial.short}")
 
+    def keep_images(self, trial: Trial) -> None:
+        """Note that a trial's images are compared with others; call it before any of its tasks are made."""
+        self._with_kept_images.add(self.images_id(trial))
+
+    def images_id(self, trial: Trial) -> str:
+        """Return the identity of a trial's images, without what they are compared with."""
+        return spec_id(SampleSpec(sampler=trial.sampler, extractor=self.extractor))
+
+    def fidelity_task(self, trial: Trial, partner: Trial, backbone: BackboneSpec | None) -> Task:
+        """Return the task that compares a trial's images with its partner's, which are made once for all trials."""
+        spec = FidelitySpec(
+            images_id=self.images_id(trial),
+            partner_images_id=self.images_id(partner),
+            images_by_task=self._cut_images(trial),
+            partner_by_task=self._cut_images(partner),
+            n_images=trial.n_images,
+            groups=GROUPS,
+            backbone=backbone,
+        )
+        return self._add_task(spec, f"compare {trial.short}")
+
+    def _cut_images(self, trial: Trial) -> tuple[CutImages, ...]:
+        return tuple(CutImages(task_id=task.id, cut=task.cut) for task in self.sample_tasks(trial) if task.cut)
+
     def _sample_spec(self, trial: Trial) -> SampleSpec:
-        return SampleSpec(sampler=trial.sampler, extractor=self.extractor)
+        keeps_images = self.images_id(trial) in self._with_kept_images
+        return SampleSpec(sampler=trial.sampler, extractor=self.extractor, keeps_images=keeps_images)
 
     def _compared_images(self, trial: Trial) -> int:
         """Return how many images, from the first, a reference solution holds."""
@@ -340,8 +369,14 @@ class TaskGraph:
             batch=min(timing.batch or trial.batch, trial.n_images),
             n_images=trial.n_images,
             device_name=self.device_name,
+            alone=self._alone(trial, clock),
         )
         return self._add_task(spec, f"time {trial.short}", after=(self.score_task(trial).id,))
+
+    def _alone(self, trial: Trial, clock: Trial) -> Alone:
+        """Return what a timing has to itself; the clock's own has the node, as others are compared with it."""
+        usual: Alone = "device" if self.device_kind == "cuda" else "node"
+        return "node" if trial.sampler == clock.sampler else self.suite.timing.alone or usual
 
     def _add_task(self, spec: Spec, label: str, after: tuple[str, ...] = ()) -> Task:
         seconds = self.suite.deadline_seconds

@@ -15,7 +15,7 @@ from harness.identity import canonical_json
 from harness.planning.level_range import LevelRange, level_range
 from harness.registry import registry
 from harness.schema.trial_name import trial_name
-from harness.specs.sampler import ClassesSpec, DataSpec, DecoderSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.specs.sampler import ClassesSpec, DataSpec, DecoderSpec, Mode, ModelSpec, PartSpec, SamplerSpec
 from methods.parts import PARTS, Denoiser, Method, Schedule, Solver
 
 _DEFAULTS = {"denoiser": "full", "schedule": "edm", "executor": "serial"}
@@ -42,6 +42,8 @@ class Trial:
     seed_set: int
     n_images: int
     device_class: str
+    mode: Mode = "reproducible"
+    """By which kernels it is sampled, and so scored and timed."""
     training: int = 0
     """Which training of the network, with its searches and tunings."""
     decoder: DecoderSpec | None = None
@@ -53,6 +55,8 @@ class Trial:
     """Ids of the tasks that prepare its parts, by part."""
     stored: dict[str, str] = field(default_factory=dict)
     """The stored preparations of its parts, as "zoo:NAME", by part."""
+    shows_precision: bool = False
+    """Whether its precision is not that of its suite, so that its name says which."""
     shows_dataset: bool = False
     """Whether its suite has several data sets, so that messages say which."""
     shows_training: bool = False
@@ -60,9 +64,14 @@ class Trial:
 
     @property
     def method(self) -> str:
-        """Return the display name: the suite's label, else the solver with all parts but defaults."""
-        if self.label is not None:
-            return self.label
+        """Return the display name: the suite's label, else the solver with all parts but defaults.
+
+        A precision that is not the suite's follows.
+        """
+        name = self._parts_name() if self.label is None else self.label
+        return f"{name}/{self.precision}" if self.shows_precision else name
+
+    def _parts_name(self) -> str:
         part = {p: _part_name(self.parts[p], _DEFAULTS.get(p)) for p in PARTS}
         name = part["solver"] or ""
         if part["denoiser"]:
@@ -117,6 +126,12 @@ class Trial:
         """Return the range of levels that its network is sampled in."""
         return level_range(self.network, self.dataset)
 
+    def level(self, factor: str) -> str:
+        """Return the value of one of its fields as text: the level of a factor of a factorial design."""
+        if factor in PARTS:
+            return _part_name(self.parts[factor], None) or ""
+        return str({"network": self.network.name, "steps": self.steps, "precision": self.precision}[factor])
+
     def part(self, name: str) -> PartSpec:
         """Return one of the four parts with its artifact, as the tasks' specs hold it."""
         return part_spec(self.parts[name], self.artifact_ids.get(name))
@@ -141,6 +156,7 @@ class Trial:
             seed_set=self.seed_set,
             device=self.device_class,
             devices=self.devices,
+            mode=self.mode,
         )
 
     def params_json(self) -> str:

@@ -9,7 +9,7 @@ from harness.config.suite import Suite, TrialEntry
 from harness.errors import located
 from harness.planning.baseline import as_list, as_part
 from harness.planning.optional_networks import planned_networks
-from harness.planning.stored_parts import make_entry_part, stored_reference
+from harness.planning.stored_parts import PreparationCards, make_entry_part, stored_reference
 from harness.registry import registry
 from methods.parts import PARTS
 
@@ -44,5 +44,6 @@ def _is_trained(net: NetworkCard) -> bool:
 def _prepares(entry: TrialEntry) -> bool:
     """Tell whether a part of an entry learns from pictures here."""
     items = [(part, as_part(item)) for part in PARTS for item in as_list(getattr(entry, part))]
-    made = [make_entry_part(part, item) for part, item in items if stored_reference(item) is None]
+    cards = PreparationCards()
+    made = [make_entry_part(part, item, cards) for part, item in items if stored_reference(item) is None]
     return any(method.prepares and method.learns_from_images for method in made)

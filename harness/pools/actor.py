@@ -6,12 +6,16 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from harness.specs.base import Spec
 from harness.task import Inputs, Ranks, Span
+
+if TYPE_CHECKING:
+    from harness.pools.fake_worker import FakeWorker
+    from harness.pools.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,14 @@ class WorkerActor:
     def __init__(self, progress_seconds: float) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
         from harness.pools.node_network import announce_node_address
-        from harness.pools.worker import Worker
 
         announce_node_address(ray.util.get_node_ip_address())
-        self._worker = Worker("cuda" if ray.get_gpu_ids() else "cpu", is_alone=True)
+        self._worker = _make_worker(has_gpu=bool(ray.get_gpu_ids()))
         self._progress_seconds = progress_seconds
 
     def info(self) -> WorkerInfo:
         """Return node, process and device."""
-        from harness.measure.device import device_name
+        from harness.measure.device_names import device_name
 
         return WorkerInfo(
             node=ray.get_runtime_context().get_node_id(),
@@ -82,9 +85,21 @@ class WorkerActor:
 
         Ray resolves its spec; inputs are fetched when they are read.
         """
-        from harness.pools.worker import thin_progress
+        from harness.pools.progress import thin_progress
 
         yield from thin_progress(self._worker.run(spec, Inputs(inputs, _fetch), span, ranks), self._progress_seconds)
+
+
+def _make_worker(has_gpu: bool) -> Worker | FakeWorker:
+    """Return what runs this process's units; only a test of clusters has a fake one, which imports no torch."""
+    from harness.measure.device_names import usable_device_type
+    from harness.pools.fake_worker import FAKE_TASKS, FakeWorker
+
+    if entry := os.environ.get(FAKE_TASKS):
+        return FakeWorker(entry)
+    from harness.pools.worker import Worker
+
+    return Worker(usable_device_type(has_gpu), is_alone=True)
 
 
 def _fetch(ref: Any) -> Any:

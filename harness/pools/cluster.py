@@ -107,16 +107,6 @@ def connect(address: str | None) -> bool:
     return True
 
 
-def count_cluster_devices() -> tuple[int, int]:
-    """Return the whole devices of the cluster that this process has joined, and the number of hosts that have them.
-
-    Devices are GPUs where it has any, else CPU cores.
-    """
-    kind = "GPU" if ray.cluster_resources().get("GPU", 0) else "CPU"
-    found = [int(node["Resources"].get(kind, 0)) for node in ray.nodes() if node["Alive"]]
-    return max(sum(found), 1), max(sum(count > 0 for count in found), 1)
-
-
 def disconnect() -> None:
     """Leave the cluster that `connect` has joined, and end it if it was started there."""
     ray.shutdown()

@@ -14,6 +14,11 @@ from harness.pools.actor import WorkerInfo
 from harness.specs.limits import STACK_DUMP_SECONDS
 from harness.task import Failure, Unit
 
+_NODE_DIED = "its node has died"
+"""What Ray says of an actor that was lost with its node."""
+_MOST_TEXT = 400
+"""Characters of another text of Ray's; what a worker itself raised stands at its end."""
+
 
 def worker_died(unit: Unit, error: BaseException) -> Failure:
     """Return the failure of a unit whose worker died."""
@@ -43,6 +48,14 @@ def describe_end(error: BaseException) -> str:
     if "End of file" in text or "connection error code" in text:
         return " (its process is gone, as after a signal)"
     return ""
+
+
+def describe_lost_start(error: BaseException) -> tuple[str, bool]:
+    """Return why a worker did not start, in a sentence, and whether it was lost with its node."""
+    text = " ".join(str(error).split())
+    if _NODE_DIED in text:
+        return "the nodes on which workers were starting were lost; run again to continue on those that are left", True
+    return text if len(text) <= _MOST_TEXT else f"... {text[-_MOST_TEXT:]}", False
 
 
 def read_stack(worker: WorkerInfo, this_node: str) -> str | None:

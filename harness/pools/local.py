@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from harness.errors import Terminated, place_of
 from harness.integrity.guard import TamperedError
-from harness.measure.device import device_name
+from harness.measure.device_names import device_name, usable_device_type
 from harness.pools.process_state import fresh_process_state
 from harness.pools.worker import Worker
 from harness.signals import StepInterrupted, interruptible_step
@@ -40,7 +40,7 @@ class LocalPool:
 
     def __init__(self, raise_errors: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         """With `raise_errors` the exception of a unit leaves `poll`, as for a debugger; else it fails the unit."""
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
+        kind = usable_device_type(torch.cuda.is_available())
         self._settings = ExitStack()
         self._settings.enter_context(fresh_process_state())
         self._worker = Worker(kind)
@@ -60,11 +60,14 @@ class LocalPool:
     def hosts(self) -> int:
         return 1
 
-    def reserve(self, hosts: int) -> None:
+    def reserve(self, hosts: int, devices: int = 1) -> None:
         self._reserved = hosts > 0
 
     def idle(self, exclusive: bool = False) -> int:
         return 1 if self._running is None and exclusive == self._reserved else 0
+
+    def has_loaded(self, networks: Sequence[str]) -> bool:
+        return True
 
     def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         _LOG.debug("%s starts in this process", unit.label)

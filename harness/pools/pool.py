@@ -7,7 +7,7 @@ node, runs in the background. Nothing here is timed: timings are taken inside wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from harness.task import TaskEvent, Unit
@@ -28,11 +28,11 @@ class Pool(Protocol):
     def hosts(self) -> int:
         """Return the number of hosts that have workers, at least 1."""
 
-    def reserve(self, hosts: int) -> None:
+    def reserve(self, hosts: int, devices: int = 1) -> None:
         """Reserve so many hosts for exclusive units from now on; units that run there continue.
 
-        Reserved hosts stay reserved if possible; further ones are those with the fewest busy
-        workers.
+        Reserved hosts stay reserved if possible; further ones are those with at least `devices`
+        workers if there are any, and of these those with the fewest busy ones.
         """
 
     def idle(self, exclusive: bool = False) -> int:
@@ -42,10 +42,16 @@ class Pool(Protocol):
         hosts.
         """
 
-    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
-        """Start a unit on as many idle workers as its task has ranks.
+    def has_loaded(self, networks: Sequence[str]) -> bool:
+        """Tell whether an idle worker has one of these networks loaded, by the ids of their weights.
 
-        `poll` returns its events.
+        True where none is named. For units that are not exclusive.
+        """
+
+    def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
+        """Start a unit on as many idle workers as its task has ranks, on one host where it fits.
+
+        Of idle workers those are taken that have its network loaded. `poll` returns its events.
         """
 
     def drop(self, unit: Unit) -> None:

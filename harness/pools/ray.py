@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from harness.pools.actor_set import ActorSet
 from harness.pools.background import Background
 from harness.pools.cluster import Cluster, connect, disconnect
 from harness.pools.deaths import deadline_passed, inputs_lost, read_stack, worker_died
+from harness.pools.device_choice import ALL_DEVICES, DeviceChoice, DeviceUse
 from harness.pools.local import failure_of
 from harness.specs.base import Spec
 from harness.specs.limits import (
@@ -38,6 +39,8 @@ from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
 _LOG = logging.getLogger("oneclock.pools.ray")
 REPLACES_WORKER = ("out-of-memory", "tampered")
 """Kinds of failure after which a process may not be as a fresh one."""
+_AT_ONCE = 8
+"""Ends that one poll takes at most: where a hundred units end together, the first workers start again meanwhile."""
 
 
 @dataclass(eq=False)
@@ -66,10 +69,12 @@ class RayPool:
         address: str | None = None,
         workers: int | None = None,
         progress_seconds: float = WORKER_PROGRESS_SECONDS,
+        choice: DeviceChoice = ALL_DEVICES,
     ) -> None:
         """Join a cluster or start one, and wait for its workers; blocks for up to minutes.
 
-        `workers` limits their number. A unit reports progress at most every `progress_seconds`.
+        `workers` limits their number, `choice` says of which devices. A unit reports progress at most every
+        `progress_seconds`.
         """
         self._owns_ray = connect(address)
 
@@ -81,13 +86,15 @@ class RayPool:
         """Runs that are awaited, in the order of their start."""
         self._runs_of: dict[str, list[_Run]] = {}
         """Runs of each unit, by its key, in that order; including those that are being ended."""
+        self._spread: set[str] = set()
+        """Tasks whose ranks were on several nodes."""
         self._checked = 0.0
 
         # the cluster and its actors
         self._node = ray.get_runtime_context().get_node_id()
         self._cluster = Cluster()
         self._background = Background()
-        self._actors = ActorSet(self._cluster, self._background, self._awaited, workers, progress_seconds)
+        self._actors = ActorSet(self._cluster, self._background, self._awaited, workers, progress_seconds, choice)
         try:
             first = self._actors.start()
         except BaseException:
@@ -104,13 +111,16 @@ class RayPool:
     def hosts(self) -> int:
         return max(self._actors.hosts.count(), 1)
 
-    def reserve(self, hosts: int) -> None:
-        self._actors.hosts.reserve(hosts)
+    def reserve(self, hosts: int, devices: int = 1) -> None:
+        self._actors.hosts.reserve(hosts, devices)
 
     def idle(self, exclusive: bool = False) -> int:
         if exclusive and self._actors.any_starting():
             return 0  # its host is unknown, and importing uses all cores there for seconds
         return self._actors.hosts.idle(exclusive)
+
+    def has_loaded(self, networks: Sequence[str]) -> bool:
+        return self._actors.hosts.has_loaded(networks)
 
     def limit(self, workers: int | None) -> None:
         """Let at most so many workers take units from now on, as if there were no others.
@@ -118,6 +128,15 @@ class RayPool:
         None: all.
         """
         self._actors.limit(workers)
+
+    def use(self) -> DeviceUse:
+        """Return what this run takes of the devices that there are."""
+        return self._actors.use()
+
+    def describe_use(self, is_here: bool = False) -> str:
+        """Return that in a sentence, in which the cluster is this machine or has an address."""
+        host, port = self._cluster.endpoint
+        return self.use().sentence("this machine" if is_here else f"the Ray cluster at {host}:{port}")
 
     def workers(self) -> list[WorkerInfo]:
         """Return the workers that have started."""
@@ -133,10 +152,12 @@ class RayPool:
 
     def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         task = unit.task
-        slots = self._actors.hosts.take_workers(task.ranks, task.exclusive, task.id)
+        slots = self._actors.hosts.take_workers(task.ranks, task.exclusive, task.id, task.networks)
         if not slots:
             raise UsageError(f"{unit.label} needs {task.ranks} devices at once; the cluster offers {self.size()}")
         _LOG.debug("%s starts on %s", unit.label, ", ".join(slot.info.place for slot in slots))
+        self._say_if_spread(task, slots)
+
         # enter the run
         now = time.monotonic()
         run = _Run(unit, inputs, slots, deadline=now + task.deadline_seconds)
@@ -195,6 +216,19 @@ class RayPool:
         if self._owns_ray:
             disconnect()
 
+    def _say_if_spread(self, task: Task, slots: list[WorkerSlot]) -> None:
+        """Say once of a task whose ranks are on several nodes that they are."""
+        nodes = len({slot.info.node for slot in slots})
+        if nodes > 1 and task.id not in self._spread:
+            self._spread.add(task.id)
+            _LOG.info(
+                "%s runs on %d devices of %d nodes: no node has as many of this run's devices free, so its ranks "
+                "exchange states between nodes",
+                task.label,
+                len(slots),
+                nodes,
+            )
+
     def _collect(self, seconds: float) -> None:
         """Wait a part of these seconds for an awaited reference.
 
@@ -207,7 +241,7 @@ class RayPool:
         awaited = list(self._awaited)
         ready, others = ray.wait(awaited, num_returns=1, timeout=seconds)  # fetches values too, so that no get blocks
         if ready and others:
-            more, _ = ray.wait(others, num_returns=len(others), timeout=0)
+            more, _ = ray.wait(others, num_returns=min(len(others), _AT_ONCE - 1), timeout=0)
             ready += more
         for found in ready:
             if (callback := self._awaited.get(found)) is not None:  # an earlier one may have ended its run

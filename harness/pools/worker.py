@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from harness.pools.watched_models import WatchedModels
 from harness.sampling.numerics import fix_numerics
 from harness.sampling.place import Place
 from harness.specs.base import Spec
-from harness.task import ALONE, Event, Progress, Ranks, Result, Span
+from harness.task import ALONE, Event, Ranks, Result, Span
 
 _LOG = logging.getLogger("oneclock.pools.worker")
 
@@ -117,19 +116,6 @@ class Worker:
         for name in methods_of(spec):
             if name in self._banned:
                 raise TamperedError(f"{name} does not run again in this process: {self._banned[name]}")
-
-
-def thin_progress(
-    events: Iterable[Event], seconds: float, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Event]:
-    """Yield the events without progress that comes within `seconds` of the last one."""
-    last = clock()
-    for event in events:
-        if isinstance(event, Progress) and seconds > 0:
-            if (now := clock()) - last < seconds:
-                continue
-            last = now
-        yield event
 
 
 @contextmanager

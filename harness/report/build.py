@@ -17,7 +17,10 @@ from harness.report.analysis.claimed_figures import claims_table
 from harness.report.analysis.comparison_tables import comparisons_csv, controls_table, whole_network_table
 from harness.report.analysis.comparisons import find_comparisons
 from harness.report.analysis.derive import derive
+from harness.report.analysis.effects_table import effects_parquet, effects_table
 from harness.report.analysis.equal_distance import equal_distance_table
+from harness.report.analysis.factorial_effects import find_designs, find_effects
+from harness.report.analysis.fidelity_table import fidelity_table
 from harness.report.analysis.gain_chains import find_gains
 from harness.report.analysis.gains import gains_csv, gains_table, one_part_table
 from harness.report.analysis.parallel import parallel_table, virtual_table
@@ -40,6 +43,8 @@ BROUGHT = "What each part brought, from the suite's baseline at as many evaluati
 ONE_PART = "Against the row that lacks one part alone"
 AGAINST_WHOLE = "Against the whole network, at equal steps"
 AGAINST_CONTROLS = "Claims and their controls"
+EFFECTS = "Attribution: what each choice does to FID and time, and which choices change what others do"
+FIDELITY = "Fidelity: how far accelerated images are from those of the same sampler without acceleration"
 TUNED_TRUNCATION = "Tuned networks: how far their images lie from the untuned network's flow, and from their own"
 SEARCH_SPREAD = "Searches repeated from other seeds"
 OVERLAPPED = "Steps that overlap, beside the serial run of the same steps"
@@ -59,14 +64,15 @@ def build_report(
 ) -> list[Path]:
     """Write plots, leaderboard.*, report.html, summary.txt and CSV files of the tables; return their paths.
 
-    The leaderboard is written as Markdown, CSV, LaTeX and HTML.
+    The leaderboard is written as Markdown, CSV, LaTeX and HTML, the effects of a factorial design as Parquet.
     `others` are trials of other plans: they are listed, and are part of no table, figure or rank.
     `facts` are those of the methods and networks: families, and what their papers claim. `title` is the suite's.
     `claims` are published figures that were measured in this folder or in those next to it.
     """
     # data and figures
     analysis = derive(tables, facts, claims)
-    pairs, gains = find_comparisons(analysis), find_gains(analysis)
+    pairs, gains, designs = find_comparisons(analysis), find_gains(analysis), find_designs(analysis)
+    effects = find_effects(designs)
     board = build_leaderboard(analysis, pairs)
     pictures = read_samples(folder / "samples", analysis.trials["trial_id"])
     plots = draw_all(analysis, pictures)
@@ -78,6 +84,9 @@ def build_report(
         ONE_PART: one_part_table(gains),
         AGAINST_WHOLE: whole_network_table(pairs),
         AGAINST_CONTROLS: controls_table(pairs),
+        EFFECTS: effects_table(designs, effects),
+        # images, searches, predictions
+        FIDELITY: fidelity_table(analysis),
         SEARCH_SPREAD: search_spread_table(analysis),
         TUNED_TRUNCATION: tuned_truncation_table(analysis),
         CALIBRATION: calibration_table(analysis),
@@ -95,7 +104,7 @@ def build_report(
         "leaderboard.csv": to_csv(board),
         "pivot.csv": pivot_csv(board),
         "time_to_quality.csv": time_to_quality_csv(board),
-        "leaderboard.tex": to_latex(board),
+        "leaderboard.tex": to_latex(board, {FIDELITY: compared[FIDELITY]}),
         "summary.txt": board.summary_text,
         "leaderboard.html": render_page("leaderboard.html.j2", board=board),
         "report.html": render_report(analysis, board, pairs, plots, pictures, compared, apart, title),
@@ -103,4 +112,6 @@ def build_report(
 
     # nothing was written before this line, and the page comes last
     files = {f"plots/{name}": data for name, data in plots.items()}
+    if effects:
+        files["effects.parquet"] = effects_parquet(effects)
     return replace_together(folder, {**files, **{name: text.encode() for name, text in texts.items()}}, ["plots"])

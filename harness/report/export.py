@@ -38,20 +38,28 @@ def find_trial(trials: DataFrame, wanted: str) -> Series:
     Of several trainings " training 1" is added to it.
     Raises UsageError unless exactly one row has it.
     """
-    rows = [row for _, row in trials.iterrows()]
-    found = [row for row in rows if wanted in _names(row) or _is_id_prefix(row["trial_id"], wanted)]
+    found = find_trials(trials, wanted)
     if len(found) == 1:
         return found[0]
 
-    # several
-    if found:
-        listed = ", ".join(
-            f"{row['trial_id'][:8]} ({row['dataset']} {full_name(row)}{_training(row)})" for row in found[:_SHOWN]
-        )
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise UsageError(f'trial "{wanted}" is {len(found)} trials here: {listed}{more}; give one of these ids')
+    listed = ", ".join(
+        f"{row['trial_id'][:8]} ({row['dataset']} {full_name(row)}{_training(row)})" for row in found[:_SHOWN]
+    )
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise UsageError(f'trial "{wanted}" is {len(found)} trials here: {listed}{more}; give one of these ids')
 
-    # none, or a name of former versions
+
+def find_trials(trials: DataFrame, wanted: str) -> list[Series]:
+    """Return the rows, one or more, that `find_trial` knows by this word, such as all trainings of one name.
+
+    Raises UsageError where there is none, with the nearest names.
+    """
+    rows = [row for _, row in trials.iterrows()]
+    found = [row for row in rows if wanted in _names(row) or _is_id_prefix(row["trial_id"], wanted)]
+    if found:
+        return found
+
+    # a name of former versions, or none
     renamed = [full_name(row) for row in rows if wanted in _former_names(row)]
     if renamed:
         raise UsageError(f'trial "{wanted}" is called "{renamed[0]}" now')

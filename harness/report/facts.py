@@ -26,6 +26,8 @@ class MethodFacts:
     """What its paper claims, in one sentence; empty where there is none."""
     source: str
     """The module that defines it."""
+    document: str = ""
+    """That module's docstring, which names its papers."""
 
 
 MARKED_COLUMNS = (

@@ -11,16 +11,16 @@ OTHERS, DARK_OTHERS = "#aab0bb", "#6b7280"
 """The grey of what has no color of its own, on white and on a dark ground."""
 MUTED = "#6b7280"
 """The grey of words and lines that explain, on white."""
-COLORS = ("#2370bd", "#c57118", "#216e45", "#e93684", "#a05ef7", "#6e3108", "#331bb6", "#8d197a")
+COLORS = ("#2370bd", "#c57118", "#216e45", "#e93684", "#a05ef7", "#6e3108", "#331bb6", "#8d197a", "#004858")
 """On white, each at a contrast of 3.6 or more, and apart for readers without red or green cones."""
-DARK_COLORS = ("#34a9fe", "#faac27", "#67fe8e", "#ff7b8c", "#d1afe2", "#b8742e", "#8968f3", "#d654bc")
+DARK_COLORS = ("#34a9fe", "#faac27", "#67fe8e", "#ff7b8c", "#d1afe2", "#b8742e", "#8968f3", "#d654bc", "#78f0f8")
 """The same families on a dark ground, at a contrast of 4.5 or more."""
 
 
 def family_color(family: str, families: Sequence[str], dark: bool = False) -> str:
     """Return the color of a family by its place among all families, which are in the order of `order_families`.
 
-    Those after the eighth, and families that are not listed, are grey.
+    Those after the ninth, and families that are not listed, are grey.
     """
     place = families.index(family) if family in families else len(COLORS)
     if place >= len(COLORS):

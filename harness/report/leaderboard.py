@@ -146,7 +146,7 @@ def _class_tables(
 
     return ClassTables(
         title=f"{key['dataset']} on {devices}{key['device_name'] or 'unnamed device'}, tier "
-        f"{key['timing_tier'] or 'none'}",
+        f"{key['timing_tier'] or 'none'}" + (", deployed" if key["timing_mode"] == "deployed" else ""),
         dataset=str(key["dataset"]),
         banner=disturbed_banner(one.rows),
         conditions=_conditions(one, analysis),

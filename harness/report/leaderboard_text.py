@@ -15,7 +15,7 @@ from harness.report.analysis.derived import DERIVED
 from harness.report.formats import Section, format_csv_value
 from harness.report.leaderboard import Leaderboard
 from harness.report.page import render_latex, render_markdown
-from harness.report.tables.cells import Table
+from harness.report.tables.cells import Cell, Heading, Table
 from harness.schema import TRIALS
 
 # A CSV file has the leaderboard's columns first; all others of the schema and the analysis follow.
@@ -58,8 +58,8 @@ def _csv_rows(source: DataFrame) -> list[list[str]]:
     return [[format_csv_value(value) for value in row] for row in complete.astype(object).to_numpy()]
 
 
-def to_latex(board: Leaderboard) -> str:
-    r"""Return the main tables for \input; no package is needed.
+def to_latex(board: Leaderboard, sections: Mapping[str, Section] = MappingProxyType({})) -> str:
+    r"""Return the main tables for \input; no package is needed. `sections` are further tables by title, as there.
 
     With booktabs the rules look nicer, with graphicx a table fits the width.
     A table that is longer than a page goes on in further ones.
@@ -70,7 +70,16 @@ def to_latex(board: Leaderboard) -> str:
         for table in one.main
         for first, part in _split_pages(table)
     ]
+    for title, section in sections.items() if board.classes else ():
+        tables += [(title, part, ()) for _, part in _split_pages(_as_table(section))] if section.rows else []
     return render_latex("leaderboard.tex.j2", tables=tables, invalid=board.invalid)
+
+
+def _as_table(section: Section) -> Table:
+    """Return a plain table with its notes below; its first column holds names, which stand to the left."""
+    headings = tuple(Heading(text, text, words=place == 0) for place, text in enumerate(section.headings))
+    rows = tuple(tuple(Cell(text) for text in row) for row in section.rows)
+    return Table("All rows", section.notes, headings, rows)
 
 
 def _split_pages(table: Table) -> list[tuple[bool, Table]]:

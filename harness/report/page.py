@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def render_page(template: str, scripts: Sequence[str] = (), styles: Sequence[str
         "scripts": [Markup(script) for script in inline],
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}",
     }
-    return _environment().get_template(template).render(**trusted, **values)
+    return _html_environment().get_template(template).render(**trusted, **values)
 
 
 def read_template(name: str) -> str:
@@ -74,6 +75,12 @@ def render_latex(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(**values)
+
+
+@cache
+def _html_environment() -> Environment:
+    """Return the environment of pages, which keeps compiled templates: a site has hundreds of pages."""
+    return _environment()
 
 
 def _environment(**options: Any) -> Environment:

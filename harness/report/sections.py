@@ -15,8 +15,8 @@ from harness.schema import METRICS, Metric
 CALLS_FOR_P90 = 64
 """Calls that a 90th percentile needs: MLPerf's early stopping at 99 % confidence."""
 PROVENANCE = (
-    "suite", "dataset", "network", "device_name", "devices", "precision_dtype", "timing_tier", "torch_version",
-    "harness_version", "git_sha", "git_dirty",
+    "suite", "dataset", "network", "device_name", "devices", "precision_dtype", "timing_tier", "timing_mode",
+    "timed_alone", "torch_version", "harness_version", "git_sha", "git_dirty",
 )  # fmt: skip
 
 

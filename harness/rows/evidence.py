@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
+from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, RepeatedCalls, TimedWork
 from harness.specs.row import Expectation
 from harness.specs.rules.bounds import MOST_FLIPPED
 from harness.specs.sample import SampleOutput
@@ -31,6 +31,11 @@ class TrialEvidence:
     row: Row
     shards: Sequence[SampleOutput]
     precision: str = "float32"
+    """Number format of the network's operators."""
+    rounding: str = "float32"
+    """Number format whose rounding images have, see `SamplerSpec.rounding`."""
+    equal_bytes: bool = True
+    """Whether the kernels give equal bytes in another process."""
     quality_reasons: Sequence[str] = ()
     copies: CopyFigures | None = None
     has_reference_features: bool = True
@@ -43,6 +48,10 @@ class TrialEvidence:
     timed_flops: float | None = None
     """Per image, of the trial that was timed in its place."""
     expectations: Sequence[Expectation] = ()
+    seed_differences: Sequence[tuple[float, float]] = ()
+    """FID minus that of the same trial from other initial noise, with the standard error, for each other seed set."""
+    on_clocks_node: bool = True
+    """Whether it was timed on the node where the clock was timed alone."""
 
     # its own timing
     timed: Sequence[TimedWork] = ()
@@ -55,6 +64,8 @@ class TrialEvidence:
     """Seconds of a call with a batch over those of a call with one image, the least of both."""
     new_images_ratio: float | None = None
     """Seconds of a call with new images over the least of a timed one."""
+    repeats: Mapping[str, RepeatedCalls] = field(default_factory=dict)
+    """By kind of call, of a pipeline whose network is not seen."""
     over_units: float | None = None
     """Least seconds of a timed batch over those of the units that it ran, by themselves."""
 
@@ -104,7 +115,12 @@ class TrialEvidence:
 
     @property
     def equal_work(self) -> bool:
-        """Return whether all batches had equal evaluations and units for an image, so that none is decided by it."""
+        """Return whether all batches had equal evaluations and units for an image, so that none is decided by it.
+
+        A unit that did not run a whole number of times for each image of a batch was.
+        """
+        if any(count % batch.images for batch in self.batches for count in batch.work.units.values()):
+            return False
         return len({per_image(batch.work, batch.images) for batch in self.batches}) <= 1
 
     def may_differ(self, images: int) -> int:

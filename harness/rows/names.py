@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from harness.identity import canonical_json
@@ -10,6 +11,10 @@ from harness.specs.sampler import PartSpec, SamplerSpec
 
 if TYPE_CHECKING:
     from harness.schema import Row
+
+
+FEATURE_DTYPE = "float32"
+"""Number format of all feature networks, on every device; statistics of features are float64."""
 
 
 def _class_columns(sampler: SamplerSpec) -> Row:
@@ -54,7 +59,12 @@ def name_columns(spec: RowSpec) -> Row:
     return row | {
         "extractor": spec.extractor.title,
         "extractor_sha256": spec.extractor.sha256,
+        "extractor_resize": spec.extractor.resize,
+        "extractor_dtype": FEATURE_DTYPE,
+        "extractor_batch": spec.extractor.batch,
+        # how it is timed, on what, against what
         "timing_tier": spec.tier,
+        "timing_mode": sampler.mode,
         "precision_dtype": sampler.model.precision,
         "devices": sampler.devices,
         "reference": f"{data.name} {_reference_name(spec)}",
@@ -62,6 +72,7 @@ def name_columns(spec: RowSpec) -> Row:
         "state_shape": "x".join(map(str, data.state_shape)),
         **_decoder_columns(sampler),
         **_goal_columns(spec),
+        "factors_json": json.dumps(spec.factors) if spec.factors else None,
         **spec.relations.model_dump(),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -12,15 +14,30 @@ from harness.schema import Row
 from harness.specs.limits import GIT_SECONDS
 from harness.version import VERSION
 
+COMMIT_VARIABLE = "ONECLOCK_COMMIT"
+"""Environment variable: the commit of a tree that was sent without its history, as `describe_commit` wrote it."""
+_COMMIT = re.compile(r"([0-9a-f]{40,64}) (clean|dirty)")
+
 
 def provenance() -> Row:
     """Return the provenance columns of a row written now."""
     return {
-        "torch_version": version("torch"),
+        "torch_version": _torch_version(),
         "harness_version": VERSION,
         **_git(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def describe_commit() -> str:
+    """Return commit and state of this source tree in two words, such as "4f0c... clean"; "" without a commit."""
+    found = _git()
+    return "" if found["git_sha"] is None else f"{found['git_sha']} {'dirty' if found['git_dirty'] else 'clean'}"
+
+
+@cache
+def _torch_version() -> str:
+    return version("torch")  # reads a file
 
 
 @cache
@@ -28,7 +45,8 @@ def _git() -> Row:
     root = Path(__file__).resolve().parents[2]
     sha = _ask(root, "rev-parse", "HEAD")
     if sha is None or _ask(root, "rev-parse", "--show-toplevel") != str(root):
-        return {"git_sha": None, "git_dirty": None}
+        sent = _COMMIT.fullmatch(os.environ.get(COMMIT_VARIABLE, ""))
+        return {"git_sha": sent and sent[1], "git_dirty": sent and sent[2] == "dirty"}
     return {"git_sha": sha, "git_dirty": bool(_ask(root, "status", "--porcelain", "--untracked-files=no"))}
 
 

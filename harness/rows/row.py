@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,19 +13,28 @@ import numpy as np
 from harness.identity import canonical_json
 from harness.metrics.truncation import Truncation, truncation
 from harness.rows.evidence import TrialEvidence
+from harness.rows.fidelity import fidelity_columns, fidelity_reasons
 from harness.rows.missing import missing_columns
 from harness.rows.names import name_columns
 from harness.rows.rules import judge, unsound
-from harness.rows.times import batch_ratio, new_images_ratio, speedup_over_serial, time_columns, time_over_units
+from harness.rows.times import (
+    batch_ratio,
+    clock_over_alone,
+    new_images_ratio,
+    speedup_over_serial,
+    time_columns,
+    time_over_units,
+)
 from harness.rows.work import step_rows, work_by_step, work_columns
 from harness.specs.base import Output
+from harness.specs.fidelity import FidelityOutput
 from harness.specs.prepare import PrepareOutput
 from harness.specs.row import RowSpec
 from harness.specs.sample import SampleOutput
 from harness.specs.score import ScoreOutput
 from harness.specs.time import TimeOutput
 from harness.specs.weights import WeightsOutput
-from harness.stats import paired_difference
+from harness.stats import paired_difference, standard_error
 
 if TYPE_CHECKING:
     from harness.schema import Row
@@ -57,13 +67,20 @@ def finished_tables(
         **(_quality(score) if score else {}),
         **_difference(spec, score, found.baseline_score),
         **_state_columns(errors),
+        **fidelity_columns(spec, found.fidelity),
+        # its time and its price
         **time_columns(timing),
+        **_beside_neighbours(timing, found.clock_timing),
         **speedup_over_serial(timing),
         **_price(found),
         "returned": found.returned(),
         "duration_seconds": sum(one.task_seconds for one in (*shards, score, found.own_timing) if one is not None),
         "status": "finished",
     }
+
+    # why figures are missing
+    lacking = [*(score.reasons if score else ()), *fidelity_reasons(spec, found.fidelity)]
+    row["not_measured"] = "; ".join(lacking)
 
     # verdict
     checks = judge(_evidence(spec, found, row, digests))
@@ -80,7 +97,7 @@ def finished_tables(
         "timings": []
         if own is None
         else [{**one.model_dump(), "is_counted": one.block == own.counted} for one in own.repetitions],
-        "quality": _replicates(score, errors),
+        "quality": _replicates((score, found.fidelity), errors),
         "refinements": [] if serial is None else [refinement.model_dump() for refinement in serial.refinements],
         "checks": [{"rule": one.rule, "place": place, **asdict(one.finding)} for place, one in enumerate(checks)],
         "virtual": [] if own is None else [replayed.model_dump() for replayed in own.virtual],
@@ -125,9 +142,12 @@ class _TrialOutputs:
         self.timed_shards = [self._known(task_id, SampleOutput) for task_id in spec.timed_sample_ids]
         self.own_timing = None if self.timed_shards else self.timing
 
-        self.score = self._maybe(spec.score_id)
-        self.clock_score = self._maybe(spec.clock_score_id)
-        self.baseline_score = self._maybe(spec.baseline_score_id)
+        self.score = self._maybe(spec.score_id, ScoreOutput)
+        self.fidelity = self._maybe(spec.fidelity_id, FidelityOutput)
+        self.clock_timing = self._maybe(spec.clock_time_id, TimeOutput)
+        self.clock_score = self._maybe(spec.clock_score_id, ScoreOutput)
+        self.other_seeds = [self._maybe(task_id, ScoreOutput) for task_id in spec.other_seed_score_ids]
+        self.baseline_score = self._maybe(spec.baseline_score_id, ScoreOutput)
         weights = spec.sampler.model.weights_id
         self.weights = None if weights is None else self._known(weights, WeightsOutput)
         decoder = spec.sampler.decoder
@@ -167,8 +187,8 @@ class _TrialOutputs:
         assert isinstance(found, kind)
         return found
 
-    def _maybe(self, task_id: str | None) -> ScoreOutput | None:
-        return None if task_id is None or task_id not in self._results else self._known(task_id, ScoreOutput)
+    def _maybe(self, task_id: str | None, kind: type[Kind]) -> Kind | None:
+        return None if task_id is None or task_id not in self._results else self._known(task_id, kind)
 
 
 def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[int, np.ndarray]) -> TrialEvidence:
@@ -178,6 +198,9 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         row=row,
         shards=found.shards,
         precision=spec.sampler.model.precision,
+        rounding=spec.sampler.rounding,
+        equal_bytes=spec.sampler.equal_bytes,
+        # its score, and what is known of others
         quality_reasons=score.reasons if score else (),
         copies=score.copies if score else None,
         has_reference_features=score is None or score.has_reference_features,
@@ -186,6 +209,8 @@ def _evidence(spec: RowSpec, found: _TrialOutputs, row: Row, digests: Mapping[in
         clock_fid=found.clock_score.figures.get("fid") if found.clock_score else None,
         timed_flops=found.timed_flops(),
         expectations=spec.expect,
+        seed_differences=[pair for one in found.other_seeds if (pair := _seed_difference(score, one))],
+        on_clocks_node=found.clock_timing is None or found.clock_timing.node == found.timing.node,
         **({} if own is None else _timing_evidence(own, found, row, digests)),
     )
 
@@ -212,14 +237,20 @@ def _timing_evidence(
         "weights_changed": timing.weights_changed,
         "ratio": batch_ratio(timing),
         "new_images_ratio": new_images_ratio(timing, nfe),
+        "repeats": {} if timing.looks is None else timing.looks.repeats,
         "over_units": time_over_units(timing, flops_share, nfe),
     }
 
 
+def _beside_neighbours(timing: TimeOutput, alone: TimeOutput | None) -> Row:
+    """Return how much longer the clock took with neighbours than alone on its node; nothing where it had none."""
+    return {} if alone is None else {"clock_over_alone": clock_over_alone(timing, alone)}
+
+
 def _quality(score: ScoreOutput) -> Row:
     copied = {} if score.copies is None else {"copy_rate": score.copies.rate}
-    known = {"reference_n": score.reference_n, "not_measured": "; ".join(score.reasons)}
-    return {**score.figures, **copied, **known, "images_sha256": score.images_sha256}
+    known = {"reference_n": score.reference_n, "images_sha256": score.images_sha256}
+    return {**score.figures, **copied, **known}
 
 
 def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | None) -> Row:
@@ -235,6 +266,16 @@ def _difference(spec: RowSpec, score: ScoreOutput | None, base: ScoreOutput | No
         "fid_difference_low": found.low,
         "fid_difference_high": found.high,
     }
+
+
+def _seed_difference(score: ScoreOutput | None, other: ScoreOutput | None) -> tuple[float, float] | None:
+    """Return FID minus that from other noise, and its standard error: the two are independent. None without both."""
+    if score is None or other is None:
+        return None
+    replicates = [[one.figures["fid"] for one in each.replicates if "fid" in one.figures] for each in (score, other)]
+    if min(map(len, replicates)) < 2:
+        return None
+    return score.figures["fid"] - other.figures["fid"], math.hypot(*map(standard_error, replicates))
 
 
 def _state_errors(shards: Sequence[SampleOutput]) -> dict[str, Truncation]:
@@ -258,11 +299,11 @@ def _state_columns(errors: Mapping[str, Truncation]) -> Row:
     return row
 
 
-def _replicates(score: ScoreOutput | None, errors: Mapping[str, Truncation]) -> list[Row]:
+def _replicates(measured: Sequence[ScoreOutput | FidelityOutput | None], errors: Mapping[str, Truncation]) -> list[Row]:
     """Return the figures without each jackknife group; those of states have groups of their own images."""
     rows: dict[int, Row] = {}
-    for one in score.replicates if score else ():
-        rows[one.group] = {"group": one.group, **one.figures}
+    for one in (one for output in measured if output is not None for one in output.replicates):
+        rows.setdefault(one.group, {"group": one.group}).update(one.figures)
     for name, error in errors.items():
         for group, value in enumerate(error.replicates):
             rows.setdefault(group, {"group": group})[name] = value

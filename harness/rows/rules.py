@@ -22,6 +22,7 @@ from harness.specs.rules.bounds import (
     LEAST_LOW_LEVELS,
     LEAST_MEDIAN_RATIO,
     LOW_LEVEL,
+    MOST_BESIDE_RATIO,
     MOST_FRESH_ERROR,
     MOST_IMAGE_RATIO,
     MOST_MISMATCH,
@@ -29,9 +30,11 @@ from harness.specs.rules.bounds import (
     MOST_NEW_RATIO,
     MOST_NOISE_RESPONSE,
     MOST_OVER_UNITS,
+    MOST_REPEATED_RATIO,
+    MOST_SEED_DIFFERENCE,
     STATE_TOLERANCE,
 )
-from harness.specs.rules.timing import TIERS
+from harness.specs.rules.timing import MOST_DRIFT, TIERS
 from harness.specs.sample import Cost, SampleOutput
 
 _ERROR = "truncation_error"
@@ -118,6 +121,14 @@ def fid_below_floor(known: TrialEvidence) -> Iterator[RuleFinding]:
         yield RuleFinding(fid >= least, f"FID {fid:.4g}", expected)
 
 
+def seed_sets_disagree(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """The same trial has the same FID from other initial noise, within what noise gives."""
+    for difference, error in known.seed_differences:
+        most = MOST_SEED_DIFFERENCE * error
+        found = f"FID differs by {abs(difference):.3g} from that of another seed set"
+        yield RuleFinding(abs(difference) <= most, found, f"at most {most:.3g}")
+
+
 def copies_training_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     """The generated images are not those of the reference set."""
     if (copies := known.copies) is not None:
@@ -164,7 +175,7 @@ def _is_coarse(cost: Cost | None) -> bool:
 
 def depends_on_batch(known: TrialEvidence) -> Iterator[RuleFinding]:
     """An image is the same in another batch, in another order, and after other images."""
-    most = STATE_TOLERANCE[known.precision]
+    most = STATE_TOLERANCE[known.rounding]
     differences = [one for probe in known.probes for one in probe.reordered]
     if not differences:
         yield from _untried(known, "no image was made again")
@@ -180,7 +191,7 @@ def answers_from_noise(known: TrialEvidence) -> Iterator[RuleFinding]:
     """An image follows its noise: a small change of the noise changes it, and little."""
     for probe in known.probes:
         response = [change / probe.noise_change for change in probe.changes]
-        rounding = STATE_TOLERANCE[known.precision] / probe.noise_change
+        rounding = STATE_TOLERANCE[known.rounding] / probe.noise_change
         middle = sorted(response)[len(response) // 2]
         found = f"a change of the noise by {probe.noise_change:g} changes images by {middle:.3g} times that"
         yield RuleFinding(0 < middle <= max(MOST_NOISE_RESPONSE, rounding), found, "more than 0, and no other images")
@@ -284,7 +295,9 @@ def timed_images_differ(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Images of timed batches are the scored ones, byte for byte."""
     batches = [one for one in known.timed if one.images_sha256]
     wrong = [one for one in batches if known.scored_sha256.get((one.first, one.images)) != one.images_sha256]
-    if batches:
+    if wrong and not known.equal_bytes:
+        yield RuleFinding(None, "kernels that a GPU chooses by their speed give other bytes elsewhere", "equal bytes")
+    elif batches:
         found = f"{len(wrong)} of {len(batches)} timed batches are not the scored images"
         first = min((one.first for one in wrong), default=None)
         yield RuleFinding(not wrong, found + (f": from image {first} on" if wrong else ""), "equal bytes")
@@ -296,7 +309,7 @@ def timed_alone_differs(known: TrialEvidence) -> Iterator[RuleFinding]:
     """Images of timed calls of another size are the scored ones but for rounding."""
     others = [one for one in known.timed if not one.images_sha256]
     differences = [value for one in others for value in one.differences]
-    most = GREY_TOLERANCE[known.precision]
+    most = GREY_TOLERANCE[known.rounding]
     if differences:
         wrong = sum(value > most for value in differences)
         found = f"{wrong} of {len(differences)} images differ from those of a batch, by up to {max(differences):.3g}"
@@ -362,6 +375,12 @@ def remembers_images(known: TrialEvidence) -> Iterator[RuleFinding]:
     if known.new_images_ratio is not None:
         found = f"new images take {known.new_images_ratio:.3g} times as long as the timed ones"
         yield RuleFinding(known.new_images_ratio <= MOST_NEW_RATIO, found, f"at most {MOST_NEW_RATIO:g}")
+    for kind, one in known.repeats.items():
+        ratio = one.new_seconds / one.timed_seconds
+        found = f"in {kind}, new images take {ratio:.3g} times as long as images made before"
+        yield RuleFinding(ratio <= MOST_REPEATED_RATIO, found, f"at most {MOST_REPEATED_RATIO:g}")
+        found = f"in {kind}, new images take {one.new_flops:.6g} FLOPs, the same again {one.repeated_flops:.6g}"
+        yield RuleFinding(one.new_flops == one.repeated_flops, found, "as many")
 
 
 def uncounted_time(known: TrialEvidence) -> Iterator[RuleFinding]:
@@ -388,6 +407,53 @@ def timing_too_short(known: TrialEvidence) -> Iterator[RuleFinding]:
     yield RuleFinding(not short, found, f"what the tier {row['timing_tier']} demands")
 
 
+# The device that was timed; nothing on a CPU
+
+
+def foreign_process(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """No other process used the GPU during the timing block that counts, nor when it began."""
+    check, share = known.row.get("foreign_check"), known.row.get("foreign_share")
+    expected = "none"
+    if check and share is None:
+        yield from _untried(known, "NVML tells nothing of other processes, and torch nothing of memory", expected)
+    elif check:
+        yield RuleFinding(not share, f"{share:.0%} of the readings found another process, by {check}", expected)
+
+
+def throttled(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """The GPU was not throttled by heat or a fault of the power supply; a power limit is part of the device."""
+    share = known.row.get("throttled_share")
+    if share is not None:
+        hottest = known.row.get("temperature_celsius")
+        heat = "" if hottest is None else f", at up to {hottest:.0f} °C"
+        yield RuleFinding(not share, f"{share:.0%} of the readings found the GPU throttled{heat}", "none")
+    elif known.row.get("foreign_check"):
+        yield from _untried(known, "NVML does not tell why the GPU's clock is what it is", "none")
+
+
+def clock_drifts(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """On a GPU the clock trial takes as long in the second half of the block as in the first."""
+    drift = known.row.get("clock_trial_drift")
+    if drift is not None and known.row.get("foreign_check"):
+        yield RuleFinding(abs(drift) <= MOST_DRIFT, f"its seconds moved by {drift:+.1%}", f"at most {MOST_DRIFT:.0%}")
+
+
+def slowed_by_neighbours(known: TrialEvidence) -> Iterator[RuleFinding]:
+    """The clock trial takes as long next to the node's other GPUs as with the node to itself.
+
+    Not for the tier "smoke", whose times rank with nothing.
+    """
+    if known.row["timing_tier"] == "smoke":
+        return
+    ratio, expected = known.row.get("clock_over_alone"), f"at most {MOST_BESIDE_RATIO:g}"
+    if ratio is not None and known.on_clocks_node:
+        found = f"beside its neighbours the clock takes {ratio:.3g} times as long as alone"
+        yield RuleFinding(ratio <= MOST_BESIDE_RATIO, found, expected)
+    elif known.row.get("timed_alone") == "device":
+        why = "was timed alone on another node" if ratio is not None else "has no timing of its own"
+        yield from _untried(known, f"the clock {why}", expected)
+
+
 # What is known beforehand
 
 
@@ -412,12 +478,14 @@ def known_answer(known: TrialEvidence) -> Iterator[RuleFinding]:
 
 
 RULES: tuple[Rule, ...] = (
-    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, copies_training_images, nears_training_images,
+    wrong_shape, nan_samples, constant_images, no_fid, fid_below_floor, seed_sets_disagree,
+    copies_training_images, nears_training_images,
     leaves_the_flow, depends_on_batch, answers_from_noise, worse_on_new_noise, ignores_the_network, weights_changed,
     no_network_calls, unknown_units, uncounted_flops, work_not_done, other_precision, flop_counters_disagree,
     flop_coverage,
     timed_images_differ, timed_alone_differs, timed_evaluations_differ, timed_work_differs,
     latency_contradicts_throughput, remembers_images, uncounted_time, timing_too_short,
+    foreign_process, throttled, clock_drifts, slowed_by_neighbours,
     baseline_out_of_band, known_answer,
 )  # fmt: skip
 """All, in the order of a row's reasons."""

@@ -46,16 +46,73 @@ def time_columns(timing: TimeOutput) -> Row:
     # device, and how the tier's rules were met
     return row | {
         "decode_seconds_per_image": float(np.median(timing.decode_seconds)) / batch if timing.decode_seconds else None,
-        "peak_memory_bytes": timing.peak_memory_bytes,
-        "energy_joules_per_image": timing.energy_joules_per_image,
+        **_cost_columns(timing),
+        **gpu_columns(timing),
         "device_name": timing.device_name,
+        "timed_alone": timing.alone,
+        # the block that counts
         "timing_rounds": block.rounds,
         "timing_block_seconds": block.seconds,
         "timing_blocks": len(timing.blocks),
         "cpu_share": block.cpu_share,
         "disturbed": block.disturbed,
-        "warm_up_calls": timing.warm_up_calls,
+        "clock_trial_drift": block.clock_drift,
+        **_warm_up_columns(timing),
+        "threads": timing.threads,
+        "usable_cores": timing.usable_cores,
     }
+
+
+def _cost_columns(timing: TimeOutput) -> Row:
+    """Return costs other than time, and the seconds that come before the first image: loading and compiling."""
+    names = (
+        "load_seconds", "compile_seconds", "peak_memory_bytes", "peak_reserved_bytes", "device_memory_bytes",
+        "warm_up_memory_bytes", "energy_joules_per_image", "idle_watts",
+    )  # fmt: skip
+    return {name: getattr(timing, name) for name in names}
+
+
+def _warm_up_columns(timing: TimeOutput) -> Row:
+    """Return how long the warm-up was, and whether all kinds of call were steady when it ended."""
+    judged = [one.is_steady for one in timing.warm_ups if one.is_steady is not None]
+    return {
+        "warm_up_calls": timing.warm_up_calls,
+        "warm_up_seconds": sum(one.seconds for one in timing.warm_ups) if timing.warm_ups else None,
+        "warm_up_steady": all(judged) if judged else None,
+    }
+
+
+def gpu_columns(timing: TimeOutput) -> Row:
+    """Return the state of the GPU over the calls of the block that counts; all empty on a CPU."""
+    block = timing.blocks[timing.counted]
+    calls = [one for one in timing.repetitions if one.block == timing.counted]
+
+    def known(name: str) -> list[float]:
+        return [float(value) for one in calls if (value := getattr(one, name)) is not None]
+
+    def over(name: str, summary: Callable[[list[float]], float]) -> float | None:
+        return float(summary(known(name))) if known(name) else None
+
+    return {
+        "sm_clock_mhz": over("sm_clock_mhz", np.median),
+        "temperature_celsius": over("temperature_celsius", max),
+        "power_watts": over("power_watts", np.median),
+        "power_limit_watts": timing.power_limit_watts,
+        "power_capped_share": over("power_capped", np.mean),
+        "throttled_share": block.throttled_share,
+        # who else was there
+        "foreign_check": timing.foreign_check or None,
+        "foreign_share": block.foreign_share,
+        "gpu_sharing": timing.gpu_sharing or None,
+        "neighbours_load": over("neighbours_load", np.mean),
+    }
+
+
+def clock_over_alone(timing: TimeOutput, alone: TimeOutput) -> float:
+    """Return the clock's seconds in a block over those in its own timing, with the node to itself: the larger kind."""
+    here, there = _CountedCalls(timing), _CountedCalls(alone)
+    kinds = ("latency", "throughput")
+    return max(here.median(kind, "baseline") / there.median(kind, "baseline") for kind in kinds)
 
 
 def speedup_over_serial(timing: TimeOutput) -> Row:

@@ -38,12 +38,16 @@ class SuiteRun:
     finished: dict[str, str]
     """Verdicts of the trials that had a current row before the run, by id."""
 
-    def __init__(self, suite: Suite, results: Path, workplace: Workplace, screen: Screen, only: str | None) -> None:
+    def __init__(
+        self, suite: Suite, results: Path, workplace: Workplace, screen: Screen, only: str | None, retime: bool = False
+    ) -> None:
+        """Take what to run and where; with `retime` all wanted trials are timed, and those that were get a new row."""
         self.suite = suite
         self.results = results
         self.workplace = workplace
         self.screen = screen
         self.only = only
+        self.retime = retime
 
     def run(self, report: bool) -> Tables:
         """Run the suite and return its tables; without `report` only the tables are written."""
@@ -57,6 +61,8 @@ class SuiteRun:
             self.screen.begin("reading what is measured")
             self.snapshot = self.store.snapshot()
             self.finished = self.snapshot.finished()
+            if self.retime:
+                self._forget_rows(plan)
 
             # run what is missing
             if self.workplace.is_here:
@@ -100,7 +106,12 @@ class SuiteRun:
     def _keep_plan(self, plan: Plan) -> None:
         """Keep which trials the folder shows; rows that name other trials than the plan are not finished."""
         self.finished = _with_current_references(plan, self.snapshot, self.finished)
-        write_planned(self.store.folder, plan.listed_ids, self.suite.title)
+        write_planned(self.store.folder, plan.listed_ids, self.suite.title, self.suite.settings_given)
+
+    def _forget_rows(self, plan: Plan) -> None:
+        """Count the wanted trials as not finished, so that they get new rows; the old ones stay in the folder."""
+        wanted = {one.id for one in plan.trials}
+        self.finished = {trial_id: verdict for trial_id, verdict in self.finished.items() if trial_id not in wanted}
 
     def _run_missing(self, plan: Plan, is_new: bool) -> Plan:
         """Run what is missing on the workers; return the plan for their devices, without what does not fit on them."""
@@ -120,6 +131,8 @@ class SuiteRun:
                 self.screen.begin("planning")
                 plan = make_plan(self.suite, workers.device_class, workers.device_name, self.only)
                 self._keep_plan(plan)
+                if self.retime:
+                    self._forget_rows(plan)
                 if not self._is_finished(plan):
                     announce(self.screen, plan, self.finished, self.results, workers.size(), is_here=False)
             plan = self.workplace.spread(plan, workers)
@@ -140,6 +153,8 @@ class SuiteRun:
 
         check_pool_size(plan, workers.size())
         engine = Engine(plan, self.store, self.results, workers, self.screen, self.finished)
+        if self.retime:
+            engine.results.forget_tasks("time")
         self.screen.watch(engine.graph.count_open_by_kind, workers.size)
         kept = keeping_rates(engine, self.results, self.use, self.workplace.is_here)
         with kept, graceful_shutdown() as engine.stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,42 +12,72 @@ from typing import TYPE_CHECKING
 
 from harness.config.suite import Suite
 from harness.errors import UsageError
+from harness.pools.device_choice import ALL_DEVICES, DeviceChoice
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
     from harness.pools.pool import Pool
+    from harness.pools.ray import RayPool
+
+_LOG = logging.getLogger("oneclock.runs.workplace")
 
 
 def this_device() -> tuple[str, str]:
     """Return class and name of the device that this machine would use."""
     import torch
 
-    from harness.measure.device import device_name
+    from harness.measure.device_names import device_name, usable_device_type
 
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = usable_device_type(torch.cuda.is_available())
     name = device_name(torch.device(kind))
     return f"{kind}:{name}", name
 
 
-def make_pool(address: str | None, workers: int | None) -> Pool:
-    """Return a pool of at most `workers` devices of a cluster or this machine. Blocks."""
+def make_pool(address: str | None, workers: int | None, choice: DeviceChoice = ALL_DEVICES) -> RayPool:
+    """Return a pool of at most `workers` chosen devices of a cluster or this machine. Blocks."""
     from harness.pools.ray import RayPool
 
-    return RayPool(address, workers)
+    return RayPool(address, workers, choice=choice)
 
 
 @contextmanager
-def open_ray(address: str | None, workers: int | None, meanwhile: Callable[[], object]) -> Iterator[Pool]:
-    """Yield at most `workers` devices of a cluster or this machine; call `meanwhile` while Ray starts here."""
+def open_ray(
+    address: str | None, workers: int | None, choice: DeviceChoice = ALL_DEVICES, *, meanwhile: Callable[[], object]
+) -> Iterator[Pool]:
+    """Yield at most `workers` chosen devices of a cluster or this machine; call `meanwhile` while Ray starts here."""
     from harness.pools.local_ray import LOCAL_RAY
 
     with ExitStack() as stack:
         if cluster_address(address) is None and LOCAL_RAY.begin():
             stack.callback(LOCAL_RAY.end)
         meanwhile()
-        pool = make_pool(address, workers)
+        pool = make_pool(address, workers, choice)
         stack.callback(pool.close)
+        say_use(pool, address, choice)
         yield pool
+
+
+def say_use(pool: RayPool, address: str | None, choice: DeviceChoice) -> None:
+    """Say how many of how many devices are taken, where they are not just all of this machine."""
+    is_here = cluster_address(address) is None
+    if not is_here or choice.is_given:
+        _LOG.info(pool.describe_use(is_here))
+
+
+def check_choice_here(choice: DeviceChoice, device_class: str) -> None:
+    """Raise UsageError where this machine does not have the devices that are chosen."""
+    if choice.is_given:
+        import torch
+
+        choice.check_here(device_class, torch.cuda.device_count())
+
+
+def warn_of_fake_devices(device_name: str) -> None:
+    """Say of devices that a test of a cluster made up that nothing is measured on them."""
+    from harness.measure.device_names import FAKE
+
+    if device_name.startswith(FAKE):
+        _LOG.warning("this run is a test of a cluster on %s: none of its figures is a measurement", device_name)
 
 
 def cluster_address(address: str | None) -> str | None:
@@ -65,9 +96,16 @@ class Workplace:
     in_process: bool = False
     raise_errors: bool = False
     """What a method raises in this process ends the run."""
+    choice: DeviceChoice = ALL_DEVICES
+    """Which devices of the cluster, or of this machine, are taken."""
 
     def __post_init__(self) -> None:
         """Raise UsageError where the run is in this process and other workers are given too."""
+        if self.choice.is_given and (self.in_process or self.pool is not None):
+            raise UsageError(
+                "--gpus and --device choose among the devices of Ray's workers, and this run has one worker in its "
+                "own process; expected neither of them, or no --in-process"
+            )
         if self.in_process and self.address:
             raise UsageError(
                 f"--in-process runs without Ray and --address {self.address} names a Ray cluster; "
@@ -96,9 +134,14 @@ class Workplace:
         return f"joining the Ray cluster at {cluster}" if cluster else "starting Ray on this machine"
 
     def check(self, plan: Plan, results: Path) -> None:
-        """Raise UsageError where a plan needs several devices at once and the run is in this process."""
+        """Raise UsageError for devices that this machine does not have, where it does the work.
+
+        So too where a plan needs several at once and the run is in this process.
+        """
         from harness.planning.fit import check_single_device
 
+        if self.is_here:
+            check_choice_here(self.choice, plan.device_class)
         if self.in_process:
             check_single_device(plan, lambda task_id: (results / "zoo" / f"{task_id}.safetensors").is_file())
 
@@ -119,13 +162,15 @@ class Workplace:
         from harness.pools.local import LocalPool
 
         if self.pool is None and not self.in_process:
-            with open_ray(self.address, suite.workers, meanwhile=check_known_answers) as workers:
+            with open_ray(self.address, suite.workers, self.choice, meanwhile=check_known_answers) as workers:
+                warn_of_fake_devices(workers.device_name)
                 yield workers
             return
 
         # without Ray
         check_known_answers()
         workers = LocalPool(self.raise_errors) if self.pool is None else self.pool()
+        warn_of_fake_devices(workers.device_name)
         try:
             yield workers
         finally:

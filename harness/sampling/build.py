@@ -10,6 +10,8 @@ import torch
 from harness.identity import content_hash
 from harness.registry import registry
 from harness.sampling.decoder import LatentDecoder, build_decoder
+from harness.sampling.deployed import deploy_modules, deploy_network
+from harness.sampling.device_levels import keep_levels_on_device
 from harness.sampling.network import build_network, data_shape
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
@@ -17,7 +19,7 @@ from harness.sampling.place import Place
 from harness.sampling.sampler import Sampler
 from harness.specs.base import deciding_fields
 from harness.specs.prepare import PrepareOutput
-from harness.specs.sampler import DecoderSpec, ModelSpec, PartSpec, SamplerSpec
+from harness.specs.sampler import DecoderSpec, Mode, ModelSpec, PartSpec, SamplerSpec
 from harness.task import Result
 from methods.networks.base import Network
 from methods.parts import Artifact, Denoiser, Executor, Peers, Schedule, Solver
@@ -29,18 +31,22 @@ def build_sampler(spec: SamplerSpec, inputs: Mapping[str, Any], place: Place, pe
     denoiser.artifact = artifact_of(inputs, spec.denoiser.artifact_id)
     schedule.artifact = artifact_of(inputs, spec.schedule.artifact_id)
     data = spec.model.data
-    network = load_network(spec.model, inputs, place)
+    network = load_network(spec.model, inputs, place, spec.mode)
+    built = denoiser.build(network, denoiser.artifact)
+    if spec.mode == "deployed":
+        deploy_modules(built, place.device)
     sigmas = schedule.levels(spec.steps, spec.sigma_min, spec.sigma_max, schedule.artifact)
     decodes = spec.decoder is not None and (peers is None or peers.rank == 0)
 
     return Sampler(
-        denoiser=denoiser.build(network, denoiser.artifact),
+        denoiser=built,
         sigmas=sigmas,
         solver=make_solver(spec.solver, inputs),
         executor=make_executor(spec.executor, inputs),
         noise=ImageNoise(data.name, spec.seed_set, data.state_shape),
         device=place.device,
         precision=spec.model.precision,
+        mode=spec.mode,
         peers=peers,
         initial_scale=schedule.initial_scale(sigmas) if spec.initial_scale is None else spec.initial_scale,
         denoises_last=schedule.denoises_last,
@@ -66,17 +72,24 @@ def load_decoder(spec: DecoderSpec | None, inputs: Mapping[str, Any], place: Pla
     return place.models.get(content_hash(deciding_fields(spec)), load)
 
 
-def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place) -> Network:
-    """Return a network with its trained weights on the device, in eval mode, cached there between tasks."""
+def load_network(model: ModelSpec, inputs: Mapping[str, Any], place: Place, mode: Mode = "reproducible") -> Network:
+    """Return a network with its trained weights on the device, in eval mode, cached there between tasks.
+
+    Each mode has its own: one that is deployed is compiled.
+    """
 
     def load() -> Network:
         network = build_network(model.network, data_shape(model.data))
         if model.weights_id is not None:
             weights = inputs[model.weights_id].tensors
             network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
-        return network.to(place.device, state_dtype(model.precision)).eval().requires_grad_(False)
+        network = network.to(place.device, state_dtype(model.precision)).eval().requires_grad_(False)
+        keep_levels_on_device(network, place.device)
+        if mode == "deployed":
+            deploy_network(network, place.device)
+        return network
 
-    return place.models.get(content_hash(deciding_fields(model)), load)
+    return place.models.get(f"{content_hash(deciding_fields(model))} {mode}", load)
 
 
 def make_denoiser(spec: PartSpec) -> Denoiser:

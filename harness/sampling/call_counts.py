@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.sampling.network_clock import NetworkClock
 from harness.specs.audits import ImagesWork
 from harness.specs.sample import Counts
 from methods.parts import Trace
@@ -43,7 +44,7 @@ class CallCounts:
     guided: int = 0
     """Those of the evaluations that a guided row has besides its own."""
     units: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
-    network_seconds: float = 0.0
+    network_clock: NetworkClock = field(default_factory=NetworkClock)
     operations: int = 0
     """FLOPs of whole calls, of a pipeline whose network is not seen."""
     executor_stats: ExecutorStats = field(default_factory=ExecutorStats)
@@ -55,6 +56,11 @@ class CallCounts:
         for name, count in units.items():
             ran = rows * count if isinstance(count, int) else count.sum()
             counts[name] = counts.get(name, 0) + ran
+
+    @property
+    def network_seconds(self) -> float:
+        """Return the seconds inside the network so far; by a clock of a GPU's events it waits for them."""
+        return self.network_clock.seconds
 
     @property
     def requested(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +20,7 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class Evaluator:
     """What an executor calls as the network: the denoiser in its precision, counted and clocked.
 
-    The executor calls it in the sampler's process, inside what is timed. It does not wait for the device, so on a GPU
-    its seconds are those of launching.
+    The executor calls it in the sampler's process, inside what is timed. It does not wait for the device.
     """
 
     def __init__(
@@ -92,16 +90,15 @@ class Evaluator:
             return self._timed(x, level, step)
 
     def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
-        start = time.perf_counter()
-        if self.autocast is None:
-            denoised, units = self.denoiser(x, level, step, *self._memory)
-        else:
-            with torch.autocast(x.device.type, self.autocast):
+        with self.call_counts.network_clock.running():
+            if self.autocast is None:
                 denoised, units = self.denoiser(x, level, step, *self._memory)
-            denoised = denoised.to(x.dtype)
-        if self.factor != 1.0:
-            denoised = denoised * self.factor
-        self.call_counts.network_seconds += time.perf_counter() - start
+            else:
+                with torch.autocast(x.device.type, self.autocast):
+                    denoised, units = self.denoiser(x, level, step, *self._memory)
+                denoised = denoised.to(x.dtype)
+            if self.factor != 1.0:
+                denoised = denoised * self.factor
         return denoised, units
 
 

@@ -87,6 +87,21 @@ class Group:
                 return
             yield command, range(first, first + size)
 
+    def barrier(self) -> None:
+        """Wait for all ranks, so that what they do next begins together; all ranks must call."""
+        if self.peers is not None:
+            self.peers.end_batch(torch.zeros(1, device=self._device))
+
+    def slowest(self, seconds: float) -> tuple[float, int]:
+        """Return the most of all ranks' seconds, and whose they are; all ranks must call."""
+        if self.peers is None:
+            return seconds, self.rank
+        own = torch.tensor([seconds], dtype=torch.float64, device=self._device)
+        by_rank = [float(self.peers.broadcast(own, rank)) for rank in range(self.size)]
+        self.barrier()
+        most = max(by_rank)
+        return most, by_rank.index(most)
+
     def close(self) -> None:
         """Leave the group once all ranks have received everything; rank zero holds the store and leaves last."""
         if self.peers is None:

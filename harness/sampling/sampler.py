@@ -12,11 +12,12 @@ from torch import Tensor
 from harness.sampling.call_counts import CallCounts
 from harness.sampling.conditions import BatchClasses, Estimate, batch_classes
 from harness.sampling.decoder import LatentDecoder
+from harness.sampling.deployed import kernels_of
 from harness.sampling.evaluator import Evaluator, WholeDenoiser
 from harness.sampling.noise import ImageNoise
 from harness.sampling.numerics import state_dtype
 from harness.sampling.pixels import to_uint8
-from harness.specs.sampler import ClassesSpec
+from harness.specs.sampler import ClassesSpec, Mode
 from methods.networks.base import Network
 from methods.parts import BuiltDenoiser, DenoiserParams, Executor, Peers, Solver, StepNoise, Trace
 
@@ -37,6 +38,8 @@ class Sampler:
     noise: ImageNoise
     device: torch.device
     precision: str = "float32"
+    mode: Mode = "reproducible"
+    """Whose kernels run the trajectory and the decoder."""
     peers: Peers | None = None
     initial_scale: float | None = None
     """Factor on unit noise at which trajectories begin; None: the highest level."""
@@ -79,10 +82,11 @@ class Sampler:
         trace = Trace(peers=self.peers, iterates=iterates)
         classes = self._batch_classes(indices)
         evaluate = Evaluator(self.denoiser, call_counts, self.precision, factor, self.network, classes)
-        states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
-        if self.denoises_last and (self.peers is None or self.peers.rank == 0):
-            states = evaluate(states, float(self.sigmas[-1]), self.last_step)
-            trace.add_last(self.last_step)
+        with kernels_of(self.mode, self.device):
+            states = self.executor.run(evaluate, self.solver, self.sigmas, x, noise, trace)
+            if self.denoises_last and (self.peers is None or self.peers.rank == 0):
+                states = evaluate(states, float(self.sigmas[-1]), self.last_step)
+                trace.add_last(self.last_step)
         levels = torch.from_numpy(self.sigmas[:-1])
         passes = [1] * len(levels) if classes is None else (1 + classes.is_guided(levels).long()).tolist()
         call_counts.executor_stats.add(trace, passes)
@@ -131,11 +135,18 @@ class Sampler:
         evaluate = Evaluator(self.denoiser, call_counts, self.precision, network=self.network, classes=classes)
         noise = self._step_noise([index])
         x = self.initial_state([index])
-        for steps in calls:
-            self.executor.call_as_in_run(evaluate, self.solver, self.sigmas, x, steps, noise)
+        with kernels_of(self.mode, self.device):
+            for steps in calls:
+                self.executor.call_as_in_run(evaluate, self.solver, self.sigmas, x, steps, noise)
 
     def _step_noise(self, indices: Sequence[int]) -> StepNoise:
-        return lambda step: self.noise.draw_step(indices, step).to(self.device, self.state_dtype)
+        def on_device(step: int) -> Tensor:
+            drawn = self.noise.draw_step(indices, step)
+            if self.device.type == "cuda":
+                drawn = drawn.pin_memory()  # else the copy waits for the device
+            return drawn.to(self.device, self.state_dtype, non_blocking=True)
+
+        return on_device
 
     def images(self, indices: Sequence[int], call_counts: CallCounts | None = None) -> Tensor:
         """Return finished uint8 images [len(indices), channels, height, width] on the CPU.
@@ -152,4 +163,5 @@ class Sampler:
         """
         if self.decoder is None or states.shape[1:] != self.noise.shape:
             return states
-        return self.decoder(states)
+        with kernels_of(self.mode, self.device):
+            return self.decoder(states)

@@ -24,6 +24,16 @@ TABLES: dict[str, StoredTable] = {
 
 
 def arrow_schema(table: str) -> pa.Schema:
-    """Return the Arrow schema of a table; sentences travel as field metadata, the version as schema metadata."""
+    """Return the Arrow schema of a loaded table: sentences as field metadata, the version as schema metadata."""
     fields = [pa.field(c.name, c.type, metadata={"sentence": c.sentence}) for c in TABLES[table].columns]
-    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION), "table": table})
+    return pa.schema(fields, metadata=table_metadata(table))
+
+
+def part_schema(table: str) -> pa.Schema:
+    """Return the Arrow schema of a stored part: without the sentences, which are two thirds of a part of one row."""
+    return pa.schema([pa.field(c.name, c.type) for c in TABLES[table].columns])
+
+
+def table_metadata(table: str) -> dict[str, str]:
+    """Return what every file of a table says of itself: name and version."""
+    return {"schema_version": str(SCHEMA_VERSION), "table": table}

@@ -51,10 +51,18 @@ TIMINGS = StoredTable(
         Column("seconds", REAL, "Wall-clock seconds of the call, device synchronised at both ends."),
         Column("process_seconds", REAL, "CPU seconds of the process in the call."),
         Column("device_seconds", REAL, "Seconds by the device's own events, where it has them."),
+        Column(
+            "slowest_rank",
+            WHOLE,
+            "Of several ranks that made the call together, that whose seconds these are, the most; else empty.",
+        ),
         Column("sm_clock_mhz", REAL, "Clock of the device after the call, where it tells."),
         Column("temperature_celsius", REAL, "Temperature of the device after the call, where it tells."),
         Column("foreign_processes", WHOLE, "Other processes that computed on the GPU after the call, where it tells."),
         Column("throttle", TEXT, "Why the GPU was throttled after the call, where it tells; else empty."),
+        Column("power_watts", REAL, "Power of the GPU's board after the call, where it tells."),
+        Column("power_capped", FLAG, "Whether its power limit slowed the GPU after the call, where it tells."),
+        Column("neighbours_load", REAL, "Share of time in which the host's other GPUs worked of late, where it tells."),
     ),
 )
 

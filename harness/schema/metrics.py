@@ -19,8 +19,9 @@ class Metric:
     label: str
     """Heading of boards and axes."""
     lower_is_better: bool
-    source: Literal["features", "states"]
-    """What it is computed from: features of scored images, or distances of final states to exact ones."""
+    source: Literal["features", "states", "pairs"]
+    """What it is computed from: features of scored images, distances of final states to exact ones, or images and
+    those of the same noise without acceleration."""
     columns: tuple[Column, ...]
     """In the table `trials`: the figure itself first, then ends of its interval and what else belongs to it."""
     replicate: Column | None = None
@@ -122,6 +123,59 @@ OWN_TRUNCATION_ERROR = Metric(
     ),
     replicate=Column("own_truncation_error", REAL, "The same, to the solution of the tuned network."),
 )
+PSNR = Metric(
+    label="PSNR, dB",
+    lower_is_better=False,
+    source="pairs",
+    columns=(
+        Column(
+            "psnr",
+            REAL,
+            "Mean over images of 10 log10(255^2 / MSE) to the image of the trial named in `partner` from the same "
+            "noise; equal images, which have none, are left out.",
+        ),
+        Column("psnr_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("psnr_high", REAL, "Upper end of the 95 % interval of psnr."),
+        Column("psnr_worst_1pct", REAL, "1 % quantile over all images of the same, equal images above all others."),
+        Column("identical_share", REAL, "Share of images that equal the partner's in every pixel."),
+    ),
+    replicate=Column("psnr", REAL, "PSNR without that group."),
+)
+SSIM = Metric(
+    label="SSIM",
+    lower_is_better=False,
+    source="pairs",
+    columns=(
+        Column(
+            "ssim",
+            REAL,
+            "Mean structural similarity to the partner's images (Gaussian window 11, sigma 1.5, within the picture).",
+        ),
+        Column("ssim_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("ssim_high", REAL, "Upper end of the 95 % interval of ssim."),
+    ),
+    replicate=Column("ssim", REAL, "SSIM without that group."),
+)
+LPIPS = Metric(
+    label="LPIPS",
+    lower_is_better=True,
+    source="pairs",
+    columns=(
+        Column(
+            "lpips",
+            REAL,
+            "Mean LPIPS 0.1 on AlexNet to the partner's images; pictures with a side below 64 are enlarged to 64.",
+        ),
+        Column("lpips_low", REAL, "Lower end of its 95 % interval (delete-a-group jackknife, t)."),
+        Column("lpips_high", REAL, "Upper end of the 95 % interval of lpips."),
+    ),
+    replicate=Column("lpips", REAL, "LPIPS without that group."),
+)
 
-METRICS = {metric.name: metric for metric in (FID, KID, PRECISION, RECALL, TRUNCATION_ERROR, OWN_TRUNCATION_ERROR)}
+METRICS = {
+    metric.name: metric
+    for metric in (
+        FID, KID, PRECISION, RECALL, TRUNCATION_ERROR, OWN_TRUNCATION_ERROR, PSNR, SSIM, LPIPS,
+    )
+}  # fmt: skip
 """Every metric by the name of its column, in the order of the columns."""

@@ -67,6 +67,16 @@ TRIALS = StoredTable(
         *metrics.TRUNCATION_ERROR.columns,
         Column("truncation_images", WHOLE, "Images, the first ones, over which truncation_error was taken."),
         *metrics.OWN_TRUNCATION_ERROR.columns,
+        *metrics.PSNR.columns,
+        *metrics.SSIM.columns,
+        *metrics.LPIPS.columns,
+        Column("lpips_sha256", TEXT, "SHA-256 of the file of AlexNet's weights that lpips was taken with."),
+        Column(
+            "partner",
+            TEXT,
+            "The trial without acceleration that psnr, ssim and lpips compare with: same noise, network before tuning, "
+            "schedule, solver and steps, the whole network, one step after the other; empty where there is none.",
+        ),
         Column(
             "network_limit_fid",
             REAL,
@@ -79,11 +89,21 @@ TRIALS = StoredTable(
         Column("equivalence_margin", REAL, "Difference of FID within which the suite counts two rows as equal."),
         Column("more_steps_in", TEXT, "A suite that has the method at more step counts, where the suite names one."),
         Column(
+            "factors_json",
+            TEXT,
+            "Level of each factor of the suite's factorial design, JSON in the suite's order; empty for other rows.",
+        ),
+        Column(
             "extractor",
             TEXT,
             "Feature network, layer and, where it resizes pictures, how, of every quality figure of the row.",
         ),
         Column("extractor_sha256", TEXT, "SHA-256 of the feature network's weights."),
+        Column(
+            "extractor_resize", TEXT, "How it brings pictures to its own size; none where it takes them as they are."
+        ),
+        Column("extractor_dtype", TEXT, "Number format of the feature network; statistics of features are float64."),
+        Column("extractor_batch", WHOLE, "Pictures that it took at once."),
         Column(
             "reference",
             TEXT,
@@ -149,8 +169,35 @@ TRIALS = StoredTable(
             WHOLE,
             "Peak memory in one batch: allocated on a GPU, resident set on a CPU.",
         ),
-        Column("energy_joules_per_image", REAL, "Energy of the device per image, where the device tells."),
+        Column(
+            "peak_reserved_bytes",
+            WHOLE,
+            "Peak that torch held on a GPU for tensors in that batch, used or not; empty on a CPU.",
+        ),
+        Column(
+            "device_memory_bytes",
+            WHOLE,
+            "Memory of the GPU in use after that batch, by all processes, libraries included; empty on a CPU.",
+        ),
+        Column("warm_up_memory_bytes", WHOLE, "Peak memory of the warm-up, compiling included, as peak_memory_bytes."),
+        Column(
+            "energy_joules_per_image",
+            REAL,
+            "Energy of the board or processor per image, idle power included, where it tells; not that of the system.",
+        ),
+        Column("idle_watts", REAL, "Power of the same device at rest, before the first timing of the process."),
         Column("network_time_share", REAL, "Share of the workers' sampling time spent inside the network."),
+        Column(
+            "load_seconds",
+            REAL,
+            "Seconds to build the sampler on its device from weights in memory; empty for a wrapped pipeline.",
+        ),
+        Column(
+            "compile_seconds",
+            REAL,
+            "Seconds that the timing process spent on compiling the network, for all shapes so far; less where the "
+            "compiler's cache on disk knew it. Empty where nothing is compiled.",
+        ),
         Column("prepare_seconds", REAL, "Device-seconds that the training and preparing which the trial needs cost."),
         Column("prepare_flops", REAL, "Floating-point operations that training and preparing cost."),
         Column(
@@ -172,6 +219,51 @@ TRIALS = StoredTable(
         Column("devices", WHOLE, "Devices that one sample used at once."),
         Column("device_name", TEXT, "Device that was timed."),
         Column("timing_tier", TEXT, "Under which rule of repetitions the times were taken."),
+        Column(
+            "timing_mode",
+            TEXT,
+            "Kernels of sampling, scored and timed alike: reproducible (IEEE float32, deterministic, not compiled; so "
+            "are rows without this) or deployed (TF32 and cuDNN's fastest on a GPU, compiled networks).",
+        ),
+        Column(
+            "timed_alone",
+            TEXT,
+            "What the timing had to itself: node, its whole host; or device, its GPU alone while others of the host "
+            "may work.",
+        ),
+        Column(
+            "neighbours_load",
+            REAL,
+            "Share of time, 0 to 1, in which the host's other GPUs worked while it was timed, by NVML; empty where "
+            "there are none or it is not known.",
+        ),
+        Column(
+            "clock_over_alone",
+            REAL,
+            "Where timed_alone is device: the clock's seconds in this block over those of the A/A row, which has the "
+            "node to itself; the larger of both kinds of call.",
+        ),
+        Column(
+            "foreign_check",
+            TEXT,
+            "How other processes on the GPU were looked for: processes, memory and idle load, memory, or none.",
+        ),
+        Column("foreign_share", REAL, "Share of the readings of the timing block that found another process there."),
+        Column("gpu_sharing", TEXT, "MIG or MPS where the device is a share of a GPU, else empty."),
+        Column("throttled_share", REAL, "Share of the same readings that found the GPU throttled by heat or a fault."),
+        Column("sm_clock_mhz", REAL, "Clock of the GPU after the timed calls, median."),
+        Column("temperature_celsius", REAL, "Temperature of the GPU after the timed calls, the highest."),
+        Column("power_watts", REAL, "Power of the GPU's board after the timed calls, median."),
+        Column("power_limit_watts", REAL, "Limit of that power which held."),
+        Column("power_capped_share", REAL, "Share of the timed calls after which that limit slowed the GPU."),
+        Column(
+            "clock_trial_drift",
+            REAL,
+            "By which share the clock trial's seconds moved from the first half of the timing block to the second; "
+            "empty below 11 rounds. On a GPU more than 0.03 voids the block.",
+        ),
+        Column("threads", WHOLE, "Threads that torch computed with on the host."),
+        Column("usable_cores", WHOLE, "Cores that the timing process might use."),
         Column("timing_rounds", WHOLE, "Rounds of the timing block that really ran."),
         Column("timing_block_seconds", REAL, "Seconds from the start of the first round to the end of the last."),
         Column(
@@ -192,6 +284,13 @@ TRIALS = StoredTable(
             "and ratio is then the hull of that of wall seconds and that of own CPU seconds.",
         ),
         Column("warm_up_calls", WHOLE, "Untimed calls before the rounds, of the kind of call that had fewest."),
+        Column("warm_up_seconds", REAL, "Seconds of all these calls, of trial and clock."),
+        Column(
+            "warm_up_steady",
+            FLAG,
+            "Whether the times of every kind of call were steady when the rounds began; empty in the tier smoke, which "
+            "does not judge it.",
+        ),
         Column("precision_dtype", TEXT, "Number format of the network."),
         Column(
             "copy_rate", REAL, "Share of images nearer to a reference image than all but 1 % of those are to others."
@@ -209,6 +308,11 @@ TRIALS = StoredTable(
             "clock_trial_id",
             TEXT,
             "The trial whose time every speedup is relative to; its own row is the A/A row.",
+        ),
+        Column(
+            "differs_from_clock",
+            TEXT,
+            "Settings of the sampler that are others than those of clock_trial_id's, each as NAME own for the clock's.",
         ),
         Column(
             "timed_trial_id",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.screen.final_table import fit_table, full_title, plain_lines, read_final_tables
+from harness.screen.final_table import FinalTable, fit_table, full_title, plain_lines, read_final_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,15 @@ def show_errors(tables: Tables) -> None:
 
 def result_lines(folder: Path, width: int | None) -> Iterator[str]:
     """Yield the final tables and the report's sentences, for a terminal of this width or, with None, for a pipe."""
-    for table in read_final_tables(folder):
+    yield from table_lines(read_final_tables(folder), folder, width)
+    summary = folder / SUMMARY
+    if summary.is_file():
+        yield from summary.read_text(encoding="utf-8").splitlines()
+
+
+def table_lines(tables: Iterable[FinalTable], folder: Path, width: int | None) -> Iterator[str]:
+    """Yield each table with its title, and an empty line after it."""
+    for table in tables:
         lines = plain_lines(table) if width is None else fit_table(table, width)
         shown = lines if width is None else lines[: _MOST_LINES + 1]
         yield full_title(table, shown)
@@ -60,9 +69,12 @@ def result_lines(folder: Path, width: int | None) -> Iterator[str]:
         if width is not None and len(lines) > _MOST_LINES + 1:
             yield f"and {len(lines) - _MOST_LINES - 1} more in {folder / 'leaderboard.md'}"
         yield ""
-    summary = folder / SUMMARY
-    if summary.is_file():
-        yield from summary.read_text(encoding="utf-8").splitlines()
+
+
+def wrapped(sentences: Iterable[str], width: int | None) -> Iterator[str]:
+    """Yield sentences in lines of at most this width, as they are where it is None."""
+    for one in sentences:
+        yield from [one] if width is None else textwrap.wrap(one, width, break_long_words=False)
 
 
 def wrong_sentences(tables: Tables) -> list[str]:
@@ -84,7 +96,7 @@ def wrong_sentences(tables: Tables) -> list[str]:
 
 def invalid_sentences(tables: Tables) -> list[str]:
     """Return one sentence for each row that is not VALID."""
-    trials = _planned_rows(tables)
+    trials = _planned_rows(tables) if tables.planned else tables.trials
     return [
         f"{_name(row)} is {row['verdict']} and does not rank: {row['reasons']}"
         for _, row in trials[trials["verdict"] != "VALID"].iterrows()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,12 @@ class FinalTable:
 
 def read_final_tables(folder: Path) -> list[FinalTable]:
     """Return a table for each class of rows of a report, none where it wrote no rows that rank."""
-    pivot, times = _read_rows(folder / "pivot.csv"), _read_rows(folder / "time_to_quality.csv")
+    return make_final_tables(_read_text(folder / "pivot.csv"), _read_text(folder / "time_to_quality.csv"))
+
+
+def make_final_tables(pivot_csv: str, times_csv: str) -> list[FinalTable]:
+    """Return a table for each class of rows from the text of a report's two CSV files."""
+    pivot, times = (list(csv.DictReader(io.StringIO(text, newline=""))) for text in (pivot_csv, times_csv))
     groups = dict.fromkeys((row["class"], row["executor"]) for row in pivot)
     return [_make_table(*group, pivot, times) for group in groups]
 
@@ -90,11 +96,8 @@ def plain_lines(table: FinalTable) -> list[str]:
     return ["\t".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _make_table(

@@ -17,6 +17,7 @@ _LEAST_LEFT = 0.5
 _DOING = {
     "sample": "sampling",
     "score": "scoring",
+    "compare": "comparing",
     "time": "timing",
     "prepare": "preparing",
     "train": "training",

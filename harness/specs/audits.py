@@ -82,6 +82,19 @@ class Probe(Closed):
     """The same of images whose noise was drawn for the probe."""
 
 
+class RepeatedCalls(Closed):
+    """Calls of a pipeline with new images, and again with images that it has made."""
+
+    new_flops: int
+    """Of a call with new images, by a counter of operators."""
+    repeated_flops: int
+    """Of the same call again."""
+    new_seconds: float
+    """The least of calls with new images."""
+    timed_seconds: float
+    """The least of calls with timed images, made in turn with these."""
+
+
 class TimeLooks(Closed):
     """Seconds of a few calls around a timing. On a CPU they are CPU seconds, ended child processes included."""
 
@@ -93,6 +106,8 @@ class TimeLooks(Closed):
     """The same of the whole network."""
     decoder: float = 0.0
     """The same of the decoder; 0 where states are pictures."""
+    repeats: dict[str, RepeatedCalls] = Field(default_factory=dict)
+    """By kind of call, of a pipeline whose network is not seen."""
 
 
 class CopyFigures(Closed):

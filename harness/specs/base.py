@@ -1,6 +1,7 @@
 """What every kind of task has: a Spec (input), an Output (result) and a Policy (how it is kept and run).
 
-All are closed models. Every field of a Spec decides the result unless it is marked `DecidesNothing`.
+All are closed models. Every field of a Spec decides the result unless it is marked `DecidesNothing`, or has the value
+of its mark `DecidesNothingAs`.
 A forgotten mark therefore costs a recomputation, never a wrong reuse.
 """
 
@@ -30,6 +31,13 @@ class DecidesNothing:
     reason: str
 
 
+@dataclass(frozen=True)
+class DecidesNothingAs:
+    """Marks a field of a Spec that stays out of the identity while it has this value, which is as before it existed."""
+
+    value: Any
+
+
 class ImageSet(Closed):
     """The images that a task reads: a split of a data set."""
 
@@ -44,13 +52,15 @@ class Policy:
     shared: bool = False
     """Kept for all suites, in the zoo; else in the suite's results folder."""
     exclusive: bool = False
-    """Runs only where no other task runs."""
+    """Runs only where no other task runs, unless the spec says otherwise."""
+    measures_time: bool = False
+    """Its seconds are its result: no second run begins beside the first, of which the sooner end would count."""
     resumes: bool = False
     """Its checkpoints are kept until it ends; a retry resumes from the last one."""
     of_a_users_file: bool = False
     """A UsageError ends the run: the fault lies in a file that the user named."""
     transient: tuple[str, ...] = ()
-    """Arrays that are dropped once the task that spends them has ended."""
+    """Arrays that are dropped once the tasks that spend them have ended."""
 
 
 class Output(BaseModel):
@@ -63,9 +73,10 @@ class Output(BaseModel):
     """Of these, what audits took: checks that the result is what the task says, and nothing that the result needs."""
     node: str = ""
 
-    def arrays(self) -> frozenset[str]:
-        """Return the names of the transient arrays of this result before they are dropped."""
-        return frozenset()
+    @property
+    def has_arrays(self) -> bool:
+        """Return whether it came with transient arrays, before they are dropped."""
+        return False
 
     @classmethod
     def merge_units(cls, outputs: Iterable[Self]) -> Self:
@@ -96,8 +107,12 @@ class Spec(Closed):
         return ()
 
     def spends(self) -> tuple[str, ...]:
-        """Return those whose transient arrays no other task reads once this one has ended."""
+        """Return those whose transient arrays it reads; they are dropped once all that read them have ended."""
         return ()
+
+    def transient(self) -> tuple[str, ...]:
+        """Return the names of the transient arrays that a sound result of it has before they are dropped."""
+        return self.policy.transient
 
     def images(self) -> ImageSet | None:
         """Return the images that it reads, as the input "images"."""
@@ -110,6 +125,14 @@ class Spec(Closed):
     def ranks(self) -> int:
         """Return how many workers do it together."""
         return 1
+
+    def networks(self) -> tuple[str, ...]:
+        """Return the ids of the weights of the networks that its worker loads, the same for tasks that share them."""
+        return tuple(dict.fromkeys(_weights(self)))
+
+    def is_exclusive(self) -> bool:
+        """Return whether it runs only where no other task runs."""
+        return self.policy.exclusive
 
     def modules(self) -> tuple[str, ...]:
         """Return the modules whose code decides the result: the entry, and the methods and networks named.
@@ -132,8 +155,25 @@ def deciding_fields(value: Any) -> Any:
 
 def _deciding(model: BaseModel) -> Iterator[tuple[str, Any]]:
     for name, field in type(model).model_fields.items():
-        if not any(isinstance(mark, DecidesNothing) for mark in field.metadata):
-            yield name, getattr(model, name)
+        value = getattr(model, name)
+        if not any(_leaves_out(mark, value) for mark in field.metadata):
+            yield name, value
+
+
+def _leaves_out(mark: object, value: object) -> bool:
+    return isinstance(mark, DecidesNothing) or (isinstance(mark, DecidesNothingAs) and mark.value == value)
+
+
+def _weights(value: Any) -> Iterator[str]:
+    """Yield the fields called `weights_id` of all tables within a Spec."""
+    if isinstance(value, BaseModel):
+        if isinstance(found := getattr(value, "weights_id", None), str):
+            yield found
+        for name in type(value).model_fields:
+            yield from _weights(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _weights(item)
 
 
 def _modules(value: Any) -> Iterator[str]:

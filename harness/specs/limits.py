@@ -98,6 +98,8 @@ RAY_END_SECONDS = 10.0
 """The longest wait for a Ray that was started here to end by itself."""
 START_POLL_SECONDS = 1.0
 """The longest wait for an actor at once while nothing else goes on."""
+GROUP_SECONDS = 10.0
+"""So long a run that takes a part of a cluster waits for devices that are close to each other."""
 REFILL_SECONDS = 60.0
 """How often to look for devices that have come back."""
 REFILL_AFTER_DEATH_SECONDS = (10.0, 30.0, 60.0)
@@ -157,6 +159,8 @@ DASHBOARD_SECONDS = 10.0
 """The longest silence of a dashboard before the first answer."""
 JOB_READY_SECONDS = 60.0
 """How long submitting a job is tried again on a busy cluster."""
+STORAGE_SYNC_SECONDS = 30.0
+"""With --storage, so often what is new is copied there: what a lost head costs at most, of rows and checkpoints."""
 MOST_FAILED_JOB_POLLS = 10
 """Consecutive failed polls after which contact with a job counts as lost."""
 
@@ -193,3 +197,24 @@ FETCH_SILENCE_SECONDS = 60.0
 """A transfer that sends nothing for so long has broken off."""
 FETCH_TRIES = 5
 """So often one fetch goes on with a transfer that broke off, each time after more bytes; then it ends."""
+
+# The check of a GPU machine
+
+CHECK_TESTS_SECONDS = 420.0
+"""The longest that the tests marked `cuda` may take together."""
+CHECK_CALLS_SECONDS = 240.0
+"""The longest that calls of networks by themselves may take; those that are timed by then count."""
+CHECK_SUITE_SECONDS = 300.0
+"""The longest that the suite may take in one mode; the same command goes on where it was stopped."""
+CHECK_REHEARSAL_SUITE_SECONDS = 900.0
+"""The same of the rehearsal, which compiles on a CPU that may do other work too; two minutes where it does none."""
+CHECK_TRAINING_SECONDS = 480.0
+"""So long the trainings that the zoo lacks run side by side on a GPU."""
+CHECK_REHEARSAL_TRAINING_SECONDS = 60.0
+"""So long the rehearsal's small training runs on a CPU."""
+CHECK_LAST_SECONDS = 240.0
+"""So long a training may take after its time to judge and keep its weights, before it is interrupted."""
+CHECK_STOP_SECONDS = 30.0
+"""So long a process that was interrupted may take to end before it is killed."""
+CHECK_ANSWER_SECONDS = 10.0
+"""The longest wait for one answer of `nvidia-smi`."""

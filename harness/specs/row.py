@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from harness.specs.base import Closed, DecidesNothing, Spec
+from harness.specs.base import Closed, DecidesNothing, DecidesNothingAs, Spec
 from harness.specs.reference import StatisticsSpec
 from harness.specs.sampler import ExtractorSpec, SamplerSpec
 from harness.specs.time import Tier
@@ -46,6 +46,8 @@ class Relations(Closed):
     baseline_trial_id: str | None = None
     """The baseline at the same number of evaluations."""
     clock_trial_id: str = ""
+    differs_from_clock: str = ""
+    """The settings of its sampler that are others than the clock's."""
     timed_trial_id: str = ""
     """The trial whose timing gives the times: itself, or the same of training 0."""
     control_of_trial_id: str | None = None
@@ -81,8 +83,18 @@ class RowSpec(Spec):
     """Of FID."""
     more_steps_in: str | None = None
     """A suite that has the method at more step counts."""
+    factors: Annotated[dict[str, str], DecidesNothingAs({})] = Field(default_factory=dict)
+    """Level of each factor of the suite's factorial design; none for a trial that is no run of one."""
     sample_ids: tuple[str, ...]
     score_id: str
+    fidelity_id: str | None = None
+    """Task that compares its images with those of its partner, the same sampler without acceleration."""
+    partner: Annotated[str, DecidesNothing("follows from the sampler")] = ""
+    """The partner's name by its parts; empty where there is none."""
+    no_partner: Annotated[str, DecidesNothing("follows from the sampler and the suite")] = ""
+    """Why there is none."""
+    backbone_sha256: str | None = None
+    """Of the file that LPIPS is taken with."""
     time_id: str
     timed_sample_ids: tuple[str, ...] = ()
     """The images of the trial that was timed in its place; empty where its own time is taken."""
@@ -90,9 +102,15 @@ class RowSpec(Spec):
     """Where the clock's FID must lie."""
     expect: tuple[Expectation, ...]
     clock_score_id: Annotated[str, _REWRITTEN]
+    other_seed_score_ids: Annotated[tuple[str, ...], _REWRITTEN] = ()
+    """Scores of the same trial from other initial noise."""
+    clock_time_id: Annotated[str | None, _REWRITTEN] = None
+    """The clock's own timing, alone on its node, where this one has neighbours; else None."""
     baseline_score_id: Annotated[str | None, _REWRITTEN] = None
     relations: Annotated[Relations, _REWRITTEN] = Relations()
 
     def needs(self) -> tuple[str, ...]:
-        compared = (self.clock_score_id, *((self.baseline_score_id,) if self.baseline_score_id else ()))
-        return (*self.sampler.needs(), self.score_id, *self.sample_ids, *compared, self.time_id, *self.timed_sample_ids)
+        compared = (self.clock_score_id, *(one for one in (self.baseline_score_id, self.clock_time_id) if one))
+        own = (self.score_id, *self.sample_ids, *((self.fidelity_id,) if self.fidelity_id else ()))
+        compared += self.other_seed_score_ids
+        return (*self.sampler.needs(), *own, *compared, self.time_id, *self.timed_sample_ids)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import chain
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from harness.specs.audits import BatchWork, Probe
-from harness.specs.base import Closed, Output, Policy, Spec
+from harness.specs.base import Closed, DecidesNothing, Output, Policy, Spec
 from harness.specs.sampler import ExtractorSpec, SamplerSpec
 
 
@@ -205,8 +205,9 @@ class SampleOutput(Output):
         """Return whether all images have the right shape and finite values only."""
         return not self.not_finite and self.wrong_shape is None
 
-    def arrays(self) -> frozenset[str]:
-        return frozenset({"features"}) if self.sound else frozenset()
+    @property
+    def has_arrays(self) -> bool:
+        return self.sound
 
 
 class SampleSpec(Spec):
@@ -215,7 +216,7 @@ class SampleSpec(Spec):
     kind = "sample"
     entry = "harness.tasks.sample"
     output = SampleOutput
-    policy = Policy(transient=("features",))
+    policy = Policy(transient=("features", "images"))
 
     sampler: SamplerSpec
     extractor: ExtractorSpec
@@ -223,6 +224,11 @@ class SampleSpec(Spec):
     """Task that computes the reference solution of the untuned network."""
     own_solution_id: str | None = None
     """Task that computes the reference solution of the tuned network."""
+    keeps_images: Annotated[bool, DecidesNothing("whether another task reads the pixels")] = False
+    """Whether all images stay until they are compared; without it the first few do, and all features."""
+
+    def transient(self) -> tuple[str, ...]:
+        return self.policy.transient if self.keeps_images else ("features",)
 
     def needs(self) -> tuple[str, ...]:
         return (*self.sampler.needs(), *(s for s in (self.solution_id, self.own_solution_id) if s is not None))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.specs.base import Closed, DecidesNothing, Json
+from harness.specs.base import Closed, DecidesNothing, DecidesNothingAs, Json
 
 _CODE = DecidesNothing("names code, whose hash is in the identity")
+
+Mode = Literal["reproducible", "deployed"]
+"""Kernels of sampling. reproducible: IEEE float32, deterministic, not compiled. deployed: the fastest, compiled."""
 
 
 class LatentSpec(Closed):
@@ -141,6 +144,19 @@ class SamplerSpec(Closed):
     """Class of the device, such as "cpu:NAME": another chip may round otherwise."""
     devices: int
     """How many devices make one batch together."""
+    mode: Annotated[Mode, DecidesNothingAs("reproducible")] = "reproducible"
+    """By which kernels: images are scored by those that are timed."""
+
+    @property
+    def rounding(self) -> str:
+        """Return the number format whose rounding images have: "tf32" for float32 of deployed kernels on a GPU."""
+        is_short = self.mode == "deployed" and self.device.startswith("cuda") and self.model.precision == "float32"
+        return "tf32" if is_short else self.model.precision
+
+    @property
+    def equal_bytes(self) -> bool:
+        """Return whether its kernels give equal bytes in every process: not where a GPU chooses them by their speed."""
+        return self.mode == "reproducible" or not self.device.startswith("cuda")
 
     def parts(self) -> dict[str, PartSpec]:
         """Return the four parts by their names."""

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from harness.specs.audits import CountedWork, TimedWork, TimeLooks
-from harness.specs.base import Closed, Output, Policy, Spec
+from harness.specs.base import Closed, DecidesNothingAs, Output, Policy, Spec
 from harness.specs.sampler import SamplerSpec
 
 Tier = Literal["smoke", "quick", "paper"]
 """Names of the rules of repetition; tiers never share a ranking."""
 
+Alone = Literal["node", "device"]
+"""What a timing has to itself: a whole host, or its own devices while others of the host work."""
 
-class Repetition(Closed):
+
+class GpuState(Closed):
+    """The state of a GPU at one moment; each is None where it is not known."""
+
+    sm_clock_mhz: float | None = None
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
+    power_capped: bool | None = None
+    """Whether its power limit slowed it: it belongs to the device as the row declares it, and voids nothing."""
+    throttle: str | None = None
+    """Why else it was slowed: heat, or a fault of the power supply; empty where it was not."""
+    foreign_processes: int | None = None
+    """Other processes that computed on it; where these are not listed, 1 for memory or load that are not explained."""
+    neighbours_load: float | None = None
+    """Share of time, 0 to 1, in which the host's other GPUs worked of late, their mean; None also without others."""
+
+
+class Repetition(GpuState):
     """One timed call. Seconds are those of the whole call, for all images of its batch."""
 
     kind: str
@@ -29,12 +48,8 @@ class Repetition(Closed):
     seconds: float
     process_seconds: float | None
     device_seconds: float | None
-    sm_clock_mhz: float | None
-    temperature_celsius: float | None
-    foreign_processes: int | None
-    """Other processes that computed on the GPU; None where that is not known."""
-    throttle: str | None
-    """Why the GPU was throttled; empty where it was not, None where that is not known."""
+    slowest_rank: int | None = None
+    """Whose seconds these are, of several that made it together; None for one."""
 
 
 class TimedBlock(Closed):
@@ -49,6 +64,23 @@ class TimedBlock(Closed):
     """Of the judged calls."""
     disturbed: str
     """How it was disturbed, or empty."""
+    foreign_share: float | None = None
+    """Share of the readings of a GPU that found another process there, the one before the block included."""
+    throttled_share: float | None = None
+    """The same of those that found it throttled."""
+    clock_drift: float | None = None
+    """By which share the clock trial's seconds moved within the block; None for one of few rounds."""
+
+
+class WarmUp(Closed):
+    """The untimed calls of a role and kind before the rounds."""
+
+    role: str
+    kind: str
+    calls: int
+    seconds: float
+    is_steady: bool | None
+    """Whether the times of its last calls agreed; None where the tier does not judge it."""
 
 
 class VirtualTime(Closed):
@@ -81,6 +113,25 @@ class TimeOutput(Output):
     """Whether CPU seconds of the process are all of the trial's work: on a CPU, one rank, one thread."""
     warm_up_calls: int
     """Of the kind and role that had fewest."""
+    warm_ups: list[WarmUp] = Field(default_factory=list)
+    """Of all."""
+    load_seconds: float | None = None
+    """Of building the sampler from weights in memory; None for a pipeline that loads by itself."""
+    compile_seconds: float | None = None
+    """Of compiling what the trial runs, in this process; None where nothing is compiled."""
+    idle_watts: float | None = None
+    peak_reserved_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    warm_up_memory_bytes: int | None = None
+    """Peak of the warm-up, with what was compiled in it."""
+    threads: int | None = None
+    usable_cores: int | None = None
+    alone: Alone = "node"
+    foreign_check: str = ""
+    """How other processes on the GPU were looked for; empty on a CPU."""
+    gpu_sharing: str = ""
+    """"MIG" or "MPS" where the device is a share of a GPU."""
+    power_limit_watts: float | None = None
     work: list[TimedWork] = Field(default_factory=list)
     """What ran in every call of the trial, and the images that it made."""
     weights_changed: bool = False
@@ -99,7 +150,7 @@ class TimeSpec(Spec):
     kind = "time"
     entry = "harness.tasks.time"
     output = TimeOutput
-    policy = Policy(exclusive=True)
+    policy = Policy(exclusive=True, measures_time=True)
 
     sampler: SamplerSpec
     clock: SamplerSpec
@@ -107,6 +158,10 @@ class TimeSpec(Spec):
     batch: int
     n_images: int
     device_name: str
+    alone: Annotated[Alone, DecidesNothingAs("node")] = "node"
+
+    def is_exclusive(self) -> bool:
+        return self.alone == "node"
 
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.sampler.needs(), *self.clock.needs())))

@@ -15,9 +15,16 @@ PLANNED = "planned.json"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def write_planned(folder: Path, trial_ids: Sequence[str], title: str = "", disk: Disk = DISK) -> None:
-    """Write the trial ids of the latest plan, in its order, and the suite's title, replacing those before."""
-    found = {"trials": list(trial_ids), "title": title}
+def write_planned(
+    folder: Path, trial_ids: Sequence[str], title: str = "", settings: Sequence[str] = (), disk: Disk = DISK
+) -> None:
+    """Write the trial ids of the latest plan, in its order, and the suite's title, replacing those before.
+
+    `settings` are those that changed the suite, KEY=VALUE.
+    """
+    found: dict[str, object] = {"trials": list(trial_ids), "title": title}
+    if settings:
+        found["settings"] = list(settings)
     with storage_errors(folder, None):
         replace(folder / PLANNED, (canonical_json(found) + "\n").encode(), disk)
 
@@ -29,6 +36,15 @@ def read_title(folder: Path) -> str:
     except (OSError, ValueError, TypeError, KeyError):
         return ""
     return found if isinstance(found, str) else ""
+
+
+def read_planned_settings(folder: Path) -> tuple[str, ...]:
+    """Return the settings, KEY=VALUE, that changed the suite of the latest plan; none where none were written."""
+    try:
+        found = json.loads(read_regular(folder / PLANNED))["settings"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ()
+    return tuple(found) if isinstance(found, list) and all(isinstance(one, str) for one in found) else ()
 
 
 def read_planned(folder: Path) -> tuple[str, ...] | None:

@@ -157,3 +157,11 @@ class _Above(logging.Handler):
 
 
 _GATE = _Gate()
+
+
+class StderrHandler(logging.Handler):
+    """Prints messages alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # a terminal that was closed ends no work
+            print(record.getMessage(), file=sys.stderr, flush=True)

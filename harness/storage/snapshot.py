@@ -50,8 +50,13 @@ class Snapshot:
 
     def finished(self) -> dict[str, str]:
         """Return verdicts of the trials whose last intact attempt finished, by trial id."""
-        last = {entry.trial_id: entry for entry, _ in self._contents}
-        return {trial_id: entry.verdict for trial_id, entry in last.items() if entry.status == "finished"}
+        entries = [entry for entry, _ in self.latest_attempts()]
+        return {entry.trial_id: entry.verdict for entry in entries if entry.status == "finished"}
+
+    def latest_attempts(self) -> list[tuple[Entry, list[tuple[Part, bytes]]]]:
+        """Return the last intact attempt of each trial, with the bytes of its parts, by trial."""
+        last = {entry.trial_id: (entry, parts) for entry, parts in self._contents}
+        return list(last.values())
 
     def read(self, table: str) -> pd.DataFrame:
         """Return a table's committed rows."""

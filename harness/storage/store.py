@@ -87,6 +87,23 @@ class Store:
                 continue
             return attempt
 
+    def copy_attempt(self, entry: Entry, parts: Sequence[tuple[Part, bytes]]) -> bool:
+        """Store an attempt of another folder byte by byte, its parts before its log entry.
+
+        Return False, and store nothing, where the trial has an attempt of this or a higher number: the copy would
+        not be its latest.
+        """
+        if entry.attempt < self._next_attempt(entry.trial_id):
+            return False
+        for part, data in parts:
+            self._put_part(entry.trial_id, entry.attempt, part.table, data, part.rows)
+        name = entry_name(entry.trial_id, entry.attempt)
+        try:
+            publish(self.folder / LOG / name, encode_entry(entry), self._disk)
+        except FileExistsError:
+            return False
+        return True
+
     def snapshot(self, before: Snapshot | None = None) -> Snapshot:
         """Return what the folder holds now.
 
@@ -105,9 +122,13 @@ class Store:
         them. Hold the run's lock.
         """
         problems = [problem for problem in self.check() if problem.kind != "version"]
+        self.move_to_quarantine(problems)
+        return problems
+
+    def move_to_quarantine(self, problems: Sequence[Problem]) -> None:
+        """Move the files of problems to quarantine/, in their order. Hold the run's lock."""
         move_aside(self.folder, self.folder / QUARANTINE, problems)
         self._attempts = None
-        return problems
 
     def _next_attempt(self, trial_id: str) -> int:
         if self._attempts is None:

@@ -22,8 +22,11 @@ from harness.sampling.sampler import Sampler
 from harness.specs.audits import CountedWork, Probe
 from harness.specs.rules.audits import (
     FRESH_IMAGES,
+    MORE_FRESH_FROM,
+    MORE_FRESH_IMAGES,
     PROBE_ESTIMATE_CHANGE,
     PROBE_NOISE_CHANGE,
+    PROBE_NOISE_CHANGE_OF_PICTURES,
     PROBED_IMAGES,
     PROBED_SPANS,
     WATCHED_PROBES,
@@ -34,6 +37,8 @@ _SEED = 1
 """Rank zero's command that all ranks take this number."""
 _FIRST_FRESH = 1 << 42
 """Above all indices of scored images."""
+_FIRST_OF_MORE = 1 << 43
+"""Above all of the first fresh ones."""
 _UNSOUND = 1 << 31
 """In place of a seed."""
 
@@ -79,7 +84,8 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
     fresh = range(_FIRST_FRESH + FRESH_IMAGES * seed, _FIRST_FRESH + FRESH_IMAGES * (seed + batch.is_first))
     n, call_counts = len(chosen), CallCounts()
     initial = sampler.initial_state([*chosen, *fresh])
-    moved = _move(initial[:n], generator)
+    change = PROBE_NOISE_CHANGE_OF_PICTURES if sampler.owns_network else PROBE_NOISE_CHANGE
+    moved = _move(initial[:n], generator, change)
     watching: AbstractContextManager[Mapping[str, int]] = operator_flops() if is_watched else nullcontext({})
     with watching as flops:
         states = sampler.run([*chosen, *fresh, *chosen], call_counts, torch.cat([initial, moved]))
@@ -95,12 +101,15 @@ def run_probe(sampler: Sampler, network: Network, group: Group, batch: ProbedBat
     known, errors = batch.indices[: len(fresh)], list[float]()
     if batch.is_first and not sampler.owns_network:
         errors = _flow_errors(sampler, network, [*known, *fresh], [batch.states[: len(known)], new])
+        if share_number(group, _stands_out(errors, len(known))):
+            more = range(_FIRST_OF_MORE + MORE_FRESH_IMAGES * seed, _FIRST_OF_MORE + MORE_FRESH_IMAGES * (seed + 1))
+            errors += _flow_errors(sampler, network, more, [sampler.run(more)])
 
     scored = batch.states[rows]
     yield Probe(
         indices=chosen,
         reordered=relative_distances(again, scored),
-        noise_change=PROBE_NOISE_CHANGE,
+        noise_change=change,
         changes=relative_distances(changed, again),
         estimate_change=PROBE_ESTIMATE_CHANGE,
         estimate_changes=relative_distances(stretched, again[:few]),
@@ -119,6 +128,12 @@ def _flow_errors(sampler: Sampler, network: Network, indices: Sequence[int], fin
     return flow_errors(
         sampler.whole_estimate(network, indices), initial, torch.cat(list(finals)), *sigmas, sampler.denoises_last
     )
+
+
+def _stands_out(errors: Sequence[float], n_scored: int) -> bool:
+    """Tell whether all images of new noise are farther from the flow than scored ones by a factor."""
+    scored, fresh = errors[:n_scored], errors[n_scored:]
+    return bool(scored and fresh) and min(fresh) > MORE_FRESH_FROM * max(scored)
 
 
 def counted_work(call_counts: CallCounts, flops: Mapping[str, int]) -> CountedWork:
@@ -146,8 +161,8 @@ def share_number(group: Group, number: int) -> int:
     return found.start
 
 
-def _move(initial: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the states with each row's noise changed in a random direction, by `PROBE_NOISE_CHANGE` of its norm."""
+def _move(initial: Tensor, generator: torch.Generator, change: float) -> Tensor:
+    """Return the states with each row's noise changed in a random direction, by this share of its norm."""
     direction = torch.randn(initial.shape, generator=generator, dtype=torch.float64).to(initial)
     length = initial.flatten(1).norm(dim=1) / direction.flatten(1).norm(dim=1)
-    return initial + PROBE_NOISE_CHANGE * direction * length.view(-1, *[1] * (initial.ndim - 1))
+    return initial + change * direction * length.view(-1, *[1] * (initial.ndim - 1))

@@ -21,6 +21,7 @@ from harness.metrics.extractors import cached_extractor
 from harness.sampling.build import build_sampler, load_network, make_executor
 from harness.sampling.call_counts import CallCounts
 from harness.sampling.conditions import any_class
+from harness.sampling.network_clock import NetworkClock
 from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
@@ -47,19 +48,20 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     place.models.drop_changed()
     sampler = build_sampler(spec.sampler, inputs, place, group.peers)
     extractor = cached_extractor(spec.extractor, inputs, place)
-    network = load_network(spec.sampler.model, inputs, place)
+    network = load_network(spec.sampler.model, inputs, place, spec.sampler.mode)
     start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
 
     # what is noted of every batch
     counts, network_seconds, seconds = CountSums(), 0.0, 0.0
-    outputs, batches = _Outputs(), list[BatchWork]()
+    outputs, batches = _Outputs(spec.keeps_images), list[BatchWork]()
     is_first = start == 0
     whole_calls = WholeCalls() if sampler.owns_network else None
     probed = ProbedBatch.draw(group, is_first, len(range(start, stop, batch)))
     checks = ImageChecks(*(_states(inputs, task_id) for task_id in (spec.solution_id, spec.own_solution_id)))
 
     for number, first in enumerate(range(start, stop, batch)):
-        indices, call_counts = range(first, min(first + batch, stop)), CallCounts()
+        indices = range(first, min(first + batch, stop))
+        call_counts = CallCounts(network_clock=NetworkClock(place.device))
         began = time.perf_counter()
         initial = sampler.initial_state(indices)
         with nullcontext() if whole_calls is None else whole_calls.counted(call_counts):
@@ -153,19 +155,25 @@ def _unseen_cost(whole_calls: WholeCalls) -> Cost:
 
 
 class _Outputs:
-    """Features and digests of every image, and the pictures of the first few."""
+    """Features and digests of every image, its pixels where they are kept, and the pictures of the first few."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_images: bool) -> None:
+        self._keeps_images = keeps_images
         self.features: list[np.ndarray] = []
         self.digests: list[np.ndarray] = []
+        self.images: list[np.ndarray] = []
         self.pictures: list[np.ndarray] = []
 
     def append(self, features: Tensor, images: Tensor, first: int) -> None:
         self.features.append(features.cpu().numpy())
         self.digests.append(image_digests(images))
+        if self._keeps_images:
+            self.images.append(images.numpy())
         if first < GRID_IMAGES:
             self.pictures.append(images[: GRID_IMAGES - first].numpy())
 
     def tensors(self) -> dict[str, np.ndarray]:
-        named = {"features": self.features, "digests": self.digests, "pictures": self.pictures}
+        named = {
+            "features": self.features, "digests": self.digests, "images": self.images, "pictures": self.pictures,
+        }  # fmt: skip
         return {name: np.concatenate(parts) for name, parts in named.items() if parts}

@@ -1,11 +1,12 @@
 """Time: latency and throughput of a trial, interleaved with the suite's clock trial on an otherwise idle device.
 
-After a warm-up come blocks of rounds. A round calls trial and clock once per kind, in random order, and so gives one
-paired ratio per kind. The clock trial timed against itself is the A/A row, the noise floor of all others. For a
-parallel executor a round also calls the same sampler under the serial executor, for one image; virtual times follow.
+After a warm-up, until times are steady, come blocks of rounds. A round calls trial and clock once per kind, in random
+order, and so gives one paired ratio per kind. The clock trial timed against itself is the A/A row, the noise floor of
+all others. For a parallel executor a round also calls the same sampler under the serial executor, for one image;
+virtual times follow. Ranks that make images together begin a timed call together, and it takes as long as the slowest.
 
 A block that other work disturbed is repeated, at most twice. The first undisturbed one counts, else the least
-disturbed.
+disturbed. docs/timing.md has the rules, point by point.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,12 +25,17 @@ from torch import Tensor
 
 from harness.identity import content_hash
 from harness.measure.call_times import CallTimer, replay_virtual_times
-from harness.measure.device import EnergyMeter, clock_and_temperature, device_name, measure_peak_memory, timed_call
-from harness.measure.disturbance import counted_block, judge_block, read_gpu_load
+from harness.measure.device import CallTiming, EnergyMeter, MemoryPeak, measure_memory, timed_call
+from harness.measure.device_names import device_name
+from harness.measure.disturbance import counted_block, judge_block
+from harness.measure.energy import energy_per_image, energy_window, idle_watts
+from harness.measure.gpu_state import GpuGauges
 from harness.measure.operator_flops import operator_flops
-from harness.measure.warm_up import is_steady
+from harness.measure.usable_cores import usable_cores
+from harness.measure.warm_up import is_steady, is_warm
 from harness.sampling.build import build_sampler, load_network
 from harness.sampling.call_counts import CallCounts
+from harness.sampling.deployed import compile_seconds
 from harness.sampling.pixels import to_uint8
 from harness.sampling.place import Place
 from harness.sampling.ranks import Group
@@ -37,17 +43,17 @@ from harness.sampling.sampler import Sampler
 from harness.specs.audits import CountedWork, TimeLooks
 from harness.specs.base import deciding_fields
 from harness.specs.rules.audits import NEW_IMAGES_REPEATS, SLOW_NEW_IMAGES
-from harness.specs.rules.timing import DECODE_CALLS, ENERGY_SECONDS, MOST_REPEATS, TIERS, TierRules
+from harness.specs.rules.timing import DECODE_CALLS, MOST_REPEATS, TIERS, TierRules
 from harness.specs.sampler import SamplerSpec
-from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime
+from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec, VirtualTime, WarmUp
 from harness.task import Event, Progress, Result
 from harness.tasks.probe import counted_work
-from harness.tasks.time_checks import draw_new_index, own_seconds, time_units
+from harness.tasks.time_checks import draw_new_index, look_at_repeats, own_seconds, time_units
 from harness.tasks.timed_audit import TimedAudit
 from methods.networks.base import Network
 
-_IMAGES = 0
-"""Rank zero's command that all ranks make these images together."""
+_IMAGES, _TIMED_IMAGES = 0, 3
+"""Rank zero's commands that all ranks make these images together, and that they begin together and tell their time."""
 _WARM_UP_INDEX = 1 << 40  # images that no trial scores
 
 
@@ -57,7 +63,9 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
     With several ranks rank zero measures and has the result; the others make the trial's images with it. The clock
     trial and the sampler under the serial executor run on rank zero alone.
     """
-    # samplers of this rank
+    # the device at rest, and samplers of this rank
+    idle = idle_watts(place.device) if place.ranks.rank == 0 else None
+    warm_up_peak = MemoryPeak(place.device)
     group = Group(place.ranks, place.device)
     place.models.drop_changed()
     trial = build_sampler(spec.sampler, inputs, place, group.peers)
@@ -71,6 +79,9 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         for command, indices in group.commands():
             if command == _IMAGES:
                 trial.images(indices)
+            elif command == _TIMED_IMAGES:
+                group.barrier()
+                group.slowest(timed_call(partial(trial.images, indices), place.device)[1].seconds)
             elif call_timer is not None:
                 call_timer.run_command(command, indices)
         group.close()
@@ -86,29 +97,47 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
         audit=TimedAudit(spec.batch, min(spec.sampler.batch, spec.n_images), group.size),
         rng=random.Random(content_hash(deciding_fields(spec))),
     )
-    warm_up_calls = timed.warm_up()
+    warm_ups = timed.warm_up()
+    warm_up_memory = warm_up_peak.read()
     modelled = bool(trial.executor.device_counts(trial.sigmas))
     yield from timed.run_blocks(call_timer if modelled else None)
 
     # untimed: memory, energy, virtual times
-    memory = measure_peak_memory(timed.prepare_call("trial", "throughput", 0), place.device)
+    memory = measure_memory(timed.prepare_call("trial", "throughput", 0), place.device)
     energy = timed.measure_energy() if group.size == 1 else None  # the meter knows this device only
     virtual = [] if call_timer is None else timed.virtual_times(call_timer)
     decoding = timed.time_decoding()
-    looks = timed.look_at_units(load_network(spec.sampler.model, inputs, place), decoding)
+    network = load_network(spec.sampler.model, inputs, place, spec.sampler.mode)
+    looks = timed.look_at_units(network, decoding)
     group.broadcast_stop()
     group.close()
+    load_seconds = None if trial.owns_network else _time_loading(spec.sampler, inputs, place.device)
 
     output = TimeOutput(
         repetitions=timed.repetitions,
         virtual=virtual,
-        peak_memory_bytes=memory,
+        peak_memory_bytes=memory.allocated,
+        peak_reserved_bytes=memory.reserved,
+        device_memory_bytes=memory.device_used,
+        warm_up_memory_bytes=warm_up_memory.allocated,
         energy_joules_per_image=energy,
-        device_name=device_name(place.device),
+        idle_watts=idle,
+        # before the blocks
+        load_seconds=load_seconds,
+        compile_seconds=compile_seconds(network, trial.denoiser),
+        warm_ups=warm_ups,
+        warm_up_calls=min(one.calls for one in warm_ups),
+        # the blocks, and the device
         blocks=timed.blocks,
         counted=counted_block(timed.blocks),
         own_cpu=timed.own_cpu,
-        warm_up_calls=warm_up_calls,
+        alone=spec.alone,
+        threads=torch.get_num_threads(),
+        usable_cores=len(usable_cores()),
+        device_name=device_name(place.device),
+        foreign_check=timed.gauges.foreign_check,
+        gpu_sharing=timed.gauges.sharing(),
+        power_limit_watts=timed.gauges.power_limit_watts(),
         # audits
         audit_seconds=timed.audit.seconds,
         work=timed.audit.work(),
@@ -123,6 +152,11 @@ def run(spec: TimeSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[Eve
 def with_serial_executor(sampler: SamplerSpec) -> SamplerSpec:
     """Return the same sampler under the serial executor."""
     return sampler.model_copy(update={"executor": sampler.serial, "devices": 1})
+
+
+def _time_loading(sampler: SamplerSpec, inputs: Mapping[str, Any], device: torch.device) -> float:
+    """Return the seconds of building a sampler from weights in memory, none of its models at hand."""
+    return timed_call(lambda: build_sampler(sampler, inputs, Place(device)), device)[1].seconds
 
 
 @dataclass
@@ -147,6 +181,9 @@ class _TimedCalls:
     new_images: dict[str, float] = field(default_factory=dict)
     """Seconds of the last warm-up call of a kind, whose images were never made before."""
 
+    def __post_init__(self) -> None:
+        self.gauges = GpuGauges(self.samplers["trial"].device)
+
     @property
     def own_cpu(self) -> bool:
         """Return whether CPU seconds of this process are all of the trial's work."""
@@ -165,23 +202,35 @@ class _TimedCalls:
         return [one for one in both if one != ("serial", "throughput")]
 
     def prepare_call(
-        self, role: str, kind: str, first: int, call_counts: CallCounts | None = None
+        self, role: str, kind: str, first: int, call_counts: CallCounts | None = None, command: int = _IMAGES
     ) -> Callable[[], Tensor]:
         """Return a call to be made at once: the other ranks already have the command."""
         sampler, indices = self.samplers[role], range(first, first + self.sizes[kind])
         if role == "trial":
-            self.group.broadcast_command(_IMAGES, first, len(indices))
+            self.group.broadcast_command(command, first, len(indices))
         return lambda: sampler.images(indices, call_counts)
 
-    def warm_up(self) -> int:
-        """Run each kind of call until its time is steady, within the tier's limits; return the fewest calls of one."""
-        counts = []
-        for role, kind in self.calls:
-            seconds: list[float] = []
-            while not self._is_warm(seconds):
-                seconds.append(self._warm_up_call(role, kind, is_first=not seconds))
-            counts.append(len(seconds))
-        return min(counts)
+    def _time_call(self, role: str, kind: str, first: int, counts: CallCounts) -> tuple[Tensor, CallTiming, int | None]:
+        """Return images and seconds of a call; of ranks that make it together, those of the slowest, and its number."""
+        device, together = self.samplers[role].device, role == "trial" and self.group.size > 1
+        call = self.prepare_call(role, kind, first, counts, _TIMED_IMAGES if together else _IMAGES)
+        if not together:
+            return *timed_call(call, device), None
+        self.group.barrier()
+        images, own = timed_call(call, device)
+        seconds, rank = self.group.slowest(own.seconds)
+        return images, replace(own, seconds=seconds), rank
+
+    def warm_up(self) -> list[WarmUp]:
+        """Run each kind of call until its time is steady, within the tier's limits; return what that took."""
+        return [self._warm_up_kind(role, kind) for role, kind in self.calls]
+
+    def _warm_up_kind(self, role: str, kind: str) -> WarmUp:
+        seconds: list[float] = []
+        while not is_warm(seconds, self.tier):
+            seconds.append(self._warm_up_call(role, kind, is_first=not seconds))
+        steady = is_steady(seconds, self.tier)
+        return WarmUp(role=role, kind=kind, calls=len(seconds), seconds=sum(seconds), is_steady=steady)
 
     def _warm_up_call(self, role: str, kind: str, is_first: bool) -> float:
         """Return the seconds of one call before the rounds.
@@ -225,10 +274,6 @@ class _TimedCalls:
         self.watched_seconds = time.perf_counter() - began
         return self.watched_seconds
 
-    def _is_warm(self, seconds: list[float]) -> bool:
-        enough = len(seconds) >= self.tier.warm_up_calls and sum(seconds) >= self.tier.warm_up_seconds
-        return enough and (is_steady(seconds) or len(seconds) >= self.tier.warm_up_most)
-
     def run_blocks(self, call_timer: CallTimer | None) -> Iterator[Event]:
         """Run a block, and again while the last one was disturbed, as often as the rules allow.
 
@@ -243,6 +288,7 @@ class _TimedCalls:
         """Run rounds until the tier's count and seconds are reached, then judge the block."""
         before, first, done, seconds = sum(one.rounds for one in self.blocks), len(self.repetitions), 0, 0.0
         note = f"rounds; again, since it {self.blocks[-1].disturbed}" if self.blocks else "rounds"
+        state = self.gauges.read_idle()
         began = time.perf_counter()
 
         while done < self.tier.rounds or seconds < self.tier.seconds:
@@ -256,21 +302,19 @@ class _TimedCalls:
             yield Progress(before + done, before + max(self.tier.rounds, done), note)
 
         device = self.samplers["trial"].device
-        self.blocks.append(judge_block(self.repetitions[first:], seconds, device, self.group.size))
+        self.blocks.append(judge_block(self.repetitions[first:], seconds, device, self.group.size, state))
 
     def _repeat(self, role: str, kind: str, number: int, order: int) -> None:
         """Time one call of round `number` and record it."""
-        device = self.samplers[role].device
         size, call_counts = self.sizes[kind], CallCounts()
         first = (number * size) % max(self.n_images - size + 1, 1) // size * size
-        images, timing = timed_call(self.prepare_call(role, kind, first, call_counts), device)
+        images, timing, slowest = self._time_call(role, kind, first, call_counts)
 
         # not timed: the record
         if role == "trial":
             self.audit.record(kind, first, images, call_counts)
         self.call_counts[role, kind].append(call_counts)
 
-        state: dict[str, Any] = {**clock_and_temperature(device), **read_gpu_load(device)}
         self.repetitions.append(
             Repetition(
                 kind=kind,
@@ -282,7 +326,8 @@ class _TimedCalls:
                 seconds=timing.seconds,
                 process_seconds=timing.process_seconds,
                 device_seconds=timing.device_seconds,
-                **state,
+                slowest_rank=slowest,
+                **self.gauges.read().model_dump(),
             )
         )
 
@@ -333,19 +378,14 @@ class _TimedCalls:
         longer = max(self.watched_seconds - self._median("trial", "throughput"), 0.0)
         self.audit.seconds += time.perf_counter() - began + longer
         decoder = min((own for _, own in decoding), default=0.0)
-        return TimeLooks(new_images=self.new_images, units=by_unit, network=whole, decoder=decoder)
+        repeats = (
+            {kind: look_at_repeats(trial, size) for kind, size in self.sizes.items()} if trial.owns_network else {}
+        )
+        return TimeLooks(new_images=self.new_images, units=by_unit, network=whole, decoder=decoder, repeats=repeats)
 
     def measure_energy(self) -> float | None:
-        """Return joules per image of the trial, idle power included; None without a counter.
-
-        The window is long enough for the counter's resolution."""
-        meter = EnergyMeter(self.samplers["trial"].device)
-        before = meter.joules()
-        if before is None:
-            return None
-        began, images = time.perf_counter(), 0
-        while time.perf_counter() - began < ENERGY_SECONDS:
-            images += len(self.prepare_call("trial", "throughput", 0)())
-
-        after = meter.joules()
-        return None if after is None else (after - before) / images
+        """Return joules per image of the trial, idle power included; None without a counter."""
+        device = self.samplers["trial"].device
+        return energy_per_image(
+            lambda: len(self.prepare_call("trial", "throughput", 0)()), EnergyMeter(device), energy_window(device)
+        )

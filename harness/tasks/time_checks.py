@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from harness.measure.device import timed_call
+from harness.measure.operator_flops import operator_flops
 from harness.sampling.conditions import any_class
 from harness.sampling.sampler import Sampler
-from harness.specs.rules.audits import UNIT_CALLS
+from harness.specs.audits import RepeatedCalls
+from harness.specs.rules.audits import LEAST_PAIRS, MOST_PAIRS, SLOW_NEW_IMAGES_OF_PAIRS, UNIT_CALLS
 from methods.networks.base import Network
 
 _FIRST_NEW = 1 << 41
@@ -43,6 +45,28 @@ def time_units(sampler: Sampler, network: Network, names: Iterable[str], batch: 
     by_unit = {name: least(units[name]) for name in names if name in units}
     whole = next((name for name in by_unit if units[name] is network), None)
     return by_unit, least(network) if whole is None else by_unit[whole]
+
+
+def look_at_repeats(sampler: Sampler, images: int) -> RepeatedCalls:
+    """Return FLOPs and seconds of calls with new images, and of such that were made before.
+
+    Both kinds are timed in turn, so that other work slows both.
+    """
+
+    def call(first: int) -> object:
+        return sampler.images(range(first, first + images))
+
+    def count(first: int) -> int:
+        with operator_flops() as flops:
+            call(first)
+        return sum(flops.values())
+
+    again = draw_new_index()
+    flops, new, timed = (count(again), count(again)), list[float](), list[float]()
+    while len(new) < LEAST_PAIRS or (len(new) < MOST_PAIRS and min(new) > SLOW_NEW_IMAGES_OF_PAIRS * min(timed)):
+        new.append(own_seconds(partial(call, draw_new_index()), sampler.device)[1])
+        timed.append(own_seconds(partial(call, 0), sampler.device)[1])
+    return RepeatedCalls(new_flops=flops[0], repeated_flops=flops[1], new_seconds=min(new), timed_seconds=min(timed))
 
 
 def draw_new_index() -> int:

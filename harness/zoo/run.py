@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 import shlex
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from harness.config.network_card import load_network_card
-from harness.config.suite import apply_settings
+from harness.config.settings import apply_settings
 from harness.config.zoo_card import zoo_entry_name, zoo_folder
 from harness.data.cards import load_card
 from harness.errors import UsageError
@@ -22,7 +20,7 @@ from harness.registry import registry
 from harness.signals import graceful_shutdown
 from harness.specs.limits import TRAINING_LOCK_BEAT_SECONDS
 from harness.storage.lock import RunLock
-from harness.storage.run_log import handler_attached
+from harness.storage.run_log import StderrHandler, handler_attached
 from harness.zoo.recipes import find_rules
 from harness.zoo.training import ZooTraining
 
@@ -32,8 +30,12 @@ PAUSED = "paused"
 """A file in that folder: no training goes on while it exists."""
 
 
-def train_into_zoo(dataset: str, network: str, settings: list[str], results: Path) -> Path:
-    """Train, or continue, until a rule ends it; return the folder of the zoo entry.
+def train_into_zoo(
+    dataset: str, network: str, settings: list[str], results: Path, minutes: float | None = None
+) -> Path:
+    """Train, or continue, until a rule ends it or its minutes are over; return the folder of the zoo entry.
+
+    That of its working state where its minutes were over before there was any entry.
 
     After a signal it saves the state and raises Terminated or KeyboardInterrupt. Raises UsageError
     for what cannot be trained, LockedError while another process trains it.
@@ -50,7 +52,7 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
     name = zoo_entry_name(net.name, net.train.seed if net.train else 0)
     folder, paused = results / TRAININGS / name, results / TRAININGS / PAUSED
 
-    with handler_attached(_StderrHandler(logging.INFO)), graceful_shutdown() as stop:
+    with handler_attached(StderrHandler(logging.INFO)), graceful_shutdown() as stop:
         training = ZooTraining(
             card,
             net,
@@ -59,18 +61,12 @@ def train_into_zoo(dataset: str, network: str, settings: list[str], results: Pat
             folder,
             stop_requested=lambda: stop.signal is not None,
             paused=paused.exists,
+            minutes=minutes,
         )
         with RunLock(folder, TRAINING_LOCK_BEAT_SECONDS):
             entry = training.run()
 
     if entry is None:
         stop.raise_if_set()
-    return zoo_folder() / name
-
-
-class _StderrHandler(logging.Handler):
-    """Prints messages alone."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # a terminal that was closed ends no training
-            print(record.getMessage(), file=sys.stderr, flush=True)
+    kept = zoo_folder() / name
+    return kept if kept.is_dir() else folder

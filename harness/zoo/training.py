@@ -9,6 +9,7 @@ anew what follows from the latest one: a kill costs time only.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from harness.config.zoo_card import ZooCard, zoo_entry_name
 from harness.data.cards import DatasetCard
 from harness.errors import HarnessError, UsageError
 from harness.identity import content_hash
-from harness.measure.device import device_name
+from harness.measure.device_names import device_name
 from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
 from harness.sources import library_versions
@@ -58,7 +59,9 @@ class ZooTraining:
         folder: Path,
         stop_requested: Callable[[], bool] = lambda: False,
         paused: Callable[[], bool] = lambda: False,
+        minutes: float | None = None,
     ) -> None:
+        """Take what is trained, until a rule ends it; with `minutes` this process stops after so long at the latest."""
         check_one_process(net)
         assert net.train is not None
 
@@ -72,11 +75,15 @@ class ZooTraining:
         self._folder, self._stop_requested, self._paused = folder, stop_requested, paused
 
         self._stopped_seconds = 0.0
+        self._ends_at = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._check_steps = rules.check_images // self.spec.batch
 
     def run(self) -> ZooCard | None:
-        """Train until a rule ends it and return the entry; None if a stop was requested before."""
+        """Train until a rule ends it and return the entry; None if a stop or the end of its minutes came before.
+
+        At the end of its minutes the best weights so far enter the zoo.
+        """
         committed = committed_card(self.name)
         if committed is not None:
             check_same_network(committed, self._card, self._net, self.spec.seed)
@@ -205,6 +212,11 @@ class ZooTraining:
                     self._history.published_images = self._images_seen(trainer)
                     self._save_state(trainer)
 
+            # its minutes are over
+            if time.monotonic() >= self._ends_at:
+                self._end_for_now(trainer)
+                return None
+
             # wait while paused, end at a stop
             while self._paused() and not self._stop_requested():
                 time.sleep(TRAINING_CHUNK_SECONDS)
@@ -230,6 +242,16 @@ class ZooTraining:
                 self._save_state(trainer)
                 self._log_progress(trainer, f"training loss {trainer.loss:.4f}")
                 saved = time.monotonic()
+
+    def _end_for_now(self, trainer: Trainer) -> None:
+        """Keep the state, and put the best weights that are not in the zoo yet there."""
+        history = self._history
+        self._save_state(trainer)
+        if history.best is not None and history.checks[-1].images > history.published_images:
+            self._publisher.publish(history, "its minutes were over", finished=False)
+            history.published_images = self._images_seen(trainer)
+            self._save_state(trainer)
+        _LOG.info(f"{self.name}: its minutes are over at {self._images_seen(trainer):,} images; run it again to go on")
 
     def _images_seen(self, trainer: Trainer) -> int:
         leg = self._history.leg

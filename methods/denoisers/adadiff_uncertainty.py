@@ -36,6 +36,7 @@ class Uncertainty(nn.Module):
         super().__init__()
         width, patch, channels = network.params.width, network.params.patch, network.data.channels
         self._width, self._patch, self._channels, self._concat = width, patch, channels, concat
+        self._side = network.data.resolution // patch
         self.heads = nn.ModuleList(
             nn.Linear(width * (2 if concat else 1), patch**2 * channels) for _ in range(network.n_blocks)
         )
@@ -66,7 +67,7 @@ class Uncertainty(nn.Module):
 
     def image(self, certainty: Tensor) -> Tensor:
         """Return certainties as images [rows, channels, height, width]."""
-        return unpatchify(certainty, self._patch, self._channels)
+        return unpatchify(certainty, self._side, self._patch, self._channels)
 
 
 class Losses(NamedTuple):

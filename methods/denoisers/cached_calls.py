@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from methods.denoisers.early_exit_depths import LevelRecorder
-from methods.parts import Method, PrepareContext, Schedule, Solver
+from methods.parts import DenoiserParams, Method, PrepareContext, Schedule, Solver
 
 
 def planned_calls(parts: Mapping[str, Method], steps: int) -> int:
@@ -36,6 +36,13 @@ def interval_refusal(interval: int, calls: int) -> str | None:
             f"interval is {interval}, more than the {calls} calls of a trajectory, so that it would run whole once; "
             f"give an interval of {calls} or less, or more steps"
         )
+    return None
+
+
+def guidance_refusal(params: DenoiserParams) -> str | None:
+    """Return why the guidance of a denoiser does not fit what is kept row by row, or None."""
+    if params.guidance_interval is not None:
+        return "guidance_interval changes the rows from call to call, and a cache is kept row by row; leave it out"
     return None
 
 

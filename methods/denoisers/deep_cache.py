@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from methods.denoisers.cached_calls import interval_refusal, planned_calls, visited_levels
+from methods.denoisers.cached_calls import guidance_refusal, interval_refusal, planned_calls, visited_levels
 from methods.networks.base import Network, NetworkParams
 from methods.networks.diffusers_unet import DiffusersUNet, DiffusersUNetParams, called_classes
 from methods.networks.preconditioning import RawNetwork
@@ -71,7 +71,7 @@ class DeepCache(Denoiser):
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         p, calls = self.params, planned_calls(parts, steps)
-        if why := interval_refusal(p.interval, calls):
+        if why := interval_refusal(p.interval, calls) or guidance_refusal(p):
             return why
         if p.centre is not None and p.centre >= calls:
             return f"centre is {p.centre:g}, and a trajectory's calls are numbered 0 to {calls - 1}; give one of these"

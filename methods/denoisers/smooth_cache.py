@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.denoisers.cached_calls import planned_calls
+from methods.denoisers.cached_calls import guidance_refusal, planned_calls
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork
 from methods.networks.branches import KINDS, BranchKind, Compute, raw_by_branches
@@ -59,7 +59,7 @@ class SmoothCache(Denoiser):
             return f"a trajectory has {calls} calls, of which the first and the last compute all; give more steps"
         if self.params.reach > calls - 2:
             return f"reach is {self.params.reach}, and {calls - 2} calls lie between the first and the last; give less"
-        return None
+        return guidance_refusal(self.params)
 
     def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
         return False

@@ -29,7 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.denoisers.cached_calls import planned_calls
+from methods.denoisers.cached_calls import guidance_refusal, planned_calls
 from methods.denoisers.step_cache_fits import ChangeRecorder, FittedChange, WienerGain, relative_change, spectrum_of
 from methods.networks.base import Network, NetworkParams
 from methods.networks.blocks import BlockNetwork
@@ -72,7 +72,7 @@ class StepCache(Denoiser):
         if calls < least:
             whole = "the first and the last are whole" if self.prepares else "the first is whole"
             return f"a trajectory has {calls} calls, of which {whole}, so that none can be skipped; give more steps"
-        return None
+        return guidance_refusal(self.params)
 
     def fixed_work(self, parts: Mapping[str, Method], network: NetworkParams) -> bool:
         return False

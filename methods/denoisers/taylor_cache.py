@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.denoisers.cached_calls import (
+    guidance_refusal,
     interval_refusal,
     is_whole_from_end,
     is_whole_from_start,
@@ -80,7 +81,7 @@ class TaylorCache(Denoiser):
 
     def refusal(self, parts: Mapping[str, Method], steps: int, network: NetworkParams) -> str | None:
         calls, order = planned_calls(parts, steps), self.params.order
-        if why := interval_refusal(self.params.interval, calls):
+        if why := interval_refusal(self.params.interval, calls) or guidance_refusal(self.params):
             return why
         before = whole_before_cached([self.is_whole(k, calls) for k in range(calls)])
         if before is not None and before <= order:

@@ -1,8 +1,8 @@
 """SRDS: Parareal over the sampling trajectory, on one device or spread over several.
 
 Selvam, Merchant, Ermon 2024, "Self-Refining Diffusion Samplers: Enabling Parallelization via
-Parareal Iterations" (NeurIPS, arXiv:2412.08292). Parareal: Lions, Maday, Turinici 2001
-(doi:10.1016/S0764-4442(00)01793-6).
+Parareal Iterations" (NeurIPS, arXiv:2412.08292). Parareal: Lions, Maday, Turinici 2001,
+"A Parareal in Time Discretization of PDE's" (doi:10.1016/S0764-4442(00)01793-6).
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Family "adm-unet": the U-Net of ADM (Dhariwal & Nichol 2021, arXiv:2105.05233) as Karras et al. 2022 publish it.
 
 Parameter names are those of EDM's published state under `model.` (arXiv:2206.00364).
+
+Dhariwal & Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis" (NeurIPS,
+arXiv:2105.05233).
 """
 
 from __future__ import annotations

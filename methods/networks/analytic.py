@@ -62,7 +62,7 @@ class Analytic(Network):
         """
         flat = x.flatten(1)
         means, variances = self.means.to(flat), self.variances.to(flat)
-        noise = sigma.to(flat).square()[:, None]
+        noise = sigma.to(flat, non_blocking=True).square()[:, None]
 
         # responsibility of each component for x
         total = variances + noise  # variance of x under each component [batch, k]

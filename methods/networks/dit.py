@@ -4,6 +4,8 @@ Parameter names are those of the public checkpoints (github.com/facebookresearch
 strictly. Early exit leaves out blocks from the output end backwards; embedders and final layer
 always run (Moon et al. 2024, arXiv:2408.05927). The learned variance of the public networks is
 computed and not used, since no solver here needs it.
+
+Peebles & Xie 2023, "Scalable Diffusion Models with Transformers" (ICCV, arXiv:2212.09748).
 """
 
 from __future__ import annotations
@@ -111,7 +113,8 @@ class DiT(BlockNetwork):
         self.t_embedder = TimeEmbedder(width)
         if params.classes:
             self.y_embedder = ClassEmbedder(params.embeddings, width)
-        positions = position_code(width, data.resolution // params.patch)
+        self.side = data.resolution // params.patch
+        positions = position_code(width, self.side)
         self.pos_embed = nn.Parameter(positions, requires_grad=False)
 
         # blocks
@@ -134,7 +137,7 @@ class DiT(BlockNetwork):
         return self.blocks[i](h, condition)
 
     def head(self, h: Tensor, condition: Tensor | None) -> Tensor:
-        image = unpatchify(self.final_layer(h, condition), self.params.patch, self.outputs)
+        image = unpatchify(self.final_layer(h, condition), self.side, self.params.patch, self.outputs)
         return image[:, : self.data.channels]
 
     def patch_tokens(self, h: Tensor) -> Tensor:

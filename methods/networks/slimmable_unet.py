@@ -6,6 +6,8 @@ holds a denoiser of every width. The network's inputs and outputs and the sinuso
 level are never sliced, the number of norm groups stays, and attention has one head over all c(w)
 channels. A decoder block's input, its state followed by a skip, is sliced as a whole: the weights
 [:o, :i] read its first channels.
+
+Yu et al. 2019, "Slimmable Neural Networks" (ICLR, arXiv:1812.08928).
 """
 
 from __future__ import annotations

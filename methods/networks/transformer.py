@@ -17,9 +17,11 @@ def sinusoids(label: Tensor, width: int) -> Tensor:
     return nn.functional.pad(waves, (0, width % 2)).to(label.dtype)
 
 
-def unpatchify(tokens: Tensor, patch: int, channels: int) -> Tensor:
-    """Return images [batch, channels, height, width] from tokens [batch, n, patch² channels], channels innermost."""
-    side = math.isqrt(tokens.shape[1])
+def unpatchify(tokens: Tensor, side: int, patch: int, channels: int) -> Tensor:
+    """Return images [batch, channels, height, width] from tokens [batch, side², patch² channels], channels innermost.
+
+    The side is given: a compiled call for all shapes could not take the root of a number of tokens.
+    """
     pixels = tokens.unflatten(1, (side, side)).unflatten(3, (patch, patch, channels))
     return pixels.permute(0, 5, 1, 3, 2, 4).reshape(len(tokens), channels, side * patch, side * patch)
 

@@ -4,6 +4,9 @@ Parameter names are those of the public checkpoints (github.com/baofff/U-ViT), w
 Early exit may leave out only attention and MLP of decoder blocks, from the output end backwards.
 Encoder, middle block and every `skip_linear` always run (Moon et al. 2024, arXiv:2408.05927,
 figure 8).
+
+Bao et al. 2023, "All are Worth Words: A ViT Backbone for Diffusion Models" (CVPR,
+arXiv:2209.12152).
 """
 
 from __future__ import annotations
@@ -99,8 +102,8 @@ class UViT(BlockNetwork):
         if params.classes:
             self.label_emb = nn.Embedding(params.embeddings, width)
         self.extras = 2 if params.classes else 1
-        tokens = (data.resolution // params.patch) ** 2
-        self.pos_embed = nn.Parameter(torch.zeros(1, self.extras + tokens, width))
+        self.side = data.resolution // params.patch
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.extras + self.side**2, width))
 
         # blocks
         self.in_blocks = nn.ModuleList(UViTBlock(params, skip=False) for _ in range(half))
@@ -147,7 +150,7 @@ class UViT(BlockNetwork):
 
     def head(self, h: Tensor, condition: Tensor | None) -> Tensor:
         pixels = self.patch_tokens(self.decoder_pred(self.norm(h)))
-        image = unpatchify(pixels, self.params.patch, self.data.channels)
+        image = unpatchify(pixels, self.side, self.params.patch, self.data.channels)
         return self.final_layer(image)
 
     def patch_tokens(self, h: Tensor) -> Tensor:

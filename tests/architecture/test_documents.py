@@ -15,23 +15,27 @@ from harness.cli.app import app
 from harness.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("CONTRIBUTING.md", "RELEASING.md", "README.md", "docs/audits.md")
-FOLDERS = ("harness", "methods", "datasets", "tests", "results/reference")
+DOCUMENTS = (
+    *("CONTRIBUTING.md", "RELEASING.md", "README.md"),
+    *(f"docs/{name}.md" for name in ("audits", "clusters", "faults", "networks", "photos", "reading", "reproduce")),
+    *(f"docs/{name}.md" for name in ("samplers", "sharing", "timing", "zoo")),
+)
+FOLDERS = ("harness", "methods", "datasets", "tests", "results/reference", "docs")
 WRITTEN = {
     *(
-        "results/quick/",
-        "results/trainings/",
-        "plots/",
-        "steps/",
-        "timings/",
-        "checks/",
-        "searches/",
-        "calibration/",
-        "cifar10/",
+        "results/quick",
+        "results/trainings",
+        "plots",
+        "steps",
+        "timings",
+        "checks",
+        "searches",
+        "calibration",
+        "cifar10",
     ),
-    *("mine.toml", "my-euler/", "./pictures", "./ddpm-cifar10-32", "imported/NAME", "origin.json"),
+    *("mine.toml", "my-euler", "./pictures", "./ddpm-cifar10-32", "imported/NAME", "origin.json"),
 }
-"""What runs write and users bring: named in documents, in no clone."""
+"""What runs write and users bring: named in documents with or without a slash at the end, in no clone."""
 PATH = re.compile(r"(?!\.venv/)[\w.*-]+(/[\w.*-]+)*/?(::\w+)?")
 SUFFIX = re.compile(r"[\w.*-]*\w\.(py|toml|md|cff|csv|html|lock|safetensors|json)(::\w+)?|Makefile|LICENSE")
 
@@ -64,9 +68,9 @@ def paths(text: str) -> Iterator[str]:
     """Yield the words of spans and commands that are paths, and where links lead to."""
     for span in commands(text):
         for word in span.split():
-            if PATH.fullmatch(word) and ("/" in word or SUFFIX.fullmatch(word)) and word not in WRITTEN:
+            if PATH.fullmatch(word) and ("/" in word or SUFFIX.fullmatch(word)) and word.rstrip("/") not in WRITTEN:
                 yield word
-    yield from (link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", text))
+    yield from (link.partition("#")[0].removeprefix("../") for link in re.findall(r"\]\(([^):]+)\)", text))
 
 
 def targets(text: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from harness import sources
 
 ROOT = Path(sources.__file__).parents[1]
 TRIALS = [{"steps": 2}, {"steps": 2, "schedule": "gits"}, {"steps": 2, "denoiser": "ddsm", "network": "slim-8"}]
-KINDS = ("train", "prepare", "scored", "reference", "reference-solution", "sample", "score", "time", "row")
+KINDS = ("train", "prepare", "scored", "reference", "reference-solution", "sample", "score", "fidelity", "time", "row")
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def changed_by(files: Iterable[str], monkeypatch: pytest.MonkeyPatch, text: str)
 
 
 ROW = {"row"}
-IMAGES = {"sample", "score", "time"} | ROW
+IMAGES = {"sample", "score", "fidelity", "time"} | ROW
 PREPARED = {"prepare", "scored"} | IMAGES
 SAMPLERS = PREPARED | {"reference-solution"}
 WEIGHTS = SAMPLERS | {"train"}
@@ -66,6 +66,9 @@ CHANGES = {
     "harness/measure/flops.py": WEIGHTS,
     "harness/sampling/sampler.py": SAMPLERS,
     "harness/sampling/evaluator.py": SAMPLERS,
+    "harness/sampling/network_clock.py": SAMPLERS,
+    "harness/sampling/deployed.py": SAMPLERS,
+    "harness/sampling/device_levels.py": SAMPLERS,
     "harness/sampling/classes.py": WEIGHTS,
     "harness/sampling/conditions.py": WEIGHTS,
     "harness/sampling/noise.py": SAMPLERS,
@@ -75,9 +78,12 @@ CHANGES = {
     "harness/sampling/network.py": WEIGHTS,
     "harness/tasks/prepare.py": PREPARED,
     "harness/tasks/prepare_scored.py": {"scored"} | IMAGES,
-    "harness/tasks/sample.py": {"sample", "score"} | ROW,
+    "harness/tasks/sample.py": {"sample", "score", "fidelity"} | ROW,
+    "harness/tasks/fidelity.py": {"fidelity"} | ROW,
+    "harness/metrics/fidelity.py": {"fidelity"} | ROW,
+    "harness/metrics/image_pairs.py": {"fidelity"} | ROW,
     "harness/tasks/reference_solution.py": {"reference-solution", "sample"} | ROW,
-    "harness/measure/serial_distance.py": {"sample", "score"} | ROW,
+    "harness/measure/serial_distance.py": {"sample", "score", "fidelity"} | ROW,
     "harness/metrics/feature_networks.py": FEATURES,
     "harness/metrics/small_cnn.py": FEATURES,
     "harness/metrics/frechet.py": FEATURES,
@@ -100,12 +106,14 @@ CHANGES = {
     "harness/specs/limits.py": set(),
     "harness/measure/call_times.py": {"time"} | ROW,
     "harness/measure/device.py": {"time"} | ROW,
+    "harness/measure/device_names.py": set(),  # its names are in the identity
+    "harness/measure/arm_names.py": set(),
     "harness/measure/disturbance.py": {"time"} | ROW,
     "harness/rows/times.py": ROW,
     "methods/solvers/ddim.py": {"scored"} | IMAGES,  # the search samples with it
     "methods/networks/unet.py": WEIGHTS,
     "methods/executors/serial.py": SAMPLERS,
-    "methods/schedules/gits.py": {"prepare"} | IMAGES,
+    "methods/schedules/gits.py": ({"prepare"} | IMAGES) - {"fidelity"},  # its trial is without acceleration
     "methods/denoisers/ddsm.py": {"scored"} | IMAGES,
     "methods/denoisers/adadiff.py": set(),  # no trial of the plan uses it
     "harness/schema/metrics.py": set(),

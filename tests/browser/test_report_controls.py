@@ -43,11 +43,11 @@ def lines_of(data: dict, names: set[str]) -> set[str]:
 
 
 def test_the_search_leaves_what_holds_every_word(page: Any) -> None:
-    page.fill("#search", "uvit dpmpp")
+    page.fill("#search", "slim ddsm")
     shown = page.evaluate(LINES)
     assert shown
-    assert all("uvit" in name and "dpmpp" in name for name in shown)
-    wanted = [name for name in page.evaluate(DATA)["trials"] if "uvit" in name and "dpmpp" in name]
+    assert all("slim" in name and "ddsm" in name for name in shown)
+    wanted = [name for name in page.evaluate(DATA)["trials"] if "slim" in name and "ddsm" in name]
     assert page.evaluate("window.filtered.at(-1)") == wanted
     page.fill("#search", "no such method")
     assert page.evaluate(LINES) == []
@@ -79,12 +79,12 @@ def test_every_chip_leaves_the_trials_of_its_value(page: Any) -> None:
 
 def test_two_values_of_a_chip_are_either_and_two_chips_are_both(page: Any) -> None:
     data = page.evaluate(DATA)
-    for facet, values in (("Steps", ("5", "10")), ("Network", ("unet-8",))):
+    for facet, values in (("Steps", ("5", "10")), ("Network", ("unet-16",))):
         page.click(f"details.chip[data-facet='{facet}'] summary")
         for value in values:
             page.check(f"details.chip[data-facet='{facet}'] input[value='{value}']")
         page.keyboard.press("Escape")
-    wanted = (names_with(data, "Steps", "5") | names_with(data, "Steps", "10")) & names_with(data, "Network", "unet-8")
+    wanted = (names_with(data, "Steps", "5") | names_with(data, "Steps", "10")) & names_with(data, "Network", "unet-16")
     assert set(page.evaluate("window.filtered.at(-1)")) == wanted
     assert "of them" not in page.inner_text("details.chip[data-facet='Steps'] summary")
     page.click("#reset")
@@ -98,18 +98,19 @@ def test_all_shows_every_trial_below_its_method(page: Any) -> None:
     assert sorted(shown) == sorted(page.evaluate(DATA)["trials"])
     assert page.get_attribute("#show-all", "aria-pressed") == "true"
     rows = page.evaluate(CELLS, "methods-0")
-    place = next(place for place, row in enumerate(rows) if row[0] == "unet-8:ddim")
-    assert [row[0] for row in rows[place + 1 : place + 5]] == [f"unet-8:ddim-{steps}" for steps in (5, 10, 20, 40)]
+    place = next(place for place, row in enumerate(rows) if row[0] == "unet-16:ddim")
+    assert [row[0] for row in rows[place + 1 : place + 4]] == [f"unet-16:ddim-{steps}" for steps in (5, 10, 20)]
     page.click("#show-best")
     assert page.evaluate(TRIALS) == []
 
 
 def test_a_step_count_puts_that_trial_in_its_methods_line(page: Any) -> None:
     page.click("details.chip[data-facet='Steps'] summary")
-    page.check("details.chip[data-facet='Steps'] input[value='40']")
-    assert page.evaluate(LINES) == ["unet-8:ddim"]
-    assert page.inner_text(f"{METHODS} td.is-fid small:last-child") == "at 40 steps"
-    assert page.evaluate("document.querySelector('tr.method').dataset.trial") == "unet-8:ddim-40"
+    page.check("details.chip[data-facet='Steps'] input[value='20']")
+    assert set(page.evaluate(LINES)) == {f"unet-16:{name}" for name in ("ddim", "dpmpp-2m", "unipc", "srds-batched")}
+    assert page.inner_text(f"{METHODS} td.is-fid small:last-child") == "at 20 steps"
+    first = page.evaluate("document.querySelector('tr.method').dataset.trial")
+    assert first == f"{page.evaluate(LINES)[0]}-20"
 
 
 def test_every_column_can_be_shown_and_hidden(page: Any) -> None:
@@ -200,11 +201,11 @@ def test_every_control_of_the_bar_is_reached_by_tab(page: Any) -> None:
 
 
 def test_a_trial_unfolds_to_all_that_is_known_of_it(page: Any) -> None:
-    name = "uvit-8:early-exit(schedule=steep)/dpmpp-2m-10"
+    name = "uvit-16:early-exit-steep-10"
     page.evaluate("(name) => document.dispatchEvent(new CustomEvent('trial', {detail: name}))", name)
     detail = page.locator("tr.unfolded .detail")
     text = detail.inner_text()
-    assert f"oneclock run quick --only '{name}'" in text
+    assert f"oneclock run quick --only {name}" in text
     for title in ("Remake it", "Samples", "Cost by step", "Controls", "Parameters", "Versions and hashes"):
         assert title in text
     assert "in one training" in text
@@ -216,13 +217,13 @@ def test_a_trial_unfolds_to_all_that_is_known_of_it(page: Any) -> None:
     detail.locator("summary", has_text="Versions").click()
     assert "git_sha" in detail.inner_text()
     detail.locator("button", has_text="Copy").click()
-    assert page.evaluate("window.copied.at(-1)") == f"oneclock run quick --only '{name}'"
+    assert page.evaluate("window.copied.at(-1)") == f"oneclock run quick --only {name}"
 
 
 def test_a_trial_that_is_hidden_is_revealed(page: Any) -> None:
     page.fill("#search", "unipc")
-    page.evaluate("() => document.dispatchEvent(new CustomEvent('trial', {detail: 'unet-8:ddim-20'}))")
-    row = page.locator("tr.trial[data-trial='unet-8:ddim-20']")
+    page.evaluate("() => document.dispatchEvent(new CustomEvent('trial', {detail: 'unet-16:ddim-20'}))")
+    row = page.locator("tr.trial[data-trial='unet-16:ddim-20']")
     assert row.is_visible()
     box = row.bounding_box()
     assert 0 <= box["y"] <= 900
@@ -230,7 +231,7 @@ def test_a_trial_that_is_hidden_is_revealed(page: Any) -> None:
 
 
 def test_a_time_to_quality_unfolds_to_every_target(page: Any) -> None:
-    page.locator("table.targets tr.method .toggle", has_text="unet-8:unipc").click()
+    page.locator("table.targets tr.method .toggle", has_text="unet-16:unipc").click()
     inner = page.locator("table.targets tr.unfolded table.inner")
     assert inner.locator("tbody tr").count() == 3
     assert inner.locator("th").all_inner_texts()[:4] == ["FID target", "Rank", "ms/image", "Latency (ms)"]

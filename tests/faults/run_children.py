@@ -103,7 +103,7 @@ def signals(folder: Path, rounds: int) -> Any:
     wanted = suite([faulty("slow", batch=-1)], n_images=120, batch=10)
     for sent in ([signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]):
         pid = driver(folder, wanted)
-        began = appears(folder / "tiny", "run.lock", 20) and appears(folder / "tiny" / "tasks", "*.safetensors", 20)
+        began = appears(folder / "tiny", "run.lock", 20) and appears(folder / "tiny" / "tasks", "*.arrays", 20)
         time.sleep(0.3)
         for number in sent:
             os.kill(pid, number)

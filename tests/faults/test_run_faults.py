@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -174,9 +175,9 @@ def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path, plugin_path):
     answer = script("run_children.py", "training", tmp_path / "results", 0, path=plugin_path, seconds=150)
     log = (tmp_path / "log").read_text()
     assert answer == [True, -9, 0], log[-2000:]
-    continued = [line for line in log.splitlines() if "train unet-tiny on digits continues at step" in line]
-    assert len(continued) == 1
-    assert int(continued[0].split()[-1]) >= 20
+    continued = re.findall(r"train unet-tiny on digits \(seed 0\) continues at step (\d+)", log)
+    assert len(continued) == 1, log[-2000:]
+    assert int(continued[0]) >= 20
     assert not list((tmp_path / "results" / "zoo").glob("*-partial*"))
 
 

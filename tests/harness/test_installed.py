@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import submit
+from harness.cli import job_start, submit
 from harness.config.zoo_card import zoo_names
 from harness.errors import UsageError
 from harness.source_tree import ROOT, is_source_tree
@@ -57,6 +57,6 @@ def test_submit_refuses_what_is_no_source_tree(tmp_path: Path, monkeypatch: pyte
     assert is_source_tree()
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\n')
     assert not is_source_tree(tmp_path)
-    monkeypatch.setattr(submit, "ROOT", tmp_path)
+    monkeypatch.setattr(job_start, "ROOT", tmp_path)
     with pytest.raises(UsageError, match=r"is installed in .*sends the source tree.*run it from a clone"):
         submit.submit_suite("quick", "http://127.0.0.1:1", tmp_path, [], None, None)

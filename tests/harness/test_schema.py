@@ -13,7 +13,7 @@ import harness
 from harness.metrics import quality
 from harness.metrics.reference import reference_of
 from harness.metrics.scored_features import Figures, ScoredFeatures
-from harness.schema import METRICS, REAL, TABLES, WHOLE, Column, Metric, StoredTable, arrow_schema
+from harness.schema import METRICS, REAL, TABLES, WHOLE, Column, Metric, StoredTable, arrow_schema, part_schema
 from harness.storage import parquet_parts
 from harness.storage.store import Store
 
@@ -67,7 +67,8 @@ def extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def mean(scored: ScoredFeatures) -> Figures:
         return Figures({"feature_mean": float(np.mean([part.mean for part in scored.by_group]))})
 
-    monkeypatch.setattr(parquet_parts, "_schema", arrow_schema)  # which keeps what it made before
+    monkeypatch.setattr(parquet_parts, "_schema", arrow_schema)  # which keep what they made before
+    monkeypatch.setattr(parquet_parts, "_part_schema", part_schema)
     monkeypatch.setitem(quality.FEATURE_METRICS, "feature_mean", mean)
     return
 

@@ -80,11 +80,12 @@ def test_it_plans_every_row_of_cifar10(card: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_row_runs_on_two_devices_and_is_valid(card: Path) -> None:
     """Rows on four and eight devices are optional; they are left out where there are two."""
     command = [sys.executable, "-m", "harness", "run", "cifar10-smoke", "--set", f"dataset={card}", "--quiet"]
     command += ["--results", str(card.parent / "results")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1400)
 
     rows = api.load(card.parent / "results" / "cifar10-smoke").trials
     plan = api.plan("cifar10-smoke", settings=[f"dataset={card}"])

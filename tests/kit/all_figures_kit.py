@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ FACTS = tuple(
     for part, name, family in (
         ("denoiser", "early-exit", "early exit"), ("denoiser", "gate", "AdaDiff"), ("denoiser", "widths", "DDSM"),
         ("executor", "srds", "parallel in time"), ("schedule", "learnt", "few-step"), ("network", "cunet", "Missing U"),
+        ("denoiser", "cache", "AdaDiff"),
     )
 )  # fmt: skip
 
@@ -73,10 +75,32 @@ def special_rows(name: str) -> tuple[list[dict], list[dict], list[dict], list[di
     return widths, gates, overlapped, trained
 
 
+def cache_rows(name: str) -> list[dict]:
+    """Return caches by interval and order at two step counts, each with its distance to the run without."""
+    label = f"({name})" if name else ""
+    return [
+        row(f"cache(interval={n},order={m}){label}/ddim", steps, 4.0 + n, 0.1 * steps / n, denoiser="cache",
+            flops_per_image=tables.FULL_FLOPS * steps / n, psnr=40.0 - 4 * n + m, psnr_low=39.0 - 4 * n + m,
+            psnr_high=41.0 - 4 * n + m, params_json=json.dumps({"denoiser": {"interval": n, "order": m}}))
+        for steps in (8, 12) for n in (2, 3, 5) for m in (0, 1)
+    ]  # fmt: skip
+
+
+def factorial_rows(name: str) -> list[dict]:
+    """Return the runs of a factorial design of three factors, on a network of its own."""
+    every = itertools.product(("8", "20"), ("ddim", "unipc"), ("full", f"cache({name})"))
+    return [
+        row(f"run {'/'.join(levels)}", int(levels[0]), 30.0 / (1 + k), 0.1 * int(levels[0]), "unet-runs",
+            factors_json=json.dumps(dict(zip(("steps", "solver", "denoiser"), levels, strict=True))))
+        for k, levels in enumerate(every)
+    ]  # fmt: skip
+
+
 def all_tables(networks: int = 1, variants: int = 1, name: str = "") -> dict[str, DataFrame]:
     """Return tables of so many networks, and variants of each method on each; methods have `name` in their names."""
     widths, gates, overlapped, trained = special_rows(name)
-    rows = [*solver_rows(networks, variants, name), *widths, *gates, *overlapped, *trained]
+    others = [*widths, *gates, *overlapped, *trained, *cache_rows(name), *factorial_rows(name)]
+    rows = [*solver_rows(networks, variants, name), *others]
     trials = DataFrame(rows).drop_duplicates("trial_id")
     return {
         "trials": trials,
@@ -101,7 +125,10 @@ def _steps(trials: DataFrame) -> DataFrame:
     found = tables.steps(trials)
     varies = found["trial_id"].isin(trials.loc[trials["denoiser"] == "widths", "trial_id"])
     units = [json.dumps({f"width-{widths[int(step) % 8]:g}": 40}) for step in found["step"]]
-    return found.assign(units_json=found["units_json"].where(~varies, units))
+    found = found.assign(units_json=found["units_json"].where(~varies, units))
+    cached = found["trial_id"].isin(trials.loc[trials["denoiser"] == "cache", "trial_id"])
+    calls = [json.dumps({"full": 40} if step % 3 == 0 else {"full": 10, "cached": 30}) for step in found["step"]]
+    return found.assign(units_json=found["units_json"].where(~cached, calls))
 
 
 def _search(one: dict) -> list[dict]:

@@ -197,7 +197,7 @@ class Counting:
         self.started: list[str] = []
         self.nodes: list[str] = []
         self.put, self.idle, self.size = pool.put, pool.idle, pool.size
-        self.hosts, self.reserve = pool.hosts, pool.reserve
+        self.hosts, self.reserve, self.has_loaded = pool.hosts, pool.reserve, pool.has_loaded
 
     def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
         if self.hosts() == 1:

@@ -18,11 +18,19 @@ steps = 5
 """
 SOLVERS_AND_SCHEDULES = """
 [[trials]]
-solver = ["heun", "dpmpp-2m", "dpmpp-3m", "deis", "ipndm", "unipc", "ddpm", "heun-churn"]
+solver = ["heun", "dpmpp-2m", "dpmpp-3m", "deis", "ipndm", "unipc", "ddpm", "heun-churn", "pfdiff", "sa-solver"]
+steps = 6
+
+[[trials]]
+solver = { name = "dpm-v3", states = 32, cells = 30 }
 steps = 6
 
 [[trials]]
 schedule = ["uniform-t", "quadratic-t", "cosine", "logsnr", "arctan", "uniform-sigma", "flow-uniform"]
+steps = 6
+
+[[trials]]
+schedule = "whole-calls"
 steps = 6
 
 [[trials]]
@@ -74,6 +82,7 @@ denoiser = [
     { name = "step-cache", indicator = "spectral", most_in_a_row = 2 },
     "smooth-cache",
     { name = "smooth-cache", alpha = 0.3, per = "block" },
+    { name = "l2c", tune_steps = 20, tune_batch = 16, trajectories = 16 },
 ]
 solver = "dpmpp-2m"
 steps = 6
@@ -92,6 +101,26 @@ denoiser = ["full", "missing-u"]
 solver = "dpmpp-2m"
 steps = 5
 """
+COMPOSITIONS = """
+[[trials]]
+network = "uvit-8"
+schedule = { name = "few-step", grid = 32, noises = 8, validation = 8 }
+solver = ["dpmpp-2m", "unipc"]
+denoiser = [
+    { name = "taylor-cache", interval = 2 },
+    { name = "step-cache", indicator = "first-block", threshold = 0.5 },
+    { name = "smooth-cache", alpha = 0.6 },
+    { name = "l2c", tune_steps = 20, tune_batch = 16, trajectories = 16 },
+]
+steps = 6
+
+[[trials]]
+schedule = { name = "few-step", grid = 32, noises = 8, validation = 8 }
+solver = ["dpmpp-2m", "unipc"]
+denoiser = { name = "deep-cache", interval = 2 }
+steps = 6
+"""
+"""Caches under multistep solvers over levels of a few-step search."""
 SETTINGS = {
     "few steps": ["trials.0.steps=[1, 2, 3, 5]"],
     "bfloat16": ['precision="bfloat16"'],

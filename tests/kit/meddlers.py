@@ -248,7 +248,7 @@ class Guard(Meddler):
     """Replaces the guard's own functions, and a name that they would have found."""
 
     name = "meddles-guard"
-    change = "changed harness.integrity.guard.find_changes"
+    change = "changed harness.integrity.changes.find_changes"
 
     def meddle(self) -> None:
         guard.find_changes = changes.find_changes = lambda kept: []

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.data.cards import load_card
 from harness.sampling.noise import ImageNoise
 from harness.sampling.place import Place
+from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler
 from harness.specs.rules.timing import TIERS
 from harness.specs.sampler import ModelSpec, NetworkSpec, PartSpec, SamplerSpec
@@ -114,6 +115,20 @@ def rank_process(rank: int, cases: Mapping[str, tuple[SamplerSpec, int, bool]], 
         found = timed(spec, rank, 2, port, inside if crowds else None)
         if found is not None:
             out.put((name, found))
+
+
+def late_rank(rank: int, size: int, port: int, out: Any) -> None:
+    """Meet others at a barrier, late as rank 2; send when it came, when it passed, and who each time was slowest."""
+    torch.set_num_threads(1)
+    group = Group(Ranks(rank, size, port=port, deadline_seconds=60.0), torch.device("cpu"))
+    group.barrier()
+    time.sleep(0.5 if rank == 2 else 0.0)
+    arrived = time.monotonic()
+    group.barrier()
+    passed = time.monotonic()
+    slowest = [group.slowest(seconds) for seconds in (float(rank), float(-rank), 1.0)]
+    out.put((rank, arrived, passed, slowest))
+    group.close()
 
 
 def free_ports(count: int) -> list[int]:

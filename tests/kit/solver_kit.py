@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +12,38 @@ from torch import Tensor
 
 from methods.networks.analytic import Analytic
 from methods.networks.base import DataShape, NetworkParams
-from methods.parts import Solver
+from methods.parts import Artifact, Solver
 from methods.schedules.edm import EDM
 from methods.solvers.ddim import DDIM
 from methods.solvers.ddpm import DDPM
 from methods.solvers.deis import DEIS
+from methods.solvers.dpm_v3 import DPMSolverV3
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.dpmpp_3m import DPMPP3M
 from methods.solvers.heun import Heun
 from methods.solvers.heun_churn import HeunChurn
 from methods.solvers.ipndm import IPNDM
+from methods.solvers.pfdiff import PFDiff
+from methods.solvers.sa_solver import SASolver
 from methods.solvers.unipc import UniPC
 
 Denoise = Callable[[Tensor, float], Tensor]
+
+
+def smooth_statistics(channels: int = 1, side: int = 1) -> Artifact:
+    """Return statistics for dpm-v3 that are of no network, smooth in lam, from 20 to 0.01."""
+    lam = -torch.linspace(math.log(20), math.log(0.01), 121, dtype=torch.float64).view(-1, 1, 1, 1)
+    ones = torch.ones(1, channels, side, side, dtype=torch.float64)
+    tensors = {"l": 0.6 - 0.3 * lam.tanh(), "s": 0.2 * lam.sin(), "b": 0.4 * (lam / 2).cos()}
+    return Artifact({name: value * ones for name, value in tensors.items()}, {"sigma_max": 20.0, "sigma_min": 0.01})
+
+
+def with_statistics(**params: Any) -> DPMSolverV3:
+    """Return DPM-Solver-v3 with those."""
+    solver = DPMSolverV3(**params)
+    solver.artifact = smooth_statistics()
+    return solver
+
 
 DETERMINISTIC: list[Solver] = [
     DDIM(),
@@ -40,8 +60,17 @@ DETERMINISTIC: list[Solver] = [
         for variant in ("bh1", "bh2")
         for final in (True, False)
     ),
+    *(PFDiff(k=k, h=h) for k, h in ((1, 1), (2, 1), (2, 2), (3, 2))),
+    *(
+        SASolver(predictor_order=p, corrector_order=c, tau=0, lower_order_final=final)
+        for p, c in ((1, 1), (1, 2), (2, 2), (2, 3), (3, 4))
+        for final in (True, False)
+    ),
+    with_statistics(),
+    with_statistics(corrector="none", lower_order_final=False),
+    with_statistics(order=2, corrector="same"),
 ]
-ALL: list[Solver] = [*DETERMINISTIC, DDPM(), DDPM(variance="fixedlarge"), HeunChurn()]
+ALL: list[Solver] = [*DETERMINISTIC, DDPM(), DDPM(variance="fixedlarge"), HeunChurn(), SASolver()]
 
 
 def label(value: Any) -> str | None:

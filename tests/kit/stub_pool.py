@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -53,14 +53,17 @@ class StubPool:
     def hosts(self) -> int:
         return self.devices.count()
 
-    def reserve(self, hosts: int) -> None:
-        self.devices.reserve(hosts)
+    def reserve(self, hosts: int, devices: int = 1) -> None:
+        self.devices.reserve(hosts, devices)
 
     def idle(self, exclusive: bool = False) -> int:
         return self.devices.idle(exclusive)
 
+    def has_loaded(self, networks: Sequence[str]) -> bool:
+        return self.devices.has_loaded(networks)
+
     def submit(self, unit: Unit, inputs: Mapping[str, Any]) -> None:
-        devices = self.devices.take_workers(unit.task.ranks, unit.task.exclusive, unit.task.id)
+        devices = self.devices.take_workers(unit.task.ranks, unit.task.exclusive, unit.task.id, unit.task.networks)
         assert devices, "the driver started what it was told cannot start"
         run = _Run(unit, devices, next(self._numbers), dict(inputs))
         heapq.heappush(self._runs, (self.now + self._seconds(unit), run.number, run))

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from harness.specs.base import Output, Price
+from harness.specs.fidelity import FidelityOutput, FidelitySpec
 from harness.specs.prepare import PrepareOutput
 from harness.specs.reference import ReferenceOutput
 from harness.specs.sample import Cost, Counts, SampleOutput, SampleSpec
 from harness.specs.score import Replicate, ScoreOutput, ScoreSpec
-from harness.specs.time import Repetition, TimedBlock, TimeOutput
+from harness.specs.time import Repetition, TimedBlock, TimeOutput, TimeSpec
 from harness.specs.train import TrainOutput
 from harness.task import Result, Span, Unit
 
@@ -40,7 +41,11 @@ def result_of(unit: Unit, inputs: Mapping[str, Any]) -> Result:
         return _images(spec, unit.span, unit.key)
     if isinstance(spec, ScoreSpec):
         return Result(_score(spec, inputs))
-    known = {"reference": _REFERENCE, "time": _TIMES, "train": _TRAINED, "prepare": _PREPARED}
+    if isinstance(spec, FidelitySpec):
+        return Result(_fidelity(spec, inputs))
+    if isinstance(spec, TimeSpec):
+        return Result(_TIMES.model_copy(update={"alone": spec.alone}))
+    known = {"reference": _REFERENCE, "train": _TRAINED, "prepare": _PREPARED}
     return Result(known.get(unit.task.kind, Output()))
 
 
@@ -63,10 +68,12 @@ def _images(spec: SampleSpec, span: Span, key: str) -> Result:
         wrong_shape=None,
         cost=_cost(steps) if span.start == 0 else None,
     )
-    arrays = {  # views of one number each: what the stub hands out is not the driver's memory
+    arrays: dict[str, np.ndarray] = {  # views of one number each: what the stub hands out is not the driver's memory
         "features": np.broadcast_to(np.float32(own), (n, DIM)),
         "digests": np.broadcast_to(np.uint8(own % 256), (n, 32)),
     }
+    if spec.keeps_images:
+        arrays["images"] = np.broadcast_to(np.uint8(own % 251), (n, 1, 2, 2))
     return Result(output, arrays)
 
 
@@ -98,6 +105,24 @@ def _score(spec: ScoreSpec, inputs: Mapping[str, Any]) -> ScoreOutput:
         reasons=[],
         images_sha256=digest.hexdigest(),
     )
+
+
+def _fidelity(spec: FidelitySpec, inputs: Mapping[str, Any]) -> FidelityOutput:
+    """Return a figure that changes with any unit of either side."""
+    digest = hashlib.sha256()
+    for side in (spec.images_by_task, spec.partner_by_task):
+        for _, unit in sorted(unit for images in side for unit in images.units()):
+            digest.update(inputs[unit].tensors["images"].tobytes())
+    psnr = 20.0 + digest.digest()[0] / 256
+    figures = {
+        "psnr": psnr,
+        "psnr_low": psnr - 1,
+        "psnr_high": psnr + 1,
+        "psnr_worst_1pct": 9.0,
+        "identical_share": 0.0,
+    }
+    replicates = [Replicate(group=n, figures={"psnr": psnr + 0.01 * n}) for n in range(20)]
+    return FidelityOutput(figures=figures, replicates=replicates, reasons=["no LPIPS: a stub"])
 
 
 def _times() -> Output:

@@ -22,11 +22,11 @@ STEPS = 50  # with batches of 50 a unit is one batch
 Outcome = Callable[[Unit, Mapping[str, Any]], Result | Failure]
 
 
-def plan(units: int = 3, trials: int = 4) -> Plan:
+def plan(units: int = 3, trials: int = 4, **more: Any) -> Plan:
     """Return a plan of trials of so many units each."""
     others = ({"steps": STEPS, "schedule": {"name": "edm", "rho": 10.0 + k}} for k in range(trials - 1))
     return plan_kit.plan(
-        n_images=50 * units, batch=50, trials=[{"steps": STEPS}, *others], baseline={"clock_steps": STEPS}
+        n_images=50 * units, batch=50, trials=[{"steps": STEPS}, *others], baseline={"clock_steps": STEPS}, **more
     )
 
 

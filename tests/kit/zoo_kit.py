@@ -37,11 +37,11 @@ def training(
     folder: Path,
     rules: Rules = RULES,
     stop_requested: Callable[[], bool] = lambda: False,
+    minutes: float | None = None,
     **train: object,
 ) -> ZooTraining:
     """Return a training of unet-tiny on the digits."""
     torch.set_num_threads(1)
     net = load_network_card("unet-tiny", {"train": {**SMALL["train"], **train}})
-    return ZooTraining(
-        load_card("digits"), net, rules, "oneclock train digits unet-tiny --into zoo", folder, stop_requested
-    )
+    command = "oneclock train digits unet-tiny --into zoo"
+    return ZooTraining(load_card("digits"), net, rules, command, folder, stop_requested, minutes=minutes)

@@ -29,9 +29,10 @@ _NAMES = {
     "reference-solution": "reference solutions",
     "sample": "sampling",
     "score": "scores",
+    "fidelity": "comparing images",
     "time": "timing",
 }
-_KINDS = ("train", "weights", "prepare", "reference", "reference-solution", "sample", "score", "time")
+_KINDS = ("train", "weights", "prepare", "reference", "reference-solution", "sample", "score", "fidelity", "time")
 """Kinds of tasks in the order of a run."""
 
 

@@ -21,7 +21,7 @@ KEPT, NEAR, MEASURED, GUESSED = "kept", "near", "measured", "guessed"
 """Where an estimate comes from: the same work in an earlier run, other work like it, one evaluation, FLOPs."""
 _DOUBTS = {KEPT: 0.2, NEAR: 0.35, MEASURED: 0.6, GUESSED: 1.1}
 """Half the width of a range, as a logarithm; what runs showed to differ comes on top."""
-_FIXED = {"weights": 1.5, "reference": 2.0, "score": 0.2}
+_FIXED = {"weights": 1.5, "reference": 2.0, "score": 0.2, "fidelity": 0.2, "fidelity-lpips": 10.0}
 """Seconds of tasks without a network, where no run has left a rate."""
 _UNKNOWN_JOBS = 10
 

@@ -40,7 +40,7 @@ class KeptTasks:
         """Return the numbers of a task's units that are not kept, or lack arrays that a task still reads."""
         if task.spec.policy.shared:
             return [] if self._read_facts(task.id) is not None else [0]
-        kept, transient = self._units.get(task.id, {}), set(task.spec.policy.transient)
+        kept, transient = self._units.get(task.id, {}), set(task.spec.transient())
         if transient and not self._is_spent(task.id):
             kept = {unit: names for unit, names in kept.items() if transient <= names}
         return [unit.number for unit in task.units() if unit.key not in {_key(task, name) for name in kept}]

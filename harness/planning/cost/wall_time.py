@@ -152,7 +152,7 @@ class _WholeRun:
 def _own_seconds(planned: PlannedTrial, tasks: Mapping[str, TaskEstimate]) -> float:
     """Return the device-seconds of a trial's own images, score and timing, as far as they are to do."""
     row = planned.row
-    own = (*row.sample_ids, row.score_id, *(() if row.timed_sample_ids else (row.time_id,)))
+    own = (*row.sample_ids, row.score_id, row.fidelity_id, *(() if row.timed_sample_ids else (row.time_id,)))
     return sum(tasks[task_id].total.seconds for task_id in own if task_id in tasks)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness.identity import content_hash
 from harness.registry import registry
 from harness.specs.base import Json, Spec
+from harness.specs.fidelity import FidelitySpec
 from harness.specs.prepare import PrepareSpec
 from harness.specs.reference import ReferenceSpec
 from harness.specs.reference_solution import ReferenceSolutionSpec
@@ -111,6 +112,11 @@ def _other_work(spec: Spec, tasks: Mapping[str, Task]) -> Work:
         extractor = scored_extractor(spec, tasks)
         features = "-" if extractor is None else extractor.name
         return Work((f"score {features} {spec.n_images}", f"score {features}"), float(spec.n_images))
+
+    # images compared in pairs, weights that are read
+    if isinstance(spec, FidelitySpec):
+        kind = "fidelity" if spec.backbone is None else "fidelity-lpips"
+        return Work((f"{kind} {spec.n_images}", kind), float(spec.n_images))
     if isinstance(spec, WeightsSpec):
         model = ModelSpec(data=spec.data, network=spec.network, weights_id=None, precision="float32")
         return Work((f"weights {network_key(model)}", "weights"), 1.0)

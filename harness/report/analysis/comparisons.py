@@ -203,7 +203,7 @@ def _differ_in_denoiser_alone(rows: DataFrame, row: Series) -> Series:
 
 
 def _compare_rows(row: Series, other: Series, kind: str, figures: dict[str, TrainingFigures]) -> Comparison:
-    time, low, high = _time_ratio(row, other)
+    time, low, high = time_ratio(row, other)
     # truncation errors compare at equal images only
     same_images = row["truncation_images"] == other["truncation_images"]
     ids = row["trial_id"], other["trial_id"]
@@ -221,7 +221,7 @@ def _compare_rows(row: Series, other: Series, kind: str, figures: dict[str, Trai
     )
 
 
-def _time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
+def time_ratio(row: Series, other: Series) -> tuple[float, float, float]:
     """Return the row's time over the other's with its interval.
 
     By throughput; by latency where one of the executors is a parallel one.

@@ -1,7 +1,7 @@
 """Derives rankings and ratios from the stored tables, one table per resource class.
 
 Rows share a class only if their quality figures and their times mean the same.
-That is: equal data set, extractor, reference, N, device, number of devices, timing tier and clock.
+That is: equal data set, extractor, reference, N, device, number of devices, timing tier, mode and clock.
 A class has one table, one ranking and one Pareto front.
 """
 
@@ -41,7 +41,7 @@ from harness.schema import METRICS, TABLES
 # Rows with one baseline curve; a class and its baseline may differ in the number of devices.
 COMPARABLE = (
     "dataset", "extractor", "extractor_sha256", "reference", "reference_n", "n_images", "device_name", "timing_tier",
-    "clock_trial_id",
+    "timing_mode", "clock_trial_id",
 )  # fmt: skip
 CLASS = (*COMPARABLE, "devices")
 

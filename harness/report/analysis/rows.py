@@ -19,7 +19,7 @@ from harness.schema import FLAG, REAL, TABLES, TEXT, TRIALS
 CONFIGURATION = (
     "suite", "dataset", "network", "method", "denoiser", "schedule", "solver", "executor", "params_json", "steps",
     "batch", "precision_dtype", "n_images", "extractor", "extractor_sha256", "reference", "reference_n", "devices",
-    "device_name", "timing_tier", "clock_trial_id", "is_baseline",
+    "device_name", "timing_tier", "timing_mode", "clock_trial_id", "is_baseline",
 )  # fmt: skip
 POSITIVE = frozenset((
     "steps", "nfe", "nfe_critical_path", "n_images", "reference_n", "latency_seconds", "latency_low_seconds",
@@ -62,8 +62,10 @@ def typed_table(table: str, frame: DataFrame | None) -> DataFrame:
             if table == "trials" and column.name in POSITIVE:
                 measured &= numbers >= 1 / LARGEST
             typed_columns[column.name] = numbers.where(measured)
+
     if table == "trials":
         typed_columns["params_json"] = typed_columns["params_json"].map(_readable_parameters)
+        typed_columns["timing_mode"] = typed_columns["timing_mode"].replace("", "reproducible")  # of older rows
     return DataFrame(typed_columns).reset_index(drop=True)
 
 

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 
 from harness.report.analysis.derive import Analysis, ResourceClass
 from harness.report.analysis.executor_rows import select_parallel_rows
+from harness.report.analysis.factorial_effects import find_designs
 from harness.report.analysis.limits import LimitFid, network_limits
 from harness.report.analysis.method_lines import comparable_rows
 from harness.report.analysis.time_to_quality import read_class
 from harness.report.figures.calibration_figure import draw_calibration
+from harness.report.figures.effects_figure import draw_effects
+from harness.report.figures.fidelity_figure import draw_fidelity_flops
 from harness.report.figures.headline_figure import draw_headline
 from harness.report.figures.parallel_figures import (
     draw_error_by_refinement,
@@ -28,6 +31,7 @@ from harness.report.figures.schedule_figures import draw_error_by_steps, draw_le
 from harness.report.figures.search_figure import draw_search_front
 from harness.report.figures.series_looks import paint_rows
 from harness.report.figures.share_figure import draw_network_share
+from harness.report.figures.skipped_figure import draw_skipped_calls
 from harness.report.figures.speedup_figure import draw_equal_quality
 from harness.report.figures.target_frames import frames_by_target
 from harness.report.figures.time_to_quality_figure import draw_time_to_quality
@@ -52,6 +56,10 @@ CAPTIONS = {
     "truncation": "Truncation error against the number of steps, one line per schedule and denoiser.",
     "fid-steps": "FID against the number of steps, one line per schedule and denoiser.",
     "network-share": "How much of the network ran at each noise level, for rows that leave a part of it out.",
+    "skipped-calls": "Which calls a cache answered from what it had kept, step by step.",
+    "fidelity-flops": "How near images stay to those of the same sampler without acceleration, against floating-point "
+    "operations per image.",
+    "effects": "A factorial design: by what each change of a factor multiplies FID and time, and which interact.",
     "widths": "Which width of a slimmable network ran at each step.",
     "searches": "What searches tried: FID on the search's own images against arithmetic, and what was chosen.",
     "calibration": "What a method predicts of its own error, and the true one, by noise level and block.",
@@ -79,6 +87,9 @@ DRAWERS: dict[str, Callable[[ResourceClass, Analysis, Pictures], Figure | None]]
         one.rows[one.rows["truncation_error"].notna()], "fid", class_limits(one, analysis)
     ),
     "network-share": lambda one, analysis, _: draw_network_share(one.rows, analysis.tables["steps"]),
+    "skipped-calls": lambda one, analysis, _: draw_skipped_calls(one.rows, analysis.tables["steps"]),
+    "fidelity-flops": lambda one, _, __: draw_fidelity_flops(one.rows),
+    "effects": lambda one, analysis, _: draw_effects(find_designs(replace(analysis, classes=(one,)))),
     "widths": lambda one, analysis, _: draw_widths_by_step(one.rows, analysis.tables["steps"]),
     "searches": lambda one, analysis, _: draw_search_front(one.rows, analysis.tables["searches"]),
     "calibration": lambda one, analysis, _: draw_calibration(one.rows, analysis.tables["calibration"]),

@@ -31,6 +31,8 @@ _FEWEST_CHARACTERS = 12
 _MOST_ROUNDS = 3
 _TICK_GAP = 4.0
 """Pixels between the numbers of two ticks."""
+_MOST_NUMBERED = 30
+"""Steps that are all numbered."""
 _SETTINGS = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#9aa1ad", "axes.labelcolor": INK,
@@ -150,6 +152,12 @@ def add_note(figure: Figure, text: str) -> None:
     figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8, color=MUTED)
 
 
+def number_steps(axes: Axes, count: int) -> None:
+    """Number the columns of a map of steps from 1, all of them where they are few, else every fifth."""
+    shown = [step for step in range(1, count + 1) if count <= _MOST_NUMBERED or step % 5 == 0]
+    axes.set_xticks([step - 0.5 for step in shown], [str(step) for step in shown])
+
+
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return the names, a repetition with its number: a label may stand for several rows."""
     seen: dict[str, int] = {}
@@ -218,6 +226,12 @@ def _wrap_text(text: Text, room: float) -> bool:
     return wrapped != words
 
 
+_OFTEN = 32
+"""Of the colors that a palette has besides the inks, those that are most frequent."""
+_MOST_WEIGHT = 64
+"""Pixels of a color that count in the choice of the others."""
+
+
 def render_figure(figure: Figure) -> dict[str, bytes]:
     """Return the figure as {"png": bytes, "svg": bytes}, without dates or versions inside."""
     fix_layout(figure)
@@ -232,9 +246,10 @@ def render_figure(figure: Figure) -> dict[str, bytes]:
 
 
 def _with_palette(png: bytes) -> bytes:
-    """Return a PNG of at most 256 colors, a third of the size; lines, letters and samples look the same.
+    """Return a PNG of at most 256 colors, a third of the size; lines and letters look the same, photographs nearly.
 
-    The inks and their blends with white are kept, and the most frequent colors; others become the nearest of these.
+    The inks and their blends with white are kept, the most frequent colors, and a median cut of all others; a color
+    becomes the nearest of these.
     """
     # colors that are there
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.int64)
@@ -242,8 +257,10 @@ def _with_palette(png: bytes) -> bytes:
     found, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
 
     # colors that stay
-    often = found[np.argsort(-counts, kind="stable")[: 256 - len(_BLENDS)]]
-    kept = _split(np.unique(np.concatenate([often, _BLENDS])))
+    order = np.argsort(-counts, kind="stable")
+    often, others = order[:_OFTEN], order[_OFTEN:]
+    cut = _median_cut(np.repeat(found[others], np.minimum(counts[others], _MOST_WEIGHT)), 256 - len(_BLENDS) - _OFTEN)
+    kept = _split(np.unique(np.concatenate([found[often], _BLENDS, cut])))
     parts = np.array_split(_split(found), len(found) // 512 + 1)
     nearest = np.concatenate([((part[:, None] - kept) ** 2).sum(-1).argmin(1) for part in parts])
 
@@ -252,6 +269,15 @@ def _with_palette(png: bytes) -> bytes:
     image.putpalette(kept.astype(np.uint8).tobytes())
     image.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def _median_cut(codes: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many colors that stand for all of these; one number each, as often as it counts."""
+    if len(np.unique(codes)) <= most:
+        return codes
+    row = Image.fromarray(_split(codes).astype(np.uint8)[None]).quantize(most, Image.Quantize.MEDIANCUT, kmeans=1)
+    table = np.array(row.getpalette(), dtype=np.int64).reshape(-1, 3)
+    return table @ np.array([65536, 256, 1])
 
 
 def _split(codes: np.ndarray) -> np.ndarray:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from harness.report.figures.plot_style import new_figure, unique_names
+from harness.report.figures.plot_style import unique_names
+from harness.report.figures.step_map import MOST_ROWS, draw_step_map
 from harness.report.formats import one_line
 from harness.schema.trial_name import trial_name
 
-MOST_ROWS = 16
 _UNIT = "width-"
-_INCHES_PER_CHARACTER = 0.082
 
 
 def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
@@ -42,21 +39,8 @@ def draw_widths_by_step(rows: DataFrame, steps: DataFrame) -> Figure | None:
     table = DataFrame({name: line.set_index("step")["width"] for name, line in shown.items()}).T
     table = table[sorted(table.columns)]
 
-    # axes
-    names_width = _INCHES_PER_CHARACTER * max(map(len, shown))
-    figure, (axes,) = new_figure(names_width + 0.36 * min(table.shape[1], 30) + 0.6, 1.6 + 0.34 * len(table))
-
-    # marks: widths are written where steps are few
-    few = table.shape[1] <= 24
-    labels = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:g}")(table.to_numpy()) if few else False
-    sns.heatmap(
-        table, ax=axes, annot=labels, fmt="", cmap="Blues", vmin=0.0, vmax=1.25, linewidths=0.5, cbar=False,
-        xticklabels=False, yticklabels=False, annot_kws={"fontsize": 7},
-    )  # fmt: skip
-
-    # labels
-    axes.set_yticks([number + 0.5 for number in range(len(table))], list(table.index))
-    axes.set(xlabel="Step (highest noise first, data last)", ylabel="", title="Which width runs at each step?")
+    figure, axes = draw_step_map(table, darkest=1.25, write=lambda width: f"{width:g}", margin=1.6)
+    axes.set_title("Which width runs at each step?")
     return figure
 
 

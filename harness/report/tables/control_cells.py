@@ -11,7 +11,7 @@ from harness.report.tables.cells import Cell, interval_text
 
 
 def control_cells(pairs: Iterable[Comparison]) -> dict[str, Cell]:
-    """Return by trial_id the differences from each control at equal steps: of FID, and the ratio of times."""
+    """Return by trial_id the differences from each control: of FID, and the ratio of times."""
     texts: dict[str, list[str]] = {}
     for pair in pairs:
         if pair.kind == CONTROL:

@@ -48,7 +48,7 @@ def controls_sentence(found: Sequence[FamilyFindings]) -> str:
             margin = _margin([pair for one in families for pair in one.controls])
             clauses.append(f"{names} {words.format(margin=margin)}")
     pairs = [pair for one in with_controls for pair in one.controls]
-    return f"Against controls at equal steps: {'; '.join(clauses)}{_trainings(pairs)}."
+    return f"Against controls: {'; '.join(clauses)}{_trainings(pairs)}."
 
 
 def count_outcomes(pairs: Sequence[Comparison]) -> str:

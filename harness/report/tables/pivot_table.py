@@ -43,7 +43,7 @@ def pivot_table(
         Heading("network_limit_fid", "Network's limit (FID)"),
         *(Heading(f"fid_{column}", f"FID at {column} {at}") for column in pivot.columns),
         *(Heading(f"time_{target}", f"{unit} to FID {format_count(target)}") for target in quality.targets),
-        *((Heading("control", "Against its control, at equal steps", words=True),) if claimed else ()),
+        *((Heading("control", "Against its control", words=True),) if claimed else ()),
     )
 
     most = max((row["trainings"] for one in pivot.lines for row in one.cells if row is not None), default=1)

@@ -240,9 +240,12 @@ def _largest_speedup(one: ResourceClass) -> str:
 
 
 def equal_quality_sentence(rows: DataFrame, baseline: DataFrame) -> str:
-    """Return which of some rows has the largest speed-up over the baseline at equal quality; empty where none has."""
+    """Return which of some rows has the largest speed-up over the baseline at equal quality; empty where none has.
+
+    A row whose speed-up is known by an upper bound alone is not the largest.
+    """
     rows = rows.assign(_name=distinct_names(rows), _gain=ranking_speedup(rows))
-    known = rows[~rows["is_baseline"]].dropna(subset=["_gain"])
+    known = rows[~rows["is_baseline"] & rows["equal_quality_speedup_at_most"].isna()].dropna(subset=["_gain"])
     if known.empty:
         return ""
 
@@ -250,14 +253,13 @@ def equal_quality_sentence(rows: DataFrame, baseline: DataFrame) -> str:
     first = known.sort_values(["_gain", "trial_id"]).iloc[-1]
     low, high = first["equal_quality_speedup_low"], first["equal_quality_speedup_high"]
     at_least = "" if math.isnan(first["equal_quality_speedup_at_least"]) else "at least "
-    at_most = "" if math.isnan(first["equal_quality_speedup_at_most"]) else "at most "
     shown = "" if low > 1 else "; it is not shown to be faster than the baseline"
     ties = int((known["equal_quality_speedup_high"].fillna(math.inf) >= low).sum()) - 1 if low > 1 else 0
     others = f"; {ties} other row{'' if ties == 1 else 's'} may be as fast" if ties else ""
 
     ends = format_interval(low, high)
     return (
-        f"The largest speed-up over the baseline at equal quality is that of {first['_name']}, {at_least}{at_most}"
+        f"The largest speed-up over the baseline at equal quality is that of {first['_name']}, {at_least}"
         f"{format_number(first['_gain'])} times {ends}{' ' if ends else ''}at FID {format_number(first['fid'])}"
         f"{_unpriced(first.to_frame().T, baseline)}{shown}{others}{_one_training(first)}."
     )

@@ -14,11 +14,23 @@ from harness.report.analysis.time_to_quality import ClassQuality
 from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import Cell, Heading, Table, dash, interval_text, marked_cell, number_cell
 from harness.report.tables.limit_cell import limit_cell
+from harness.schema import METRICS
 
 CLOCK_TIE = "a tie with the clock: its interval holds 1, or it lies inside the A/A floor"
 NO_FIGURE = "not measured"
 LEAST_CHANCE = 0.05
 """Probability from which a Pareto front is named in a row."""
+
+NO_PAIRS = "no PSNR, SSIM"
+"""How the reason begins of a row that was compared with no other."""
+_SAID: dict[str, tuple[str, ...]] = {
+    "fid_floor": ("no bias floor",),
+    "nfe": ("no NFE",),
+    **{one.name: (f"no {one.name.upper()}", NO_PAIRS) for one in METRICS.values() if one.source == "pairs"},
+    "psnr_worst_1pct": ("no worst percentile", "no PSNR"),
+    "identical_share": (NO_PAIRS,),
+}
+"""How the reasons of an empty column begin, where rows say them."""
 
 HEADINGS = (
     Heading("trial", "Trial", words=True),
@@ -26,6 +38,7 @@ HEADINGS = (
     Heading("network_limit_fid", "Network's limit (FID)"),
     Heading("fid_floor", "FID floor"),
     Heading("tie_group", "Tie group by FID"),
+    Heading("psnr", "PSNR to no acceleration (dB)"),
     Heading("nfe", "NFE"),
     Heading("latency_seconds", "Latency (ms)"),
     Heading("throughput_images_per_second", "Images/s"),
@@ -83,6 +96,8 @@ def _conditions() -> tuple[str, ...]:
         "with more), 1 is best. FID floor: what perfect images of this N would score.",
         "Latency is one image alone; images/s is at the batch next to it. Speed-up over clock: the clock's time over "
         "the row's, interleaved pairs. Intervals of all three include the drift between timing blocks.",
+        "PSNR: each image against that of the same noise, network before tuning, schedule, solver and steps without "
+        "acceleration; mean over images that differ, with its 95 % interval.",
         f"Pareto fronts: the probability that the row is on it, from {100 * LEAST_CHANCE:.0f} %.",
     )
 
@@ -120,9 +135,9 @@ def _count_cell(value: float) -> Cell:
     return dash(NO_FIGURE) if math.isnan(value) else number_cell(value, format_count(value))
 
 
-def _why_empty(key: str, row: Series) -> str:
+def why_empty(key: str, row: Series) -> str:
     """Return why a row has no number in a column that says nothing of it itself."""
-    said = {"fid_floor": "no bias floor", "nfe": "no NFE"}.get(key)
+    said = _SAID.get(key)
     if said is not None:
         return next((one for one in row["not_measured"].split("; ") if one.startswith(said)), NO_FIGURE)
     return NOT_TIMED if key == "speedup" else NO_FIGURE
@@ -145,13 +160,15 @@ def _cell(key: str, row: Series) -> Cell:
     # empty
     value = row[key] * (1e-9 if key == "flops_per_image" else 1.0)
     if math.isnan(value):
-        return dash(row.get(f"{key}_note") or _why_empty(key, row))
+        return dash(row.get(f"{key}_note") or why_empty(key, row))
 
     # a number
     if key == "speedup":
         ends = format_interval(1 / row[f"{THROUGHPUT.relative}_high"], 1 / row[f"{THROUGHPUT.relative}_low"])
         text = f"{format_number(value)}× {ends}"
         return number_cell(value, text.strip(), CLOCK_TIE if row["clock_tie"] else "")
+    if key == "psnr":
+        return number_cell(value, interval_text(value, row["psnr_low"], row["psnr_high"]))
     if key == "break_even_images":
         return number_cell(value, f"{value:.0f}")
     if key in ("tie_group", "nfe"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from pandas import DataFrame, Series
@@ -13,6 +14,8 @@ from harness.report.family_colors import DARK_BASELINE, family_color
 from harness.report.web.chart_rows import BASELINE, COSTS, QUALITIES, Axis, chart_points, front_field
 from harness.report.web.chart_spec import chart_spec
 
+_LIBRARIES = ("altair", "vl_convert")
+"""They are large, so a GPU machine to which libraries are carried does without."""
 _MOST_LABELS = 12
 
 
@@ -39,8 +42,11 @@ class Chart:
 def make_chart(rows: DataFrame, families: Sequence[str]) -> Chart | None:
     """Return the chart of a class's rows, which have `page_name`; None where no row has both a quality and a cost.
 
+    None too on a machine without the libraries that describe and bundle it: the page then has its tables alone.
     `families` are those of the analysis, in the order of their colors.
     """
+    if not all(find_spec(name) for name in _LIBRARIES):
+        return None
     from altair.utils import schemapi
 
     records = chart_points(rows)

@@ -62,8 +62,14 @@ def _parallel(rows: DataFrame, _: Analysis) -> DataFrame:
     return rows[rows["executor"] != "serial"]
 
 
+def _of_cache(rows: DataFrame, analysis: Analysis) -> DataFrame:
+    steps = analysis.tables["steps"]
+    return rows[rows["trial_id"].isin(steps.loc[steps["units_json"].str.contains('"cached"', regex=False), "trial_id"])]
+
+
 _SHOWS: dict[str, Callable[[DataFrame, Analysis], DataFrame]] = {
     "calibration": _in_table("calibration"),
+    "skipped-calls": _of_cache,
     "widths": _of_width,
     "searches": _in_table("searches"),
     "network-share": _of_part,

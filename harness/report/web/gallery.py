@@ -65,7 +65,8 @@ def make_gallery(
         found = best_of_families(_as_fast(shown, base)).sort_values("family", key=lambda one: one.map(families.index))
         if len(found):
             strips = [_strip(row, pictures, families) for row in (base, *(row for _, row in found.iterrows()))]
-            groups.append(GalleryGroup(f"At most {format_number(base['image_ms'])} ms an image", tuple(strips)))
+            title = f"At most {format_number(base['image_ms'])} ms an image, give or take {100 * (_SLACK - 1):.0f} %"
+            groups.append(GalleryGroup(title, tuple(strips)))
     return tuple(groups)
 
 

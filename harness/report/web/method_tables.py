@@ -26,7 +26,7 @@ NAME = PageColumn(
 LIMIT = PageColumn("network_limit_fid", "Network's limit (FID)", SENTENCES["network_limit_fid"], shown=True)
 CONTROL = PageColumn(
     "control", "Against its control",
-    "Of a method of one step count: FID minus that of the suite's control at equal steps, and the ratio of times.",
+    "Of a method of one step count: FID minus that of the suite's control, and the ratio of times.",
     words=True,
 )  # fmt: skip
 UNRANKED = "Rows that do not rank"

@@ -11,7 +11,7 @@ from harness.report.analysis.derive import NOT_TIMED
 from harness.report.analysis.derived import DERIVED
 from harness.report.formats import format_count, format_interval, format_number
 from harness.report.tables.cells import Cell, dash, interval_text, number_cell
-from harness.report.tables.trial_table import NO_FIGURE
+from harness.report.tables.trial_table import why_empty
 from harness.report.web.page_cells import PageColumn
 from harness.schema import METRICS, TRIALS
 
@@ -57,6 +57,9 @@ HIDDEN = (
     _column("precision", "Precision"),
     _column("recall", "Recall"),
     _column("truncation_error", "Truncation error"),
+    *(_column(metric.name, metric.label) for metric in METRICS.values() if metric.source == "pairs"),
+    _column("psnr_worst_1pct", "PSNR of the worst 1 %, dB"),
+    _column("identical_share", "Equal images, share"),
     _column("copy_rate", "Copies of reference images"),
     _column("throughput_batch", "Batch of images/s"),
     _column("flops_to_time_yield", "FLOPs-to-time yield"),
@@ -70,9 +73,15 @@ HIDDEN = (
 )
 """Columns that only the column chooser shows."""
 _UNITS = {"latency_seconds": 1e3, "flops_per_image": 1e-9, "peak_memory_bytes": 2**-20}
-_ENDS = {"latency_seconds": ("latency_low_seconds", "latency_high_seconds"), "fid": ("fid_low", "fid_high"),
-         "speedup": ("speedup_low", "speedup_high"),
-         "truncation_error": ("truncation_error_low", "truncation_error_high")}  # fmt: skip
+_ENDS = {
+    "latency_seconds": ("latency_low_seconds", "latency_high_seconds"),
+    "fid": ("fid_low", "fid_high"),
+    "speedup": ("speedup_low", "speedup_high"),
+    **{
+        name: (f"{name}_low", f"{name}_high")
+        for name in ("truncation_error", *(one.name for one in METRICS.values() if one.source == "pairs"))
+    },
+}
 
 
 def ranked_cells(row: Series, known: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -111,7 +120,7 @@ def _figure_cell(row: Series, key: str) -> Cell:
     """Return a stored figure in its heading's unit, with its interval where one is stored."""
     value, unit = row[key], _UNITS.get(key, 1.0)
     if math.isnan(value):
-        return dash(NO_FIGURE)
+        return dash(why_empty(key, row))
     if key in _ENDS:
         low, high = (row[end] * unit for end in _ENDS[key])
         return number_cell(value, interval_text(value * unit, low, high))

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from pandas import DataFrame, Series
 
-from harness.report.analysis.comparisons import CONTROL, Comparison
+from harness.report.analysis.comparisons import Comparison
 from harness.report.analysis.derive import Analysis
-from harness.report.formats import DASH, format_count, format_interval, format_number
-from harness.schema.trial_name import trial_name
+from harness.report.formats import format_count
+from harness.report.tables.trial_facts import pair_texts, part_texts, rerun_command
 
-PARTS = ("denoiser", "schedule", "solver", "executor")
 VERSIONS = (
-    "suite", "dataset", "device_name", "timing_tier", "precision_dtype", "torch_version", "harness_version", "git_sha",
-    "git_dirty", "extractor", "extractor_sha256", "reference", "weights", "weights_sha256",
-    "state_shape", "decoder", "decoder_sha256", "decode_batch",
+    "suite", "dataset", "device_name", "timing_tier", "timing_mode", "timed_alone", "precision_dtype",
+    "torch_version", "harness_version", "git_sha", "git_dirty", "extractor", "extractor_sha256", "reference", "weights",
+    "weights_sha256", "state_shape", "decoder", "decoder_sha256", "decode_batch",
 )  # fmt: skip
 """Columns that many trials share: the page holds each combination of their values once."""
-OWN = ("trial_id", "attempt", "seed_sets", "trainings", "started_at", "images_sha256", "prepared", "returned",
+OWN = ("partner", "lpips_sha256",
+       "trial_id", "attempt", "seed_sets", "trainings", "started_at", "images_sha256", "prepared", "returned",
        "timing_rounds", "timing_blocks", "disturbed", "copy_rate", "not_measured", "not_audited",
-       "decode_seconds_per_image", "decode_flops_per_image")  # fmt: skip
+       "decode_seconds_per_image", "decode_flops_per_image", "load_seconds", "compile_seconds", "warm_up_steady",
+       "differs_from_clock")  # fmt: skip
 
 
 def trial_details(
@@ -37,7 +37,7 @@ def trial_details(
     versions: list[dict[str, str]] = []
     steps = dict(list(analysis.tables["steps"].groupby("trial_id")))
     baselines = _baselines(rows)
-    controls = _controls(pairs, rows)
+    controls = pair_texts(pairs, dict(zip(rows["trial_id"], rows["page_name"], strict=True)))
 
     found = {}
     for trial_id, row in rows.iterrows():
@@ -45,40 +45,18 @@ def trial_details(
         if shared not in versions:
             versions.append(shared)
         beside = baselines(row) if trial_id in strips else ""
+
+        # by the keys that the page reads
         found[row["page_name"]] = {
-            "command": _command(row), "parameters": _parameters(row), "versions": versions.index(shared),
+            "command": rerun_command(row), "parameters": [list(one) for one in part_texts(row)],
+            "versions": versions.index(shared),
             "own": {column: text for column in OWN if column in row and (text := _plain(row[column]))},
             "reasons": row["reasons"], "strip": strips.get(str(trial_id), ""),
             "baseline": rows["page_name"].get(beside, "") if beside in strips else "",
-            "steps": _steps(steps.get(str(trial_id))), "controls": controls.get(str(trial_id), []),
+            "steps": _steps(steps.get(str(trial_id))),
+            "controls": [list(astuple(one)) for one in controls.get(str(trial_id), [])],
         }  # fmt: skip
     return {"versions": versions, "trials": found}
-
-
-def _command(row: Series) -> str:
-    """Return the command that runs the trial again, quoted for a shell."""
-    name = trial_name(row["network"], row["method"], row["steps"])
-    return f"oneclock run {shlex.quote(row['suite'] or 'SUITE')} --only {shlex.quote(name)}"
-
-
-def _parameters(row: Series) -> list[list[str]]:
-    """Return each part, its name and its parameters as one text."""
-    try:
-        known = json.loads(row["params_json"] or "{}")
-    except ValueError:
-        known = {}
-    known = known if isinstance(known, dict) else {}
-
-    found = []
-    for part in PARTS:
-        own = known.get(part)
-        texts = [f"{name} = {_json_text(value)}" for name, value in own.items()] if isinstance(own, dict) else []
-        found.append([part, row[part], ", ".join(texts)])
-    return found
-
-
-def _json_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _steps(steps: DataFrame | None) -> dict[str, list[float | None]]:
@@ -87,21 +65,6 @@ def _steps(steps: DataFrame | None) -> dict[str, list[float | None]]:
         return {}
     columns = {"sigma": 1.0, "nfe": 1.0, "network_share": 1.0, "flops_per_image": 1e-9}
     return {name: [_short(value * unit) for value in steps[name]] for name, unit in columns.items()}
-
-
-def _controls(pairs: Iterable[Comparison], rows: DataFrame) -> dict[str, list[list[str]]]:
-    """Return by trial_id its comparisons with controls, as the claim or as the control."""
-    names, found = rows["page_name"], dict[str, list[list[str]]]()
-    for pair in pairs:
-        claim, other = pair.row["trial_id"], pair.other["trial_id"]
-        half = pair.difference_half
-        fid = f"{_number(pair.difference)} {format_interval(pair.difference - half, pair.difference + half)}".strip()
-        time = f"{_number(pair.time)} {format_interval(pair.time_low, pair.time_high)}".strip()
-        finding = pair.verdict if pair.kind == CONTROL else pair.finding
-        found.setdefault(claim, []).append([pair.kind, names[other], fid, time, finding])
-        if pair.kind == CONTROL:
-            found.setdefault(other, []).append(["is the control of", names[claim], fid, time, finding])
-    return found
 
 
 def _baselines(rows: DataFrame) -> Any:
@@ -118,10 +81,6 @@ def _baselines(rows: DataFrame) -> Any:
         return str((own["nfe"] / nfe).map(math.log).abs().idxmin())
 
     return nearest
-
-
-def _number(value: float) -> str:
-    return DASH if math.isnan(value) else format_number(value)
 
 
 def _short(value: float) -> float | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-STATE_TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.2, "float16": 0.1}
+STATE_TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "tf32": 0.1, "bfloat16": 0.2, "float16": 0.1}
 """Relative difference of an image's final state in another batch, by precision.
 
-Kernels round otherwise for other shapes: 5e-7 in float32 on the networks of this repository on a CPU.
+Kernels round otherwise for other shapes: 5e-7 in float32 on the networks of this repository on a CPU. TF32 has the
+bits of float16.
 """
-GREY_TOLERANCE = {"float64": 0.1, "float32": 0.5, "bfloat16": 8.0, "float16": 4.0}
+GREY_TOLERANCE = {"float64": 0.1, "float32": 0.5, "tf32": 4.0, "bfloat16": 8.0, "float16": 4.0}
 """Mean difference, in grey levels of 255, of an image made alone and in a batch, by precision."""
 MOST_FLIPPED = 0.1
 """Share of images whose differences may be larger, and at least one, where a method decides image by image what runs.
@@ -28,8 +29,17 @@ Networks of the zoo have 1.06 to 1.21; Euler's two steps, which shrink a Gaussia
 """
 LEAST_BATCH_RATIO, MOST_IMAGE_RATIO = 0.5, 2.0
 """A call with a batch takes at least this share of one with a single image, and at most so many of them an image."""
+MOST_BESIDE_RATIO = 1.05
+"""Most time of the clock beside a node's other GPUs, over that with the node to itself: GPUs of one name differ so."""
+MOST_SEED_DIFFERENCE = 6.0
+"""Most difference of FID between two seed sets, in standard errors of it: more comes once in a million by chance."""
 MOST_NEW_RATIO = 3.0
 """Most time of a call with images that are new, over that of a timed call."""
+MOST_REPEATED_RATIO = 1.25
+"""Most time of a pipeline for new images over that for such that it has made: the least of calls made in turn.
+
+Its network is not seen, so no other rule compares what its timed calls did.
+"""
 MOST_OVER_UNITS, EVALUATION_OVERHEAD = 3.0, 2e-4
 """Most time of a batch over that of the units that it reports, each run by itself, and what a sampler may take besides.
 

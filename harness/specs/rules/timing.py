@@ -19,16 +19,29 @@ class TierRules:
     """Least seconds of these calls, each kind and role alone."""
     warm_up_most: int
     """Most such calls, where their times do not become steady."""
+    warm_up_most_seconds: float
+    """After so long no call is added to the least ones for that."""
+    steady_window: int
+    """A warm-up is steady when the medians of its last two windows of so many calls agree; 0: that is not judged."""
+    steady_share: float
+    """They agree where they differ by less than this share."""
 
 
 TIERS = {
-    "smoke": TierRules(rounds=6, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1),
-    "quick": TierRules(rounds=11, seconds=2.0, warm_up_calls=3, warm_up_seconds=0.0, warm_up_most=3),
-    "paper": TierRules(rounds=64, seconds=60.0, warm_up_calls=3, warm_up_seconds=5.0, warm_up_most=1000),
-}
+    "smoke": TierRules(
+        rounds=6, seconds=0.0, warm_up_calls=1, warm_up_seconds=0.0, warm_up_most=1, warm_up_most_seconds=0.0,
+        steady_window=0, steady_share=0.0,
+    ),
+    "quick": TierRules(
+        rounds=11, seconds=2.0, warm_up_calls=3, warm_up_seconds=0.0, warm_up_most=6, warm_up_most_seconds=1.0,
+        steady_window=1, steady_share=0.05,
+    ),
+    "paper": TierRules(
+        rounds=64, seconds=60.0, warm_up_calls=3, warm_up_seconds=5.0, warm_up_most=1000, warm_up_most_seconds=60.0,
+        steady_window=3, steady_share=0.02,
+    ),
+}  # fmt: skip
 """By name of the tier. Rows of different tiers never share a ranking."""
-STEADY_WINDOW, STEADY_SHARE = 3, 0.02
-"""A warm-up is over when the medians of the last two windows of so many calls differ by less than this share."""
 DECODE_CALLS = 5
 """Calls after the rounds that decode a batch of latents by themselves."""
 # Disturbed blocks
@@ -56,11 +69,29 @@ THROTTLE_REASONS = {
 
 Those that follow from the work itself or from settings do not: idle, power cap, application clocks, synchronous boost.
 """
+POWER_CAP = 0x4
+"""The bit of the power cap. It is recorded, with the limit: a device runs at the power that it is given."""
+FOREIGN_MEMORY = 2 << 30
+"""Bytes of a GPU's memory in use beyond torch's own, above which another process is there.
+
+Read where processes are not listed, as in a container. The own context and its libraries take up to a gigabyte.
+"""
+IDLE_LOOK, FOREIGN_LOAD = 1.0, 0.05
+"""Seconds for which such a GPU is left alone before a block, and the share of them in which others may use it."""
+
+LEAST_DRIFT_ROUNDS, MOST_DRIFT = 11, 0.03
+"""On a GPU a block is void if the clock trial's time moves by more, from the first half of its rounds to the second.
+
+Fewer rounds have no median worth the name. On a CPU the drift is recorded alone: ratios are within pairs, and cores
+move so far that few blocks would be left.
+"""
 
 # Energy
 
-ENERGY_SECONDS = 5.0
-"""The least window over which energy is read, since counters tick some ten times a second."""
+ENERGY_SECONDS, CPU_ENERGY_SECONDS = 10.0, 5.0
+"""The least window over which energy is read: a GPU's counter ticks ten times a second, a processor's a thousand."""
+IDLE_SECONDS, CPU_IDLE_SECONDS = 10.0, 2.0
+"""The window of idle power, read once in a process."""
 
 # Virtual time of parallel executors
 

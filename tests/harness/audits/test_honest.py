@@ -33,8 +33,9 @@ def faults(trials: pd.DataFrame) -> dict[str, str]:
         suites.SOLVERS_AND_SCHEDULES,
         suites.EXECUTORS,
         pytest.param(suites.DENOISERS, marks=pytest.mark.slow),
+        pytest.param(suites.COMPOSITIONS, marks=pytest.mark.slow),
     ],
-    ids=["solvers and schedules", "executors", "denoisers"],
+    ids=["solvers and schedules", "executors", "denoisers", "caches under 2M and UniPC over few-step levels"],
 )
 def test_no_rule_trips_on_a_shipped_method(trials: str, tmp_path: Path) -> None:
     assert faults(run(tmp_path, trials)) == {}

@@ -19,6 +19,8 @@ ROW = {
     "dataset": "digits", "method": "ddim", "steps": 4, "n_images": 20, "fid": 5.0, "fid_least": 2.5,
     "reference_n": 60, "kid": 0.5, "nfe": 4.0, "flops_per_image": 400.0, "flop_coverage": 1.0, "throughput_batch": 10,
     "timing_tier": "quick", "timing_rounds": 11, "timing_block_seconds": 2.0, "warm_up_calls": 3,
+    "foreign_check": "processes", "foreign_share": 0.0, "throttled_share": 0.0, "clock_trial_drift": 0.01,
+    "clock_over_alone": 1.02, "timed_alone": "device", "temperature_celsius": 61.0,
 }  # fmt: skip
 COUNTS = Counts(evaluations={}, units={}, iterations={}, critical={}, speculative=0, bytes_sent=0)
 COST = Cost(units={"network": 100}, network=100, coverage=1.0, parameters=9, sigmas=[2.0, 1.0], times=[0.9, 0.5])
@@ -54,6 +56,7 @@ SOUND = TrialEvidence(
     counted_batch=CountedWork(units={"network": 40}, operator_flops={"float32": 4000}),
     ratio=4.0,
     new_images_ratio=1.1,
+    seed_differences=[(0.3, 0.2)],
     over_units=1.2,
 )
 
@@ -85,6 +88,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "constant-images": with_shard(constant=11),
     "no-fid": with_row(fid=None),
     "fid-below-floor": with_row(fid=2.0),
+    "seed-sets-disagree": {"seed_differences": [(0.1, 0.2), (-1.3, 0.2)]},
     "copies-training-images": {"copies": CopyFigures(rate=0.11, highest=0.1, images=20)},
     "nears-training-images": {"copies": CopyFigures(rate=0.01, highest=0.1, median_ratio=0.79, images=20)},
     "leaves-the-flow": far_from_flow(),
@@ -110,13 +114,18 @@ FAULTS: dict[str, dict[str, Any]] = {
     "remembers-images": {"new_images_ratio": 3.1},
     "uncounted-time": {"over_units": 3.1},
     "timing-too-short": with_row(timing_rounds=10),
+    "foreign-process": with_row(foreign_share=0.02),
+    "throttled": with_row(throttled_share=0.02),
+    "clock-drifts": with_row(clock_trial_drift=-0.04),
+    "slowed-by-neighbours": with_row(clock_over_alone=1.06),
     "baseline-out-of-band": {"band": (1.0, 4.9)},
     "known-answer": {"expectations": [KNOWN.model_copy(update={"value": 0.7})]},
 }
 """A trial that breaks each rule and no other, as a change of the sound one."""
 TRIPPED_ELSEWHERE = {
     "wrong-shape", "nan-samples", "constant-images", "no-fid", "flop-counters-disagree", "flop-coverage",
-    "timing-too-short", "baseline-out-of-band", "known-answer", "unknown-units", "work-not-done",
+    "timing-too-short", "baseline-out-of-band", "known-answer", "unknown-units", "work-not-done", "foreign-process",
+    "throttled", "clock-drifts", "slowed-by-neighbours", "seed-sets-disagree",
 }  # fmt: skip
 """Rules against faults of the instruments or of a method's code, for which no cheat is written."""
 

@@ -20,7 +20,24 @@ from harness.storage import lock
 from harness.storage.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[3]
-VERBS = ("run", "plan", "report", "ls", "train", "reference", "check", "doctor", "submit", "export", "zoo", "new")
+VERBS = (
+    "run",
+    "plan",
+    "report",
+    "site",
+    "paper",
+    "ls",
+    "train",
+    "reference",
+    "check",
+    "doctor",
+    "release-check",
+    "submit",
+    "attach",
+    "export",
+    "zoo",
+    "new",
+)
 
 
 @pytest.fixture
@@ -96,12 +113,20 @@ def test_a_trial_that_is_not_valid_is_exit_code_1(command: Command, tmp_path: Pa
         (["run", "SUITE", "--seeds", "0"], "--seeds is 0"),
         (["run", "SUITE", "--seeds", "many"], "--seeds"),
         (["run", "SUITE", "--nonsense"], "--nonsense"),
+        (["run", "SUITE", "--gpus", "0"], "--gpus is 0; expected 1 or more"),
+        (["run", "SUITE", "--gpus", "2000"], "--gpus is 2000; this machine has "),
+        (["run", "SUITE", "--device", "abacus"], '--device is "abacus"; this machine runs on '),
+        (["run", "SUITE", "--device", "abacus", "--in-process"], "expected neither of them, or no --in-process"),
+        (["plan", "SUITE", "--device", "abacus"], '--device is "abacus"; this machine runs on '),
+        (["train", "digits", "unet-8", "--gpus", "2000"], "--gpus is 2000; this machine has "),
+        (["train", "digits", "unet-8", "--gpus", "1", "--into", "zoo"], "expected no --address, --gpus or --device"),
         (["run"], "suite"),
         (["nonsense"], "nonsense"),
         (["ls", "method"], '"method" is nothing that can be listed; did you mean "methods"'),
         (["plan", "quik"], 'did you mean "quick"'),
         (["report", "RESULTS/absent"], "does not exist"),
         (["submit", "quick"], "expected --address"),
+        (["attach"], "expected --address"),
         (["train", "digits", "unet-9"], "unet-9"),
         (["train", "digit", "unet-8"], "digit"),
         (["train", "gaussian", "analytic"], "is not trained"),

@@ -93,6 +93,26 @@ def test_every_line_comes_once(streams: list[Callable[[], AsyncIterator[str]]], 
     assert cluster.closed == cluster.opened
 
 
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        ("three \u2028 and a half\nfour", [*LINES]),
+        ("n a rotated log\nfour", ["one", "", "n a rotated log", "four"]),
+        ("", ["one", ""]),
+    ],
+)
+def test_what_is_left_of_a_rotated_log_is_read(left: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    read = LOG.index("\nthree") + 1 if left.startswith("three") else LOG.index("two") + 2
+
+    async def cut_off() -> AsyncIterator[str]:
+        yield LOG[:read]
+
+    monkeypatch.setattr(job_log, "_COMPARED", 3)
+    cluster = Cluster([cut_off], ["SUCCEEDED"])
+    monkeypatch.setattr(cluster, "get_job_logs", lambda job: LOG[:read][-3:] + left if left[:2] == "th" else left)
+    assert list(follow_log(cluster, "j")) == expected
+
+
 def test_lines_come_while_the_job_runs() -> None:
     lines = follow_log(Cluster([silent_after_the_first_line], ["RUNNING"]), "j")
     assert next(lines) == "one"

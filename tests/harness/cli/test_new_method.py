@@ -151,7 +151,7 @@ def test_a_suite_has_the_method_with_the_baseline_and_a_good_solver(home: Path, 
     assert any(trial.parts[part].name == EXAMPLES[part] for trial in trials)
     assert sum(planned.row.relations.is_baseline for planned in made.trials) == 4
     assert all(planned.row.network_limit is not None for planned in made.trials)
-    assert made.suite.quality.targets == harness.plan("quick").suite.quality.targets
+    assert made.suite.quality.targets == harness.plan("digits").suite.quality.targets
     assert len(trials) <= 12
 
 

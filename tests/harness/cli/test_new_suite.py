@@ -53,7 +53,7 @@ def test_a_suite_of_digits_is_planned_by_its_name_at_once() -> None:
     assert said[1] == "network unet-8: of the zoo, nothing is trained · feature network digits-cnn"
     assert said[2].startswith("next: ")
     assert said[2].endswith(" plan mine")
-    assert made.suite.quality.targets == harness.plan("quick").suite.quality.targets
+    assert made.suite.quality.targets == harness.plan("digits").suite.quality.targets
     assert made.suite.baseline.clock_steps == 10
 
 

@@ -47,7 +47,7 @@ def lines_of(suite: str, results: Path, address: str | None = None, **options: A
 def test_a_plan_of_networks_of_the_zoo_builds_none(tmp_path: Path) -> None:
     lines = lines_of("quick", tmp_path)
     summary, basis = next((one, two) for one, two in itertools.pairwise(lines) if " to do · " in one)
-    assert summary.startswith("21 to do · about ")
+    assert summary.startswith("22 to do · about ")
     assert "trains" not in summary  # all weights come from the zoo
     assert basis.startswith("from counted FLOPs at an assumed ")
     assert "not known" not in basis
@@ -98,9 +98,9 @@ def test_a_cluster_is_no_work_here_whether_it_is_given_or_the_environment_names_
 
 
 def test_an_evaluation_is_timed_once_a_network() -> None:
-    plan = api.plan("quick", only="unet-8")
+    plan = api.plan("quick", only="unet-16")
     found = timed_evaluations.time_evaluations(plan, ())
-    assert [key.rpartition("-")[0] for key in found] == ["unet-8"]
+    assert [key.rpartition("-")[0] for key in found] == ["unet-16"]
     assert 0 < found.popitem()[1] < 60
     assert timed_evaluations.time_evaluations(plan, {planned.id for planned in plan.trials}) == {}
 

@@ -1,93 +1,98 @@
-"""Results on their way back from a cluster: they arrive whole or not at all, and never overwrite."""
+"""Results on their way back from a cluster: they arrive whole or not at all, and what is missing is known."""
 
-import base64
-import hashlib
+from __future__ import annotations
+
 import io
+import lzma
 import tarfile
+from pathlib import Path
 
 import pytest
-from kit.faulty import measure, rows, suite
 
-from harness import api
 from harness.cli import transfer
+from harness.cli.transfer import FRAME, Pieces, head_line, pack, piece_lines, unpack
 from harness.errors import HarnessError
-from harness.storage.store import Store
+from harness.storage.returned_files import list_returned
 
 
-def without_times(folder):
-    tables = api.load(folder)
-    return {name: getattr(tables, name).to_csv(index=False) for name in ("trials", "steps", "timings", "quality")}
+def packed(folder: Path) -> bytes:
+    return pack(folder, list_returned(folder))
 
 
-def test_what_is_packed_arrives_whole(finished, tmp_path):
-    lines = list(transfer.pack(finished))
-    assert all(line.startswith(transfer.FRAME) and len(line) < 8100 for line in lines)
-    transfer.merge(transfer.unpack(lines), tmp_path / "tiny")
-    assert without_times(tmp_path / "tiny") == without_times(finished)
-    assert (tmp_path / "tiny" / "report.html").is_file()
-    assert {p.name for p in (tmp_path / "tiny" / "samples").iterdir()} == {p.name for p in finished.glob("samples/*")}
-    assert not (tmp_path / "tiny" / "run.lock").exists()
+def taken(lines: list[str]) -> Pieces:
+    pieces = Pieces()
+    for line in lines:
+        pieces.add(line)
+    return pieces
 
 
-def test_a_merge_never_overwrites(finished, tmp_path):
-    home = tmp_path / "tiny"
-    lines = list(transfer.pack(finished))
-    measure(suite([]), tmp_path)
-    before = {p: p.read_bytes() for table in ("trials", "log", "timings") for p in (home / table).iterdir()}
-    picture = next((home / "samples").glob("*.png"))
-    picture.write_bytes(b"mine")
-    for _ in range(2):
-        transfer.merge(transfer.unpack(lines), home)
-    assert all(path.read_bytes() == data for path, data in before.items())
-    assert picture.read_bytes() == b"mine"
-    assert sorted(rows(Store(home))) == ["ddim-2", "heun-2"]
-    assert not Store(home).snapshot().read("trials").duplicated("trial_id").any()
+def test_what_is_packed_arrives_byte_by_byte(finished: Path) -> None:
+    data = packed(finished)
+    lines = list(piece_lines(data))
+    assert all(line.startswith(FRAME) and len(line) < 8200 for line in lines)
+    assert len(lines) > 1
+    arrived = unpack(taken(lines).join())
+    names = {str(path.relative_to(arrived)) for path in arrived.rglob("*") if path.is_file()}
+    assert {name.split("/")[0] for name in names} >= {"trials", "steps", "timings", "log", "samples", "store.json"}
+    assert all((arrived / name).read_bytes() == (finished / name).read_bytes() for name in names)
 
 
-def drop(lines):
-    return lines[:-1]
+def test_lines_come_in_any_order_and_twice(finished: Path) -> None:
+    data = packed(finished)
+    lines = [*piece_lines(data), head_line(data)]
+    pieces = taken([*reversed(lines), *lines])
+    assert (pieces.missing, pieces.size) == ([], len(data))
+    assert pieces.join() == data
 
 
-def swap(lines):
-    return [lines[0], *reversed(lines[1:])]
+def test_what_is_lost_altered_or_cut_is_missing_and_comes_alone(finished: Path) -> None:
+    data = packed(finished)
+    lines = list(piece_lines(data))
+    harmed = [*lines]
+    harmed[0] = lines[0][:-9] + ("A" if lines[0][-9] != "A" else "B") + lines[0][-8:]
+    harmed[1] = lines[1][40:]
+    pieces = taken(harmed)
+    assert pieces.missing == [0, 1]
+    for line in piece_lines(data, [1, 0, 10**9]):
+        pieces.add(line)
+    assert pieces.join() == data
 
 
-def alter(lines):
-    line = lines[-1]
-    return [*lines[:-1], line[:-9] + ("A" if line[-9] != "A" else "B") + line[-8:]]
+def test_the_announcement_alone_says_what_is_missing(finished: Path) -> None:
+    data = packed(finished)
+    pieces = taken([head_line(data)])
+    assert len(pieces.missing) == len(list(piece_lines(data)))
+    assert taken(["ONECLOCK-RESULTS strange", "talk"]).digest == ""
 
 
-def cut(lines):
-    return [*lines[:-1], lines[-1][:-3]]
+def test_a_later_archive_replaces_an_earlier_one(finished: Path) -> None:
+    data = packed(finished)
+    pieces = taken([head_line(b"other"), *piece_lines(b"other"), *piece_lines(data)])
+    assert pieces.join() == data
 
 
-def headless(lines):
-    return lines[1:]
+def test_a_line_that_claims_more_pieces_than_a_log_carries_is_no_line(finished: Path) -> None:
+    line = next(piece_lines(packed(finished)))
+    many = line.replace(" 0/", " 0/99999999999")
+    assert taken([many]).digest == ""
+    assert len(taken([f"{FRAME} {'0' * 64} {10**15} bytes"]).missing) == 10_667
 
 
-@pytest.mark.parametrize("harm", [drop, swap, alter, cut, headless])
-def test_damage_on_the_way_is_noticed(finished, harm):
-    with pytest.raises(HarnessError, match="damaged"):
-        transfer.unpack(harm(list(transfer.pack(finished))))
-
-
-def framed(*members):
-    """Return an archive of hand-made members as `pack` would frame it."""
+def archive(*members: tarfile.TarInfo) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w:xz") as made:
         for member in members:
-            archive.addfile(member)
-    data = buffer.getvalue()
-    return [
-        f"{transfer.FRAME} sha256 {hashlib.sha256(data).hexdigest()}",
-        f"{transfer.FRAME} data {base64.b64encode(data).decode()}",
-    ]
+            made.addfile(member)
+    return buffer.getvalue()
 
 
-def link(name, target, kind=tarfile.SYMTYPE):
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
     return member
+
+
+ENTRY = f"log/{'0' * 64}-1.json"
 
 
 @pytest.mark.parametrize(
@@ -95,15 +100,38 @@ def link(name, target, kind=tarfile.SYMTYPE):
     [
         tarfile.TarInfo("../escaped"),
         tarfile.TarInfo("log/../../escaped"),
-        link("log/1.json", "/etc/passwd"),
+        tarfile.TarInfo(f"../{ENTRY}"),
+        tarfile.TarInfo(f"/{ENTRY}"),
+        tarfile.TarInfo("log/other.json"),
+        tarfile.TarInfo("run.lock"),
+        tarfile.TarInfo("report.html"),
+        tarfile.TarInfo("tasks/journal"),
+        link(ENTRY, "/etc/passwd"),
         link("trials", "log"),
-        link("log/hard", "store.json", tarfile.LNKTYPE),
-        link("pipe", "", tarfile.FIFOTYPE),
+        link(ENTRY, "store.json", tarfile.LNKTYPE),
+        link(ENTRY, "", tarfile.FIFOTYPE),
+        link(ENTRY, "", tarfile.DIRTYPE),
     ],
     ids=lambda member: f"{member.name}-{member.linkname}",
 )
-def test_an_archive_that_reaches_out_is_refused_and_leaves_nothing(member, tmp_path, monkeypatch):
+def test_an_archive_that_reaches_out_is_refused_and_leaves_nothing(
+    member: tarfile.TarInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(HarnessError, match="arrived results"):
-        transfer.unpack(framed(member))
+    with pytest.raises(HarnessError, match="arrived results hold"):
+        unpack(archive(member))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_swells_is_refused_before_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(transfer, "MOST_UNPACKED", 30_000_000)
+    bomb = lzma.compress(bytes(31_000_000), preset=0)
+    assert len(bomb) < 10_000
+    with pytest.raises(HarnessError, match="hold more than 30000000 bytes"):
+        unpack(bomb)
+    with pytest.raises(HarnessError, match="cannot be unpacked: it ends too early"):
+        unpack(archive(tarfile.TarInfo(ENTRY))[:-40])
+    with pytest.raises(HarnessError, match="cannot be unpacked"):
+        unpack(b"no archive")
     assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.base_suite import Changes, changed_control
 from harness.config.suite import load_suite
 from harness.errors import UsageError
+from harness.planning.baseline import as_list, as_part
 
 HEAD = 'name = "small"\nbase = "{base}"\ntitle = "small"\nn_images = 7\n'
 
@@ -75,11 +77,26 @@ def test_the_smoke_suite_has_every_trial_of_cifar10_but_for_sizes() -> None:
     base, smoke = load_suite("cifar10"), load_suite("cifar10-smoke")
     assert len(smoke.trials) == len(base.trials)
     for one, other in zip(smoke.trials, base.trials, strict=True):
-        assert (one.label, one.network, one.solver, one.executor) == (
-            other.label,
-            other.network,
-            other.solver,
-            other.executor,
-        )
+        assert (one.label, one.network, one.executor) == (other.label, other.network, other.executor)
+        assert [part.name for part in map(as_part, as_list(one.solver))] == [
+            part.name for part in map(as_part, as_list(other.solver))
+        ]
         ours, theirs = ([steps] if isinstance(steps, int) else steps for steps in (one.steps, other.steps))
         assert len(set(ours)) == len(theirs)
+
+
+def test_a_control_of_other_steps_follows_the_steps_of_what_it_controls() -> None:
+    """METHOD-50 is METHOD-12 where 50 steps become 12, unless METHOD-50 is a label."""
+    base = {
+        "trials": [
+            {"label": "cached", "steps": 50},
+            {"label": "tuned-50", "steps": 50},
+            {"steps": 20, "control_of": ["cached-50", "tuned-50", "other", "cached-20"]},
+        ]
+    }
+    changes = Changes(steps={"50": 12})
+    labels = {"cached", "tuned-50"}
+    found = [changed_control(entry, changes, labels) for entry in base["trials"]]
+    assert found[2]["control_of"] == ["cached-12", "tuned-50", "other", "cached-20"]
+    assert found[:2] == base["trials"][:2]
+    assert changed_control({"control_of": "cached-50"}, changes, labels) == {"control_of": "cached-12"}

@@ -90,8 +90,9 @@ def test_a_file_unlike_its_card_is_damage(found: Path) -> None:
     with pytest.raises(StoreDamagedError, match="the file is missing"):
         plan()
     (found / "digits-cnn.toml").write_text("dataset = 1")
-    with pytest.raises(StoreDamagedError, match="restore the file from the repository"):
+    with pytest.raises(StoreDamagedError, match="restore the file from the repository") as caught:
         plan()
+    assert str(caught.value).count("digits-cnn.toml") == 1
 
 
 @pytest.mark.parametrize("key", ["pixels", "extractor_sha256"])

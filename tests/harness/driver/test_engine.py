@@ -15,7 +15,7 @@ from kit.toys import suite_file, trial
 import harness
 from harness.errors import UsageError
 from harness.pools.local import LocalPool
-from harness.schema import TABLES
+from harness.schema import METRICS, TABLES
 from harness.storage.sample_grid import read_pictures
 from methods.schedules.edm import EDM
 
@@ -38,13 +38,21 @@ def test_every_trial_of_a_sound_suite_is_valid_at_its_first_attempt(plain: Run) 
 
 def test_a_valid_row_fills_every_column_that_this_machine_can_fill(plain: Run) -> None:
     row = plain.row("heun")
-    may_be_empty = {"energy_joules_per_image", "git_sha", "git_dirty", "peak_memory_bytes", "control_of_trial_id",
-                    "weights_sha256", "returned"}  # fmt: skip
+    may_be_empty = {
+        "energy_joules_per_image", "idle_watts", "git_sha", "git_dirty", "peak_memory_bytes", "warm_up_memory_bytes",
+        "control_of_trial_id", "weights_sha256", "returned",
+    }  # fmt: skip
     of_suites_and_cards = {
         "network_limit_fid", "network_limit_fid_low", "network_limit_fid_high", "fid_targets", "equivalence_margin",
-        "more_steps_in", "classes", "guidance", "decoder", "decoder_sha256", "decode_batch", "decode_seconds_per_image",
-        "decode_flops_per_image",
+        "more_steps_in", "factors_json", "classes", "guidance", "decoder", "decoder_sha256", "decode_batch",
+        "decode_seconds_per_image", "decode_flops_per_image",
     }  # fmt: skip
+    of_gpus = {
+        "peak_reserved_bytes", "device_memory_bytes", "neighbours_load", "clock_over_alone", "foreign_check",
+        "foreign_share", "gpu_sharing", "throttled_share", "sm_clock_mhz", "temperature_celsius", "power_watts",
+        "power_limit_watts", "power_capped_share",
+    }  # fmt: skip
+    of_longer_tiers, of_deployed_kernels = {"clock_trial_drift", "warm_up_steady"}, {"compile_seconds"}
     of_tuned_networks = {"own_truncation_error", "own_truncation_error_low", "own_truncation_error_high"}
     of_parallel_executors = {
         "nfe_speculative", "iterations", "iterations_most", "bytes_sent_per_image", "distance_to_serial",
@@ -53,6 +61,10 @@ def test_a_valid_row_fills_every_column_that_this_machine_can_fill(plain: Run) -
     }  # fmt: skip
     empty = {c.name for c in TABLES["trials"].columns if pd.isna(row[c.name])}
     always_empty = of_parallel_executors | of_tuned_networks | of_suites_and_cards
+    always_empty |= of_gpus | of_longer_tiers | of_deployed_kernels
+    # a row without acceleration is compared with no other
+    of_pairs = {column.name for one in METRICS.values() if one.source == "pairs" for column in one.columns}
+    always_empty |= of_pairs | {"lpips_sha256", "partner"}
     assert always_empty <= empty <= may_be_empty | always_empty
     assert row["nfe_critical_path"] == row["nfe"]
     assert row["reasons"] == ""

@@ -277,3 +277,56 @@ def test_what_ends_touches_its_dependents_alone(size: int) -> None:
         count += 1
     assert count == size
     assert sum(map(len, made._ready.values())) <= 1
+
+
+def prefers(*names: str) -> Any:
+    return lambda task: task.id in names
+
+
+def test_a_preferred_task_of_the_next_ones_comes_before_a_first_one_that_is_not() -> None:
+    made, _ = graph(Toy("a", size=2), Toy("b"), Toy("c", ("b",)), Toy("d"))
+    assert named(made.take_ready_unit(False, 1, prefers("c", "d"))) == "d"  # c is not ready
+    assert named(made.take_ready_unit(False, 1, prefers())) == "a"
+    assert named(made.take_ready_unit(False, 1, prefers("a", "b"))) == "a/1"
+    assert [taken(made), taken(made)] == ["b", None]
+
+
+def test_a_first_task_is_passed_only_so_often_and_one_that_is_tried_again_never() -> None:
+    made, _ = graph(Toy("a"), Toy("b", size=100))
+    order = [named(made.take_ready_unit(False, 1, prefers("b"))) for _ in range(101)]
+    assert 0 < order.index("a") < 20
+    made, _ = graph(Toy("a"), Toy("b", size=3))
+    lost = made.take_ready_unit(False, 1)
+    assert lost is not None
+    made.restart_unit(lost)
+    assert named(made.take_ready_unit(False, 1, prefers("b"))) == "a"
+
+
+def test_only_few_of_the_next_tasks_are_looked_at() -> None:
+    looked: list[str] = []
+
+    def note(task: Any) -> bool:
+        looked.append(task.id)
+        return False
+
+    made, _ = graph(*(Toy(f"{number:03}") for number in range(500)))
+    for number in range(500):
+        looked.clear()
+        assert named(made.take_ready_unit(False, 1, note)) == f"{number:03}"
+        assert len(looked) <= 10
+
+
+@given(st.permutations(range(40)), st.sets(st.integers(0, 39)), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_whatever_is_preferred_every_unit_is_taken_once(
+    order: list[int], preferred: set[int], chance: random.Random
+) -> None:
+    made = Graph()
+    for number in order:
+        add(made, Toy(f"{number:02}", size=1 + number % 3), (number,))
+    names = {f"{number:02}" for number in preferred}
+    found = []
+    while (one := made.take_ready_unit(False, 1, prefers(*names))) is not None:
+        found.append(named(one))
+        names = {name for name in names if chance.random() < 0.9}
+    assert len(found) == len(set(found)) == sum(1 + number % 3 for number in range(40))

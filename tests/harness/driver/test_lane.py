@@ -28,7 +28,7 @@ def lane() -> tuple[Lane, Clock]:
 
 
 def hosts(made: Lane, ready: int, running: int, left: int, others: int, **more: Any) -> int:
-    return made.hosts_to_reserve(Load(ready, running, left, others, **more))
+    return made.hosts_to_reserve(Load(ready, running, left, others, **{"others_ready": left, **more}))
 
 
 def test_the_first_turn_begins_as_soon_as_there_is_one_to_time() -> None:
@@ -161,11 +161,17 @@ def test_no_turn_without_a_task_to_time() -> None:
     ("ready", "running", "left", "expected"),
     [(1, 0, 99, 1), (5, 0, 99, 4), (1, 2, 99, 3), (99, 0, 99, 4), (3, 0, 0, 32)],
 )
-def test_of_several_hosts_an_eighth_at_most_is_kept_while_other_work_is_left(
+def test_of_several_hosts_an_eighth_at_most_is_kept_while_other_work_is_ready(
     ready: int, running: int, left: int, expected: int
 ) -> None:
     made, _ = lane()
     assert hosts(made, ready, running, left, 9, hosts=32) == expected
+
+
+@pytest.mark.parametrize(("ready", "others", "expected"), [(5, 0, 5), (99, 0, 8), (5, 1, 1), (99, 7, 1)])
+def test_while_nothing_else_is_ready_all_that_are_wanted_are_kept(ready: int, others: int, expected: int) -> None:
+    made, _ = lane()
+    assert hosts(made, ready, 0, 50, 2, hosts=8, others_ready=others) == expected
 
 
 def test_a_group_that_is_larger_than_a_host_gets_as_many_hosts_as_it_needs() -> None:

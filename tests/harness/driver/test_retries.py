@@ -117,5 +117,8 @@ def test_what_a_method_raised_is_told_with_its_unit_and_the_debugger() -> None:
     said = describe_failure(unit("sample a"), raised, "mine")
     assert said.startswith(f"{unit('sample a').label} raised ZeroDivisionError: float division by zero; ")
     assert said.endswith("`oneclock run mine --pdb` stops where it is raised")
-    for whole in (DEATH, Failure("UsageError", "the weights have another shape")):
+    own = (
+        Failure(kind, "the weights have another shape") for kind in ("UsageError", "HarnessError", "DataAbsentError")
+    )
+    for whole in (DEATH, *own):
         assert describe_failure(unit("a"), whole, "mine") == whole.sentence

@@ -285,7 +285,8 @@ def test_ten_workers_that_die_at_once_cost_tries_and_no_row(tmp_path: Path, logg
 
 
 def test_a_task_waits_for_devices_that_were_there_and_fails_at_once_if_they_never_were(tmp_path: Path) -> None:
-    made = plan_kit.plan(trials=[{"steps": 2}, {"steps": 4, "executor": {"name": "srds", "devices": 2}}])
+    trials = [{"steps": 2}, {"steps": 4, "executor": {"name": "srds", "devices": 2}}]
+    made = plan_kit.plan(trials=trials, fidelity={"measure": False})
     driver, pool = engine(made, tmp_path / "never", hosts=1, devices=1)
     failed = next(row for row in driver.run() if row["status"] == "failed")
     assert "needs 2 devices at once; the cluster offers 1" in failed["reasons"]
@@ -294,7 +295,7 @@ def test_a_task_waits_for_devices_that_were_there_and_fails_at_once_if_they_neve
     driver, pool = engine(made, tmp_path / "comes-back", hosts=2, devices=1)
     reserve, size = pool.reserve, pool.size
     pool.size = lambda: size() if not 5 < pool.now < 65 else 1  # type: ignore[method-assign]
-    pool.reserve = lambda hosts: reserve(hosts)  # type: ignore[method-assign]
+    pool.reserve = lambda hosts, devices=1: reserve(hosts, devices)  # type: ignore[method-assign]
     assert {row["status"] for row in driver.run()} == {"finished"}
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pytest
 import torch
@@ -40,6 +40,26 @@ def test_what_python_itself_sets_late_is_no_change(monkeypatch: pytest.MonkeyPat
         copy.deepcopy(timing.TIERS["smoke"])  # notes slots in the class
         import harness.report.facts  # noqa: F401  (a submodule that is loaded late)
     assert tampering.deeds == []
+
+
+def test_names_that_the_compiler_adds_are_no_change() -> None:
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        x = x + 1
+        print(end="")  # a break, after which the rest gets a name of its own
+        return x * 2
+
+    guard, before = Guard(), set(vars(pixels))
+    call = FunctionType(doubled.__code__, vars(pixels))
+    try:
+        with guard.watching() as tampering:
+            assert torch.compile(call, backend="eager")(torch.ones(1)) == 4
+        added = set(vars(pixels)) - before
+        assert any(name.startswith("__resume_at_") for name in added)
+        assert tampering.deeds == []
+    finally:
+        torch._dynamo.reset()
+        for name in set(vars(pixels)) - before:
+            del vars(pixels)[name]
 
 
 def test_a_name_that_is_gone_comes_back() -> None:

@@ -8,14 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.measure.device import (
-    EnergyMeter,
-    clock_and_temperature,
-    cpu_name,
-    device_name,
-    measure_peak_memory,
-    timed_call,
-)
+from harness.measure.device import EnergyMeter, MemoryPeak, MemoryUse, measure_memory, timed_call
 
 CPU = torch.device("cpu")
 MEBI = 1 << 20
@@ -40,7 +33,7 @@ def test_a_jump_of_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatc
 
 
 def peak(call: object) -> int:
-    found = measure_peak_memory(call, CPU)  # type: ignore[arg-type]
+    found = measure_memory(call, CPU).allocated  # type: ignore[arg-type]
     if found is None:
         pytest.skip("this kernel does not let a process reset its high-water mark")
     return found
@@ -56,6 +49,28 @@ def test_peak_memory_does_not_see_what_was_freed_before() -> None:
     idle = peak(lambda: None)
     torch.ones(200 * MEBI, dtype=torch.uint8)
     assert peak(lambda: None) - idle < 50 * MEBI
+
+
+def test_a_peak_that_goes_on_holds_all_since_it_began() -> None:
+    peak_of_all = MemoryPeak(CPU)
+    torch.ones(200 * MEBI, dtype=torch.uint8)
+    used = peak_of_all.read().allocated
+    if used is None:
+        pytest.skip("this kernel does not let a process reset its high-water mark")
+    assert used - peak(lambda: None) > 150 * MEBI
+
+
+def test_on_a_gpu_memory_is_what_tensors_had_what_torch_held_and_what_all_processes_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log: list[str] = []
+    found = {"max_memory_allocated": 5, "max_memory_reserved": 8, "mem_get_info": (20, 50)}
+    for name, value in found.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    for name in ("reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: log.append(name))
+    assert measure_memory(lambda: log.append("call"), torch.device("cuda")) == MemoryUse(5, 8, 30)
+    assert log == ["reset_peak_memory_stats", "call", "synchronize"]
 
 
 def rapl(folder: Path, microjoules: int) -> Path:
@@ -88,9 +103,3 @@ def test_energy_counter_that_holds_no_number_is_no_energy(tmp_path: Path) -> Non
     folder = rapl(tmp_path / "rapl", 1)
     (folder / "energy_uj").write_text("not supported\n")
     assert EnergyMeter(CPU, folder).joules() is None
-
-
-def test_a_processor_has_a_name_of_one_line_and_no_gauges() -> None:
-    assert device_name(CPU) == cpu_name() == " ".join(cpu_name().split())
-    assert cpu_name()
-    assert set(clock_and_temperature(CPU).values()) == {None}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from harness.measure.disturbance import counted_block, cpu_shares, judge_block, read_gpu_load
-from harness.specs.time import Repetition, TimedBlock
+from harness.measure.disturbance import clock_drift, counted_block, cpu_shares, judge_block
+from harness.specs.time import GpuState, Repetition, TimedBlock
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -86,87 +83,57 @@ def test_the_first_undisturbed_block_counts_else_the_least_disturbed(
     assert counted_block([quality(share, text) for text, share in blocks]) == counted
 
 
-class FakeNvml:
-    """NVML of one GPU: who computes there, and its clocks event reasons."""
-
-    def __init__(self, pids: list[int] | None, bits: int | None, old: bool = False) -> None:
-        self._pids, self._bits = pids, bits
-        name = "nvmlDeviceGetCurrentClocksThrottleReasons" if old else "nvmlDeviceGetCurrentClocksEventReasons"
-        setattr(self, name, self._reasons)
-
-    def nvmlInit(self) -> None:
-        pass
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
-        assert uuid == "GPU-some-uuid"
-        return "handle"
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:
-        if self._pids is None:
-            raise RuntimeError("refused")
-        return [SimpleNamespace(pid=pid) for pid in self._pids]
-
-    def _reasons(self, handle: str) -> int:
-        assert handle == "handle"
-        if self._bits is None:
-            raise RuntimeError("refused")
-        return self._bits
+def on_gpu(shared: int, throttled: int, known: bool = True, before: GpuState | None = None) -> TimedBlock:
+    """Return a block of ten calls, of which the first had another process there, or were throttled."""
+    calls = [
+        call(
+            0.2, number=n, foreign_processes=int(n < shared) if known else None,
+            throttle=("hardware slowdown" if n < throttled else "") if known else None,
+        )
+        for n in range(10)
+    ]  # fmt: skip
+    return judge_block(calls, 1.0, GPU, 1, before)
 
 
-def load(monkeypatch: pytest.MonkeyPatch, nvml: Any, device: torch.device = GPU) -> dict[str, Any]:
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="some-uuid"))
-    return read_gpu_load(device)
+def test_a_block_on_a_gpu_is_void_by_a_single_reading_of_nvml() -> None:
+    assert on_gpu(0, 0).disturbed == on_gpu(9, 9, known=False).disturbed == ""
+    assert on_gpu(1, 0).disturbed == "shared its GPU with another process in 10 % of the readings"
+    assert on_gpu(0, 4).disturbed == "its GPU was throttled in 40 % of the readings (hardware slowdown)"
+    assert on_gpu(3, 4).disturbed.count(";") == 1
+    assert (on_gpu(3, 4).foreign_share, on_gpu(3, 4).throttled_share) == (0.3, 0.4)
+    unknown = on_gpu(9, 9, known=False)
+    assert (unknown.foreign_share, unknown.throttled_share) == (None, None)
 
 
-OWN, OTHER = os.getpid(), 1 << 30
+def test_what_was_there_when_a_block_began_voids_it_too() -> None:
+    assert on_gpu(0, 0, before=GpuState(foreign_processes=0, throttle="")).disturbed == ""
+    found = on_gpu(0, 0, before=GpuState(foreign_processes=1, throttle=""))
+    assert found.disturbed == "shared its GPU with another process in 9 % of the readings"
+    assert found.foreign_share == pytest.approx(1 / 11)
+    assert on_gpu(0, 0, known=False, before=GpuState(throttle="hardware slowdown")).throttled_share == 1.0
 
 
-@pytest.mark.parametrize(
-    ("pids", "foreign"),
-    [([OWN], 0), ([OWN, OTHER], 1), ([], 0), ([OTHER], 0), ([OTHER, OTHER + 1], 1), (None, None)],
-)  # in a container the own process is listed under another id
-def test_other_processes_on_the_gpu_are_counted(
-    monkeypatch: pytest.MonkeyPatch, pids: list[int] | None, foreign: int | None
-) -> None:
-    assert load(monkeypatch, FakeNvml(pids, 0)) == {"foreign_processes": foreign, "throttle": ""}
+def rounds(late: float, count: int = 12, kinds: tuple[str, ...] = ("latency", "throughput")) -> list[Repetition]:
+    """Return rounds in whose second half calls of the clock take so many times as long."""
+    return [
+        call(role=role, number=n, kind=kind, seconds=2.0 * (late if role == "baseline" and 2 * n >= count else 1.0))
+        for n in range(count)
+        for role in ("trial", "baseline")
+        for kind in kinds
+    ]
 
 
-@pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize(
-    ("bits", "throttle"),
-    [
-        (0x1 | 0x2 | 0x4 | 0x10 | 0x100, ""),  # idle, settings and the power cap are no disturbance
-        (0x8 | 0x4, "hardware slowdown"),
-        (0x20 | 0x40, "software thermal slowdown, hardware thermal slowdown"),
-        (0x80, "hardware power brake"),
-        (None, None),
-    ],
-)
-def test_heat_and_faults_of_power_are_throttling(
-    monkeypatch: pytest.MonkeyPatch, bits: int | None, throttle: str | None, old: bool
-) -> None:
-    assert load(monkeypatch, FakeNvml([OWN], bits, old)) == {"foreign_processes": 0, "throttle": throttle}
+def test_a_clock_that_moves_voids_a_block_on_a_gpu_and_is_recorded_on_a_cpu() -> None:
+    for device, sentence in ((GPU, "the clock trial's time moved by +4.0 %"), (CPU, "")):
+        found = judge_block(rounds(1.04), 1.0, device, ranks=1)
+        assert found.clock_drift == pytest.approx(0.04)
+        assert found.disturbed == sentence
+        assert judge_block(rounds(1.02), 1.0, device, ranks=1).disturbed == ""
+    assert judge_block(rounds(0.9), 1.0, GPU, ranks=1).disturbed == "the clock trial's time moved by -10.0 %"
 
 
-def test_without_nvml_or_on_a_cpu_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = {"foreign_processes": None, "throttle": None}
-    assert load(monkeypatch, None) == unknown  # the import fails
-    assert load(monkeypatch, FakeNvml([OWN, OTHER], 0x8), CPU) == unknown
-
-
-def test_a_block_on_a_gpu_is_judged_by_nvml_alone() -> None:
-    def judged(shared: int, throttled: int, known: bool = True) -> str:
-        calls = [
-            call(
-                0.2, number=n, foreign_processes=int(n < shared) if known else None,
-                throttle=("hardware slowdown" if n < throttled else "") if known else None,
-            )
-            for n in range(10)
-        ]  # fmt: skip
-        return judge_block(calls, 1.0, GPU, ranks=1).disturbed
-
-    assert judged(0, 0) == judged(2, 2) == judged(9, 9, known=False) == ""
-    assert judged(3, 0) == "shared its GPU with another process in 30 % of the calls"
-    assert judged(0, 4) == "its GPU was throttled in 40 % of the calls (hardware slowdown)"
-    assert judged(3, 4).count(";") == 1
+def test_drift_is_the_mean_of_the_kinds_and_unknown_for_few_rounds_or_without_a_clock() -> None:
+    mixed = [*rounds(1.21, kinds=("latency",)), *rounds(1.0, kinds=("throughput",))]
+    assert clock_drift(mixed) == pytest.approx(0.1)
+    assert clock_drift(rounds(1.5, count=10)) is None
+    assert clock_drift([one for one in rounds(1.5) if one.role == "trial"]) is None

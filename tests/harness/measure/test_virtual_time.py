@@ -35,7 +35,8 @@ def srds(form: str, **params: Any) -> SamplerSpec:
 
 @pytest.fixture(autouse=True)
 def _no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.tasks.time.ENERGY_SECONDS", 0.0)
+    monkeypatch.setattr("harness.tasks.time.energy_window", lambda device: 0.0)
+    monkeypatch.setattr("harness.tasks.time.idle_watts", lambda device: None)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,14 @@ def test_a_serial_twin_is_timed_once_in_every_round_of_a_parallel_trial(together
     ):
         calls = [(r["round"], r["role"], r["kind"]) for r in found["repetitions"]]
         assert sorted(calls) == sorted((n, role, kind) for n in range(ROUNDS) for role, kind in expected)
+
+
+def test_calls_of_ranks_take_as_long_as_the_slowest_and_others_are_of_one_rank(together: dict[str, Any]) -> None:
+    for found in together.values():
+        calls = found["repetitions"]
+        assert {one["slowest_rank"] for one in calls if one["role"] == "trial"} <= {0, 1}
+        assert {one["slowest_rank"] for one in calls if one["role"] != "trial"} == {None}
+    assert {one["slowest_rank"] for one in alone("serial")["repetitions"]} == {None}
 
 
 def test_an_executor_without_a_model_of_its_time_has_no_virtual_rows() -> None:

@@ -80,7 +80,8 @@ def test_what_only_samples_does_not_prepare_again() -> None:
         for rule in ("per-image", "mean-depth")
     ]
     exits = [{"name": "early-exit"}, {"name": "early-exit", "compiled": True}, {"name": "early-exit", "reverse": True}]
-    made = plan(**DIGITS, trials=[{"steps": 3}, {"steps": 3, "denoiser": [*gates, *exits]}])
+    trials = [{"steps": 3}, {"steps": 3, "denoiser": [*gates, *exits]}]
+    made = plan(**DIGITS, trials=trials, timing={"mode": "deployed"})  # which compiled needs
     prepared = [p.trial.sampler.artifact_ids() for p in made.trials]
     assert prepared[0] == ()
     assert prepared[1] == prepared[3]

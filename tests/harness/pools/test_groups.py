@@ -151,7 +151,7 @@ def test_a_run_ends_whose_training_and_preparation_take_both_workers_between_tri
     found = Engine(made, store, tmp_path, ray_pool, ears).run()
     assert [row["reasons"] for row in found] == [""] * 6
     assert {kind for kind, ranks in ears.started if ranks == 2} == {"train", "prepare"}
-    assert {kind for kind, ranks in ears.started if ranks == 1} == {"reference", "sample", "score", "time"}
+    assert {kind for kind, ranks in ears.started if ranks == 1} == {"fidelity", "reference", "sample", "score", "time"}
     assert complete(ray_pool)
 
 

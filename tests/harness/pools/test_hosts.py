@@ -158,6 +158,61 @@ def test_units_of_a_task_return_to_its_worker():
     assert hosts.take_workers(1, False, "x") == first
 
 
+def test_a_task_goes_to_a_worker_that_has_its_network_and_a_worker_holds_the_latest_few():
+    hosts = two_hosts()
+    (first,) = hosts.take_workers(1, False, "x", ["net 1"])
+    (other,) = hosts.take_workers(1, False, "y", ["net 2"])
+    assert not hosts.has_loaded(["net 1"])  # it is not idle
+    for worker in (first, other):
+        hosts.release_worker(worker)
+    assert hosts.has_loaded(["net 1"])
+    assert hosts.has_loaded(["net 9", "net 2"])
+    assert hosts.has_loaded([])
+    assert not hosts.has_loaded(["net 9"])
+
+    # another task of the same network; the task itself comes before its network
+    assert hosts.take_workers(1, False, "z", ["net 2"]) == [other]
+    hosts.release_worker(other)
+    assert hosts.take_workers(1, False, "x", ["net 2"]) == [first]
+    hosts.release_worker(first)
+
+    # three networks later the first is forgotten
+    for number in range(3, 6):
+        assert hosts.take_workers(1, False, "x", [f"net {number}"]) == [first]
+        hosts.release_worker(first)
+    assert not hosts.has_loaded(["net 1"])
+    assert hosts.has_loaded(["net 5"])
+    hosts.remove(first)
+    assert not hosts.has_loaded(["net 5"])
+
+
+def test_a_group_takes_the_workers_of_its_host_that_have_its_network():
+    hosts = two_hosts(each=4)
+    taken = [hosts.take_workers(1, False, f"task {n}", ["net 1" if n // 2 % 2 else "net 2"])[0] for n in range(8)]
+    for worker in taken:
+        hosts.release_worker(worker)
+    group = hosts.take_workers(2, False, "group", ["net 1"])
+    assert len({worker // 4 for worker in group}) == 1
+    assert set(group) <= {worker for number, worker in enumerate(taken) if number // 2 % 2}
+
+
+def test_hosts_with_workers_enough_are_reserved_first_and_replace_smaller_ones():
+    hosts = Hosts()
+    for number, host in enumerate(["small", "large", "large", "large", "large"]):
+        hosts.add(number, host)
+    hosts.take_workers(1, False, "x")
+    hosts.take_workers(1, False, "x")
+    hosts.take_workers(1, False, "x")
+    hosts.reserve(1)
+    assert hosts.reserved() == {"small"}  # nothing runs there, and one worker is enough
+    hosts.reserve(1, devices=4)
+    assert hosts.reserved() == {"large"}
+    hosts.reserve(1, devices=2)
+    assert hosts.reserved() == {"large"}
+    hosts.reserve(1, devices=9)  # none has as many: what is reserved stays
+    assert hosts.reserved() == {"large"}
+
+
 def test_single_units_spread_over_hosts_and_groups_stay_together():
     hosts = two_hosts()
     assert {worker // 2 for worker in (*hosts.take_workers(1, False, "x"), *hosts.take_workers(1, False, "y"))} == {

@@ -5,6 +5,8 @@ A module named `ray` that only pretends stands before the real one in the head's
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import os
 import signal
 import subprocess
@@ -18,6 +20,7 @@ import psutil
 import pytest
 from kit.log_kit import Logged
 from kit.python_path import prepended
+from ray.experimental import tqdm_ray
 
 from harness.errors import UsageError
 from harness.pools import local_ray
@@ -234,3 +237,12 @@ def test_a_timer_of_an_earlier_start_ends_no_later_head(fake) -> None:
     assert psutil.pid_exists(started(folder)[-1])
     ray.end(start=2)
     assert not alive(started(folder))
+
+
+def test_ray_that_prints_what_workers_say_leaves_the_builtin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("harness.pools.cluster")  # sets Ray's variables
+    monkeypatch.setattr(tqdm_ray, "_manager", None)
+    monkeypatch.setattr(builtins, "print", builtins.print)  # for where it fails
+    before = builtins.print
+    tqdm_ray.instance()
+    assert builtins.print is before

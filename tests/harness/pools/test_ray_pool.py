@@ -16,9 +16,9 @@ from harness.errors import UsageError
 from harness.planning.fit import check_pool_size
 from harness.planning.plan import make_plan
 from harness.pools.actor import WorkerInfo
-from harness.pools.actor_set import check_one_class
 from harness.pools.cluster import connect
 from harness.pools.deaths import describe_end
+from harness.pools.device_choice import check_one_class
 from harness.storage.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("faulty_known")]
@@ -119,8 +119,8 @@ def test_a_dead_worker_is_replaced_in_the_background(tmp_path, ray_pool, logged)
 def test_devices_of_two_kinds_are_refused_in_a_sentence_that_names_both():
     kinds = [WorkerInfo("n", "127.0.0.1", 1, "cuda", "NVIDIA A"), WorkerInfo("m", "127.0.0.2", 2, "cuda", "NVIDIA B")]
     with pytest.raises(UsageError, match="several kinds, cuda:NVIDIA A and cuda:NVIDIA B, which round"):
-        check_one_class(kinds)
-    check_one_class(kinds[:1] * 2)
+        check_one_class(kind.device_class for kind in kinds)
+    check_one_class(kind.device_class for kind in kinds[:1] * 2)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.pools.worker import thin_progress
+from harness.pools.progress import thin_progress
 from harness.specs.base import Output
 from harness.task import Checkpoint, Progress, Result
 

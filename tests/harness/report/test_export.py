@@ -22,6 +22,7 @@ from methods.schedules.edm import EDM
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results/reference/quick"
 C = 0.75
+PHOTOGRAPHS = 0.484  # sigma_data of cifar10-16, by its card
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
 
@@ -130,23 +131,23 @@ def test_levels_that_share_a_timestep_are_no_schedule_but_their_sigmas_are() -> 
 
 
 def test_json_holds_the_levels_to_the_last_digit(quick: api.Tables) -> None:
-    data = json.loads(export_schedule(quick.trials, quick.steps, "unet-8:ddim-5").as_json())
+    data = json.loads(export_schedule(quick.trials, quick.steps, "unet-16:ddim-5").as_json())
     rows = quick.steps[quick.steps["trial_id"] == data["trial_id"]].sort_values("step")
     assert data["sigmas"] == [*rows["sigma"], 0.002]
-    assert data["sigmas"] == pytest.approx(EDM().levels(5, 0.002, 20.0).tolist(), rel=1e-12)
-    assert (data["steps"], data["network"], data["dataset"]) == (5, "unet-8", "digits")
+    assert data["sigmas"] == pytest.approx(EDM().levels(5, 0.002, 40.0).tolist(), rel=1e-12)
+    assert (data["steps"], data["network"], data["dataset"]) == (5, "unet-16", "cifar10-16")
     assert (data["beta_schedule"], data["beta_start"], data["beta_end"]) == ("linear", 0.0001, 0.02)
     rounding = data["rounding"]
     assert len(data["timesteps"]) == len(data["sigmas"]) - 1 == len(rounding["sigmas"]) - 1 == 5
     assert rounding["valid"] is True
-    assert rounding["sigma_data"] == C  # the card's, not the schedule's
-    assert rounding["gaussian_error_before"] == gaussian_error(np.array(data["sigmas"]), C)
-    assert rounding["gaussian_error_after"] == gaussian_error(np.array(rounding["sigmas"]), C)
+    assert rounding["sigma_data"] == PHOTOGRAPHS  # the card's, not the schedule's
+    assert rounding["gaussian_error_before"] == gaussian_error(np.array(data["sigmas"]), PHOTOGRAPHS)
+    assert rounding["gaussian_error_after"] == gaussian_error(np.array(rounding["sigmas"]), PHOTOGRAPHS)
     assert f"from {rounding['gaussian_error_before']:.4g} at the last level 0.002" in data["note"]
 
 
 @pytest.mark.parametrize("betas", BETAS)
-@pytest.mark.parametrize("name", ["unet-8:ddim-5", "ddim-40", "ddim@few-step", "ddsm-w20", "srds-batched"])
+@pytest.mark.parametrize("name", ["unet-16:ddim-5", "ddim-20", "ddim@few-step", "few-step-tuned", "srds-batched"])
 def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, name: str, betas: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name, betas)
     snippet = exported.as_snippet()
@@ -155,11 +156,11 @@ def test_a_snippet_of_sigmas_runs_and_has_the_trials_levels(quick: api.Tables, n
     assert scheduler.sigmas.equal(torch.from_numpy(exported.levels).float())
     assert len(scheduler.timesteps) == len(exported.levels) - 1 == exported.trial["steps"]
     assert scheduler.config["beta_schedule"] == betas
-    assert ('denoiser "ddsm" has no counterpart' in snippet) == (name == "ddsm-w20")
+    assert ('denoiser "few-step" has no counterpart' in snippet) == (name == "few-step-tuned")
     assert ('executor "srds" has no counterpart' in snippet) == (name == "srds-batched")
 
 
-@pytest.mark.parametrize("name", ["unet-8:dpmpp-2m-5", "unet-8:dpmpp-2m-10"])
+@pytest.mark.parametrize("name", ["unet-16:dpmpp-2m-5", "unet-16:dpmpp-2m-10"])
 def test_a_snippet_of_timesteps_runs_and_has_the_nearest_levels(quick: api.Tables, name: str) -> None:
     exported = export_schedule(quick.trials, quick.steps, name)
     scheduler = run(exported.as_snippet())
@@ -231,7 +232,7 @@ def test_tables_that_came_without_their_card_tell_no_cost(quick: api.Tables) -> 
         (["dpmpp-2m-5", "--format", "json"], 0, '"trial_id"', ""),
         (["dpmpp-2m-10"], 2, "", "trials here: "),
         (["dpmpp-2m-20", "--beta-schedule", "squaredcos_cap_v2"], 0, "beta_schedule='squaredcos_cap_v2'", ""),
-        (["dpmpp-2m-20", "--train-steps", "50"], 2, "", "11 levels fall on timestep 49"),
+        (["dpmpp-2m-20", "--train-steps", "50"], 2, "", "12 levels fall on timestep 49"),
         (["dpmpp-2m-20", "--train-steps", "50", "--format", "json"], 0, '"valid": false', ""),
         (["dpmpp-2m-20", "--train-steps", "1"], 2, "", "expected 2 or more"),
         (["dpmpp-2m-21"], 2, "", "nearest: dpmpp-2m-20"),

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from harness.planning.method_facts import collect_facts
 from harness.report import family_colors as colors
 from harness.report.family_colors import family_color, order_families
 
@@ -69,11 +70,20 @@ def test_a_family_that_is_not_registered_takes_no_color_of_another() -> None:
     assert family_color("a new one", after) not in {family_color(name, after) for name in known}
 
 
-def test_the_ninth_family_and_an_unknown_one_are_grey() -> None:
-    names = order_families([f"family {place}" for place in range(9)])
-    assert len({family_color(name, names) for name in names[:8]}) == 8
-    assert {family_color(name, names) for name in (*names[8:], "unknown")} == {colors.OTHERS}
+def test_families_after_the_last_color_and_unknown_ones_are_grey() -> None:
+    n = len(colors.COLORS)
+    names = order_families([f"family {place}" for place in range(n + 1)])
+    assert len({family_color(name, names) for name in names[:n]}) == n
+    assert {family_color(name, names) for name in (*names[n:], "unknown")} == {colors.OTHERS}
     assert family_color("unknown", names, dark=True) == colors.DARK_OTHERS
+
+
+def test_every_shipped_family_has_a_color_in_both_modes() -> None:
+    names = order_families(one.family for one in collect_facts() if one.family != "wrapped")  # anybody's function
+    assert len(names) >= 9
+    for dark in (False, True):
+        shown = [family_color(name, names, dark) for name in names]
+        assert len({*shown, colors.OTHERS, colors.DARK_OTHERS}) == len(names) + 2
 
 
 def test_no_family_has_the_ink_of_the_baseline_or_the_grey_of_others() -> None:

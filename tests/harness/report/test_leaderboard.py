@@ -261,7 +261,7 @@ def test_a_crash_while_rendering_leaves_the_old_report(tmp_path: Path, monkeypat
     build_report(tmp_path, trials)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    def fail(_: object) -> str:
+    def fail(*_: object) -> str:
         raise RuntimeError("in the middle")
 
     monkeypatch.setattr("harness.report.build.to_latex", fail)

@@ -131,6 +131,17 @@ def test_the_difference_to_the_baseline_is_paired() -> None:
     assert 1.0 - found["fid_difference_low"] == pytest.approx(half)
 
 
+def test_a_trial_whose_fid_depends_on_its_noise_is_not_valid() -> None:
+    error = np.sqrt(3 / 4 * 4 * 0.25**2)  # the jackknife's of +-0.25 in four groups, on both sides
+    within, beyond = 3.0 + 5.9 * error * np.sqrt(2), 3.0 + 6.1 * error * np.sqrt(2)
+    for other, verdict in ((within, "VALID"), (beyond, "INVALID")):
+        found = row({"other": score(other)}, other_seed_score_ids=("other", "not there"))
+        assert found["verdict"] == verdict
+    assert found["reasons"].startswith("seed-sets-disagree: FID differs by")
+    without = {"other": score(9.0).model_copy(update={"replicates": []})}
+    assert row(without, other_seed_score_ids=("other",))["verdict"] == "VALID"
+
+
 @pytest.mark.parametrize(
     ("changes", "base"),
     [

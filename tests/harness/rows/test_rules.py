@@ -9,7 +9,7 @@ from kit.log_kit import Logged
 
 from harness.rows.evidence import TrialEvidence
 from harness.rows.rules import RULES, judge, rule_name
-from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, TimedWork
+from harness.specs.audits import BatchWork, CopyFigures, CountedWork, ImagesWork, Probe, RepeatedCalls, TimedWork
 from harness.specs.row import Expectation
 from harness.specs.sample import Cost, SampleOutput
 
@@ -19,11 +19,19 @@ ROW = {
     "nfe": 4.0, "flops_per_image": 40.0, "throughput_batch": 10, "fid_least": 1.0,
 }  # fmt: skip
 NOTHING = {"evaluations": {}, "units": {}, "iterations": {}, "critical": {}, "speculative": 0, "bytes_sent": 0}
+ON_GPU = {
+    "foreign_check": "processes", "foreign_share": 0.0, "throttled_share": 0.0, "clock_trial_drift": 0.03,
+    "clock_over_alone": 1.05, "timed_alone": "device", "temperature_celsius": 83.0,
+}  # fmt: skip
 COST = Cost(units={"network": 10, "head": 4}, network=10, coverage=1.0, parameters=7, sigmas=[1.0, 0.0], times=[1, 0])
 
 
 def work(evaluations: int | None = 40, **units: int) -> ImagesWork:
     return ImagesWork(evaluations=evaluations, units=units or {"network": 40}, iterations={})
+
+
+def repeats(seconds: float = 1.0, again: int = 80) -> RepeatedCalls:
+    return RepeatedCalls(new_flops=80, repeated_flops=again, new_seconds=seconds, timed_seconds=1.0)
 
 
 def batch(first: int, **units: int) -> BatchWork:
@@ -122,8 +130,13 @@ def apart(error: float, *levels: float) -> dict[str, Any]:
         {"shards": [{"probes": [probe(estimate_changes=[0.003, 0.003])]}, {}]},
         {"copies": CopyFigures(rate=0.02, highest=0.1, images=20, median_ratio=0.8)},
         {"new_images_ratio": 3.0, "over_units": 3.0},
+        {"repeats": {"throughput": repeats(), "latency": repeats(seconds=1.25)}},
         {"ratio": 0.5},
         {"ratio": 20.0},
+        {"row": ON_GPU},
+        {"seed_differences": [(1.19, 0.2), (-1.19, 0.2)]},
+        {"row": {"clock_trial_drift": 0.2}},  # on a CPU it is recorded alone
+        {"row": {**ON_GPU, "clock_over_alone": 1.5}, "on_clocks_node": False},
     ],
     ids=str,
 )
@@ -143,6 +156,10 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
         ({"row": {"fid": None}, "quality_reasons": ["too few images"]}, "no-fid: too few images"),
         ({"row": {"fid": None}}, "no-fid: the images could not be scored"),
         ({"row": {"fid": 0.99}}, "fid-below-floor: FID 0.99, expected at least 1"),
+        (
+            {"seed_differences": [(0.1, 0.2), (-1.21, 0.2)]},
+            "seed-sets-disagree: FID differs by 1.21 from that of another seed set, expected at most 1.2",
+        ),
         ({"copies": CopyFigures(rate=0.11, highest=0.1, images=20)}, "copies-training-images: 11.0% of 20 images"),
         ({"shards": [apart(0.99), {}]}, "leaves-the-flow: a truncation error of 0.99"),
         ({"row": {"nfe": 5.0}, "shards": [apart(0.99, 80, 60, 40, 20, 7, 0.1), {}]}, "leaves-the-flow: "),
@@ -174,6 +191,14 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
         ),
         ({"counted_batch": counted(399, network=40)}, "work-not-done: operators did 399 FLOPs where 400 were counted"),
         ({"new_images_ratio": 3.1}, "remembers-images: new images take 3.1 times as long as the timed ones"),
+        (
+            {"repeats": {"latency": repeats(seconds=1.3)}},
+            "remembers-images: in latency, new images take 1.3 times as long as images made before, expected at most",
+        ),
+        (
+            {"repeats": {"throughput": repeats(), "latency": repeats(again=0)}},
+            "remembers-images: in latency, new images take 80 FLOPs, the same again 0, expected as many",
+        ),
         ({"over_units": 3.1}, "uncounted-time: a batch takes 3.1 times as long as the units that it reports"),
         ({"weights_changed": True}, "weights-changed: the weights of the network are others after the task"),
         ({"shards": [{"weights_changed": True}, {}]}, "weights-changed"),
@@ -220,6 +245,22 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
             {"row": {"timing_block_seconds": 1.25, "warm_up_calls": 2}},
             "timing-too-short: 1.25 seconds of 2, 2 warm-up calls of 3, expected what the tier quick demands",
         ),
+        (
+            {"row": {**ON_GPU, "foreign_share": 0.25}},
+            "foreign-process: 25% of the readings found another process, by processes, expected none",
+        ),
+        (
+            {"row": {**ON_GPU, "throttled_share": 0.02}},
+            "throttled: 2% of the readings found the GPU throttled, at up to 83 °C, expected none",
+        ),
+        (
+            {"row": {**ON_GPU, "clock_trial_drift": -0.041}},
+            "clock-drifts: its seconds moved by -4.1%, expected at most",
+        ),
+        (
+            {"row": {**ON_GPU, "clock_over_alone": 1.06}},
+            "slowed-by-neighbours: beside its neighbours the clock takes 1.06 times as long as alone, expected at most",
+        ),
         ({"band": (0.2, 0.9)}, "baseline-out-of-band: the baseline's FID is 1, expected 0.2 to 0.9"),
         ({"band": (1.1, 2.0)}, "baseline-out-of-band"),
         ({"expectations": [known(1.7, absolute=0.1)]}, "known-answer: fid is 1.5, expected 1.7 within 0.1 (theory)"),
@@ -250,6 +291,26 @@ def test_what_could_not_be_tried_is_no_fault_and_says_why() -> None:
     assert found["timed-images-differ"] == "no timed batch is a scored one"
 
 
+def test_what_a_gpu_does_not_tell_is_not_tried() -> None:
+    silent = {**ON_GPU, "foreign_check": "none", "foreign_share": None, "throttled_share": None}
+    found = {one.rule: one.finding.found for one in checks_of(row=silent) if one.finding.holds is None}
+    assert found == {
+        "foreign-process": "NVML tells nothing of other processes, and torch nothing of memory",
+        "throttled": "NVML does not tell why the GPU's clock is what it is",
+    }
+    elsewhere = checks_of(row=ON_GPU, on_clocks_node=False)
+    (found_there,) = [one.finding for one in elsewhere if one.rule == "slowed-by-neighbours"]
+    assert (found_there.holds, found_there.found) == (None, "the clock was timed alone on another node")
+    (lost,) = [one.finding for one in checks_of(row={"timed_alone": "device"}) if one.rule == "slowed-by-neighbours"]
+    assert (lost.holds, lost.found) == (None, "the clock has no timing of its own")
+
+
+def test_on_a_cpu_no_rule_of_gpus_applies() -> None:
+    of_gpus = {"foreign-process", "throttled", "clock-drifts", "slowed-by-neighbours"}
+    assert not of_gpus & {one.rule for one in checks_of()}
+    assert of_gpus <= {one.rule for one in checks_of(row=ON_GPU)}
+
+
 def test_calls_of_devices_that_wait_for_each_other_are_not_compared() -> None:
     assert broken(row={"devices": 2}, ratio=0.4) == []
     found = {one.rule: one.finding.found for one in checks_of(row={"devices": 2}, ratio=0.4)}
@@ -261,6 +322,13 @@ def test_time_of_devices_that_wait_for_each_other_is_not_compared_with_their_uni
     assert broken(row={"devices": 2}, over_units=4.4) == []
     found = {one.rule: one.finding.found for one in checks_of(row={"devices": 2}, over_units=4.4)}
     assert found["uncounted-time"] == "its devices wait for each other, so a batch takes longer than the units"
+
+
+def test_one_batch_in_which_a_unit_ran_for_some_images_alone_is_of_unequal_work() -> None:
+    """A rule that goes by the image may be scored in a single batch: 37 of 40 calls ran whole there."""
+    shards = [SampleOutput.model_construct(batches=[BatchWork(first=0, images=10, work=one)])
+              for one in (work(40, full=37, cached=3), work(40, full=30, cached=10))]  # fmt: skip
+    assert [TrialEvidence(ROW, [shard]).equal_work for shard in shards] == [False, True]
 
 
 def test_every_check_is_logged_with_what_was_found_and_expected(logged: Logged) -> None:

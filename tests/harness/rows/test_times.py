@@ -9,9 +9,9 @@ import pytest
 from kit.row_outputs import QUIET, outputs, spec, timing
 
 from harness.rows.row import finished_tables
-from harness.rows.times import speedup_over_serial, time_columns
+from harness.rows.times import clock_over_alone, gpu_columns, speedup_over_serial, time_columns
 from harness.schema import TABLES, TIMINGS
-from harness.specs.time import Repetition, TimeOutput
+from harness.specs.time import Repetition, TimeOutput, WarmUp
 
 BUSY = QUIET.model_copy(update={"cpu_share": 0.61, "disturbed_share": 0.9, "disturbed": "had 61 % of its core"})
 
@@ -94,6 +94,40 @@ def test_cpu_seconds_do_not_enter_where_nothing_disturbed_or_where_they_are_not_
 def test_a_call_whose_cpu_seconds_are_unknown_keeps_its_wall_seconds() -> None:
     unknown = [one.model_copy(update={"process_seconds": None}) for one in block(0, WALL, CPU)]
     assert time_columns(busy(repetitions=unknown))["speedup_low"] > 4.4
+
+
+def test_what_the_machine_and_the_warm_up_were_is_in_the_row() -> None:
+    warm_ups = [
+        WarmUp(role=role, kind="latency", calls=3, seconds=0.5, is_steady=steady)
+        for role, steady in (("trial", True), ("baseline", False))
+    ]
+    known = {"warm_ups": warm_ups, "threads": 4, "usable_cores": 8, "load_seconds": 0.2, "compile_seconds": 50.0}
+    row = time_columns(timing(**known))
+    assert (row["warm_up_seconds"], row["warm_up_steady"]) == (1.0, False)
+    assert [row[name] for name in ("threads", "usable_cores", "load_seconds", "compile_seconds")] == [4, 8, 0.2, 50.0]
+    assert time_columns(timing(warm_ups=warm_ups[:1]))["warm_up_steady"] is True
+    unjudged = [one.model_copy(update={"is_steady": None}) for one in warm_ups]
+    assert time_columns(timing(warm_ups=unjudged))["warm_up_steady"] is None
+
+
+def test_the_clock_over_its_own_timing_is_the_larger_of_both_kinds() -> None:
+    slow = {key: (1.02 if key[0] == "latency" else 1.1) * seconds for key, seconds in CPU.items()}
+    alone = timing(repetitions=block(0, CPU, CPU))
+    assert clock_over_alone(timing(repetitions=block(0, slow, CPU)), alone) == pytest.approx(1.1, rel=0.01)
+    assert clock_over_alone(alone, alone) == 1.0
+
+
+def test_columns_of_gpus_are_empty_on_a_cpu_and_of_the_counted_block_elsewhere() -> None:
+    assert set(gpu_columns(timing()).values()) == {None}
+    calls = [
+        one.model_copy(update={"sm_clock_mhz": 1000.0 + 10 * one.round, "temperature_celsius": 60.0 + one.round,
+                               "power_capped": one.round == 0, "block": number})
+        for number in (0, 1) for one in block(0, CPU, CPU)
+    ]  # fmt: skip
+    hot = [one if one.block else one.model_copy(update={"sm_clock_mhz": 5.0}) for one in calls]
+    row = gpu_columns(timing(repetitions=hot, blocks=[BUSY, QUIET], counted=1))
+    assert (row["sm_clock_mhz"], row["temperature_celsius"]) == (1115.0, 83.0)
+    assert row["power_capped_share"] == pytest.approx(1 / 24)
 
 
 def test_a_disturbed_row_stays_valid() -> None:

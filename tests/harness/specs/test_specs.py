@@ -30,7 +30,10 @@ def specs() -> dict[str, Spec]:
 
 
 SPECS = specs()
-KINDS = {"train", "weights", "prepare", "prepare_scored", "reference", "reference_solution", "sample", "score", "time"}
+KINDS = {
+    "train", "weights", "prepare", "prepare_scored", "reference", "reference_solution", "sample", "score", "fidelity",
+    "time",
+}  # fmt: skip
 
 
 def test_every_kind_is_here() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import StorageFullError, UsageError
@@ -67,6 +68,17 @@ def test_commit_fills_the_keys_and_reads_back(store):
     assert list(store.snapshot().read("steps").step) == [0, 1]
     assert len(store.snapshot().read("timings")) == 0
     assert store.check() == []
+
+
+def test_what_columns_mean_is_in_loaded_tables_and_not_in_every_part(store):
+    store.commit(ONE, rows())
+    (part,) = (store.folder / "trials").iterdir()
+    assert part.stat().st_size < 20_000
+    fields = pq.read_schema(part)
+    assert all(field.metadata is None for field in fields)
+    loaded = decode("trials", part.read_bytes()).schema
+    assert loaded.names == fields.names
+    assert loaded.field("fid").metadata[b"sentence"].startswith(b"Frechet distance")
 
 
 def test_types_do_not_depend_on_the_content(store):

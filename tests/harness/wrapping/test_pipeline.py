@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit.pipeline_kit import cached_pipeline, pipeline_of
+from kit.pipeline_kit import by_scheduler, cached_pipeline, pipeline_of
 from kit.toy_runs import Run
 
 import harness
@@ -17,6 +17,7 @@ from harness.errors import UsageError
 from harness.measure.flops import count_flops
 from harness.measure.whole_calls import WholeCalls
 from harness.sampling.call_counts import CallCounts
+from harness.specs.rules.audits import PROBE_NOISE_CHANGE_OF_PICTURES
 from harness.wrapping.user_code import find_kind
 
 KIT = os.path.relpath(Path(__file__).resolve().parents[2] / "kit" / "pipeline_kit.py")
@@ -105,6 +106,27 @@ def test_each_misbehaviour_is_a_row_with_its_reason(tmp_path: Path) -> None:
     assert unpaired.isna()["fid_difference"]
     assert "no difference of FID to the baseline: own noise, not paired" in unpaired["not_measured"]
     assert rows.loc["ddim", "verdict"] == "VALID"
+
+
+def test_a_small_change_of_the_noise_is_one_that_pictures_of_256_levels_show(tmp_path: Path) -> None:
+    rows = run(tmp_path, "nearest_kept", "ddim_pipeline").tables.trials.set_index("method")
+    assert rows.loc["nearest-kept", "verdict"] == "INVALID"
+    assert "answers-from-noise" in rows.loc["nearest-kept", "reasons"]
+
+    noise = torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    moved = noise + PROBE_NOISE_CHANGE_OF_PICTURES * torch.randn(noise.shape)
+    images, changed = ((by_scheduler(one, 4) * 255).round() for one in (noise, moved))
+    assert (images != changed).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("name", ["kept_batches", "kept_unless_watched"])
+def test_a_pipeline_that_keeps_its_images_is_invalid(name: str, tmp_path: Path) -> None:
+    rows = run(tmp_path, name, "by_scheduler").tables.trials.set_index("method")
+    row = rows.loc[name.replace("_", "-")]
+    assert row["verdict"] == "INVALID"
+    assert "remembers-images" in row["reasons"]
+    assert "the same again 0" in row["reasons"] or name == "kept_unless_watched"
+    assert rows.loc["by-scheduler", "verdict"] == "VALID", rows.loc["by-scheduler", "reasons"]
 
 
 def test_a_patched_pipeline_counts_what_ran_and_leaves_no_hook() -> None:

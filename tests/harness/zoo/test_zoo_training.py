@@ -275,3 +275,26 @@ def test_a_perfect_denoiser_has_no_held_out_loss_that_a_worse_one_undercuts(zoo:
 
     net.raw = knows  # type: ignore[method-assign, assignment]
     assert 0.5 < judge.measure_held_out_loss(net) < 2.0  # 1 for white data, by the weighting of the loss
+
+
+def test_when_its_minutes_are_over_the_best_weights_enter_the_zoo_and_it_goes_on_later(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr("harness.zoo.training.TRAINING_CHUNK_SECONDS", 0.01)
+    rules = Rules(images=960, check_images=96, patience=99)
+    assert training(tmp_path / "none", rules, minutes=0).run() is None  # over before the first check
+    assert not zoo_names()
+    clock = iter(range(10_000))
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.zoo.training.time.monotonic", lambda: 0.1 * next(clock))
+        assert training(tmp_path / "work", rules, minutes=0.1).run() is None
+    assert zoo_names() == ["unet-tiny"]
+    card = load_zoo_card("unet-tiny")
+    assert not card.training.finished
+    assert 0 < card.training.images_seen < 960
+    assert any("its minutes are over" in line for line in logged.messages)
+
+    finished = training(tmp_path / "work", rules).run()
+    assert finished is not None
+    assert finished.training.finished
+    assert finished.training.stopped == "the aim of 960 images is reached"

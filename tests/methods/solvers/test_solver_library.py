@@ -18,6 +18,7 @@ from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.dpmpp_3m import DPMPP3M
 from methods.solvers.heun import Heun
 from methods.solvers.ipndm import IPNDM
+from methods.solvers.sa_solver import SASolver
 from methods.solvers.unipc import UniPC
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:diffusers")
@@ -120,6 +121,44 @@ def test_unipc_is_the_librarys_at_the_same_levels(
     )
     ours = sample(UniPC(order=order, variant=variant, lower_order_final=lower_order_final), sigmas, mixture, START)
     torch.testing.assert_close(ours, library(scheduler, sigmas, START), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("final", [True, False])
+@pytest.mark.parametrize(("predictor", "corrector"), [(1, 1), (1, 2), (2, 2), (2, 3), (3, 4), (4, 3)])
+@pytest.mark.parametrize("tau", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("sigmas", GRIDS, ids=grid_label)
+def test_sa_solver_is_the_librarys_at_the_same_levels_with_the_same_noise(
+    sigmas: np.ndarray, tau: float, predictor: int, corrector: int, final: bool
+) -> None:
+    steps = len(sigmas) - 1
+
+    def tau_at(time: Tensor) -> Tensor:
+        return torch.tensor(tau if 0.3 <= sigmas[steps - int(time)] <= 2.0 else 0.0, dtype=torch.float64)
+
+    scheduler = diffusers.SASolverScheduler(
+        predictor_order=predictor,
+        corrector_order=corrector,
+        prediction_type="sample",
+        lower_order_final=final,
+        tau_func=lambda time: torch.tensor(
+            tau if 0.3 <= sigmas[steps - int(time)] <= 2.0 else 0.0, dtype=torch.float64
+        ),
+    )
+    scheduler.set_timesteps(steps)
+    scheduler.sigmas, scheduler.timesteps = torch.from_numpy(sigmas), torch.arange(steps, 0, -1)
+    scheduler.set_begin_index(0)
+    generator, x = torch.Generator().manual_seed(7), START * vp(sigmas[0])
+    for i in range(steps):
+        d = mixture(x / vp(sigmas[i]), float(sigmas[i]))
+        x = scheduler.step(d, scheduler.timesteps[i], x, generator=generator, return_dict=False)[0]
+
+    drawn = torch.Generator().manual_seed(7)
+    noises = [torch.randn(START.shape, generator=drawn, dtype=torch.float64) for _ in range(steps)]
+    solver = SASolver(
+        predictor_order=predictor, corrector_order=corrector, tau=tau, s_min=0.3, s_max=2.0, lower_order_final=final
+    )
+    ours = sample(solver, sigmas, mixture, START, lambda step: noises[step])
+    torch.testing.assert_close(ours, x / vp(sigmas[-1]), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("sigmas", GRIDS + TO_ZERO, ids=grid_label)

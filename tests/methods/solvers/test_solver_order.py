@@ -18,9 +18,12 @@ from methods.schedules.edm import EDM
 from methods.schedules.logsnr import LogSNR
 from methods.solvers.ddim import DDIM
 from methods.solvers.deis import DEIS
+from methods.solvers.dpm_v3 import DPMSolverV3
 from methods.solvers.dpmpp_2m import DPMPP2M
 from methods.solvers.dpmpp_3m import DPMPP3M
 from methods.solvers.ipndm import IPNDM
+from methods.solvers.pfdiff import PFDiff
+from methods.solvers.sa_solver import SASolver
 from methods.solvers.unipc import UniPC
 
 
@@ -44,6 +47,11 @@ def slope_of(solver: Solver, exact: Tensor, counts: tuple[int, ...] = (32, 64, 1
 
 def asymptotic_order(solver: Solver) -> float:
     """Return what theory says: UniPC-p is of order p + 1 while no first-order step ends it."""
+    if isinstance(solver, PFDiff):
+        return 2 if 2 * solver.params.h == solver.params.k + 1 else 1
+    if isinstance(solver, SASolver):
+        reached = min(solver.params.corrector_order, solver.params.predictor_order + 1)
+        return min(reached, 2) if solver.params.lower_order_final else reached
     if isinstance(solver, UniPC) and not solver.params.lower_order_final:
         return 1 + solver.params.order
     return solver.order
@@ -53,7 +61,9 @@ def asymptotic_order(solver: Solver) -> float:
 def test_the_error_falls_with_the_order_of_the_solver(solver: Solver, exact_end: Tensor) -> None:
     # UniPC-3's first step is of third order in all, but its share is below 1e-9 here and fourth order is seen.
     slope = slope_of(solver, exact_end)
-    if isinstance(solver, DEIS | DPMPP3M) and solver.multistep:  # the first step's share is not the largest yet
+    if (
+        isinstance(solver, DEIS | DPMPP3M | DPMSolverV3) and solver.multistep
+    ):  # the first step's share is not the largest yet
         assert -1 - getattr(solver.params, "order", 3) < slope < 0.1 - solver.order
     else:
         assert slope == pytest.approx(-asymptotic_order(solver), abs=0.1)

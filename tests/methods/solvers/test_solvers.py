@@ -18,6 +18,8 @@ from methods.solvers.ddpm import DDPM
 from methods.solvers.deis import DEIS
 from methods.solvers.heun_churn import HeunChurn
 from methods.solvers.ipndm import IPNDM
+from methods.solvers.pfdiff import PFDiff
+from methods.solvers.sa_solver import SASolver
 from methods.solvers.unipc import UniPC
 
 # Ancestral sampling of Gaussian data, where the posterior of every step is known.
@@ -86,8 +88,8 @@ def test_ddpm_draws_fresh_noise_at_every_step_and_ends_with_the_predicted_spread
 # What every solver promises about a step.
 
 
-# Churn asks above the grid's levels.
-@pytest.mark.parametrize("solver", [s for s in ALL if not isinstance(s, HeunChurn)], ids=label)
+# Churn asks above the grid's levels, PFDiff between them.
+@pytest.mark.parametrize("solver", [s for s in ALL if not isinstance(s, HeunChurn | PFDiff)], ids=label)
 def test_a_solver_asks_for_one_evaluation_a_step_at_its_level_and_heun_for_two(solver: Solver) -> None:
     for sigmas in (GRIDS[3], TO_ZERO[3]):
         asked: list[float] = []
@@ -126,7 +128,7 @@ def test_a_solver_keeps_nothing_outside_its_memory_and_can_start_anywhere_on_the
     grid = EDM().levels(12, LOW, HIGH)
     whole = sample(solver, grid, mixture, START, zero)
     assert torch.equal(whole, sample(solver, grid, mixture, START, zero))
-    memory, x = solver.init_memory(None), START
+    memory, x = solver.init_memory(solver.artifact), START
     for i in range(4, 12):
         x = solver.step(x, i, grid, mixture, memory, zero)
     assert torch.equal(x, sample(solver, grid[4:], mixture, START, zero))
@@ -143,7 +145,7 @@ def test_what_a_class_says_of_its_history_and_noise_is_true(solver: Solver) -> N
     def forgetting() -> Tensor:
         x = START
         for i in range(6):
-            x = solver.step(x, i, grid, mixture, solver.init_memory(None), noise)
+            x = solver.step(x, i, grid, mixture, solver.init_memory(solver.artifact), noise)
         return x
 
     remembers = not torch.equal(forgetting(), sample(solver, grid, mixture, START, noise))
@@ -168,6 +170,12 @@ def test_parameters_out_of_range_are_refused() -> None:
         (UniPC, {"variant": "bh3"}),
         (DDPM, {"variance": "learned"}),
         (DDIM, {"eta": 0.0}),
+        (PFDiff, {"k": 4}),
+        (PFDiff, {"k": 1, "h": 2}),
+        (SASolver, {"tau": -0.1}),
+        (SASolver, {"predictor_order": 5}),
+        (SASolver, {"corrector_order": 0}),
+        (SASolver, {"s_min": 2.0, "s_max": 1.0}),
     ):
         with pytest.raises(ValidationError):
             kind(**wrong)

@@ -47,7 +47,7 @@ def test_a_part_is_the_sum_of_its_tasks(tmp_path: Path) -> None:
 
 
 def test_a_run_of_minutes_has_no_prices(tmp_path: Path) -> None:
-    assert prices(tmp_path, "quick", only="unet-8:ddim-5") == ()
+    assert prices(tmp_path, "quick", only="unet-16:ddim-5") == ()
 
 
 def test_the_plan_prints_them(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_speedup_whose_own_interval_holds_1_is_a_tie(low: float, high: float, 
 
 
 @pytest.mark.parametrize(
-    "column", ["extractor", "extractor_sha256", "device_name", "timing_tier", "devices", "dataset"]
+    "column", ["extractor", "extractor_sha256", "device_name", "timing_tier", "timing_mode", "devices", "dataset"]
 )
 def test_rows_that_were_measured_differently_never_share_a_ranking(column: str) -> None:
     source = hyperbola(16.0, 0.25)

@@ -139,3 +139,10 @@ def test_colors_are_those_of_all_families(chart: Chart, analysis: Analysis) -> N
 def test_the_table_beside_it_has_every_point(chart: Chart) -> None:
     assert [name for name, *_ in chart.table] == [point["name"] for point in chart.data["points"]]
     assert all("FID " in facts and "GFLOPs an image" in facts for *_, facts in chart.table)
+
+
+def test_without_the_libraries_of_the_chart_the_page_has_none(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.web.chart.find_spec", lambda name: None if name == "vl_convert" else name)
+    assert make_chart(rows_of(analysis), analysis.families) is None
