@@ -66,6 +66,7 @@ class Journal:
         self._size = self._written = 0  # bytes of the journal, with and without the buffer
         self._ends: dict[str, int] = {}  # bytes of the files of arrays, with the buffer
         self._new: set[str] = set()
+        self._spent: set[str] = set()  # files of dropped arrays, which the next write of the buffer removes
 
         # the buffer
         self._pending_lines: list[bytes] = []
@@ -94,17 +95,18 @@ class Journal:
         which `drop_arrays` removes.
         """
         text = canonical_json(dict(metadata))
+        if transient and self._file(task_id, True) in self._spent:
+            self.sync()
         placed = [self._buffer_array(task_id, name, array, name in transient) for name, array in sorted(arrays.items())]
         heads = [list(vars(one).values()) for one in placed]
         self._buffer_line({"task": task_id, "unit": unit, "arrays": heads}, text)
         self._lines[task_id][unit] = self._last
 
     def drop_arrays(self, task_id: str, transient: Collection[str]) -> None:
-        """Drop these arrays of all units of a task and remove their file."""
+        """Drop these arrays of all units of a task; `sync` removes their file once that is durable."""
         self._buffer_line({"task": task_id, "gone": sorted(transient)}, "")
         self._drops[task_id] = self._last[0], sorted(transient)
-        self.sync()
-        self._remove(self._file(task_id, True))
+        self._spent.add(self._file(task_id, True))
 
     def evict_task(self, task_id: str) -> None:
         """Evict the index of a task's results from memory; this object reads them no more."""
@@ -118,6 +120,8 @@ class Journal:
     def holds_transient(self, task_id: str) -> bool:
         """Tell whether a task has arrays that `drop_arrays` would remove."""
         file = self._file(task_id, True)
+        if file in self._spent:
+            return False
         return self._ends.get(file, 0) > 0 or (self.folder / file).exists()
 
     def sync_if_due(self) -> None:
@@ -143,6 +147,8 @@ class Journal:
         self._pending_lines, self._pending_arrays, self._pending_bytes = [], defaultdict(list), 0
         self._new.clear()
         self._written = self._size
+        while self._spent:
+            self._remove(self._spent.pop())
         self._broken = False
 
     # reading

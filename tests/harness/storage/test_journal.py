@@ -128,11 +128,16 @@ def test_any_byte_altered_costs_the_result_that_it_belongs_to_and_no_other(tmp_p
         shutil.rmtree(folder)
 
 
-def test_dropped_arrays_are_gone_and_the_rest_stays_also_after_new_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("synced", [True, False])
+def test_dropped_arrays_are_gone_and_the_rest_stays_also_after_new_ones(synced: bool, tmp_path: Path) -> None:
     journal = filled(tmp_path)
     journal.drop_arrays(TASK, {"features"})
-    assert not (tmp_path / f"{TASK}.transient").exists()
+    assert not journal.holds_transient(TASK)
+    if synced:
+        journal.sync()
+        assert not (tmp_path / f"{TASK}.transient").exists()
     journal.append(TASK, "4-5", {"number": 3}, arrays(3), {"features"})
+    assert journal.holds_transient(TASK)
     journal.sync()
     for one in (journal, Journal(tmp_path)):
         assert one.arrays(TASK, "0-2") == {"digests"}
@@ -149,9 +154,16 @@ def test_arrays_that_were_dropped_just_before_a_kill_are_removed_by_the_next_pro
     journal = Journal(tmp_path, KeepsFiles())
     journal.append(TASK, "0-2", {"number": 0}, arrays(0), {"features"})
     journal.drop_arrays(TASK, {"features"})
+    journal.sync()
     assert (tmp_path / f"{TASK}.transient").exists()
     Journal(tmp_path)
     assert not (tmp_path / f"{TASK}.transient").exists()
+
+
+def test_arrays_of_a_drop_that_a_kill_kept_from_the_disk_are_there(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.drop_arrays(TASK, {"features"})  # buffered only; the next process knows nothing of it
+    assert held(Journal(tmp_path)) == ALL
 
 
 class Stops(Disk):

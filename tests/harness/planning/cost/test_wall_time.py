@@ -187,6 +187,7 @@ def test_units_that_an_interrupted_run_kept_cost_nothing(tmp_path: Path) -> None
 
     # without its features it has to be made again, as the score still reads them
     journal.drop_arrays(task.id, ("features",))
+    journal.sync()
     assert estimate(made, tmp_path).seconds == pytest.approx(before.seconds)
 
 
