@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.verbs.options import RESULTS
+
 app = typer.Typer(
     name="zoo",
     help="Run the trainings of the zoo; keep preparations in it.",
@@ -15,7 +17,6 @@ app = typer.Typer(
     epilog="Example: oneclock zoo train unet-16",
 )
 Results = Annotated[Path, typer.Option(help="Folder that holds the trainings' working state.")]
-RESULTS = Path("results")
 
 
 @app.command("train", epilog="Example: oneclock zoo train unet-16 slim-16-seed1")

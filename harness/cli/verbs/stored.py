@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-RESULTS = Path("results")
+from harness.cli.verbs.options import RESULTS, Results
 
 app = typer.Typer()
-Results = Annotated[Path, typer.Option(help="Folder that holds one folder per suite.")]
 
 
 @app.command(epilog="Example: oneclock show quick unet-16:ddim-10")

@@ -1,0 +1,1 @@
+"""The verbs: one function each, without logic. Each shows an example with `--help`."""
