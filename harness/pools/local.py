@@ -15,7 +15,7 @@ from harness.errors import Terminated, place_of
 from harness.integrity.guard import TamperedError
 from harness.measure.device_names import device_name, usable_device_type
 from harness.pools.process_state import fresh_process_state
-from harness.pools.worker import Worker
+from harness.pools.worker import Worker, WorkingFolderGoneError
 from harness.signals import StepInterrupted, interruptible_step
 from harness.task import Event, Failure, Inputs, Ranks, Result, TaskEvent, Unit
 
@@ -130,6 +130,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("out-of-memory", _one_line(error), lost=False)
     if isinstance(error, TamperedError):
         return Failure("tampered", _one_line(error), lost=False)
+    if isinstance(error, WorkingFolderGoneError):
+        return Failure("folder-gone", _one_line(error), lost=False)
     return Failure(type(error).__name__, _one_line(error) + place_of(error), lost=False)
 
 

@@ -37,7 +37,7 @@ from harness.specs.limits import (
 from harness.task import Failure, Ranks, Result, Task, TaskEvent, Unit
 
 _LOG = logging.getLogger("oneclock.pools.ray")
-REPLACES_WORKER = ("out-of-memory", "tampered")
+REPLACES_WORKER = ("out-of-memory", "tampered", "folder-gone")
 """Kinds of failure after which a process may not be as a fresh one."""
 _AT_ONCE = 8
 """Ends that one poll takes at most: where a hundred units end together, the first workers start again meanwhile."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import Terminated
+from harness.errors import HarnessError, Terminated
 from harness.integrity.blame import blamed, methods_of
 from harness.integrity.changes import Undone, undo
 from harness.integrity.guard import Before, TamperedError, Tampering, process_guard
@@ -23,6 +23,10 @@ from harness.specs.base import Spec
 from harness.task import ALONE, Event, Ranks, Result, Span
 
 _LOG = logging.getLogger("oneclock.pools.worker")
+
+
+class WorkingFolderGoneError(HarnessError):
+    """The working folder of a worker's process was removed, so that what is imported or read there fails."""
 
 
 class Worker:
@@ -48,6 +52,7 @@ class Worker:
         """Yield the events of one unit; the state of the process is restored after it.
 
         TamperedError in place of the result if the unit changed what decides, see `harness.integrity`.
+        WorkingFolderGoneError before the unit begins if this process cannot run any.
         """
         self._raise_if_banned(spec)
         fix_numerics(self.device, self._threads)
@@ -121,7 +126,7 @@ class Worker:
 @contextmanager
 def _restore_process_state() -> Iterator[None]:
     """Restore folder, variables and torch's global settings, which a plug-in may change."""
-    folder, variables = Path.cwd(), dict(os.environ)
+    folder, variables = _working_folder(), dict(os.environ)
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         yield
@@ -135,3 +140,13 @@ def _restore_process_state() -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.are_deterministic_algorithms_enabled():  # even switching it off imports modules for seconds
             torch.use_deterministic_algorithms(False)
+
+
+def _working_folder() -> Path:
+    """Return this process's working folder, which on a cluster is Ray's copy of our source; Ray may remove that."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise WorkingFolderGoneError(
+            f"the working folder of process {os.getpid()} is gone, removed by another program or with a node"
+        ) from None

@@ -32,7 +32,7 @@ JOURNAL_GROUP_SECONDS = 0.1
 DEADLINE_SECONDS = 3600.0
 """The longest that one unit of a task may take, where the suite names no other limit."""
 
-RETRIES = {"inputs-lost": 2, "out-of-memory": 1}
+RETRIES = {"inputs-lost": 2, "out-of-memory": 1, "folder-gone": 2}
 """How often a unit is tried again after a failure that may not be its own; never with a smaller batch."""
 OWN_DEATHS = 3
 """So many workers that die of one unit, while none of another task dies, are the unit's own failure."""

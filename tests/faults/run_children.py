@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from kit.fast_runs import make_runs_fast
-from kit.faulty import faulty, suite
+from kit.faulty import slow_suite, suite
 
 from harness.api import run
 from harness.cli import main as command_line
@@ -100,7 +100,7 @@ def kills(folder: Path, rounds: int) -> Any:
 def signals(folder: Path, rounds: int) -> Any:
     """Ctrl-C once, Ctrl-C twice, SIGTERM, each while a slow trial runs; then let one finish."""
     codes = []
-    wanted = suite([faulty("slow", batch=-1)], n_images=120, batch=10)
+    wanted = slow_suite(n_images=120)
     for sent in ([signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]):
         pid = driver(folder, wanted)
         began = appears(folder / "tiny", "run.lock", 20) and appears(folder / "tiny" / "tasks", "*.arrays", 20)
@@ -136,7 +136,7 @@ def remote(folder: Path, rounds: int) -> Any:
     (folder.parent / "connected").touch()
     assert appears(folder.parent, "go", 150)
     for name in ("loses-a-node", "loses-all"):
-        wanted = suite([faulty("slow", batch=-1)], name=name, n_images=400, batch=10)
+        wanted = slow_suite(name=name, n_images=400)
         app.app = lambda standalone_mode, wanted=wanted: _run(folder, wanted, RayPool)
         command_line()
         print(name, "ended", file=sys.stderr, flush=True)

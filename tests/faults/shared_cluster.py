@@ -106,8 +106,8 @@ def unequal(folder: Path) -> None:
     assert "on 2 of 4 nodes; left out, as they are of another class: fake chip A on " in pool.describe_use()
 
     # a worker that dies is replaced by one of its class
-    os.kill(pool.workers()[0].pid, signal.SIGKILL)
-    pool.submit(unit("dies"), {})
+    pool.submit(dies := unit("dies"), {})
+    os.kill(pool.workers_of(dies)[0].pid, signal.SIGKILL)
     assert failure(*ended(pool, 1)) == ("worker-died", True)
     assert len(complete(pool)) == 5
     assert {worker.device_class for worker in pool.workers()} == {pool.device_class}

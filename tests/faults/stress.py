@@ -170,8 +170,11 @@ class Scene:
         self.start_driver()
 
     def count_rows(self) -> int:
-        """Return the number of log entries."""
-        return len(list((self.folder / "results" / "storm" / "log").glob("*.json")))
+        """Return the number of trials that have a row; failed ones are measured again."""
+        from harness.storage.store import Store
+
+        folder = self.folder / "results" / "storm"
+        return len(Store(folder).snapshot().finished()) if folder.exists() else 0
 
     def end(self) -> None:
         """Let drivers run undisturbed until one ends with 0; three at most, of which two may find rows to mend."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kit.faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, suite
+from kit.faulty import Counting, Ears, complete, faulty, left_behind, measure, only, rows, slow_suite, suite
 from kit.python_path import prepended
 
 from harness.pools.local import LocalPool
@@ -197,7 +197,7 @@ def test_a_cluster_that_loses_a_node_then_all_nodes(tmp_path, plugin_path):
     assert log.count("oneclock: the Ray cluster at") == 1, log[-3000:]
     assert "is gone; what was finished is kept" in log
     assert not (tmp_path / "results" / "loses-all" / "run.lock").exists()
-    wanted = suite([faulty("slow", batch=-1)], name="loses-all", n_images=400, batch=10)
+    wanted = slow_suite(name="loses-all", n_images=400)
     pool = Counting(LocalPool())
     resumed = measure(wanted, tmp_path / "results", pool)
     assert {row["verdict"] for row in resumed.values()} == {"VALID"}

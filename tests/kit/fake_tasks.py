@@ -16,8 +16,8 @@ from kit.stub_results import result_of
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
 
-SLEEPS = {"sample": 8.0, "score": 0.1, "time": 1.0, "reference": 0.1}
-"""Seconds of a unit, by kind."""
+SLEEPS = {"sample": 8.0, "score": 0.1, "time": 1.0, "reference": 0.1, "act": 8.0}
+"""Seconds of a unit, by kind; an "act" is killed meanwhile."""
 
 
 def ideal_seconds(made: Plan, workers: int, per_node: int) -> float:

@@ -110,6 +110,8 @@ def test_other_failures_have_bounds_of_their_own() -> None:
     assert [made.count_failure(unit("a"), lost) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
     assert [made.count_failure(unit("b"), memory) for _ in range(2)] == ["(1 of 1)", None]
     assert made.count_failure(unit("c"), own) is None
+    gone = Failure("folder-gone", "the working folder is gone")
+    assert [made.count_failure(unit("d"), gone) for _ in range(3)] == ["(1 of 2)", "(2 of 2)", None]
 
 
 def test_what_a_method_raised_is_told_with_its_unit_and_the_debugger() -> None:

@@ -1,5 +1,7 @@
 """The pool in this process: one host, one worker, one step a poll."""
 
+import os
+
 import pytest
 from kit.toy_kind import SumSpec
 
@@ -36,6 +38,17 @@ def test_a_poll_is_one_step(pool):
     assert isinstance(last.event, Result)
     assert last.ref is last.event
     assert last.event.output.total == 3.0
+
+
+def test_a_unit_whose_process_has_lost_its_working_folder_does_not_begin(pool, tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    pool.submit(unit(1.0, 2.0), {})
+    (told,) = finish(pool)
+    assert told.event.kind == "folder-gone"  # the unit is tried again, on another worker
+    assert f"the working folder of process {os.getpid()} is gone" in told.event.sentence
 
 
 def test_it_is_one_worker_on_one_host_for_exclusive_units_or_others(pool):
