@@ -48,17 +48,21 @@ def write_paper(folder: Path, to: Path | None, top: int | None, columns: str) ->
 
     # its files
     words = tuple(word.strip() for word in columns.split(",") if word.strip())
-    choice = PaperChoice(top, words, suite_names(), read_planned_settings(folder))
+    choice = PaperChoice(top, words, suite_names(), read_planned_settings(folder), list_plug_ins(tables.trials))
     title = read_title(folder) or folder.resolve().name
     paper = build_paper(analysis, read_tool(analysis.trials), title, choice)
     written = replace_together(target, paper.files, FOLDERS)
     (target / "reproduce.sh").chmod(0o755)
 
     # what they lack
-    others = [f"left out, of other plans: {len(tables.others)} rows"] if len(tables.others) else []
+    others = [_describe_others(len(tables.others))] if len(tables.others) else []
     for remark in (*paper.remarks, *others):
         typer.echo(f"oneclock: {remark}", err=True)
     return written
+
+
+def _describe_others(count: int) -> str:
+    return f"left out, of other plans: {count} rows, measured under other settings of the suite than its latest run"
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -71,6 +75,16 @@ def _refuse_foreign(target: Path) -> None:
     ours = main.is_file() and main.read_text(encoding="utf-8", errors="replace").startswith(f"% {MARK}")
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise UsageError(f"{target} has files that `oneclock paper` did not write; expected a new folder by --to")
+
+
+def list_plug_ins(trials: DataFrame) -> tuple[str, ...]:
+    """Return the names of the rows' methods that are not shipped, in order; also those that are not installed here."""
+    from harness.registry import registry
+    from methods.parts import PARTS
+
+    shipped = {(one.part, one.name) for one in registry().methods() if one.__module__.startswith("methods.")}
+    named = {(part, name) for part in PARTS for name in trials[part].dropna()}
+    return tuple(sorted({name for part, name in named - shipped if name}))
 
 
 def read_tool(trials: DataFrame, citation: Path = _CITATION) -> ToolFacts:

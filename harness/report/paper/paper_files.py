@@ -43,6 +43,8 @@ class PaperChoice:
     shipped_suites: Collection[str] = ()
     settings: tuple[str, ...] = ()
     """Of the run, as `--set` has them."""
+    plug_ins: tuple[str, ...] = ()
+    """Methods that are not shipped."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def build_paper(analysis: Analysis, tool: ToolFacts, title: str, choice: PaperCh
         "numbers.tex": number_macros(board.classes),
         "references.bib": references.text,
         "methods.tex": _methods(board.classes, analysis, references, tool),
-        "reproduce.sh": reproduce_script(members, tool.address, choice.shipped_suites, choice.settings),
+        "reproduce.sh": reproduce_script(
+            members, tool.address, choice.shipped_suites, choice.settings, choice.plug_ins
+        ),
         "main.tex": _main(title, list(tables), list(figures)),
     }
     files = {f"figures/{name}": data for name, data in figures.items()}

@@ -183,10 +183,16 @@ def choose_columns(tables: Sequence[PaperTable], wanted: Sequence[str]) -> list[
     for table in tables:
         known |= dict.fromkeys(word for column in table.columns for word in (column.kind, column.key))
     for word in words:
-        if word not in known:
+        if word in known:
+            continue
+        if word.partition("_")[0] in _TIME_COLUMNS and not any(kind in known for kind in _TIME_COLUMNS):
             raise UsageError(
-                f'--columns has "{word}"; expected words of: {METHOD}, {", ".join(known)}{did_you_mean(word, known)}'
+                f'--columns has "{word}", and no time to a FID was read; expected FIDs as quality.targets in the suite '
+                f"and a run after that, or words of: {METHOD}, {', '.join(known)}"
             )
+        raise UsageError(
+            f'--columns has "{word}"; expected words of: {METHOD}, {", ".join(known)}{did_you_mean(word, known)}'
+        )
     return [_with_columns(table, words) for table in tables]
 
 

@@ -17,11 +17,17 @@ set -eu
 """
 
 
-def reproduce_script(trials: DataFrame, address: str, shipped: Collection[str], settings: Sequence[str] = ()) -> str:
+def reproduce_script(
+    trials: DataFrame,
+    address: str,
+    shipped: Collection[str],
+    settings: Sequence[str] = (),
+    plug_ins: Sequence[str] = (),
+) -> str:
     """Return a shell script for trials by suite and commit.
 
     `address` is the repository's; where it is empty, and for a suite that is not `shipped`, the script wants it as a
-    variable. `settings` are the run's, as `--set` has them.
+    variable, and so it does for methods from elsewhere, `plug_ins`. `settings` are the run's, as `--set` has them.
     """
     repository = "REPOSITORY=${REPOSITORY:?expected the address of a repository of oneclock}\n"
     lines = [_HEAD, f"REPOSITORY=${{REPOSITORY:-{shlex.quote(address)}}}\n" if address else repository]
@@ -35,8 +41,20 @@ def reproduce_script(trials: DataFrame, address: str, shipped: Collection[str], 
             lines.append("# changes that were not committed were part of this code: the figures may be others\n")
         known = _COMMIT.fullmatch(str(sha)) is not None
         lines.append(f"git checkout --quiet {sha}\n" if known else "# the rows do not say at which commit\n")
+        lines.append(_install_plug_ins(plug_ins))
         lines.append(_run_suite(str(suite), str(suite) in shipped, settings))
     return "".join(lines)
+
+
+def _install_plug_ins(names: Sequence[str]) -> str:
+    """Return the lines that install methods that are not shipped; nothing where there are none."""
+    if not names:
+        return ""
+    folders = '"${PLUG_INS:?expected the folder or package of the methods that oneclock does not ship}"'
+    return (
+        f"# not part of oneclock: {one_line(', '.join(names))}; PLUG_INS is the folder or package that has them\n"
+        f"make install\n.venv/bin/python -m pip install --no-deps --no-build-isolation {folders}\n"
+    )
 
 
 def _run_suite(suite: str, is_shipped: bool, settings: Sequence[str]) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from kit.cli_kit import Command
+from pandas import DataFrame
 
-from harness.cli.paper import read_tool
+from harness.cli.paper import list_plug_ins, read_tool
 from harness.report.paper.paper_figures import FIGURES
 from harness.storage.planned import read_planned, read_planned_settings, write_planned
 
@@ -103,6 +104,13 @@ def test_the_settings_of_the_run_are_in_the_script(command: Command, tmp_path: P
     assert command("paper", "quick", "--results", tmp_path).code == 0
     script = (tmp_path / "quick/paper/reproduce.sh").read_text()
     assert "python -m harness run quick --set n_images=500\n" in script
+
+
+def test_methods_that_are_not_shipped_are_named_once_installed_or_not() -> None:
+    rows = [{"denoiser": "full", "schedule": "edm", "solver": "ddim", "executor": "serial"}] * 2
+    assert list_plug_ins(DataFrame(rows)) == ()
+    rows += [{**rows[0], "solver": "my-solver"}, {**rows[0], "denoiser": "ddim"}, {**rows[0], "executor": None}]
+    assert list_plug_ins(DataFrame(rows * 2)) == ("ddim", "my-solver")
 
 
 def test_a_run_keeps_its_settings(command: Command, suite: str, tmp_path: Path) -> None:

@@ -91,6 +91,12 @@ def test_a_column_that_no_table_has_is_one_sentence() -> None:
         paper(choice=PaperChoice(columns=("fid_6",)))
 
 
+@pytest.mark.parametrize("word", ["time", "rank_10"])
+def test_a_time_of_a_suite_without_targets_is_refused_with_what_would_give_it(word: str) -> None:
+    with pytest.raises(UsageError, match=rf'--columns has "{word}", and no time to a FID was read; .* quality.targets'):
+        paper(lambda table: table, choice=PaperChoice(columns=("fid", word)))
+
+
 def test_a_wide_table_takes_the_page_and_a_narrow_one_the_column() -> None:
     wide, narrow = texts(paper()), texts(paper(choice=PaperChoice(columns=("fid_5", "time_10"))))
     assert r"\begin{table*}" in wide["tables/time-to-quality.tex"]
@@ -150,6 +156,19 @@ def test_the_script_runs_each_suite_at_its_commit_with_its_settings() -> None:
     own = texts(paper(choice=PaperChoice(settings=("n_images=500", "a='b c'"))))["reproduce.sh"]
     assert """python -m harness run "${SUITE_FILE:?expected""" in own
     assert """--set n_images=500 --set 'a='"'"'b c'"'"''\n""" in own
+
+
+def test_the_script_wants_methods_from_elsewhere_before_it_runs_anything_of_theirs() -> None:
+    choice = PaperChoice(shipped_suites=("quick",), plug_ins=("my-hold", "my-levels"))
+    script = texts(paper(choice=choice))["reproduce.sh"]
+    assert "# not part of oneclock: my-hold, my-levels; PLUG_INS is" in script
+    assert (
+        0
+        < script.index("make install")
+        < script.index('"${PLUG_INS:?expected the folder')
+        < script.index("SUITE=quick")
+    )
+    assert "PLUG_INS" not in texts(paper(choice=PaperChoice(shipped_suites=("quick",))))["reproduce.sh"]
 
 
 def test_no_text_of_a_row_is_code() -> None:
