@@ -123,6 +123,11 @@ class TrialEvidence:
             return False
         return len({per_image(batch.work, batch.images) for batch in self.batches}) <= 1
 
+    @property
+    def refines(self) -> bool:
+        """Return whether an executor said how many refinements each image of a batch took."""
+        return any(batch.work.iterations for batch in self.batches)
+
     def may_differ(self, images: int) -> int:
         """Return how many of so many images may differ by more than rounding."""
         return 0 if self.equal_work else max(1, int(MOST_FLIPPED * images))

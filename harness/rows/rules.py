@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.rows.evidence import RuleFinding, TrialEvidence, per_image
-from harness.rows.expected import describe_work, expected_value, mean_work
+from harness.rows.expected import describe_work, expected_value, mean_work, refined_work
 from harness.specs.rules.bounds import (
     FEW_EVALUATIONS,
     GREY_TOLERANCE,
@@ -338,7 +338,9 @@ def timed_evaluations_differ(known: TrialEvidence) -> Iterator[RuleFinding]:
 
     # other calls: each image, exactly where all images take equal work, else on average
     others = [one for one in known.timed if (one.first, one.images) not in batches and one.work.evaluations is not None]
-    if others and known.equal_work:
+    if others and known.equal_work and known.refines:
+        yield from refined_work(known, others)
+    elif others and known.equal_work:
         scored = per_image(known.batches[0].work, known.batches[0].images)
         unlike = [one for one in others if per_image(one.work, one.images) != scored]
         found = f"{len(unlike)} of {len(others)} kinds of call did other work" + (

@@ -24,6 +24,10 @@ def test_their_tables_are_read_as_they_were_written(name: str) -> None:
     assert set(tables.trials["baseline_trial_id"].dropna()) <= set(tables.trials["trial_id"])
 
 
+def test_all_of_them_stay_small_enough_to_be_cloned() -> None:
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 30e6
+
+
 def test_their_report_is_built_from_the_tables_alone(tmp_path: Path) -> None:
     folder = tmp_path / "quick"
     shutil.copytree(REFERENCE / "quick", folder, ignore=shutil.ignore_patterns("*.html", "*.svg", "*.md", "*.tex"))

@@ -65,6 +65,16 @@ VARYING = [{"batches": [batch(0, network=30)]}, {"batches": [batch(10, network=5
 """Images of unequal work, by their batches: 3 and 5 runs of the network each."""
 
 
+def refined(evaluations: int, **iterations: int) -> ImagesWork:
+    """Return the work of images by their refinements, such as two=6."""
+    counts = {{"one": 1, "two": 2, "three": 3}[name]: images for name, images in iterations.items()}
+    return ImagesWork(evaluations=evaluations, units={"network": evaluations}, iterations=counts)
+
+
+REFINING = [{"batches": [BatchWork(first=first, images=10, work=refined(40, two=6, three=4))]} for first in (0, 10)]
+"""Batches that were refined until their last image had converged: all images in three refinements, some needed two."""
+
+
 def checks_of(row: dict[str, Any] | None = None, shards: list[dict[str, Any]] | None = None, **known: Any) -> Any:
     own = [{"batches": [batch(0)]}, {"batches": [batch(10)]}]
     pairs = zip(own, shards or own, strict=True)
@@ -125,6 +135,10 @@ def apart(error: float, *levels: float) -> dict[str, Any]:
         {"timed": [timed(), timed("latency", differences=[0.5])]},
         {"shards": VARYING, "timed": [timed("latency", differences=[9.0] + [0.0] * 9)]},  # one decision in ten
         {"shards": VARYING, "timed": [timed("latency", work=work(4, network=6))]},  # images differ that much
+        {
+            "shards": REFINING,
+            "timed": [timed("latency", work=refined(3, two=1)), timed("latency", work=refined(4, three=1))],
+        },
         {"shards": [{"probes": [probe(fresh_errors=[0.44, 0.8, 0.8])]}, {}]},
         {"shards": [{"probes": [probe(fresh_errors=[0.05, 0.1], scored_errors=[0.01, 0.01])]}, {}]},
         {"shards": [{"probes": [probe(estimate_changes=[0.003, 0.003])]}, {}]},
@@ -233,6 +247,20 @@ def test_a_sound_trial_breaks_no_rule(sound: dict[str, Any]) -> None:
         (
             {"shards": VARYING, "timed": [timed("latency", calls=400, work=work(4, network=2))]},
             "timed-evaluations-differ: 2 network an image in timed calls, expected 4 within",
+        ),
+        (
+            {"shards": REFINING, "timed": [timed("latency", work=refined(2, two=1))]},  # less than in proportion
+            "timed-evaluations-differ: 1 of 1 kinds of call did other work: latency from image 0 on ran 2 evaluations "
+            "an image (2 network), expected 4 evaluations an image in 3 refinements, in fewer no less than in proportion",
+        ),
+        ({"shards": REFINING, "timed": [timed("latency", work=refined(5, two=1))]}, "timed-evaluations-differ: 1 of 1"),
+        (
+            {"shards": REFINING, "timed": [timed("latency", work=refined(3, three=1))]},
+            "timed-evaluations-differ: 1 of 1",
+        ),
+        (
+            {"shards": REFINING, "timed": [timed("latency", work=work(3, network=3))]},
+            "timed-evaluations-differ: 1 of 1",
         ),
         (
             {"row": {"flops_per_image": 7.0}, "timed_flops": 8.0},
