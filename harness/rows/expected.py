@@ -10,7 +10,6 @@ from harness.specs.audits import BatchWork, TimedWork
 from harness.specs.row import Expectation
 from harness.specs.rules.bounds import WORK_TOLERANCE
 
-
 _ROUNDING = 1e-9
 """Of shares that are quotients of whole numbers."""
 
