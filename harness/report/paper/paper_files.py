@@ -74,14 +74,15 @@ def build_paper(analysis: Analysis, tool: ToolFacts, title: str, choice: PaperCh
     rows = pd.concat([one.source for one in board.classes])
     references = find_references(rows, analysis.facts, tool)
     members = analysis.trials[analysis.trials["trial_id"].isin(analysis.members["trial_id"])]
+    script = reproduce_script(members, tool.address, choice.shipped_suites, choice.settings, choice.plug_ins)
+
+    # all texts
     texts = {
         **{f"tables/{stem}.tex": table.text for stem, table in tables.items()},
         "numbers.tex": number_macros(board.classes),
         "references.bib": references.text,
         "methods.tex": _methods(board.classes, analysis, references, tool),
-        "reproduce.sh": reproduce_script(
-            members, tool.address, choice.shipped_suites, choice.settings, choice.plug_ins
-        ),
+        "reproduce.sh": script,
         "main.tex": _main(title, list(tables), list(figures)),
     }
     files = {f"figures/{name}": data for name, data in figures.items()}

@@ -5,7 +5,7 @@ Both are those of the leaderboard: the same cells, signs and footnotes, in the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import UsageError, did_you_mean
@@ -182,18 +182,22 @@ def choose_columns(tables: Sequence[PaperTable], wanted: Sequence[str]) -> list[
     known: dict[str, None] = {}
     for table in tables:
         known |= dict.fromkeys(word for column in table.columns for word in (column.kind, column.key))
+
     for word in words:
-        if word in known:
-            continue
-        if word.partition("_")[0] in _TIME_COLUMNS and not any(kind in known for kind in _TIME_COLUMNS):
-            raise UsageError(
-                f'--columns has "{word}", and no time to a FID was read; expected FIDs as quality.targets in the suite '
-                f"and a run after that, or words of: {METHOD}, {', '.join(known)}"
-            )
-        raise UsageError(
-            f'--columns has "{word}"; expected words of: {METHOD}, {", ".join(known)}{did_you_mean(word, known)}'
-        )
+        if word not in known:
+            raise UsageError(_describe_unknown(word, known))
     return [_with_columns(table, words) for table in tables]
+
+
+def _describe_unknown(word: str, known: Mapping[str, None]) -> str:
+    """Return what is wrong with a word of `--columns`; of a time, what would give it."""
+    words = f"words of: {METHOD}, {', '.join(known)}"
+    if word.partition("_")[0] in _TIME_COLUMNS and not any(kind in known for kind in _TIME_COLUMNS):
+        return (
+            f'--columns has "{word}", and no time to a FID was read; expected FIDs as quality.targets in the suite '
+            f"and a run after that, or {words}"
+        )
+    return f'--columns has "{word}"; expected {words}{did_you_mean(word, known)}'
 
 
 def _with_columns(table: PaperTable, words: Sequence[str]) -> PaperTable:
