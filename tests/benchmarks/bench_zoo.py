@@ -15,6 +15,7 @@ import torch
 
 from harness.config.zoo_card import load_zoo_card, zoo_names
 from harness.data.cards import load_card
+from harness.errors import DataAbsentError
 from harness.planning.zoo_networks import read_weights
 from harness.sampling.network import build_network
 from harness.stats import paired_difference
@@ -27,7 +28,7 @@ SMOKE = ["slim-8", "--steps", "1", "2", "--solvers", "ddim"]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="networks of the zoo; all by default")
+    parser.add_argument("names", nargs="*", help="networks of the zoo; by default all whose data are here")
     parser.add_argument("--steps", nargs="+", type=int, default=[5, 10, 20, 40])
     parser.add_argument("--solvers", nargs="+", default=SOLVERS)
     parser.add_argument("--sigma-max", type=float, help="highest noise level; by default the data card's")
@@ -41,9 +42,17 @@ def main() -> None:
         data = load_card(card.data.name)
         if options.sigma_max:
             data = data.model_copy(update={"sigma_max": options.sigma_max})
-        judge = judges.setdefault(
-            data.name, Judge(data, card.data.split, bool(card.network.train and card.network.train.flips))
-        )
+        try:
+            if data.name not in judges:
+                flips = bool(card.network.train and card.network.train.flips)
+                judges[data.name] = Judge(data, card.data.split, flips)
+        except DataAbsentError as error:
+            if options.names:
+                raise
+            print(f"{name}: left out, since its data are absent: {str(error).partition(';')[0]}", flush=True)
+            continue
+
+        judge = judges[data.name]
         network = build_network(card.network, data.shape())
         network.load_state_dict(read_weights(name))
         network.eval().requires_grad_(False)
