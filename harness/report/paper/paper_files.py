@@ -67,6 +67,7 @@ def build_paper(analysis: Analysis, tool: ToolFacts, title: str, choice: PaperCh
     tables = {
         table.stem: latex_table(keep_first(table, choice.top), where)
         for table, (_, where) in zip(chosen, whole, strict=True)
+        if table.lines
     }
 
     # figures, works, conditions
@@ -87,7 +88,16 @@ def build_paper(analysis: Analysis, tool: ToolFacts, title: str, choice: PaperCh
     }
     files = {f"figures/{name}": data for name, data in figures.items()}
     files |= {name: text.encode() for name, text in texts.items()}
-    return Paper(files, tuple(_remarks(analysis, tables, references, board.classes)))
+
+    # what they lack
+    unreached = [(table.title, where) for table, (_, where) in zip(chosen, whole, strict=True) if not table.lines]
+    return Paper(files, (*map(_describe_unreached, unreached), *_remarks(analysis, tables, references, board.classes)))
+
+
+def _describe_unreached(table: tuple[str, str]) -> str:
+    """Return why a table, named by its title and its class, is left out."""
+    title, where = table
+    return f"no table of the {title[0].lower()}{title[1:]} ({where}): no method reaches a target"
 
 
 def _methods(classes: Sequence[ClassTables], analysis: Analysis, references: References, tool: ToolFacts) -> str:

@@ -72,7 +72,10 @@ class PaperTable:
 
 
 def paper_tables(one: ClassTables, place: int) -> list[PaperTable]:
-    """Return the tables of a class with all columns; the file names of classes after the first end in its place."""
+    """Return the tables of a class with all columns; the file names of classes after the first end in its place.
+
+    That of times has no lines where no method reaches a target.
+    """
     end = "" if place == 1 else f"-{place}"
     groups = [group for group in (False, True) if (one.quality.parallel if group else one.quality.serial)]
     tables = []
@@ -81,7 +84,7 @@ def paper_tables(one: ClassTables, place: int) -> list[PaperTable]:
         tables.append(_pivot(one, main, parallel, f"pivot{kind}{end}"))
         if one.quality.targets:
             tables.append(_times(one, parallel, f"time-to-quality{kind}{end}"))
-    return [table for table in tables if table.lines]
+    return tables
 
 
 def _pivot(one: ClassTables, main: Table, parallel: bool, stem: str) -> PaperTable:

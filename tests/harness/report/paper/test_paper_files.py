@@ -97,6 +97,13 @@ def test_a_time_of_a_suite_without_targets_is_refused_with_what_would_give_it(wo
         paper(lambda table: table, choice=PaperChoice(columns=("fid", word)))
 
 
+def test_times_of_a_suite_whose_targets_no_method_reaches_are_no_table_and_no_error() -> None:
+    made = paper(lambda table: table.assign(fid_targets="[0.001]"), choice=PaperChoice(columns=("fid", "time")))
+    assert "tables/time-to-quality.tex" not in made.files
+    assert any("time per image to a FID" in one and "no method reaches a target" in one for one in made.remarks)
+    assert "time-to-quality" not in texts(made)["main.tex"]
+
+
 def test_a_wide_table_takes_the_page_and_a_narrow_one_the_column() -> None:
     wide, narrow = texts(paper()), texts(paper(choice=PaperChoice(columns=("fid_5", "time_10"))))
     assert r"\begin{table*}" in wide["tables/time-to-quality.tex"]
