@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from kit.faulty import rows
+from kit.job_suites import gaussian_suite
 from kit.ray_head import ROOT, command_line, ray_head
 from kit.s3_server import CREDENTIALS, find_server, s3_server
 
@@ -22,27 +23,7 @@ from harness.storage.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(800)]
 
-SUITE = """
-name = "homeward"
-title = "rows that come home"
-dataset = "gaussian"
-network = "analytic"
-extractor = "pixels"
-n_images = 40
-batch = 10
-precision = "float64"
-
-[baseline]
-clock_steps = 2
-
-[timing]
-tier = "smoke"
-batch = 10
-
-[[trials]]
-solver = ["ddim", "heun"]
-steps = [2, 3]
-"""
+SUITE = gaussian_suite("homeward", "rows that come home", 'solver = ["ddim", "heun"]\nsteps = [2, 3]')
 SMALL = 20_000
 """Bytes of a log at which it is rotated: three lines of results."""
 

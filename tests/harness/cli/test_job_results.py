@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from kit.faulty import rows
+from kit.job_suites import gaussian_suite
 
 from harness.cli import attach, job, job_log, job_pieces, job_results
 from harness.cli.job_results import SentJob, follow_job
@@ -284,26 +285,7 @@ def test_other_text_is_no_range(text: str) -> None:
     assert list(job_pieces.read_ranges(text)) == []
 
 
-SUITE = """
-name = "tiny"
-title = "a job's suite"
-dataset = "gaussian"
-network = "analytic"
-extractor = "pixels"
-n_images = 40
-batch = 10
-precision = "float64"
-
-[baseline]
-clock_steps = 2
-
-[timing]
-tier = "smoke"
-batch = 10
-
-[[trials]]
-steps = 2
-"""
+SUITE = gaussian_suite("tiny", "a job's suite")
 
 
 @pytest.fixture

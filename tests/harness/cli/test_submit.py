@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kit.faulty import rows
+from kit.job_suites import gaussian_suite
 from kit.ray_head import command_line, ray_head
 from kit.toys import registered
 
@@ -19,26 +20,7 @@ from harness.rows import provenance
 from harness.storage.store import Store
 from methods.solvers.ddim import DDIM
 
-SUITE = """
-name = "travels"
-title = "a suite by its path"
-dataset = "gaussian"
-network = "analytic"
-extractor = "pixels"
-n_images = 40
-batch = 10
-precision = "float64"
-
-[baseline]
-clock_steps = 2
-
-[timing]
-tier = "smoke"
-batch = 10
-
-[[trials]]
-steps = 2
-"""
+SUITE = gaussian_suite("travels", "a suite by its path")
 
 
 def test_addresses_that_are_no_dashboard(tmp_path):
