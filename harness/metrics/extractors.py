@@ -92,7 +92,7 @@ class Extractor:
     def __init__(self, name: str, sha256: str, network: Any, device: str) -> None:
         kind = _KINDS[name]
         self.name, self.layer, self.dim, self.batch = name, kind.layer, kind.dim, kind.batch
-        self.sha256, self.device = sha256, device
+        self.sha256, self.device, self._device_type = sha256, device, device.partition(":")[0]
         self._network, self._repeat_grey = network, kind.repeat_grey
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -103,9 +103,9 @@ class Extractor:
             raise ValueError(f"found images {images.dtype} of shape {tuple(images.shape)}; expected uint8 [n, C, H, W]")
         if self._repeat_grey and images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False), _no_tf32():
+        with torch.inference_mode(), _float32_kernels(self._device_type):
             parts = [self._layer_of(part.to(self.device)) for part in images.split(self.batch)]
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _layer_of(self, images: Tensor) -> Tensor:
         """Return the layer by its name: the order of the network's tuple is not fixed."""
@@ -226,9 +226,20 @@ def _shipped_sha256(name: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _no_tf32() -> Iterator[None]:
-    """Compute float32 as float32 on GPUs; convolutions default to TF32 there. The former settings are restored."""
+def _float32_kernels(device: str) -> Iterator[None]:
+    """Compute float32 as float32 on a type of device, without autocast; the former settings are restored.
+
+    On GPUs convolutions default to TF32.
+    """
     import torch
+
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False), _float32_kernels(device):
+            yield
+        return
+    if device == "cpu":
+        yield
+        return
 
     settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     former = [setting.fp32_precision for setting in settings]

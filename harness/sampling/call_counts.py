@@ -35,6 +35,15 @@ class ExecutorStats:
         self.speculative += round(trace.speculative * sum(passes) / len(passes))
         self.bytes_sent += trace.bytes_sent
 
+    def merge(self, other: ExecutorStats) -> None:
+        """Add what was reported of other images."""
+        for count, images in other.iterations.items():
+            self.iterations[count] += images
+        for step, evaluations in other.critical.items():
+            self.critical[step] += evaluations
+        self.speculative += other.speculative
+        self.bytes_sent += other.bytes_sent
+
 
 @dataclass
 class CallCounts:
@@ -56,6 +65,18 @@ class CallCounts:
         for name, count in units.items():
             ran = rows * count if isinstance(count, int) else count.sum()
             counts[name] = counts.get(name, 0) + ran
+
+    def merge(self, other: CallCounts) -> None:
+        """Add what another batch counted; what lies on the device stays there."""
+        for step, rows in other.evaluations.items():
+            self.evaluations[step] += rows
+        for step, ran in other.units.items():
+            counts = self.units[step]
+            for name, count in ran.items():
+                counts[name] = counts.get(name, 0) + count
+        self.executor_stats.merge(other.executor_stats)
+        self.guided += other.guided
+        self.operations += other.operations
 
     @property
     def network_seconds(self) -> float:

@@ -86,11 +86,13 @@ class Evaluator:
         return out
 
     def _timed_call(self, x: Tensor, level: Tensor, step: int, classes: Tensor | None) -> tuple[Tensor, Units]:
+        if classes is None:
+            return self._timed(x, level, step)
         with given_classes(self._network, classes):
             return self._timed(x, level, step)
 
     def _timed(self, x: Tensor, level: Tensor, step: int) -> tuple[Tensor, Units]:
-        with self.call_counts.network_clock.running():
+        with self.call_counts.network_clock:
             if self.autocast is None:
                 denoised, units = self.denoiser(x, level, step, *self._memory)
             else:

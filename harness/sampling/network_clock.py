@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -21,20 +19,23 @@ class NetworkClock:
         self._host_seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Add the seconds of the block."""
-        if not self._reads_events:
-            began = time.perf_counter()
-            yield
-            self._host_seconds += time.perf_counter() - began
-            return
+    def __enter__(self) -> None:
+        """Begin a block whose seconds count; there is no other one in it."""
+        if self._reads_events:
+            self._first = torch.cuda.Event(enable_timing=True)
+            self._first.record()
+        else:
+            self._began = time.perf_counter()
 
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        first.record()
-        yield
-        last.record()
-        self._events.append((first, last))
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            return
+        if self._reads_events:
+            last = torch.cuda.Event(enable_timing=True)
+            last.record()
+            self._events.append((self._first, last))
+        else:
+            self._host_seconds += time.perf_counter() - self._began
 
     @property
     def seconds(self) -> float:

@@ -60,11 +60,11 @@ def _weight_sums(model: object) -> list[float]:
     """Return sums over all parameters and buffers that differ where a value does; nothing for what is no module."""
     if not isinstance(model, nn.Module):
         return []
-    values = [*model.parameters(), *model.buffers()]
-    real = [value.detach() for value in values if value.is_floating_point()]
+    values = [one for part in model.modules() for one in (*part._parameters.values(), *part._buffers.values())]
+    real = [one.detach() for one in values if one is not None and one.is_floating_point()]
     if not real:
         return []
-    norms = torch.stack([torch.linalg.vector_norm(value, dtype=torch.float64) for value in real])
+    norms = torch.stack(torch._foreach_norm(real, 2, dtype=torch.float64))
     return [float(value.numel()) for value in real] + norms.tolist()
 
 

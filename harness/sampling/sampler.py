@@ -87,10 +87,15 @@ class Sampler:
             if self.denoises_last and (self.peers is None or self.peers.rank == 0):
                 states = evaluate(states, float(self.sigmas[-1]), self.last_step)
                 trace.add_last(self.last_step)
-        levels = torch.from_numpy(self.sigmas[:-1])
-        passes = [1] * len(levels) if classes is None else (1 + classes.is_guided(levels).long()).tolist()
-        call_counts.executor_stats.add(trace, passes)
+        call_counts.executor_stats.add(trace, self._passes(classes))
         return states
+
+    def _passes(self, classes: BatchClasses | None) -> list[int]:
+        """Return how many evaluations of an image a call is at each step: two where it is guided."""
+        if classes is None:
+            return [1] * (len(self.sigmas) - 1)
+        passes: list[int] = (1 + classes.is_guided(torch.from_numpy(self.sigmas[:-1])).long()).tolist()
+        return passes
 
     @property
     def visited_levels(self) -> np.ndarray:
@@ -155,7 +160,6 @@ class Sampler:
         """
         return to_uint8(self.decode(self.run(indices, call_counts))).cpu()
 
-    @torch.inference_mode()
     def decode(self, states: Tensor) -> Tensor:
         """Return the pictures [n, channels, height, width], about in [-1, 1], of final states.
 
@@ -163,5 +167,5 @@ class Sampler:
         """
         if self.decoder is None or states.shape[1:] != self.noise.shape:
             return states
-        with kernels_of(self.mode, self.device):
+        with torch.inference_mode(), kernels_of(self.mode, self.device):
             return self.decoder(states)

@@ -27,7 +27,7 @@ from harness.sampling.place import Place
 from harness.sampling.ranks import Group
 from harness.sampling.sampler import Sampler
 from harness.specs.audits import BatchWork
-from harness.specs.sample import Cost, CountSums, SampleOutput, SampleSpec
+from harness.specs.sample import Cost, SampleOutput, SampleSpec
 from harness.task import Event, Progress, Result
 from harness.tasks.image_checks import ImageChecks
 from harness.tasks.probe import ProbedBatch, run_probe
@@ -52,7 +52,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     start, stop, batch = place.span.start, place.span.stop, spec.sampler.batch
 
     # what is noted of every batch
-    counts, network_seconds, seconds = CountSums(), 0.0, 0.0
+    counts, network_seconds, seconds = CallCounts(), 0.0, 0.0
     outputs, batches = _Outputs(spec.keeps_images), list[BatchWork]()
     is_first = start == 0
     whole_calls = WholeCalls() if sampler.owns_network else None
@@ -71,7 +71,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
         seconds += (time.perf_counter() - began) * group.size
 
         # not timed: what ran
-        counts.add(call_counts.to_counts())
+        counts.merge(call_counts)
         network_seconds += call_counts.network_seconds
         batches.append(BatchWork(first=first, images=len(indices), work=call_counts.to_work(group.size)))
         probed.keep(number, indices, states)
@@ -95,7 +95,7 @@ def run(spec: SampleSpec, inputs: Mapping[str, Any], place: Place) -> Iterator[E
     audit_seconds = time.perf_counter() - began
 
     # sums over ranks
-    all_counts, network_seconds = group.all_reduce(counts.total(), network_seconds)
+    all_counts, network_seconds = group.all_reduce(counts.to_counts(), network_seconds)
     group.close()
     if not group.is_rank_zero:
         return

@@ -37,12 +37,12 @@ def test_on_a_gpu_its_seconds_are_the_devices_and_nothing_waits_until_they_are_r
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     clock = NetworkClock(torch.device("cuda"))
     for _ in range(3):
-        with clock.running():
+        with clock:
             pass
     assert FakeEvent.waited == 0
     assert clock.seconds == 3.0
     assert (clock.seconds, FakeEvent.waited) == (3.0, 1)
-    with clock.running():
+    with clock:
         pass
     assert clock.seconds == 4.0
 
@@ -50,7 +50,7 @@ def test_on_a_gpu_its_seconds_are_the_devices_and_nothing_waits_until_they_are_r
 @pytest.mark.parametrize("device", [None, torch.device("cpu")])
 def test_elsewhere_they_are_the_hosts(device: torch.device | None) -> None:
     clock = NetworkClock(device)
-    with clock.running():
+    with clock:
         time.sleep(0.02)
     time.sleep(0.02)
     assert 0.02 <= clock.seconds < 0.04

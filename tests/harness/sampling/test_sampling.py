@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from harness.sampling.call_counts import CallCounts
 from harness.sampling.evaluator import Evaluator
 from harness.sampling.network import build_network
 from harness.sampling.noise import ImageNoise
-from harness.sampling.pixels import to_uint8
+from harness.sampling.pixels import image_digests, to_uint8
 from harness.sampling.sampler import Sampler
 from methods.denoisers.full import Full
 from methods.executors.serial import Serial
@@ -81,6 +82,35 @@ def test_units_are_counted_image_by_image(network: Network) -> None:
     work = CallCounts()
     sampler(network, steps=2, denoiser=Alternating(network)).run(range(5), work)
     assert work.to_counts().units == {step: {"first": 5, "second": 2} for step in range(2)}
+
+
+def test_counts_of_batches_merge_into_those_of_all(network: Network) -> None:
+    one, whole, parts = (
+        sampler(network, steps=2, denoiser=Alternating(network)),
+        CallCounts(),
+        [CallCounts(), CallCounts()],
+    )
+    for images, part in zip((range(5), range(5, 8)), parts, strict=True):
+        one.run(images, whole)
+        one.run(images, part)
+        part.guided, part.operations = 3, 7
+        part.executor_stats.iterations[2] += len(images)
+        part.executor_stats.critical[1] += 1.5
+        part.executor_stats.speculative, part.executor_stats.bytes_sent = 4, 6
+    merged = CallCounts()
+    for part in parts:
+        merged.merge(part)
+    found, expected = merged.to_counts(), whole.to_counts()
+    assert (found.evaluations, found.units, merged.guided) == (expected.evaluations, expected.units, 6)
+    assert (found.iterations, found.critical, found.operations) == ({2: 8}, {1: 3.0}, 14)
+    assert (found.speculative, found.bytes_sent) == (8, 12)
+
+
+def test_digests_are_those_of_each_image_s_bytes() -> None:
+    images = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).reshape(2, 4, 4, 3).permute(0, 3, 1, 2)
+    expected = [hashlib.sha256(bytes(image.flatten().tolist())).digest() for image in images]
+    assert [row.tobytes() for row in image_digests(images)] == expected
+    assert image_digests(images).shape == (2, 32)
 
 
 def test_a_level_reaches_the_denoiser_as_float64_per_row(network: Network) -> None:
