@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.data.cards import load_card
 from harness.errors import UsageError
-from harness.report.analysis.alike import part_parameters
+from harness.report.analysis.alike import PARTS, part_parameters
 from harness.report.diffusers_schedule import ExportedSchedule, full_name, load_beta_schedule
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def find_trial(trials: DataFrame, wanted: str) -> Series:
     """Return the row with an id, with the first 4 or more digits of one, or with a name.
 
     A name is NETWORK:METHOD-STEPS, as it is printed, or a part of that: METHOD, METHOD-STEPS, NETWORK:METHOD.
-    Of several trainings " training 1" is added to it.
+    Of several trainings " training 1" is added to it. A word that is no such name may be that of one of the row's
+    denoiser, schedule, solver and executor.
     Raises UsageError unless exactly one row has it.
     """
     found = find_trials(trials, wanted)
@@ -56,6 +57,7 @@ def find_trials(trials: DataFrame, wanted: str) -> list[Series]:
     """
     rows = [row for _, row in trials.iterrows()]
     found = [row for row in rows if wanted in _names(row) or _is_id_prefix(row["trial_id"], wanted)]
+    found = found or [row for row in rows if wanted in [row.get(part) for part in PARTS]]
     if found:
         return found
 

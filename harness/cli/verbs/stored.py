@@ -17,7 +17,9 @@ def show(
     where: Annotated[str, typer.Argument(help="A suite whose results are in --results, or a folder of results.")],
     row: Annotated[
         str | None,
-        typer.Argument(help="NETWORK:METHOD-STEPS, or a part of it that is one row's; or 4 or more digits of its id."),
+        typer.Argument(
+            help="NETWORK:METHOD-STEPS, a part of it or a method, where one row has it; or 4 or more digits of its id."
+        ),
     ] = None,
     results: Results = RESULTS,
 ) -> None:

@@ -180,6 +180,15 @@ def test_a_trial_is_found_by_id_and_by_each_of_its_names() -> None:
         assert find_trial(table, wanted)["trial_id"] == found
 
 
+def test_a_part_s_name_finds_its_row_where_no_printed_name_is_that() -> None:
+    labelled = {"trial_id": "aaaa1", "method": "idea", "denoiser": "halves", "solver": "ddim"}
+    table = trials(labelled, {"trial_id": "bbbb1", "method": "ddim", "denoiser": "full", "solver": "ddim"})
+    assert find_trial(table, "halves")["trial_id"] == "aaaa1"
+    assert find_trial(table, "ddim")["trial_id"] == "bbbb1"  # its printed name comes first
+    with pytest.raises(UsageError, match='"halve" is neither'):
+        find_trial(table, "halve")
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
